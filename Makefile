@@ -1,0 +1,76 @@
+# `make run` and `make test` set up everything that they need; see README.md.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help run install check test compose-test bench lock clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+# The first interpreter of 3.11 or newer; PYTHON=… chooses another.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+TESTS ?= tests
+# Tests wait more than they compute: one process more than there are cores.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
+
+help: ## what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+run: $(VENV)/.run ## set up, then NATS, two greet responders and the gateway on port 8000 (PORT=… for another)
+	@exec $(BIN)/nats-http dev
+
+install: $(VENV)/.dev ## only the set-up, with all that tests and checks need
+
+check: $(VENV)/.dev ## format, lint, types, import rules
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: $(VENV)/.dev $(VENV)/.browser ## all tests but those of the container stack, with coverage
+	@rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest -n $(WORKERS) --dist worksteal --ignore tests/compose $(TESTS)
+	@$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+compose-test: $(VENV)/.dev ## the container stack, where `docker compose` has an engine
+	$(BIN)/pytest -p no:cacheprovider tests/compose
+
+bench: $(VENV)/.dev ## CPU per request of the gateway beside a plain FastAPI bridge (needs wrk)
+	$(BIN)/python -m benchmarks.compare
+
+lock: $(VENV)/.dev ## write requirements/*.txt anew from pyproject.toml
+	$(PIP) install uv
+	$(BIN)/uv pip compile $(LOCK) --upgrade pyproject.toml -o requirements/gateway.txt
+	$(BIN)/uv pip compile $(LOCK) --upgrade --group build -o requirements/build.txt
+	$(BIN)/uv pip compile $(LOCK) -c requirements/gateway.txt -c requirements/build.txt --upgrade \
+		pyproject.toml --extra embedded --group build -o requirements/run.txt
+	$(BIN)/uv pip compile $(LOCK) -c requirements/run.txt --upgrade \
+		pyproject.toml --extra embedded --group build --group dev -o requirements/dev.txt
+LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command 'make lock'
+
+clean: ## forget everything that was built
+	rm -rf $(VENV) dist build .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or newer found: install one, or set PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "make: $(PYTHON) cannot make a virtual environment (on Debian: apt install python3-venv)" >&2; exit 1; }
+
+$(VENV)/.run: requirements/run.txt pyproject.toml | $(BIN)/python
+	@echo "installing into $(VENV) …"
+	@$(PIP) install --require-hashes -r requirements/run.txt
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.run
+	@echo "installing the tools for tests and checks …"
+	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@touch $@
+
+# The browser tests drive the system's Chromium.
+$(VENV)/.browser: | $(BIN)/python
+	@command -v chromium chromium-browser google-chrome >/dev/null || { \
+		echo "installing chromium …"; apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; } || { \
+		echo "make: the browser tests need Chromium: install it with your system's package manager" >&2; exit 1; }
+	@touch $@

@@ -1,0 +1,217 @@
+"""Every way in which an exchange can fail, as one tree.
+
+    GatewayError
+    ├── the caller can mend it, nothing was sent
+    │   ├── BadRequest 400            ├── InvalidParameter 422      ├── NotFound 404
+    │   ├── MethodNotAllowed 405      ├── RequestTimeout 408        ├── PayloadTooLarge 413
+    │   ├── UriTooLong 414            └── HeadersTooLarge 431
+    ├── the gateway can't send now, nothing was sent
+    │   ├── Overloaded 503            ├── NoResponders 503          ├── NotConnected 503
+    │   ├── Draining 503              └── PermissionDenied 502
+    └── it was sent
+        ├── ConnectionLost 502 (unknown)    ├── Timeout 504 (unknown)
+        ├── BadReply 502 (yes)              ├── ServiceError (yes)
+        └── Internal 500 (unknown)
+
+Status, slug and what is known about delivery stand on the class and nowhere else. A `detail` is written for the
+caller: never exception text, another route's subject, or a credential.
+"""
+
+from typing import ClassVar, Literal
+
+Delivered = Literal["no", "yes", "unknown"]
+Headers = tuple[tuple[bytes, bytes], ...]
+
+PROBLEM_TYPE = b"application/problem+json"
+MAX_INSTANCE = 512  # characters; a longer path is left out of its problem
+
+_RETRY_SOON: Headers = ((b"retry-after", b"1"),)
+
+
+class GatewayError(Exception):
+    """A failed exchange.
+
+    `delivered` says whether the service has run: "no", "yes", or "unknown". `retryable` is true only where the
+    gateway knows that it hasn't, and where the same request may succeed later: then a retry can't run it twice.
+    """
+
+    slug: ClassVar[str]
+    title: ClassVar[str]
+    delivered: ClassVar[Delivered] = "no"
+    retryable: ClassVar[bool] = False
+    cause: ClassVar[str]
+    cure: ClassVar[str]
+    status: int
+    headers: Headers = ()
+
+    def __init__(self, detail: str | None = None, *, headers: Headers | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail or self.cause
+        if headers is not None:
+            self.headers = headers
+
+
+class BadRequest(GatewayError):
+    slug, title, status = "bad-request", "Bad request", 400
+    cause = "The bytes that arrived are not an HTTP/1.1 request."
+    cure = "Send a request that follows RFC 9112; any HTTP client library does."
+
+
+class InvalidParameter(GatewayError):
+    slug, title, status = "invalid-parameter", "Invalid parameter", 422
+    cause = "A path, query or header parameter breaks its rule."
+    cure = (
+        "Correct the parameter that `detail` names. A path parameter becomes one token of a NATS subject: it has 1 "
+        "to 128 characters, in UTF-8, percent-encoded, and none of `.`, `*`, `>`, `/`, white space, control or "
+        "invisible formatting characters. Nothing is repaired or escaped on the way."
+    )
+
+
+class NotFound(GatewayError):
+    slug, title, status = "not-found", "Not found", 404
+    cause = "No route has this path."
+    cure = "Look at `/docs` for the routes that exist. A trailing slash makes another path."
+
+
+class MethodNotAllowed(GatewayError):
+    slug, title, status = "method-not-allowed", "Method not allowed", 405
+    cause = "The path exists, but not with this method."
+    cure = "Use a method that the `Allow` header of the response lists."
+
+
+class RequestTimeout(GatewayError):
+    slug, title, status, retryable = "request-timeout", "Request timeout", 408, True
+    cause = "The request was not complete before its deadline, so nothing was sent to the service."
+    cure = "Send the request faster, or ask for more time with `X-Request-Timeout: 10s`."
+
+
+class PayloadTooLarge(GatewayError):
+    slug, title, status = "payload-too-large", "Payload too large", 413
+    cause = "The body is larger than the route, or the NATS server together with the headers, accepts."
+    cure = "Send less, or raise `GATEWAY_MAX_BODY` and, on the NATS server, `max_payload`."
+
+
+class UriTooLong(GatewayError):
+    slug, title, status = "uri-too-long", "URI too long", 414
+    cause = "The URI, a path parameter, or the subject that the path makes is over its limit."
+    cure = "Shorten the URI: a parameter has at most 128 characters, a subject 2,048 bytes, a request head 64 KiB."
+
+
+class HeadersTooLarge(GatewayError):
+    slug, title, status = "headers-too-large", "Headers too large", 431
+    cause = (
+        "The headers of the request, or those that would travel to the service, are larger than the gateway accepts."
+    )
+    cure = "Send shorter headers: all may have 64 KiB together, those that travel 16 KiB."
+
+
+class Overloaded(GatewayError):
+    slug, title, status, retryable = "overloaded", "Overloaded", 503, True
+    headers = _RETRY_SOON
+    cause = "The gateway has as many requests in flight as it allows, or the NATS server reads too slowly."
+    cure = "Retry after the time in `Retry-After`. Operators: look at the services' latency, add gateways, or "
+    cure += "raise `GATEWAY_MAX_IN_FLIGHT`."
+
+
+class NoResponders(GatewayError):
+    slug, title, status, retryable = "no-responders", "No responders", 503, True
+    headers = _RETRY_SOON
+    cause = "Nobody is subscribed to the subject of this route, so nobody has seen the request."
+    cure = "Start the service, and check that it uses the same NATS account and subject. A retry is safe."
+
+
+class NotConnected(GatewayError):
+    slug, title, status, retryable = "not-connected", "Not connected to NATS", 503, True
+    headers = _RETRY_SOON
+    cause = "The gateway has no connection to a NATS server at the moment; nothing was sent."
+    cure = "Retry after the time in `Retry-After`: the gateway reconnects by itself. `/readyz` tells the reason."
+
+
+class Draining(GatewayError):
+    slug, title, status, retryable = "draining", "Shutting down", 503, True
+    headers = (*_RETRY_SOON, (b"connection", b"close"))
+    cause = "This gateway is shutting down and takes no new requests."
+    cure = "Retry on a new connection, which a load balancer leads to another gateway."
+
+
+class PermissionDenied(GatewayError):
+    slug, title, status = "permission-denied", "Permission denied by NATS", 502
+    cause = "The NATS server does not let the gateway's own user publish to the subject of this route."
+    cure = "Operators: give the gateway's NATS user publish permission for the subjects of its routes."
+
+
+class ConnectionLost(GatewayError):
+    slug, title, status, delivered = "connection-lost", "Connection to NATS lost", 502, "unknown"
+    cause = "The connection to NATS broke after the request was sent; the service may or may not have run."
+    cure = "Check what the service did before you repeat a request that changes something."
+
+
+class BadReply(GatewayError):
+    slug, title, status, delivered = "bad-reply", "Bad reply", 502, "yes"
+    cause = "The service replied with something that can't become an HTTP response."
+    cure = "Mend the service: `detail` says what is wrong with its reply. It has run."
+
+
+class ServiceError(GatewayError):
+    """The service answered with an error (ADR-32). `status` is the mapped one, `detail` the service's own words
+    where they may be shown."""
+
+    slug, title, status, delivered = "service-error", "Service error", 502, "yes"
+    cause = "The service took the request and answered with an error."
+    cure = "Read `detail`; the service has run. The status is the service's own, or what the route maps it to."
+
+    def __init__(self, detail: str | None = None, *, status: int = 502) -> None:
+        super().__init__(detail)
+        self.status = status
+
+
+class Timeout(GatewayError):
+    slug, title, status, delivered = "timeout", "Timeout", 504, "unknown"
+    cause = "No reply came before the deadline; the service may or may not have run."
+    cure = "Ask for more time with `X-Request-Timeout: 10s`, or look at why the service is slow. Check what it did "
+    cure += "before you repeat a request that changes something."
+
+
+class Internal(GatewayError):
+    slug, title, status, delivered = "internal", "Internal error", 500, "unknown"
+    cause = "The gateway has a bug; its log has the details under the request id."
+    cure = "Report it with the request id and the log lines."
+
+
+ERRORS: tuple[type[GatewayError], ...] = (
+    BadRequest,
+    InvalidParameter,
+    NotFound,
+    MethodNotAllowed,
+    RequestTimeout,
+    PayloadTooLarge,
+    UriTooLong,
+    HeadersTooLarge,
+    Overloaded,
+    NoResponders,
+    NotConnected,
+    Draining,
+    PermissionDenied,
+    ConnectionLost,
+    BadReply,
+    ServiceError,
+    Timeout,
+    Internal,
+)
+
+
+def build_problem(error: GatewayError, *, instance: str, request_id: str) -> dict[str, object]:
+    """The RFC 9457 document of a failure. `type` is a page that the gateway serves."""
+    problem: dict[str, object] = {
+        "type": f"/problems/{error.slug}",
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+        "instance": instance,
+        "request_id": request_id,
+        "delivered": error.delivered,
+        "retryable": error.retryable,
+    }
+    if len(instance) > MAX_INSTANCE:
+        del problem["instance"]
+    return problem

@@ -1,0 +1,263 @@
+"""The heart: from an HTTP request to a NATS request, and from its outcome to an HTTP response.
+
+No I/O and no awaiting, in the manner of h11. A lane calls, in this order,
+
+    begin(request)            -> Outbound, or a Response at once, or None: no route has this path
+    refuse(outbound, error)   -> Response, when the body can't be had
+    finish(outbound, outcome) -> Response, for a Reply or a GatewayError
+
+and none of the three raises, but for a bug, which `fail` turns into a Response. All policy lives here once, for
+every lane: matching, parameters, allow-lists, limits, status and error mapping, request id, timing.
+"""
+
+import itertools
+import json
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.errors import (
+    PROBLEM_TYPE,
+    Delivered,
+    GatewayError,
+    HeadersTooLarge,
+    Internal,
+    InvalidParameter,
+    MethodNotAllowed,
+    PayloadTooLarge,
+    Timeout,
+    build_problem,
+)
+from app.headers import (
+    MAX_BLOCK,
+    Pair,
+    encode_block,
+    is_clean_request_id,
+    is_clean_value,
+    nominated,
+    prefers_plain_text,
+)
+from app.link import Reply
+from app.observe import Exchange, Observers
+from app.replies import to_http
+from app.routes import Route, RouteTable
+from app.subjects import parse_token
+from app.units import format_duration, parse_duration
+
+_HEEDED = frozenset((b"x-request-id", b"x-request-timeout", b"accept", b"content-length", b"connection"))
+
+
+@dataclass(slots=True)
+class Request:
+    """The head of an HTTP request. `path` is raw: still percent-encoded, without the query; header names are in
+    lower case; `received` is the instant (of `time.monotonic`) when the head had arrived."""
+
+    method: str
+    path: bytes
+    query: bytes
+    headers: Sequence[Pair]
+    received: float
+
+
+@dataclass(slots=True)
+class Outbound:
+    """A request on its way to NATS. `deadline` is an instant, `timeout` the seconds it stands for. Where `max_body` is
+    not None the lane sets `payload` to the request body, of at most that many bytes."""
+
+    request: Request
+    route: Route
+    request_id: str
+    subject: str
+    headers: bytes
+    deadline: float
+    timeout: float
+    max_body: int | None
+    prefers_text: bool
+    payload: bytes = b""
+
+
+@dataclass(slots=True)
+class Response:
+    """What a lane writes. `headers` are complete, but for `date` and the connection's own."""
+
+    status: int
+    headers: list[Pair]
+    body: bytes
+
+
+class Relay:
+    """The rules of one route table. Durations are seconds, sizes bytes."""
+
+    def __init__(
+        self, table: RouteTable, *, timeout: float, max_timeout: float, max_body: int, observers: Observers
+    ) -> None:
+        self._table = table
+        self._heeded = {route: _HEEDED | route.request_allow.names for route in table.routes}
+        self._timeout = timeout
+        self._max_timeout = max_timeout
+        self._max_body = max_body
+        self._observers = observers
+        self._id_prefix = secrets.token_hex(6)
+        self._id_counter = itertools.count(1)
+
+    def begin(self, request: Request) -> Outbound | Response | None:
+        """What to send, or the answer where there is nothing to send; None where no route has this path."""
+        match = self._table.match("GET" if request.method == "HEAD" else request.method, request.path)
+        if match is None:
+            return self._begin_unmatched(request)
+        route, values = match
+        heeded = self._heeded[route]
+        fields = [pair for pair in request.headers if pair[0] in heeded]
+        request_id = self._choose_request_id(fields)
+        try:
+            tokens = {
+                name: parse_token(value, parameter=name)
+                for name, value in zip(route.path_parameters, values, strict=True)
+            }
+            timeout = self._choose_timeout(route, fields)
+            return Outbound(
+                request=request,
+                route=route,
+                request_id=request_id,
+                subject=route.subject_template.fill(tokens),
+                headers=_encode_headers(route, fields, request_id) if fields else b"",
+                deadline=request.received + timeout,
+                timeout=timeout,
+                max_body=self._choose_max_body(route, fields),
+                prefers_text=route.reply.wrap is not None and _prefers_text(fields),
+            )
+        except GatewayError as error:
+            return self._answer_problem(request, route, request_id, error)
+
+    def refuse(self, outbound: Outbound, error: GatewayError) -> Response:
+        """The answer where nothing was sent."""
+        return self._answer_problem(outbound.request, outbound.route, outbound.request_id, error)
+
+    def finish(self, outbound: Outbound, outcome: Reply | GatewayError) -> Response:
+        """The answer to a reply, or to a failure."""
+        if isinstance(outcome, Timeout):
+            return self.refuse(outbound, _describe_timeout(outbound))
+        if isinstance(outcome, GatewayError):
+            return self.refuse(outbound, outcome)
+        route = outbound.route
+        try:
+            reply = to_http(outcome.headers, outcome.payload, route=route, prefers_text=outbound.prefers_text)
+        except GatewayError as error:
+            return self.refuse(outbound, error)
+        self._observe(outbound.request, route, reply.status, reply.slug, "yes", outbound.request_id)
+        return _respond(outbound.request, outbound.request_id, reply.status, reply.headers, reply.body)
+
+    def fail(self, request: Request) -> Response:
+        """The answer where the gateway itself has a bug; the lane logs the exception."""
+        fields = [pair for pair in request.headers if pair[0] == b"x-request-id"]
+        return self._answer_problem(request, None, self._choose_request_id(fields), Internal())
+
+    def _begin_unmatched(self, request: Request) -> Response | None:
+        allowed = self._table.allowed(request.path)
+        if not allowed:
+            return None
+        request_id = self._choose_request_id(request.headers)
+        allow = ((b"allow", ", ".join(allowed).encode("ascii")),)
+        if request.method != "OPTIONS":
+            detail = f"This path allows {', '.join(allowed)}."
+            error = MethodNotAllowed(detail, headers=allow)
+            return self._answer_problem(request, None, request_id, error)
+        self._observe(request, None, 204, None, "no", request_id)
+        return _respond(request, request_id, 204, list(allow), b"")
+
+    def _choose_request_id(self, fields: Sequence[Pair]) -> str:
+        for name, value in fields:
+            if name == b"x-request-id" and is_clean_request_id(value):
+                return value.decode("ascii")
+        return f"{self._id_prefix}-{next(self._id_counter):x}"
+
+    def _choose_timeout(self, route: Route, fields: Sequence[Pair]) -> float:
+        maximum = self._max_timeout if route.max_timeout is None else min(route.max_timeout, self._max_timeout)
+        asked = [value for name, value in fields if name == b"x-request-timeout"]
+        if not asked:
+            return min(self._timeout if route.timeout is None else route.timeout, maximum)
+        if len(asked) > 1:
+            raise InvalidParameter("Header X-Request-Timeout stands in the request more than once.")
+        try:
+            return min(parse_duration(asked[0].decode("latin-1")), maximum)
+        except ValueError as error:
+            raise InvalidParameter(f"Header X-Request-Timeout is not a duration: {error}.") from None
+
+    def _choose_max_body(self, route: Route, fields: Sequence[Pair]) -> int | None:
+        if route.payload == "none":
+            return None
+        limit = self._max_body if route.max_body is None else min(route.max_body, self._max_body)
+        for name, value in fields:
+            if name == b"content-length" and value.isdigit() and (len(value) > 20 or int(value) > limit):
+                raise body_too_large(limit)
+        return limit
+
+    def _answer_problem(self, request: Request, route: Route | None, request_id: str, error: GatewayError) -> Response:
+        self._observe(request, route, error.status, error.slug, error.delivered, request_id)
+        problem = build_problem(error, instance=request.path.decode("latin-1"), request_id=request_id)
+        headers = [(b"content-type", PROBLEM_TYPE), (b"cache-control", b"no-store"), *error.headers]
+        body = json.dumps(problem, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+        return _respond(request, request_id, error.status, headers, body)
+
+    def _observe(
+        self,
+        request: Request,
+        route: Route | None,
+        status: int,
+        slug: str | None,
+        delivered: Delivered,
+        request_id: str,
+    ) -> None:
+        observers = self._observers.failure if status >= 500 else self._observers.other
+        if observers:
+            duration = time.monotonic() - request.received
+            name = route.name if route else None
+            exchange = Exchange(name, request.method, status, slug, delivered, duration, request_id)
+            for observer in observers:
+                observer(exchange)
+
+
+def body_too_large(limit: int) -> PayloadTooLarge:
+    return PayloadTooLarge(f"The body is larger than the {limit} bytes that this route accepts.")
+
+
+def _describe_timeout(outbound: Outbound) -> Timeout:
+    return Timeout(f"The service did not reply within {format_duration(outbound.timeout)}.")
+
+
+def _encode_headers(route: Route, fields: Sequence[Pair], request_id: str) -> bytes:
+    allow = route.request_allow
+    hop_by_hop = nominated(value for name, value in fields if name == b"connection")
+    pairs: list[Pair] = []
+    identified = False  # once, whatever the caller sends: the id that it is answered with
+    for name, value in fields:
+        if name not in allow.names or name in hop_by_hop:
+            continue
+        if name == b"x-request-id":
+            identified = True
+            continue
+        if not is_clean_value(value):
+            raise InvalidParameter(f"Header {name.decode('latin-1')} has a control character.")
+        pairs.append((allow.spell(name), value))
+    if identified:
+        pairs.append((allow.spell(b"x-request-id"), request_id.encode("ascii")))
+    block = encode_block(pairs)
+    if len(block) > MAX_BLOCK:
+        raise HeadersTooLarge(f"The headers for the service have {len(block)} bytes; at most {MAX_BLOCK} may travel.")
+    return block
+
+
+def _prefers_text(fields: Sequence[Pair]) -> bool:
+    return prefers_plain_text(b",".join(value for name, value in fields if name == b"accept"))
+
+
+def _respond(request: Request, request_id: str, status: int, headers: list[Pair], body: bytes) -> Response:
+    headers.append((b"x-request-id", request_id.encode("ascii")))
+    headers.append((b"x-content-type-options", b"nosniff"))
+    if status in (204, 304):  # RFC 9110 §15.3.5, §15.4.5: no content
+        return Response(status, headers, b"")
+    if status == 205:  # §15.3.6: none either, but its length is told
+        body = b""
+    headers.append((b"content-length", b"%d" % len(body)))
+    return Response(status, headers, b"" if request.method == "HEAD" else body)

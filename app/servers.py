@@ -1,0 +1,55 @@
+"""Addresses of NATS servers, parsed once. Pure."""
+
+import re
+from dataclasses import dataclass, field, replace
+from urllib.parse import unquote, urlsplit
+
+DEFAULT_PORT = 4222
+SCHEMES = ("nats", "tls")
+
+_HOST = re.compile(r"[^\s%/]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One server. `tls` servers are never spoken to in clear text. Credentials don't show in its repr or `address`."""
+
+    scheme: str
+    host: str
+    port: int
+    user: str | None = field(default=None, repr=False)
+    password: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def parse(cls, text: str) -> "Server":
+        """From `[nats://|tls://][user:password@|token@]host[:port]`, user, password and token percent-encoded.
+        ValueError says what is wrong, without the text, which may hold a password."""
+        try:
+            parts = urlsplit(text if "://" in text else f"nats://{text}")
+            port = parts.port if parts.port is not None else DEFAULT_PORT
+        except ValueError:
+            raise ValueError(_FORM) from None
+        host = parts.hostname or ""
+        if parts.scheme not in SCHEMES or not _HOST.fullmatch(host) or port == 0 or parts.path.strip("/"):
+            raise ValueError(_FORM)
+        if parts.query or parts.fragment:
+            raise ValueError(f"{_FORM}; write '#', '?', '/' and '@' of a password as %23, %3F, %2F and %40")
+        user, password = (None if text is None else unquote(text) for text in (parts.username, parts.password))
+        return cls(parts.scheme, host, port, user, password)
+
+    @property
+    def address(self) -> str:
+        """host:port, for people."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """Scheme, host and port; no credentials."""
+        return f"{self.scheme}://{self.address}"
+
+    def at(self, host: str, port: int | None) -> "Server":
+        """Another server of the same cluster: the same scheme and credentials."""
+        return replace(self, host=host, port=port or DEFAULT_PORT)
+
+
+_FORM = "a NATS server is nats://host:port or tls://host:port, with user:password@ or token@ where it asks for it"

@@ -1,0 +1,34 @@
+"""Durations and sizes as people write them: `500ms`, `2s`, `1m`; `1048576`, `64KiB`, `1MiB`.
+
+A number without a unit is a size in bytes, and never a duration: `timeout: 2` could mean seconds or milliseconds.
+"""
+
+import re
+
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(ms|s|m)", re.ASCII)
+_SIZE = re.compile(r"(\d{1,12})(KiB|MiB)?", re.ASCII)
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0}
+_BYTES = {None: 1, "KiB": 1024, "MiB": 1024 * 1024}
+
+
+def parse_duration(text: str) -> float:
+    """Seconds, more than 0; ValueError says what a duration looks like."""
+    match = _DURATION.fullmatch(text)
+    seconds = float(match[1]) * _SECONDS[match[2]] if match else 0.0
+    if seconds <= 0:
+        raise ValueError("a duration is a number above 0 with its unit: 500ms, 2s or 1m")
+    return seconds
+
+
+def parse_size(text: str) -> int:
+    """Bytes, 0 or more; ValueError says what a size looks like."""
+    match = _SIZE.fullmatch(text)
+    if not match:
+        raise ValueError("a size is a whole number of bytes, or one with KiB or MiB: 1048576, 64KiB or 1MiB")
+    return int(match[1]) * _BYTES[match[2]]
+
+
+def format_duration(seconds: float) -> str:
+    """In ms below a second, else in s, as `parse_duration` reads it back: `500ms`, `2s`."""
+    number, unit = (seconds * 1000, "ms") if seconds < 1 else (seconds, "s")
+    return f"{number:.6f}".rstrip("0").rstrip(".") + unit

@@ -1,0 +1,273 @@
+import os
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from app.settings import Settings, SettingsError, child_environment, is_color_wanted, is_nats_url_set, load_settings
+
+REFERENCE = Path(__file__).parent.parent / "docs" / "settings.md"
+DEFAULTS = {
+    "nats_url": ("nats://localhost:4222",),
+    "host": "127.0.0.1",
+    "port": 8000,
+    "timeout": 2.0,
+    "max_timeout": 30.0,
+    "max_body": 1024 * 1024,
+    "max_in_flight": 4096,
+    "drain_timeout": 25.0,
+    "access_log": None,
+}
+VARIABLES = {field: str(info.validation_alias) for field, info in Settings.model_fields.items()}
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """The environment without a setting in it."""
+    for name in list(os.environ):
+        if name.upper().startswith(("GATEWAY_", "NATS_")) or name.upper() in ("PORT", *map(str.upper, VARIABLES)):
+            monkeypatch.delenv(name)
+    return monkeypatch
+
+
+def read_problems() -> list[str]:
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    return str(caught.value).splitlines()
+
+
+# Values
+
+
+def test_nothing_needs_to_be_set() -> None:
+    assert load_settings().model_dump() == DEFAULTS
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "field", "value"),
+    [
+        ("NATS_URL", "nats://a:1", "nats_url", ("nats://a:1",)),
+        ("NATS_URL", "nats://a:1, tls://b:2 ,c:3", "nats_url", ("nats://a:1", "tls://b:2", "c:3")),
+        ("NATS_URL", "nats://user:p%40ss@a:1", "nats_url", ("nats://user:p%40ss@a:1",)),
+        ("NATS_URL", "a", "nats_url", ("a",)),
+        ("GATEWAY_HOST", "192.0.2.1", "host", "192.0.2.1"),
+        ("GATEWAY_HOST", "::", "host", "::"),
+        ("PORT", "0", "port", 0),
+        ("PORT", "65535", "port", 65535),
+        ("GATEWAY_TIMEOUT", "500ms", "timeout", 0.5),
+        ("GATEWAY_MAX_TIMEOUT", "2m", "max_timeout", 120.0),
+        ("GATEWAY_MAX_BODY", "0", "max_body", 0),
+        ("GATEWAY_MAX_BODY", "1048577", "max_body", 1_048_577),
+        ("GATEWAY_MAX_BODY", "64KiB", "max_body", 65_536),
+        ("GATEWAY_MAX_IN_FLIGHT", "1", "max_in_flight", 1),
+        ("GATEWAY_DRAIN_TIMEOUT", "1.5s", "drain_timeout", 1.5),
+        ("GATEWAY_ACCESS_LOG", "on", "access_log", True),
+        ("GATEWAY_ACCESS_LOG", "off", "access_log", False),
+    ],
+)
+def test_a_variable_sets_its_setting_and_no_other(
+    environment: pytest.MonkeyPatch, variable: str, text: str, field: str, value: object
+) -> None:
+    environment.setenv(variable, text)
+    assert load_settings().model_dump() == {**DEFAULTS, field: value}
+
+
+@pytest.mark.parametrize("variable", VARIABLES.values())
+def test_an_empty_variable_is_not_set(environment: pytest.MonkeyPatch, variable: str) -> None:
+    environment.setenv(variable, "")
+    assert load_settings().model_dump() == DEFAULTS
+
+
+def test_several_settings_are_read_together(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("PORT", "9000")
+    environment.setenv("GATEWAY_TIMEOUT", "1s")
+    settings = load_settings()
+    assert (settings.port, settings.timeout) == (9000, 1.0)
+
+
+@pytest.mark.parametrize("field", DEFAULTS)
+def test_settings_are_frozen(field: str) -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        setattr(load_settings(), field, DEFAULTS[field])
+
+
+# What is wrong
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "right"),
+    [
+        ("PORT", "http", "valid integer"),
+        ("PORT", "-1", "greater than or equal to 0"),
+        ("PORT", "65536", "less than or equal to 65535"),
+        ("GATEWAY_TIMEOUT", "2", "500ms, 2s or 1m"),
+        ("GATEWAY_TIMEOUT", "0s", "above 0"),
+        ("GATEWAY_MAX_TIMEOUT", "1h", "500ms, 2s or 1m"),
+        ("GATEWAY_DRAIN_TIMEOUT", "-1s", "500ms, 2s or 1m"),
+        ("GATEWAY_MAX_BODY", "1MB", "1048576, 64KiB or 1MiB"),
+        ("GATEWAY_MAX_BODY", "-1", "1048576, 64KiB or 1MiB"),
+        ("GATEWAY_MAX_IN_FLIGHT", "0", "greater than or equal to 1"),
+        ("GATEWAY_MAX_IN_FLIGHT", "many", "valid integer"),
+        ("GATEWAY_ACCESS_LOG", "maybe", "valid boolean"),
+    ],
+)
+def test_a_wrong_value_is_told_with_its_variable_and_what_is_right(
+    environment: pytest.MonkeyPatch, variable: str, text: str, right: str
+) -> None:
+    environment.setenv(variable, text)
+    (problem,) = read_problems()
+    assert problem.startswith(f"{variable} '{text}': ")
+    assert right in problem
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://user:secret@a",
+        "nats://user:secret@a,",
+        ",nats://user:secret@a",
+        "nats://user:secret@a,,b",
+        "ws://user:secret@a",
+        "://user:secret@a",
+        "nats://user:secret@a,http://b",
+        "nats://user:secr#t@a",
+        "nats://user:secret@a:99999",
+        "nats://user:secret@[::1",
+        "nats://user:secret@:4222",
+    ],
+)
+def test_a_wrong_nats_url_is_told_without_its_value(environment: pytest.MonkeyPatch, text: str) -> None:
+    environment.setenv("NATS_URL", text)
+    (problem,) = read_problems()
+    assert problem.startswith("NATS_URL: a NATS server is nats://host:port or tls://host:port, with user:password@")
+    assert "secr" not in problem
+
+
+def test_all_that_is_wrong_is_told_at_once_and_no_secret(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("NATS_URL", "http://user:secret@a")
+    environment.setenv("PORT", "x")
+    environment.setenv("GATEWAY_TIMEOUT", "2")
+    environment.setenv("GATEWAY_MAX_BODIES", "1")
+    problems = read_problems()
+    assert sorted(re.split("[ :]", problem)[0] for problem in problems) == [
+        "GATEWAY_MAX_BODIES",
+        "GATEWAY_TIMEOUT",
+        "NATS_URL",
+        "PORT",
+    ]
+    assert "secret" not in "".join(problems)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("GATEWAY_TIMOUT", "GATEWAY_TIMEOUT"),
+        ("GATEWAY_MAX_BODYS", "GATEWAY_MAX_BODY"),
+        ("GATEWAY_MAXTIMEOUT", "GATEWAY_MAX_TIMEOUT"),
+        ("GATEWAY_ACCESSLOG", "GATEWAY_ACCESS_LOG"),
+        ("GATEWAY_HOSTS", "GATEWAY_HOST"),
+        ("GATEWAY_DRAIN_TIME", "GATEWAY_DRAIN_TIMEOUT"),
+    ],
+)
+def test_a_misspelt_setting_is_an_error_that_names_the_right_one(
+    environment: pytest.MonkeyPatch, name: str, meant: str
+) -> None:
+    environment.setenv(name, "2s")
+    assert read_problems() == [f"{name}: unknown setting, did you mean {meant}?"]
+
+
+@pytest.mark.parametrize("host", ["10.0.0.1", "fd00::1"])
+def test_what_kubernetes_sets_for_a_service_called_gateway_is_ignored(
+    environment: pytest.MonkeyPatch, host: str
+) -> None:
+    injected = {"PORT": f"tcp://{host}:80", "SERVICE_HOST": host, "SERVICE_PORT": "80", "SERVICE_PORT_HTTP": "80"}
+    injected |= {"PORT_80_TCP": f"tcp://{host}:80", "PORT_80_TCP_PROTO": "tcp", "PORT_80_TCP_PORT": "80"}
+    for name, text in {**injected, "PORT_80_TCP_ADDR": host}.items():
+        environment.setenv(f"GATEWAY_{name}", text)
+        environment.setenv(f"NATS_{name}", text)
+    assert load_settings().model_dump() == DEFAULTS
+
+
+# The environment of others
+
+
+@pytest.mark.parametrize(("text", "expected"), [("nats://a", True), ("", False), (None, False)])
+def test_a_nats_url_counts_only_where_it_says_something(
+    environment: pytest.MonkeyPatch, text: str | None, expected: bool
+) -> None:
+    if text is not None:
+        environment.setenv("NATS_URL", text)
+    assert is_nats_url_set() is expected
+
+
+@pytest.mark.parametrize(("no_color", "expected"), [(None, True), ("", True), ("1", False), ("0", False)])
+def test_a_terminal_has_color_unless_its_user_has_said_no(
+    environment: pytest.MonkeyPatch, no_color: str | None, expected: bool
+) -> None:
+    environment.delenv("NO_COLOR", raising=False)
+    if no_color is not None:
+        environment.setenv("NO_COLOR", no_color)
+    ours, theirs = os.openpty()
+    with os.fdopen(theirs, "w") as terminal, os.fdopen(ours):
+        assert is_color_wanted(terminal) is expected
+
+
+def test_a_file_has_no_color(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    environment.delenv("NO_COLOR", raising=False)
+    with (tmp_path / "log").open("w") as file:
+        assert not is_color_wanted(file)
+
+
+def test_a_child_inherits_the_environment_with_changes(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("PORT", "1")
+    environment.setenv("GATEWAY_HOST", "kept")
+    child = child_environment(PORT="2", NATS_URL="nats://a")
+    assert (child["PORT"], child["GATEWAY_HOST"], child["NATS_URL"]) == ("2", "kept", "nats://a")
+    assert child == {**os.environ, "PORT": "2", "NATS_URL": "nats://a"}
+    assert os.environ["PORT"] == "1"
+
+
+# The reference
+
+
+def read_reference() -> dict[str, tuple[str, str]]:
+    """Default and meaning by variable, as the table of docs/settings.md has them."""
+    rows = re.findall(r"^\| `([A-Z_]+)` \| (.*?) \| (.*) \|$", REFERENCE.read_text(encoding="utf-8"), re.MULTILINE)
+    return {variable: (default.strip("`"), meaning) for variable, default, meaning in rows}
+
+
+def test_every_setting_has_a_row_in_the_reference_and_every_row_a_setting() -> None:
+    assert list(read_reference()) == list(VARIABLES.values())
+
+
+@pytest.mark.parametrize(("field", "variable"), VARIABLES.items())
+def test_a_row_has_the_words_of_its_setting(field: str, variable: str) -> None:
+    description = Settings.model_fields[field].description
+    assert description
+    assert read_reference()[variable][1].startswith(description)
+
+
+@pytest.mark.parametrize(("field", "variable"), VARIABLES.items())
+def test_a_documented_default_is_what_one_would_write_to_get_the_default(
+    environment: pytest.MonkeyPatch, field: str, variable: str
+) -> None:
+    written = read_reference()[variable][0]
+    if written == "unset":
+        assert Settings.model_fields[field].default is None
+        return
+    environment.setenv(variable, written)
+    assert getattr(load_settings(), field) == Settings.model_fields[field].default
+    assert written.removeprefix("nats://").rstrip("smMiB") not in ("", "1048576")
+
+
+def test_the_reference_shows_how_durations_and_sizes_are_written() -> None:
+    text = REFERENCE.read_text(encoding="utf-8")
+    assert all(f"`{example}`" in text for example in ("500ms", "2s", "1m", "1048576", "64KiB", "1MiB"))
+
+
+@pytest.mark.parametrize("name", ["HOST", "TIMEOUT", "MAX_BODY", "ACCESS_LOG", "port", "gateway_timeout", "nats_url"])
+def test_a_variable_of_a_similar_name_is_none_of_ours(environment: pytest.MonkeyPatch, name: str) -> None:
+    before = load_settings()
+    environment.setenv(name, "9")
+    assert load_settings() == before
