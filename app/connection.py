@@ -1,0 +1,264 @@
+"""One connection to one NATS server, used once. The only importer of nats.
+
+nats-py (>= 2.16, < 3) owns the socket, TLS, authentication, PING and PONG, and the parser. A connection never comes
+back: when it ends, for whatever reason, it says so once, and the link makes another one. So nothing can be sent from
+a buffer after a reconnect, and no state of nats-py outlives its socket.
+
+What is used of nats-py beyond its public API, each named by a test in tests/test_connection_contract.py:
+`Client._process_msg`, `_process_err`, `_process_op_err`, `_process_info`, `_reading_task`, `_ping_interval_task`,
+`_flusher_task`, `_transport._io_writer.transport`, `_ps.buf`, `_nuid`.
+"""
+
+import ast
+import asyncio
+import contextlib
+import fcntl
+import math
+import re
+import ssl
+import sys
+import termios
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.transport import TcpTransport
+
+from app.servers import Server
+
+INBOX_SID = 1
+
+_DENIED_PUBLISH = re.compile(rb"""-ERR\s+'Permissions Violation for Publish to (".*")'\r\n""", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """What a connection tells its link. None of them may raise or block."""
+
+    replied: Callable[[bytes, bytes, bytes], None]
+    """A message came to the inbox: token, header block (empty for none), payload."""
+    denied: Callable[["Connection", str], None]
+    """The server refused a publish to this subject."""
+    lame: Callable[["Connection"], None]
+    """The server is about to leave (lame duck mode)."""
+    lost: Callable[["Connection", frozenset[bytes], str], None]
+    """The connection has ended: the tokens of the requests that were never written, and a reason without secrets.
+    Comes exactly once, but not after `close`."""
+
+
+class _Client(Client):
+    """A nats-py client that hands over what the server says instead of dealing with it."""
+
+    connection: "Connection"
+
+    async def _process_msg(self, _sid: int, subject: bytes, _reply: bytes, data: bytes, headers: bytes) -> None:
+        self.connection.take_message(subject, headers or b"", data)
+
+    async def _process_err(self, err_msg: str) -> None:
+        # The parser hands over the text in lower case; its buffer still begins with the line as it came.
+        self.connection.take_error(bytes(self._ps.buf), err_msg)
+
+    async def _process_op_err(self, e: Exception) -> None:
+        self.connection.end(_describe(e))
+
+    async def _process_info(self, info: dict[str, object], initial_connection: bool = False) -> None:
+        if initial_connection and self.connection.server.scheme == "tls" and not info.get("tls_required"):
+            raise nats.errors.Error("the server does not speak TLS")  # before any credentials are sent
+        await super()._process_info(info, initial_connection)
+        self.connection.take_info(info)
+
+
+class Connection:
+    """Made by `open`. It does not check what it publishes: the link does, against `max_payload`."""
+
+    def __init__(self, server: Server, events: Events) -> None:
+        self.server = server
+        self.max_payload = 0
+        self._received = 0
+        self._events = events
+        self.ended = False
+        self._cause: Exception | None = None
+        self._written = 0
+        self._queue: list[bytes] = []
+        self._unwritten: set[bytes] = set()
+        self._queued = 0
+        self._client = _Client()
+        self._client.connection = self
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.WriteTransport | None = None
+        inbox = f"_INBOX.{self._client._nuid.next().decode()}."
+        self.inbox = inbox.encode("ascii")
+
+    @classmethod
+    async def open(cls, server: Server, *, name: str, timeout: float, events: Events) -> "Connection":
+        """A connection that is ready to send and to receive. Raises ConnectError, within `timeout` seconds."""
+        connection = cls(server, events)
+        try:
+            async with asyncio.timeout(timeout):
+                await connection._connect(name, timeout)
+        except Exception as error:
+            raise ConnectError(f"{server.address}: {_describe(connection._cause or error)}") from None
+        finally:
+            if connection._transport is None:
+                connection.close()
+        return connection
+
+    async def _connect(self, name: str, timeout: float) -> None:
+        server = self.server
+        await self._client.connect(
+            server.url,
+            user=server.user if server.password is not None else None,
+            password=server.password,
+            token=server.user if server.password is None else None,
+            name=name,
+            allow_reconnect=False,
+            max_reconnect_attempts=1,
+            reconnect_time_wait=0,
+            connect_timeout=math.ceil(timeout),
+            error_cb=self._take_async_error,
+            lame_duck_mode_cb=self._take_lame_duck,
+        )
+        self.max_payload = self._client.max_payload
+        stream, reading = self._client._transport, self._client._reading_task
+        if not isinstance(stream, TcpTransport) or stream._io_writer is None or reading is None:
+            raise ConnectionError
+        transport = self._transport = stream._io_writer.transport
+        reading.add_done_callback(lambda _: self.end("the connection was closed"))
+        transport.write(b"SUB %b* %d\r\n" % (self.inbox, INBOX_SID))
+
+    async def _take_async_error(self, error: Exception) -> None:
+        self._cause = error
+
+    async def _take_lame_duck(self) -> None:
+        self._events.lame(self)
+
+    @property
+    def servers(self) -> list[Server]:
+        """The servers that this one has told of."""
+        found = self._client.discovered_servers
+        return [self.server.at(uri.hostname, uri.port) for uri in found if uri.hostname]
+
+    @property
+    def backlog(self) -> int:
+        """Bytes that are written but that the server has not yet taken."""
+        return self._queued + (self._transport.get_write_buffer_size() if self._transport else 0)
+
+    @property
+    def life(self) -> tuple[int, int, int]:
+        """Changes while the server lives: messages received, bytes of one that is still coming, and, while bytes wait
+        to go out, how many have gone."""
+        waiting = self._count_waiting()
+        return self._received, len(self._client._ps.buf), self._written - waiting if waiting else 0
+
+    def _count_waiting(self) -> int:
+        """Bytes in the transport's buffer, and in the kernel's where it tells (tcp(7): SIOCOUTQ, here TIOCOUTQ)."""
+        if self._transport is None:
+            return 0
+        kernel = bytearray(4)
+        with contextlib.suppress(OSError):
+            fcntl.ioctl(self._transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, kernel)
+        return self._transport.get_write_buffer_size() + int.from_bytes(kernel, sys.byteorder)
+
+    def publish(self, subject: bytes, token: bytes, headers: bytes, payload: bytes) -> None:
+        """Send a request whose reply comes back under `token`. All requests of a loop turn go out in one write."""
+        reply = self.inbox + token
+        if headers:
+            sizes = len(headers), len(headers) + len(payload)
+            command = b"HPUB %b %b %d %d\r\n%b%b\r\n" % (subject, reply, *sizes, headers, payload)
+        else:
+            command = b"PUB %b %b %d\r\n%b\r\n" % (subject, reply, len(payload), payload)
+        self._unwritten.add(token)
+        self._write(command)
+
+    def publish_heartbeat(self) -> None:
+        """A message to the own inbox: it comes back, or is denied, and both show in `life`. Not a request to a
+        fresh inbox: wherever somebody subscribes to `>`, that one is never answered."""
+        self._write(b"PUB %bheartbeat 0\r\n\r\n" % self.inbox)
+
+    def _write(self, command: bytes) -> None:
+        if not self._queue:
+            self._loop.call_soon(self._flush)
+        self._queue.append(command)
+        self._queued += len(command)
+
+    def _flush(self) -> None:
+        queue, queued = self._queue, self._queued
+        self._queue, self._queued = [], 0
+        if queue and self._transport is not None and not self.ended:
+            self._unwritten.clear()
+            self._written += queued
+            self._transport.write(queue[0] if len(queue) == 1 else b"".join(queue))
+
+    def take_message(self, subject: bytes, headers: bytes, payload: bytes) -> None:
+        self._received += 1
+        self._events.replied(subject[len(self.inbox) :], headers, payload)
+
+    def take_error(self, buffer: bytes, message: str) -> None:
+        """An -ERR line. Only a denied publish leaves the connection as it is."""
+        self._received += 1
+        denied = _DENIED_PUBLISH.match(buffer)
+        if denied:
+            self._events.denied(self, _unquote(denied[1]))
+        else:
+            self.end(f"the server said {message}")
+
+    def take_info(self, info: dict[str, object]) -> None:
+        """nats-py reads max_payload once; a reload of the server changes it."""
+        maximum = info.get("max_payload")
+        if isinstance(maximum, int):
+            self.max_payload = maximum
+
+    def end(self, reason: str) -> None:
+        """Close, and tell the link, once."""
+        if not self.ended and self._transport is not None:
+            self.ended = True
+            unwritten = frozenset(self._unwritten)
+            self.close()
+            self._events.lost(self, unwritten, reason)
+
+    def close(self) -> None:
+        """Close; nothing is told any more. Never blocks, whatever the server does."""
+        self.ended = True
+        client = self._client
+        for task in (client._reading_task, client._ping_interval_task, client._flusher_task):
+            if task is not None:
+                task.cancel()
+        if self._transport is not None:
+            self._transport.abort()  # what is unsent is reported as lost, so nobody waits for it to be flushed
+        elif client._transport is not None:
+            client._transport.close()  # type: ignore[no-untyped-call] # nats-py leaves it untyped
+
+
+class ConnectError(Exception):
+    """No connection to this server; the text is for operators and holds no secret."""
+
+
+def _describe(error: Exception) -> str:
+    """The kind of a connection's failure in words that hold nothing of its input."""
+    for kind, words in _KINDS:
+        if isinstance(error, kind):
+            return words
+    if isinstance(error, nats.errors.Error):
+        return str(error).removeprefix("nats: ").strip("'").lower()
+    return type(error).__name__
+
+
+_KINDS: tuple[tuple[type[BaseException], str], ...] = (
+    (ConnectionRefusedError, "connection refused"),
+    (ssl.SSLCertVerificationError, "the server's certificate is not trusted"),
+    (ssl.SSLError, "TLS handshake failed"),
+    (nats.errors.UnexpectedEOF, "the server closed the connection"),
+    (ConnectionError, "the connection was reset"),
+    (TimeoutError, "timed out"),
+    (nats.errors.TimeoutError, "timed out"),
+    (OSError, "the host can't be reached"),
+)
+
+
+def _unquote(text: bytes) -> str:
+    """The subject that the server quoted in the manner of Go's %q, which a Python literal reads as well."""
+    try:
+        return str(ast.literal_eval(text.decode("utf-8")))
+    except (SyntaxError, ValueError):
+        return ""

@@ -1,0 +1,292 @@
+"""The link to NATS: requests out, replies in, and what happens to them when NATS goes. It never lies about delivery.
+
+Laws (docs/adr/0004 says how they are kept):
+1. Every request ends exactly once, no later than its deadline.
+2. Nothing is sent from a buffer after a reconnect: without a connection a request fails at once as NotConnected.
+3. A lost connection fails every request in flight on it at once: ConnectionLost, or NotConnected if still unwritten.
+4. No request makes the server answer -ERR: sizes are checked against its live max_payload, subjects by their template.
+5. A connection that ended, or that is stuck, is replaced by a new one, for ever, with jittered backoff.
+6. Lame duck: a new connection first, then the move; the old one stays until its requests are answered.
+7. A denied publish fails its request at once as PermissionDenied.
+8. "No responders" is the server's status line, not a service's header.
+9. No entry outlives its request; cancelling or abandoning one removes it.
+10. HTTP drains first; then `close` refuses what is new as Draining and ends the connection.
+"""
+
+import asyncio
+import random
+import secrets
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from app.connection import ConnectError, Connection, Events
+from app.errors import (
+    ConnectionLost,
+    Draining,
+    GatewayError,
+    NoResponders,
+    NotConnected,
+    Overloaded,
+    PayloadTooLarge,
+    PermissionDenied,
+    RequestTimeout,
+    Timeout,
+)
+from app.headers import is_no_responders
+from app.servers import Server
+
+CONNECT_TIMEOUT = 2.0  # seconds to one server
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0  # seconds between rounds of attempts to connect, before jitter
+STABLE = 5.0  # seconds after which a connection is taken to be one that lasts
+HEARTBEAT_INTERVAL = 2.0  # seconds; a connection that is silent for as long again is stuck
+MAX_BACKLOG = 8 * 1024 * 1024  # bytes that the server has not yet taken
+
+_log = structlog.get_logger("nats-http.link")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A service's reply: the raw header block (empty for none) and the payload."""
+
+    headers: bytes
+    payload: bytes
+
+
+Outcome = Reply | GatewayError
+
+
+class Sent:
+    """A request in flight. `future` gets its outcome, an error included, as a result; it never raises."""
+
+    __slots__ = ("_link", "connection", "future", "subject", "timer", "token")
+
+    def __init__(self, link: "Link", token: bytes, subject: str, connection: Connection | None) -> None:
+        self._link = link
+        self.token = token
+        self.subject = subject
+        self.connection = connection
+        self.future: asyncio.Future[Outcome] = link.loop.create_future()
+        self.timer: asyncio.TimerHandle | None = None
+
+    def abandon(self) -> None:
+        """Nobody waits any more: forget the request. The service may run all the same."""
+        self._link.settle(self.token, None)
+
+
+class Link:
+    """An async context manager, to be entered in the event loop that it serves. Connects in the background: entering
+    never waits for NATS. `servers` are URLs (ValueError for what is none); durations are seconds."""
+
+    def __init__(self, servers: Sequence[str], *, max_in_flight: int) -> None:
+        self._configured = tuple(Server.parse(server) for server in servers)
+        self._servers = self._configured
+        """The configured servers, and those that the last one told of."""
+        self._max_in_flight = max_in_flight
+        self._sent: dict[bytes, Sent] = {}
+        self._connection: Connection | None = None
+        self._leaving = asyncio.Event()
+        self._closing = False
+        self._pause = FIRST_PAUSE
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._events = Events(replied=self._take_reply, denied=self._take_denial, lame=self._leave, lost=self._lose)
+        self._reason = "connecting to NATS"
+        self.loop: asyncio.AbstractEventLoop
+
+    @property
+    def trouble(self) -> str | None:
+        """Why requests can't be sent now, without secrets; None when they can."""
+        if self._closing:
+            return "shutting down"
+        return self._reason if self._connection is None else None
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._sent)
+
+    @property
+    def server(self) -> str | None:
+        """host:port of the server that the link is connected to."""
+        return self._connection.server.address if self._connection else None
+
+    async def __aenter__(self) -> Self:
+        self.loop = asyncio.get_running_loop()
+        self._closing = False
+        self._own(self._supervise)
+        self._own(self._watch)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def send(self, subject: str, headers: bytes, payload: bytes, deadline: float) -> Sent:
+        """Send a request now, or settle it now with the reason why not. `headers` is a header block or empty,
+        `deadline` an instant of `time.monotonic`."""
+        connection = self._connection
+        refusal = self._check(connection, len(headers) + len(payload), deadline)
+        sent = Sent(self, secrets.token_hex(8).encode("ascii"), subject, connection)
+        if refusal is not None or connection is None:
+            sent.future.set_result(refusal or NotConnected())
+            return sent
+        self._sent[sent.token] = sent
+        sent.timer = self.loop.call_later(deadline - time.monotonic(), self._expire, sent.token)
+        connection.publish(subject.encode(), sent.token, headers, payload)
+        return sent
+
+    async def request(self, subject: str, headers: bytes, payload: bytes, deadline: float) -> Outcome:
+        """Send, and wait for the outcome; cancelling abandons the request."""
+        sent = self.send(subject, headers, payload, deadline)
+        try:
+            return await sent.future
+        finally:
+            sent.abandon()
+
+    def _check(self, connection: Connection | None, size: int, deadline: float) -> GatewayError | None:
+        if self._closing:
+            return Draining()
+        if connection is None:
+            return NotConnected()
+        if len(self._sent) >= self._max_in_flight or connection.backlog > MAX_BACKLOG:
+            return Overloaded()
+        if size > connection.max_payload:
+            return PayloadTooLarge(
+                f"Headers and body have {size} bytes; the NATS server accepts {connection.max_payload}."
+            )
+        return RequestTimeout() if deadline <= time.monotonic() else None
+
+    def settle(self, token: bytes, outcome: Outcome | None) -> None:
+        """End a request, if it is still in flight; None tells nobody."""
+        sent = self._sent.pop(token, None)
+        if sent is None:
+            return
+        if sent.timer is not None:
+            sent.timer.cancel()
+        if outcome is None:
+            sent.future.cancel()
+        elif not sent.future.done():
+            sent.future.set_result(outcome)
+
+    def _expire(self, token: bytes) -> None:
+        self.settle(token, Timeout())
+
+    def _take_reply(self, token: bytes, headers: bytes, payload: bytes) -> None:
+        if headers and is_no_responders(headers, payload):
+            self.settle(token, NoResponders())
+        else:
+            self.settle(token, Reply(headers, payload))
+
+    def _take_denial(self, connection: Connection, subject: str) -> None:
+        # One denial is of one publish. The newest is taken: an older one to the same subject may have been let through.
+        for sent in reversed(self._sent.values()):
+            if sent.subject == subject and sent.connection is connection:
+                return self.settle(sent.token, PermissionDenied())
+        return None
+
+    def _leave(self, connection: Connection) -> None:
+        if connection is self._connection:
+            _log.warning("lame-duck", server=connection.server.address)
+            self._leaving.set()
+
+    def _lose(self, connection: Connection, unwritten: frozenset[bytes], reason: str) -> None:
+        current = connection is self._connection
+        if current:
+            self._connection = None
+            self._reason = f"{connection.server.address}: {reason}"
+            self._leaving.set()
+        for token in [token for token, sent in self._sent.items() if sent.connection is connection]:
+            self.settle(token, NotConnected() if token in unwritten else ConnectionLost())
+        if current and not self._closing:
+            _log.warning("disconnected", server=connection.server.address, reason=reason)
+
+    async def _supervise(self) -> None:
+        while True:
+            fresh = await self._connect()
+            if fresh.ended:
+                continue
+            stale, self._connection = self._connection, fresh
+            self._leaving.clear()
+            _log.info("connected", server=fresh.server.address)
+            if stale is not None:
+                self._own(partial(self._retire, stale))
+            await self._leave_or_settle()
+            self._servers = tuple(dict.fromkeys((*self._configured, *fresh.servers)))
+
+    async def _leave_or_settle(self) -> None:
+        """Wait until the connection has to be replaced. Only one that has lasted ends the backoff."""
+        try:
+            await asyncio.wait_for(self._leaving.wait(), STABLE)
+        except TimeoutError:
+            self._pause = FIRST_PAUSE
+            await self._leaving.wait()
+
+    async def _connect(self) -> Connection:
+        """A connection to any of the servers; never gives up."""
+        while True:
+            await asyncio.sleep(random.uniform(0, self._pause))  # noqa: S311 - jitter, so that many gateways spread
+            self._pause = min(self._pause * 2, LONGEST_PAUSE)
+            for server in random.sample(self._servers, len(self._servers)):
+                try:
+                    return await Connection.open(
+                        server, name="nats-http-gateway", timeout=CONNECT_TIMEOUT, events=self._events
+                    )
+                except ConnectError as error:
+                    reason, self._reason = self._reason, str(error)
+                    if self._reason != reason:
+                        _log.warning("connect-failed", reason=self._reason)
+
+    async def _retire(self, connection: Connection) -> None:
+        """Law 6: the requests in flight on the old connection are answered there; each has a deadline."""
+        try:
+            while any(sent.connection is connection for sent in self._sent.values()):
+                await asyncio.sleep(0.05)
+        finally:
+            connection.close()
+
+    async def _watch(self) -> None:
+        """Law 5: a connection that shows no sign of life after a heartbeat is stuck, and is ended."""
+        while True:
+            connection = self._connection
+            if connection is None:
+                await asyncio.sleep(HEARTBEAT_INTERVAL)
+                continue
+            connection.publish_heartbeat()
+            await asyncio.sleep(0)  # let it be written
+            life = connection.life
+            await asyncio.sleep(HEARTBEAT_INTERVAL)
+            if connection.life == life:
+                await asyncio.sleep(0.1)  # this process may have been the one that slept: let it read first
+                if connection.life == life:
+                    connection.end(f"no answer to a heartbeat for {HEARTBEAT_INTERVAL:g}s")
+
+    async def close(self) -> None:
+        """Law 10: take nothing new, end what is in flight, and close. The HTTP side has drained before. Idempotent."""
+        self._closing = True
+        while self._tasks:  # until they hear it: wait_for of Python 3.11 can swallow a cancellation
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(self._tasks, timeout=0.05)
+        if self._connection is not None:
+            self._connection.end("shutting down")
+        for token in list(self._sent):
+            self.settle(token, ConnectionLost())
+
+    def _own(self, start: Callable[[], Coroutine[object, object, None]]) -> None:
+        """Run a task until the link is closed; should it ever break, log why and start it again."""
+
+        def take_ended(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            if not task.cancelled() and (error := task.exception()):
+                _log.critical("link-broken", exc_info=error)
+                if not self._closing:
+                    self.loop.call_later(LONGEST_PAUSE, self._own, start)
+
+        task = self.loop.create_task(start())
+        self._tasks.add(task)
+        task.add_done_callback(take_ended)

@@ -1,0 +1,40 @@
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+
+from tests.harness import Gateway, NatsServer, run_gateway, run_nats
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _logs_as_json() -> None:
+    """As `nats-http serve` writes them, but to whatever a test captures."""
+    structlog.configure(
+        processors=[
+            structlog.stdlib.add_log_level,
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ]
+    )
+
+
+@pytest.fixture(scope="session")
+def shared_nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    """A server for tests that only use it: one a test process, never stopped or reconfigured."""
+    with run_nats(tmp_path_factory.mktemp("nats")) as server:
+        yield server
+
+
+@pytest.fixture
+def own_nats(tmp_path: Path) -> Iterator[NatsServer]:
+    """A server for one test that hurts it."""
+    with run_nats(tmp_path / "nats") as server:
+        yield server
+
+
+@pytest.fixture
+async def gateway(shared_nats: NatsServer) -> AsyncIterator[Gateway]:
+    """A gateway with the packaged routes, on the shared server."""
+    async with run_gateway(shared_nats.url) as gateway:
+        yield gateway

@@ -1,0 +1,262 @@
+"""What the tests run against: real nats-servers, a real gateway on a real socket, NATS peers that say anything."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import ssl
+import subprocess
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import httpx
+from fastapi import FastAPI
+from nats import connect as connect_nats
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from app.devserver import build_command, wait_for_url
+from app.link import Link
+from app.main import create_app
+from app.routes import PACKAGED_ROUTES, Route
+from app.server import GatewayServer, bind, build_config, describe_address
+from app.settings import Settings
+
+PATIENCE = 20.0  # seconds until something that must happen is taken to have failed
+
+_NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # nothing here speaks TLS, and the default context is slow to make
+
+Handler = Callable[[Msg], Awaitable[None]]
+
+
+class NatsServer:
+    """A nats-server on loopback that can be stopped, killed, frozen and started again on the same port."""
+
+    def __init__(self, directory: Path, config: str = "") -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self._directory = directory
+        self._config = directory / "nats.conf"
+        self._config.write_text(config)
+        self._port = -1
+        self.process: subprocess.Popen[bytes]
+        self.url = ""
+
+    def start(self) -> Self:
+        log = self._directory / "nats.log"
+        command = build_command(self._directory, "-c", str(self._config), "-l", str(log), port=self._port)
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.url = wait_for_url(self._directory, self.process)
+        self._port = int(self.url.rpartition(":")[2])
+        return self
+
+    def reload(self, config: str) -> None:
+        self._config.write_text(config)
+        self.process.send_signal(signal.SIGHUP)
+
+    def lame_duck(self) -> None:
+        self.process.send_signal(signal.SIGUSR2)
+
+    def freeze(self) -> None:
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.thaw()
+            self.process.terminate()
+            self.process.wait()
+
+
+@contextlib.contextmanager
+def run_nats(directory: Path, config: str = "") -> Iterator[NatsServer]:
+    server = NatsServer(directory, config).start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """A gateway on a real socket in this event loop. `port` is for raw bytes."""
+
+    url: str
+    port: int
+    app: FastAPI
+    client: httpx.AsyncClient
+    server: GatewayServer
+
+    @property
+    def link(self) -> Link:
+        link = self.app.state.link
+        assert isinstance(link, Link)
+        return link
+
+    async def get(self, path: str, **headers: str) -> httpx.Response:
+        return await self.client.get(path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+
+    async def wait_until_ready(self) -> None:
+        await eventually(lambda: self.link.trouble is None)
+
+    async def send_raw(self, data: bytes) -> bytes:
+        """All bytes that come back until the gateway closes the connection."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            writer.write(data)
+            return await asyncio.wait_for(reader.read(), PATIENCE)
+        finally:
+            writer.close()
+
+    async def get_raw(self, target: bytes) -> bytes:
+        """The answer to a GET whose target no client library would send."""
+        return await self.send_raw(b"GET %b HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n" % target)
+
+
+@contextlib.asynccontextmanager
+async def run_gateway(
+    nats: str, /, *, routes: Iterable[Route] = PACKAGED_ROUTES, wait: bool = True, **settings: object
+) -> AsyncIterator[Gateway]:
+    """A gateway with these routes and settings; ready, unless told not to wait."""
+    values = {"nats_url": (nats,), "drain_timeout": 5.0, **settings}
+    app = create_app(Settings.model_validate(values), routes=routes)
+    listener = bind("127.0.0.1", 0)
+    url, port = describe_address(listener), listener.getsockname()[1]
+    server = GatewayServer(build_config(app), drain_timeout=5.0)
+    serving = asyncio.create_task(server._serve([listener]))
+    try:
+        await eventually(lambda: server.started)
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+        async with httpx.AsyncClient(
+            base_url=url, timeout=PATIENCE, trust_env=False, verify=_NO_TLS, limits=limits
+        ) as client:
+            gateway = Gateway(url, port, app, client, server)
+            if wait:
+                await gateway.wait_until_ready()
+            yield gateway
+    finally:
+        server.should_exit = server.force_exit = True
+        await serving
+
+
+@contextlib.asynccontextmanager
+async def connect(url: str) -> AsyncIterator[Client]:
+    """An ordinary NATS client, as any service or tool would use it."""
+    client = await connect_nats(url, max_reconnect_attempts=-1, reconnect_time_wait=0)
+    try:
+        yield client
+    finally:
+        try:
+            await client.close()
+        except asyncio.CancelledError:  # nats-py hands on that of its own reconnection, where the server has gone
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+
+
+@contextlib.asynccontextmanager
+async def responder(url: str, subject: str, handler: Handler, queue: str = "") -> AsyncIterator[Client]:
+    """A client that answers requests to a subject."""
+    async with connect(url) as client:
+        await client.subscribe(subject, queue=queue, cb=handler)
+        for _ in range(2):  # nats-py writes a PING past the SUB that still waits for its flusher
+            await client.flush()
+        yield client
+
+
+def replying(payload: bytes, headers: dict[str, str] | None = None) -> Handler:
+    """A handler that always gives this reply."""
+
+    async def handle(msg: Msg) -> None:
+        assert msg._client is not None
+        await msg._client.publish(msg.reply, payload, headers=headers)
+
+    return handle
+
+
+@dataclass(frozen=True, slots=True)
+class RawMessage:
+    subject: str
+    reply: bytes
+    headers: bytes
+    payload: bytes
+
+
+class RawPeer:
+    """A NATS client that writes any bytes and reads what the server really delivers."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def connect(cls, url: str, *subjects: str) -> AsyncIterator[Self]:
+        """Subscribed to these subjects when it is yielded."""
+        host, _, port = url.removeprefix("nats://").rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b'CONNECT {"headers":true,"verbose":false}\r\n')
+        for sid, subject in enumerate(subjects):
+            writer.write(f"SUB {subject} {sid}\r\n".encode())
+        peer = cls(reader, writer)
+        writer.write(b"PING\r\n")
+        while not (await reader.readline()).startswith(b"PONG"):
+            pass
+        try:
+            yield peer
+        finally:
+            writer.close()
+
+    def write(self, data: bytes) -> None:
+        self._writer.write(data)
+
+    def publish(self, subject: bytes, block: bytes, payload: bytes = b"") -> None:
+        """With this header block, byte for byte."""
+        size = len(block)
+        self.write(b"HPUB %b %d %d\r\n%b%b\r\n" % (subject, size, size + len(payload), block, payload))
+
+    async def next(self, timeout: float = PATIENCE) -> RawMessage:
+        """The next message but for heartbeats of a gateway."""
+        while True:
+            message = await asyncio.wait_for(self._read(), timeout)
+            if not message.subject.startswith("_INBOX."):
+                return message
+
+    async def _read(self) -> RawMessage:
+        while True:
+            line = (await self._reader.readline()).split()
+            if not line:
+                raise ConnectionError("the server closed the connection")
+            if line[0] == b"PING":
+                self.write(b"PONG\r\n")
+            if line[0] in (b"MSG", b"HMSG"):
+                return await self._read_body(line)
+
+    async def _read_body(self, line: list[bytes]) -> RawMessage:
+        size = int(line[-1])
+        head = int(line[-2]) if line[0] == b"HMSG" else 0
+        arguments = line[3 : -2 if head else -1]
+        body = (await self._reader.readexactly(size + 2))[:-2]
+        return RawMessage(line[1].decode(), arguments[0] if arguments else b"", body[:head], body[head:])
+
+
+async def eventually(condition: Callable[[], object], timeout: float = PATIENCE) -> None:
+    """Wait until the condition holds; fail when it doesn't in time."""
+    end = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        await asyncio.sleep(0.01)
+
+
+def clean_environment(**values: str) -> dict[str, str]:
+    """This environment without settings of a gateway, and with these."""
+    names = [name for name in os.environ if not name.startswith(("GATEWAY_", "NATS_")) and name != "PORT"]
+    return {**{name: os.environ[name] for name in names}, **values}
