@@ -1,0 +1,129 @@
+"""`nats-http dev`: NATS, the example responders and the gateway, from one command."""
+
+import asyncio
+import pkgutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import uvicorn
+
+from app.devserver import build_command, wait_for_url
+from app.errors import NoResponders, NotConnected
+from app.link import Link
+from app.main import create_app
+from app.processes import Children
+from app.routes import PACKAGED_ROUTES
+from app.server import GatewayServer, build_config, describe_address
+from app.settings import Settings, child_environment, is_color_wanted
+
+REPLICAS = 2  # of each example responder, in one queue group
+PATIENCE = 12.0  # seconds; an example responder may take 10 to answer what it took
+WARM_UP = 5.0  # seconds that the banner waits for a responder
+
+
+class PartEnded(Exception):
+    """A part of the stack ended by itself."""
+
+
+def run_dev(settings: Settings, listener: socket.socket, *, embedded: bool) -> None:
+    """Serve until a signal. Raises PartEnded, ServerMissing or RuntimeError. Nothing is ever left behind."""
+    stopped = False
+
+    def stop(*_: object) -> None:
+        nonlocal stopped
+        stopped = True  # for the case that the exception is swallowed, as an import or a finalizer can do
+        sys.exit(0)
+
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signal_number, stop)
+    with (
+        tempfile.TemporaryDirectory(prefix="nats-http-", ignore_cleanup_errors=True) as directory,
+        Children(patience=PATIENCE, directory=directory) as children,
+    ):
+        servers = (_start_nats(children, Path(directory)),) if embedded else settings.nats_url
+        _start_responders(children, servers)
+        settings = settings.model_copy(update={"nats_url": servers, "access_log": settings.access_log is not False})
+        app = create_app(settings)
+        gateway = GatewayServer(build_config(app), drain_timeout=settings.drain_timeout)
+        gateway.should_exit = stopped
+        with asyncio.Runner(loop_factory=gateway.config.get_loop_factory()) as runner:
+            runner.run(_serve(gateway, listener, children, app.state.link))
+
+
+def _start_nats(children: Children, directory: Path) -> str:
+    """The address of an embedded server that listens."""
+    server = children.start("nats-server", [*build_command(directory), "-l", f"{directory}/nats.log"])
+    return wait_for_url(directory, server.process)
+
+
+def _start_responders(children: Children, servers: tuple[str, ...]) -> None:
+    environment = child_environment(NATS_URL=",".join(servers))
+    for module in _find_responders():
+        for number in range(1, REPLICAS + 1):
+            children.start(f"{module} {number}", [sys.executable, "-m", module], env=environment)
+
+
+def _find_responders() -> Iterator[str]:
+    """The example services: every public module of the package `responders`, each a process of its own."""
+    spec = find_spec("responders")
+    for module in pkgutil.iter_modules(spec.submodule_search_locations if spec else None, "responders."):
+        if not module.name.startswith("responders._"):
+            yield module.name
+
+
+async def _serve(server: uvicorn.Server, listener: socket.socket, children: Children, link: Link) -> None:
+    asides = [
+        asyncio.create_task(_welcome(server, describe_address(listener), link)),
+        asyncio.create_task(_watch(server, children)),
+    ]
+    await server.serve([listener])
+    for aside in asides:
+        aside.cancel()
+    for outcome in await asyncio.gather(*asides, return_exceptions=True):
+        if isinstance(outcome, Exception):
+            raise outcome
+
+
+async def _watch(server: uvicorn.Server, children: Children) -> None:
+    """Stop the server when a child ends by itself. Raises PartEnded."""
+    while (child := children.find_ended()) is None:
+        await asyncio.sleep(0.1)
+    server.should_exit = True
+    raise PartEnded(f"{child.name} ended with exit code {child.process.returncode}; see its messages above")
+
+
+async def _welcome(server: uvicorn.Server, address: str, link: Link) -> None:
+    """Print the banner, once somebody answers, or after a while all the same."""
+    while not server.started:
+        await asyncio.sleep(0.01)
+    end = time.monotonic() + WARM_UP
+    while time.monotonic() < end:
+        outcome = await link.request("$SRV.PING", b"", b"", end)
+        if not isinstance(outcome, NoResponders | NotConnected):
+            break
+        await asyncio.sleep(0.02)
+    lines = [
+        ("gateway", address),
+        ("API docs", f"{address}/docs"),
+        ("health", f"{address}/readyz"),
+        ("NATS", f"nats://{link.server}" if link.server else f"not connected: {link.trouble}"),
+    ]
+    width = max(len(name) for name, _ in lines)
+    text = "\n".join(f"  {_bold(name.ljust(width))}  {value}" for name, value in lines)
+    print(f"\n{text}\n\n  try: curl {address}{_find_example()}\n", flush=True)
+
+
+def _bold(text: str) -> str:
+    return f"\x1b[1m{text}\x1b[0m" if is_color_wanted(sys.stdout) else text
+
+
+def _find_example() -> str:
+    route = PACKAGED_ROUTES[0]
+    examples = {f"{{{parameter.name}}}": parameter.example for parameter in route.parameters}
+    return "/" + "/".join(examples.get(segment, segment) for segment in route.segments)

