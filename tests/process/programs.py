@@ -1,0 +1,79 @@
+"""Real programs as subprocesses, and their children."""
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from tests.harness import PATIENCE, clean_environment
+
+PROGRAM = [sys.executable, "-m", "app"]
+
+
+class Process:
+    """A program whose stderr goes to a file."""
+
+    def __init__(self, command: list[str], log: Path, **environment: str) -> None:
+        self._log = log
+        with log.open("wb") as stderr:
+            self.process = subprocess.Popen(
+                command, env=clean_environment(**environment), stdout=stderr, stderr=stderr, stdin=subprocess.DEVNULL
+            )
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def find(self, pattern: str) -> str:
+        """The first group of the pattern in the log, once it is there."""
+        end = time.monotonic() + PATIENCE
+        while not (match := re.search(pattern, self.log)):
+            assert time.monotonic() < end, self.log
+            assert self.process.poll() is None, self.log
+            time.sleep(0.02)
+        return match[1]
+
+    def wait_for_connections(self, count: int) -> None:
+        """Until so many processes, the workers, have connected to NATS: an answer of one says nothing of the others."""
+        self.find(rf'(?s)((?:"event": "connected".*?){{{count}}})')
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(PATIENCE)
+
+
+@contextmanager
+def run(command: list[str], log: Path, **environment: str) -> Iterator[Process]:
+    process = Process(command, log, **environment)
+    try:
+        yield process
+    finally:
+        process.process.kill()
+        process.process.wait()
+
+
+def wait_until_ready(url: str) -> None:
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            if httpx.get(f"{url}/readyz", trust_env=False).status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def find_children(parent: int, word: str) -> list[int]:
+    found = subprocess.run(["pgrep", "-P", str(parent), "-f", word], capture_output=True, text=True, check=False)
+    return [int(line) for line in found.stdout.split()]
+
+
+def is_alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()

@@ -1,0 +1,109 @@
+"""The command line's small commands, and the package as it is installed from a wheel."""
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from app import __version__
+from tests.harness import NatsServer, clean_environment, eventually, run_gateway
+from tests.process.programs import PROGRAM
+
+
+def call(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*PROGRAM, *arguments], env=clean_environment(**environment), capture_output=True, text=True, timeout=30
+    )
+
+
+def test_version_and_help_read_well() -> None:
+    assert call("--version").stdout == f"nats-http-gateway {__version__}\n"
+    for arguments in ([], ["--help"]):
+        shown = call(*arguments)
+        assert all(command in shown.stdout + shown.stderr for command in ("dev", "serve", "healthcheck"))
+    for command in ("dev", "serve", "healthcheck"):
+        help_text = call(command, "--help").stdout
+        assert "Usage: " in help_text
+        assert "--fd" not in help_text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [(["nothing"], "nothing"), (["serve", "--port", "x"], "--port"), (["serve", "--workers", "0"], "--workers")],
+    ids=str,
+)
+def test_a_wrong_call_exits_with_2_and_says_what_is_wrong(arguments: list[str], named: str) -> None:
+    done = call(*arguments, NO_COLOR="1")
+    assert done.returncode == 2
+    assert named in done.stderr
+
+
+async def test_healthcheck_exits_with_0_only_when_the_gateway_is_ready(own_nats: NatsServer) -> None:
+    async with run_gateway(own_nats.url) as gateway:
+        # A proxy for the internet is none for the gateway beside us.
+        ready = await _call_beside("healthcheck", PORT=str(gateway.port), http_proxy="http://127.0.0.1:1")
+        assert (ready[0], ready[1]) == (0, '{"status":"ready"}\n')
+        own_nats.stop()
+        await eventually(lambda: gateway.link.trouble)
+        code, _, error = await _call_beside("healthcheck", "--url", f"{gateway.url}/readyz")
+        assert code == 1
+        assert "503" in error
+        assert "connection refused" in error
+        assert (await _call_beside("healthcheck", "--url", f"{gateway.url}/livez"))[0] == 0
+    for url in (f"{gateway.url}/readyz", "nonsense", "http://[::1", own_nats.start().url.replace("nats", "http", 1)):
+        code, _, error = await _call_beside("healthcheck", "--url", url)
+        assert (code, len(error.splitlines())) == (1, 1)
+
+
+async def _call_beside(*arguments: str, **environment: str) -> tuple[int | None, str, str]:
+    """As `call`, while this event loop goes on serving."""
+    process = await asyncio.create_subprocess_exec(
+        *PROGRAM, *arguments, env=clean_environment(**environment), stdout=-1, stderr=-1
+    )
+    out, err = await process.communicate()
+    return process.returncode, out.decode(), err.decode()
+
+
+def test_a_wheel_installs_and_gives_the_command_and_both_packages(tmp_path: Path) -> None:
+    """Built from this tree, installed into an environment of its own that borrows only the dependencies."""
+    root = Path(__file__).parents[2]
+    build = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--no-deps",
+        "--no-build-isolation",
+        "--wheel-dir",
+        str(tmp_path),
+        ".",
+    ]
+    subprocess.run(build, cwd=root, check=True, capture_output=True, timeout=60)
+    environment = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--system-site-packages", str(environment)], check=True, timeout=60)
+    python = environment / "bin" / "python"
+    wheel = next(tmp_path.glob("nats_http_gateway-*.whl"))
+    install = [str(python), "-m", "pip", "install", "--no-deps", "--no-index", "--ignore-installed", str(wheel)]
+    subprocess.run(install, check=True, capture_output=True, timeout=60)
+    borrowed = subprocess.run(
+        [sys.executable, "-c", "import fastapi, pathlib; print(pathlib.Path(fastapi.__file__).parents[1])"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    done = subprocess.run(
+        [environment / "bin" / "nats-http", "--version"],
+        env=clean_environment(PYTHONPATH=borrowed),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.stdout == f"nats-http-gateway {__version__}\n", done.stderr
+    where = "import app.main, responders.greet; print(app.__file__, responders.__file__); app.main.app"
+    found = subprocess.run(
+        [python, "-c", where], env=clean_environment(PYTHONPATH=borrowed), cwd=tmp_path, capture_output=True, text=True
+    )
+    assert found.stdout.count(str(environment)) == 2, found.stderr

@@ -1,0 +1,342 @@
+"""`nats-http serve` and `uvicorn app.main:app` as real processes: signals, exit codes, bad configuration."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import httpx
+import pytest
+from nats.aio.msg import Msg
+
+from app.serve import MIN_LIFE
+from app.server import bind
+from tests.harness import PATIENCE, NatsServer, clean_environment, eventually, responder
+from tests.process.programs import PROGRAM, find_children, is_alive, run, wait_until_ready
+
+
+def serve(*arguments: str) -> list[str]:
+    return [*PROGRAM, "serve", "--port", "0", *arguments]
+
+
+ADDRESS = r'"address": "(http://[^"]+)"'
+
+
+_answers: set[asyncio.Task[None]] = set()
+
+
+async def greet(msg: Msg) -> None:
+    """Each request in a task of its own, and a little slow."""
+
+    async def answer() -> None:
+        await asyncio.sleep(0.02)
+        await msg.respond(b"hello, " + msg.subject[6:].encode())
+
+    task = asyncio.create_task(answer())
+    _answers.add(task)
+    task.add_done_callback(_answers.discard)
+
+
+async def test_it_listens_while_nats_is_away_and_stops_with_0(tmp_path: Path, own_nats: NatsServer) -> None:
+    own_nats.stop()
+    with run(serve(), tmp_path / "log", NATS_URL=own_nats.url) as gateway:
+        url = gateway.find(ADDRESS)
+        async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
+            assert (await client.get("/livez")).status_code == 200
+            assert (await client.get("/readyz")).status_code == 503
+            assert (await client.get("/greet/sue")).json()["type"] == "/problems/not-connected"
+            own_nats.start()
+            wait_until_ready(url)
+            assert (await client.get("/greet/sue")).json()["type"] == "/problems/no-responders"
+        assert gateway.stop() == 0
+    lines = [json.loads(line) for line in gateway.log.splitlines()]
+    assert {"listening", "connected", "stopped"} <= {line["event"] for line in lines}
+    assert [line["slug"] for line in lines if line["event"] == "exchange"] == ["not-connected", "no-responders"]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_sigterm_under_load_answers_every_request_that_was_accepted(
+    tmp_path: Path, own_nats: NatsServer, workers: int
+) -> None:
+    """300 keep-alive clients: after SIGTERM each gets its answers until one says `Connection: close`, and what comes
+    on a new connection is refused."""
+    with run(serve("--workers", str(workers)), tmp_path / "log", NATS_URL=own_nats.url) as gateway:
+        url = gateway.find(ADDRESS)
+        port = int(url.rpartition(":")[2])
+        gateway.wait_for_connections(workers)
+        results: Counter[str] = Counter()
+
+        async def client(number: int) -> None:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            request = b"GET /greet/n%d HTTP/1.1\r\nHost: t\r\n\r\n" % number
+            while True:
+                writer.write(request)
+                try:
+                    head = await reader.readuntil(b"\r\n\r\n")
+                    length = int(re.search(rb"content-length: (\d+)", head)[1])  # type: ignore[index]
+                    body = await reader.readexactly(length)
+                except (asyncio.IncompleteReadError, ConnectionError):
+                    results["lost"] += 1
+                    break
+                good = head.startswith(b"HTTP/1.1 200") and body == b'{"message":"hello, n%d"}' % number
+                results["good" if good else body.decode()] += 1
+                if b"connection: close" in head:
+                    results["closed"] += 1
+                    break
+            writer.close()
+
+        async with responder(own_nats.url, "greet.*", greet):
+            clients = [asyncio.create_task(client(number)) for number in range(300)]
+            while results["good"] < 1000:
+                await asyncio.sleep(0.01)
+            gateway.process.send_signal(signal.SIGTERM)
+            await asyncio.wait_for(asyncio.gather(*clients), 20)
+        assert gateway.process.wait(PATIENCE) == 0
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", port)
+    assert results["closed"] == 300
+    assert set(results) == {"good", "closed"}
+
+
+async def test_sigterm_answers_callers_that_open_a_connection_for_each_request(
+    tmp_path: Path, own_nats: NatsServer
+) -> None:
+    """Once the connection is made its request is answered, though the gateway may not yet have accepted it."""
+    with run(serve(), tmp_path / "log", NATS_URL=own_nats.url) as gateway:
+        port = int(gateway.find(ADDRESS).rpartition(":")[2])
+        wait_until_ready(f"http://127.0.0.1:{port}")
+        results: Counter[str] = Counter()
+
+        async def caller() -> None:
+            while True:
+                try:
+                    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                except ConnectionError:
+                    break
+                try:
+                    writer.write(b"GET /greet/sue HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n")
+                    answer = await reader.read()
+                    results["good" if answer.endswith(b'{"message":"hello, sue"}') else answer.decode()] += 1
+                except ConnectionError as error:
+                    results[repr(error)] += 1
+                finally:
+                    writer.close()
+
+        async with responder(own_nats.url, "greet.*", greet):
+            callers = [asyncio.create_task(caller()) for _ in range(50)]
+            while results["good"] < 200:
+                await asyncio.sleep(0.01)
+            gateway.process.send_signal(signal.SIGTERM)
+            await asyncio.wait_for(asyncio.gather(*callers), PATIENCE)
+        assert gateway.process.wait(PATIENCE) == 0
+    assert set(results) == {"good"}
+
+
+async def test_readyz_says_503_while_a_slow_request_is_finished(tmp_path: Path, own_nats: NatsServer) -> None:
+    async def slowly(msg: Msg) -> None:
+        await asyncio.sleep(0.6)
+        await msg.respond(b"done")
+
+    with run(serve(), tmp_path / "log", NATS_URL=own_nats.url) as gateway:
+        url = gateway.find(ADDRESS)
+        wait_until_ready(url)
+        async with (
+            httpx.AsyncClient(base_url=url, trust_env=False) as client,
+            responder(own_nats.url, "greet.*", slowly),
+        ):
+            assert (await client.get("/livez")).status_code == 200  # opens a connection that stays
+            slow = asyncio.create_task(httpx.AsyncClient(base_url=url, trust_env=False).get("/greet/sue"))
+            await asyncio.sleep(0.2)
+            gateway.process.send_signal(signal.SIGTERM)
+            await asyncio.sleep(0.2)
+            ready = await client.get("/readyz")
+            assert (ready.status_code, ready.json()["reason"]) == (503, "shutting down")
+            assert ready.headers["connection"] == "close"
+            answer = await slow
+            assert (answer.status_code, answer.json()) == (200, {"message": "done"})
+        assert gateway.process.wait(PATIENCE) == 0
+
+
+async def test_the_drain_timeout_bounds_the_stop_and_what_is_cut_gets_a_truthful_answer(
+    tmp_path: Path, own_nats: NatsServer
+) -> None:
+    async def stay_silent(msg: Msg) -> None:
+        pass
+
+    environment = {"NATS_URL": own_nats.url, "GATEWAY_DRAIN_TIMEOUT": "1s"}
+    with run(serve(), tmp_path / "log", **environment) as gateway:
+        url = gateway.find(ADDRESS)
+        wait_until_ready(url)
+        async with (
+            httpx.AsyncClient(base_url=url, trust_env=False, timeout=PATIENCE) as client,
+            responder(own_nats.url, "greet.*", stay_silent),
+        ):
+            waiting = asyncio.create_task(client.get("/greet/sue", headers={"x-request-timeout": "20s"}))
+            await asyncio.sleep(0.3)
+            started = time.monotonic()
+            gateway.process.send_signal(signal.SIGTERM)
+            answer = await waiting
+            assert (answer.status_code, answer.json()["delivered"]) == (502, "unknown")
+        assert gateway.process.wait(PATIENCE) == 0
+        assert time.monotonic() - started < 8
+
+
+async def test_a_second_signal_stops_at_once(tmp_path: Path, own_nats: NatsServer) -> None:
+    with run(serve(), tmp_path / "log", NATS_URL=own_nats.url) as gateway:
+        url = gateway.find(ADDRESS)
+        _, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+        writer.write(b"POST /docs HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\n\r\n")  # never sends its body
+        await asyncio.sleep(0.2)
+        gateway.process.send_signal(signal.SIGINT)
+        await asyncio.sleep(0.3)
+        started = time.monotonic()
+        assert gateway.stop(signal.SIGINT) == 0
+        assert time.monotonic() - started < 2
+        writer.close()
+
+
+async def test_a_worker_that_is_killed_is_replaced_and_all_go_with_a_killed_parent(
+    tmp_path: Path, own_nats: NatsServer
+) -> None:
+    with run(serve("--workers", "2"), tmp_path / "log", NATS_URL=own_nats.url) as gateway:
+        url = gateway.find(ADDRESS)
+        wait_until_ready(url)
+        await asyncio.sleep(MIN_LIFE + 0.5)  # past the age at which a death is taken for a failed start
+        before = find_children(gateway.process.pid, "serve")
+        assert len(before) == 2
+        os.kill(before[0], signal.SIGKILL)
+        gateway.find(r'"event": "(worker-ended)"')
+        await eventually(lambda: len(find_children(gateway.process.pid, "serve")) == 2)
+        wait_until_ready(url)
+        children = find_children(gateway.process.pid, "serve")
+        assert before[0] not in children
+        gateway.process.kill()
+        await eventually(lambda: not any(is_alive(pid) for pid in children))
+
+
+async def test_a_worker_that_can_t_start_ends_the_gateway_with_1(tmp_path: Path, own_nats: NatsServer) -> None:
+    with run(serve("--workers", "2"), tmp_path / "log", NATS_URL=own_nats.url) as gateway:
+
+        def kill_newborn() -> bool:
+            for pid in find_children(gateway.process.pid, "serve"):
+                os.kill(pid, signal.SIGKILL)
+            return gateway.process.poll() is not None
+
+        await eventually(kill_newborn)
+        assert gateway.process.wait() == 1
+    assert gateway.log.splitlines()[-1].startswith("nats-http: a worker ended right after its start")
+
+
+async def test_plain_uvicorn_serves_the_same_application(tmp_path: Path, own_nats: NatsServer) -> None:
+    command = [sys.executable, "-m", "uvicorn", "app.main:app", "--port", "0"]
+    with run(command, tmp_path / "log", NATS_URL=own_nats.url) as gateway:
+        url = gateway.find(r"running on (http://[^ ]+)")
+        wait_until_ready(url)
+        async with (
+            responder(own_nats.url, "greet.*", greet),
+            httpx.AsyncClient(base_url=url, trust_env=False) as client,
+        ):
+            assert (await client.get("/greet/sue")).json() == {"message": "hello, sue"}
+            assert (await client.get("/greet/a.b")).status_code == 422
+        assert gateway.stop() in (0, -signal.SIGTERM)
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"GATEWAY_TIMEOUT": "soon"}, ["nats-http: GATEWAY_TIMEOUT 'soon': a duration is"]),
+        ({"PORT": "http"}, ["nats-http: PORT 'http': "]),
+        ({"NATS_URL": "http://user:s3cret@x"}, ["nats-http: NATS_URL: a NATS server is"]),
+        ({"GATEWAY_TIMOUT": "2s"}, ["nats-http: GATEWAY_TIMOUT: unknown setting, did you mean GATEWAY_TIMEOUT?"]),
+        (
+            {"GATEWAY_MAX_BODY": "1MB", "GATEWAY_ACCESS_LOG": "perhaps"},
+            ["nats-http: GATEWAY_MAX_BODY '1MB': a size is", "nats-http: GATEWAY_ACCESS_LOG 'perhaps': "],
+        ),
+    ],
+    ids=str,
+)
+def test_a_wrong_setting_is_one_clear_line_each_and_exit_code_1(
+    environment: dict[str, str], expected: list[str]
+) -> None:
+    for command in ("serve", "dev"):
+        done = subprocess.run(
+            [*PROGRAM, command], env=clean_environment(**environment), capture_output=True, text=True, timeout=PATIENCE
+        )
+        lines = done.stderr.splitlines()
+        assert (done.returncode, len(lines)) == (1, len(expected))
+        assert all(line.startswith(start) for line, start in zip(lines, expected, strict=True))
+        assert "s3cret" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "dev"])
+@pytest.mark.parametrize(("host", "reason"), [("127.0.0.1", "address already in use"), ("192.0.2.1", "")])
+def test_an_address_that_can_t_be_had_is_one_clear_line_and_exit_code_1(command: str, host: str, reason: str) -> None:
+    with bind("127.0.0.1", 0) as taken:
+        port = str(taken.getsockname()[1])
+        done = subprocess.run(
+            [*PROGRAM, command, "--host", host, "--port", port],
+            env=clean_environment(),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"nats-http: can't listen on {host} port {port}: {reason}")
+    assert "--port" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+async def test_a_second_signal_stops_workers_at_once(tmp_path: Path, own_nats: NatsServer) -> None:
+    arrived = asyncio.Event()
+
+    async def stay_silent(msg: Msg) -> None:
+        arrived.set()
+
+    with run(serve("--workers", "2"), tmp_path / "log", NATS_URL=own_nats.url) as gateway:
+        url = gateway.find(ADDRESS)
+        gateway.wait_for_connections(2)
+        async with (
+            httpx.AsyncClient(base_url=url, trust_env=False, timeout=PATIENCE) as client,
+            responder(own_nats.url, "greet.*", stay_silent),
+        ):
+            waiting = asyncio.create_task(client.get("/greet/sue", headers={"x-request-timeout": "30s"}))
+            await arrived.wait()
+            gateway.process.send_signal(signal.SIGTERM)
+            await asyncio.sleep(1)
+            gateway.process.send_signal(signal.SIGTERM)
+            assert gateway.process.wait(5) == 0
+            with pytest.raises(httpx.TransportError):
+                await waiting
+
+
+async def test_a_log_that_nobody_reads_costs_no_request_and_no_reconnect(own_nats: NatsServer) -> None:
+    """`nats-http serve 2>&1 | head`: stderr is a pipe whose reader has gone."""
+    with bind("127.0.0.1", 0) as free:
+        port = free.getsockname()[1]
+    environment = clean_environment(NATS_URL=own_nats.url, GATEWAY_ACCESS_LOG="on", PORT=str(port))
+    process = subprocess.Popen([*PROGRAM, "serve"], env=environment, stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    process.stderr.close()
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_until_ready(url)
+        async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
+            async with responder(own_nats.url, "greet.*", greet):
+                assert (await client.get("/greet/sue")).json() == {"message": "hello, sue"}
+            assert (await client.get("/greet/sue")).json()["type"] == "/problems/no-responders"
+            own_nats.kill()
+            await asyncio.sleep(0.2)
+            assert (await client.get("/greet/sue")).json()["type"] == "/problems/not-connected"
+            own_nats.start()
+            wait_until_ready(url)
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
+    finally:
+        process.kill()
+        process.wait()
