@@ -1,0 +1,1 @@
+"""Benchmarks: figures beside a peer that is measured in the same run."""
