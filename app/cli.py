@@ -1,18 +1,23 @@
 """The command line: `nats-http`, or `python -m app`."""
 
 import http.client
+import json
 import os
 import signal
 import socket
 import sys
 import urllib.error
 import urllib.request
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from app import __version__
+from app.headers import is_token
+from app.routefile import EXAMPLES, GREET, RouteFileError, load_route_file
 from app.settings import Settings, SettingsError, is_color_wanted, is_nats_url_set, load_settings
+from app.units import format_duration
 
 cli = typer.Typer(
     name="nats-http",
@@ -60,12 +65,14 @@ def dev(host: Host = None, port: Port = None) -> None:
     from app.dev import PartEnded, run_dev
     from app.devserver import ServerMissing
     from app.observe.log import configure_logging
+    from app.reload import FileSource
 
     settings = load_settings()
     configure_logging(color=is_color_wanted(sys.stderr))
+    source = FileSource(settings.routes or EXAMPLES)
     with _listen(settings, host, port) as listener:
         try:
-            run_dev(settings, listener, embedded=not is_nats_url_set())
+            run_dev(settings, listener, source, embedded=not is_nats_url_set())
         except (PartEnded, ServerMissing, RuntimeError) as error:
             raise CommandError(str(error)) from None
 
@@ -77,17 +84,27 @@ def serve(
     workers: Annotated[int, typer.Option(help="Worker processes.", min=1)] = 1,
     fd: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Run the gateway alone, for production. It listens at once, and connects to NATS in the background."""
+    """Run the gateway alone, for production. It listens at once, and connects to NATS in the background.
+
+    SIGHUP reads the route file again.
+    """
     _end_at_signals()
     from app.observe.log import configure_logging
+    from app.reload import FileSource, PipeSource
     from app.serve import serve_here, serve_with_workers
 
     settings = load_settings()
     configure_logging(color=is_color_wanted(sys.stderr))
-    with socket.socket(fileno=fd) if fd is not None else _listen(settings, host, port) as listener:
+    if fd is not None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a worker is told by its parent
+        with socket.socket(fileno=fd) as listener:
+            serve_here(settings, listener, PipeSource(sys.stdin.fileno()))
+        return
+    source = FileSource(settings.routes or GREET)
+    with _listen(settings, host, port) as listener:
         if workers == 1:
-            serve_here(settings, listener)
-        elif not serve_with_workers(settings, listener, workers):
+            serve_here(settings, listener, source)
+        elif not serve_with_workers(settings, listener, source, workers):
             raise CommandError("a worker ended right after its start; see its messages above")
 
 
@@ -109,6 +126,94 @@ def healthcheck(
         raise CommandError(f"{target}: {error.code} {error.read(1000).decode('utf-8', 'replace')}") from None
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise CommandError(f"{target}: {error}") from None
+
+
+File = Annotated[
+    Path | None,
+    typer.Argument(help="The route file (GATEWAY_ROUTES, else the packaged one with greet).", show_default=False),
+]
+
+
+@cli.command()
+def check(file: File = None) -> None:
+    """Check a route file: exit code 0, or 1 and a line for each thing that is wrong."""
+    path = _choose(file)
+    count = len(load_route_file(path).table.routes)
+    typer.echo(f"{path}: {count} {'route' if count == 1 else 'routes'}, all right")
+
+
+@cli.command()
+def routes(file: File = None) -> None:
+    """Print a table of the routes."""
+    rows = [("NAME", "METHOD", "PATH", "SUBJECT", "PAYLOAD", "TIMEOUT")]
+    settings = load_settings()
+    for route in load_route_file(_choose(file)).table.routes:
+        payloads = ",".join(dict.fromkeys(route.choose_payload(method) for method in route.methods))
+        timeout = format_duration(settings.timeout if route.timeout is None else route.timeout)
+        rows.append((route.name, ",".join(route.methods), route.path, route.subject, payloads, timeout))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+@cli.command()
+def explain(
+    method: Annotated[str, typer.Argument(help="GET, POST, …")],
+    target: Annotated[str, typer.Argument(help="Path and query, as in a request line: '/orders/7?x=1'.")],
+    header: Annotated[list[str] | None, typer.Option("-H", "--header", help="A request header, 'name: value'.")] = None,
+    data: Annotated[
+        str | None, typer.Option("-d", "--data", help="The request body; @FILE reads it from there.")
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option("--routes", help="The route file (GATEWAY_ROUTES).", show_default=False)
+    ] = None,
+) -> None:
+    """Tell what a request would become, and send nothing. Exit code 1 where the answer would be a problem."""
+    from app.explain import explain_request
+
+    body = None if data is None else _read_data(data)
+    pairs = [_parse_header(text) for text in header or []]
+    is_sent, text = explain_request(load_settings(), load_route_file(_choose(file)).table, method, target, pairs, body)
+    typer.echo(text)
+    if not is_sent:
+        raise typer.Exit(1)
+
+
+@cli.command()
+def openapi(file: File = None) -> None:
+    """Print the OpenAPI document of the routes."""
+    from app.main import prepare
+
+    served = prepare(load_route_file(_choose(file)))
+    typer.echo(json.dumps(json.loads(served.openapi), indent=2, ensure_ascii=False))
+
+
+@cli.command()
+def schema() -> None:
+    """Print the JSON Schema of route files, for editors."""
+    from app.routemodels import build_schema
+
+    typer.echo(json.dumps(build_schema(), indent=2, ensure_ascii=False))
+
+
+def _choose(file: Path | None) -> Path:
+    return file or load_settings().routes or GREET
+
+
+def _read_data(text: str) -> bytes:
+    if not text.startswith("@"):
+        return text.encode("utf-8", "surrogateescape")
+    try:
+        return Path(text[1:]).read_bytes()
+    except OSError as error:
+        raise CommandError(f"{text[1:]}: {(error.strerror or str(error)).lower()}") from None
+
+
+def _parse_header(text: str) -> tuple[bytes, bytes]:
+    name, colon, value = text.partition(":")
+    if not colon or not is_token(name):
+        raise CommandError(f"-H '{text}': a header is 'name: value'")
+    return name.lower().encode("ascii"), value.strip().encode("utf-8", "surrogateescape")
 
 
 def _end_at_signals() -> None:
@@ -135,7 +240,7 @@ def main() -> None:
     """The console script. A wrong setting or a command that can't go on: one line on stderr and exit code 1."""
     try:
         cli()
-    except (CommandError, SettingsError) as error:
+    except (CommandError, SettingsError, RouteFileError) as error:
         for line in str(error).splitlines():
             print(f"nats-http: {line}", file=sys.stderr)
         sys.exit(1)

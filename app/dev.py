@@ -12,15 +12,17 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import uvicorn
+from fastapi import FastAPI
 
 from app.devserver import build_command, wait_for_url
 from app.errors import NoResponders, NotConnected
 from app.link import Link
 from app.main import create_app
 from app.processes import Children
-from app.routes import PACKAGED_ROUTES
+from app.reload import FileSource, serve_with
 from app.server import GatewayServer, build_config, describe_address
 from app.settings import Settings, child_environment, is_color_wanted
+from app.table import RouteTable
 
 REPLICAS = 2  # of each example responder, in one queue group
 PATIENCE = 12.0  # seconds; an example responder may take 10 to answer what it took
@@ -31,8 +33,10 @@ class PartEnded(Exception):
     """A part of the stack ended by itself."""
 
 
-def run_dev(settings: Settings, listener: socket.socket, *, embedded: bool) -> None:
-    """Serve until a signal. Raises PartEnded, ServerMissing or RuntimeError. Nothing is ever left behind."""
+def run_dev(settings: Settings, listener: socket.socket, source: FileSource, *, embedded: bool) -> None:
+    """Serve until a signal. Raises RouteFileError, PartEnded, ServerMissing or RuntimeError. Nothing is ever left
+    behind."""
+    file = source.load()
     stopped = False
 
     def stop(*_: object) -> None:
@@ -49,11 +53,11 @@ def run_dev(settings: Settings, listener: socket.socket, *, embedded: bool) -> N
         servers = (_start_nats(children, Path(directory)),) if embedded else settings.nats_url
         _start_responders(children, servers)
         settings = settings.model_copy(update={"nats_url": servers, "access_log": settings.access_log is not False})
-        app = create_app(settings)
+        app = create_app(settings, routes=file)
         gateway = GatewayServer(build_config(app), drain_timeout=settings.drain_timeout)
         gateway.should_exit = stopped
         with asyncio.Runner(loop_factory=gateway.config.get_loop_factory()) as runner:
-            runner.run(_serve(gateway, listener, children, app.state.link))
+            runner.run(_serve(gateway, listener, children, app, source, _find_example(file.table)))
 
 
 def _start_nats(children: Children, directory: Path) -> str:
@@ -77,12 +81,19 @@ def _find_responders() -> Iterator[str]:
             yield module.name
 
 
-async def _serve(server: uvicorn.Server, listener: socket.socket, children: Children, link: Link) -> None:
+async def _serve(
+    server: uvicorn.Server,
+    listener: socket.socket,
+    children: Children,
+    app: FastAPI,
+    source: FileSource,
+    example: str,
+) -> None:
     asides = [
-        asyncio.create_task(_welcome(server, describe_address(listener), link)),
+        asyncio.create_task(_welcome(server, describe_address(listener), app.state.link, example)),
         asyncio.create_task(_watch(server, children)),
     ]
-    await server.serve([listener])
+    await serve_with(source, server, listener, app)
     for aside in asides:
         aside.cancel()
     for outcome in await asyncio.gather(*asides, return_exceptions=True):
@@ -98,7 +109,7 @@ async def _watch(server: uvicorn.Server, children: Children) -> None:
     raise PartEnded(f"{child.name} ended with exit code {child.process.returncode}; see its messages above")
 
 
-async def _welcome(server: uvicorn.Server, address: str, link: Link) -> None:
+async def _welcome(server: uvicorn.Server, address: str, link: Link, example: str) -> None:
     """Print the banner, once somebody answers, or after a while all the same."""
     while not server.started:
         await asyncio.sleep(0.01)
@@ -116,14 +127,13 @@ async def _welcome(server: uvicorn.Server, address: str, link: Link) -> None:
     ]
     width = max(len(name) for name, _ in lines)
     text = "\n".join(f"  {_bold(name.ljust(width))}  {value}" for name, value in lines)
-    print(f"\n{text}\n\n  try: curl {address}{_find_example()}\n", flush=True)
+    print(f"\n{text}\n\n  try: curl {address}{example}\n", flush=True)
 
 
 def _bold(text: str) -> str:
     return f"\x1b[1m{text}\x1b[0m" if is_color_wanted(sys.stdout) else text
 
 
-def _find_example() -> str:
-    route = PACKAGED_ROUTES[0]
-    examples = {f"{{{parameter.name}}}": parameter.example for parameter in route.parameters}
-    return "/" + "/".join(examples.get(segment, segment) for segment in route.segments)
+def _find_example(table: RouteTable) -> str:
+    """The path of the first route that a browser can ask."""
+    return next((route.example_path for route in table.routes if "GET" in route.methods), "/docs")

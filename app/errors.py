@@ -4,7 +4,8 @@
     ├── the caller can mend it, nothing was sent
     │   ├── BadRequest 400            ├── InvalidParameter 422      ├── NotFound 404
     │   ├── MethodNotAllowed 405      ├── RequestTimeout 408        ├── PayloadTooLarge 413
-    │   ├── UriTooLong 414            └── HeadersTooLarge 431
+    │   ├── UriTooLong 414            ├── UnsupportedMediaType 415  ├── InvalidBody 422
+    │   └── HeadersTooLarge 431
     ├── the gateway can't send now, nothing was sent
     │   ├── Overloaded 503            ├── NoResponders 503          ├── NotConnected 503
     │   ├── Draining 503              └── PermissionDenied 502
@@ -17,7 +18,8 @@ Status, slug and what is known about delivery stand on the class and nowhere els
 caller: never exception text, another route's subject, or a credential.
 """
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
+from urllib.parse import quote
 
 Delivered = Literal["no", "yes", "unknown"]
 Headers = tuple[tuple[bytes, bytes], ...]
@@ -44,6 +46,9 @@ class GatewayError(Exception):
     status: int
     headers: Headers = ()
 
+    errors: tuple[tuple[str, str], ...] = ()
+    """Where (a JSON pointer) and what, for a body with several things wrong."""
+
     def __init__(self, detail: str | None = None, *, headers: Headers | None = None) -> None:
         super().__init__(detail)
         self.detail = detail or self.cause
@@ -65,6 +70,19 @@ class InvalidParameter(GatewayError):
         "to 128 characters, in UTF-8, percent-encoded, and none of `.`, `*`, `>`, `/`, white space, control or "
         "invisible formatting characters. Nothing is repaired or escaped on the way."
     )
+
+
+class InvalidBody(GatewayError):
+    slug, title, status = "invalid-body", "Invalid body", 422
+    cause = "The body breaks the JSON schema of its route."
+    cure = (
+        "Correct what `errors` lists: each has a JSON pointer into the body and what is wrong there. `/docs` has the "
+    )
+    cure += "schema. The body is JSON in UTF-8, without a key that stands twice in an object."
+
+    def __init__(self, detail: str | None = None, *, errors: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(detail)
+        self.errors = errors
 
 
 class NotFound(GatewayError):
@@ -95,6 +113,13 @@ class UriTooLong(GatewayError):
     slug, title, status = "uri-too-long", "URI too long", 414
     cause = "The URI, a path parameter, or the subject that the path makes is over its limit."
     cure = "Shorten the URI: a parameter has at most 128 characters, a subject 2,048 bytes, a request head 64 KiB."
+
+
+class UnsupportedMediaType(GatewayError):
+    slug, title, status = "unsupported-media-type", "Unsupported media type", 415
+    cause = "The route does not take a body of this type or encoding."
+    cure = "Send one of the types that the `Accept` header of the response lists, named in `Content-Type`, and no "
+    cure += "`Content-Encoding`."
 
 
 class HeadersTooLarge(GatewayError):
@@ -181,11 +206,13 @@ class Internal(GatewayError):
 ERRORS: tuple[type[GatewayError], ...] = (
     BadRequest,
     InvalidParameter,
+    InvalidBody,
     NotFound,
     MethodNotAllowed,
     RequestTimeout,
     PayloadTooLarge,
     UriTooLong,
+    UnsupportedMediaType,
     HeadersTooLarge,
     Overloaded,
     NoResponders,
@@ -200,9 +227,9 @@ ERRORS: tuple[type[GatewayError], ...] = (
 )
 
 
-def build_problem(error: GatewayError, *, instance: str, request_id: str) -> dict[str, object]:
+def build_problem(error: GatewayError, *, instance: str, request_id: str) -> dict[str, Any]:
     """The RFC 9457 document of a failure. `type` is a page that the gateway serves."""
-    problem: dict[str, object] = {
+    problem: dict[str, Any] = {
         "type": f"/problems/{error.slug}",
         "title": error.title,
         "status": error.status,
@@ -212,6 +239,8 @@ def build_problem(error: GatewayError, *, instance: str, request_id: str) -> dic
         "delivered": error.delivered,
         "retryable": error.retryable,
     }
+    if error.errors:  # as in the example of RFC 9457 §3: a JSON pointer as URI fragment
+        problem["errors"] = [{"pointer": f"#{quote(pointer)}", "detail": detail} for pointer, detail in error.errors]
     if len(instance) > MAX_INSTANCE:
         del problem["instance"]
     return problem

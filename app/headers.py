@@ -15,6 +15,10 @@ Pair = tuple[bytes, bytes]
 
 MAX_BLOCK = 16 * 1024  # bytes of headers that may travel to a service
 
+NEVER_FORWARDED = frozenset(
+    b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer transfer-encoding "
+    b"upgrade content-length host".split()
+)
 REQUEST_HEADERS = ("traceparent", "tracestate", "x-request-id")
 REPLY_HEADERS = (
     "content-type",
@@ -29,10 +33,6 @@ REPLY_HEADERS = (
     "vary",
 )
 
-_NEVER = frozenset(
-    b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer transfer-encoding "
-    b"upgrade content-length host".split()
-)
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 §5.6.2, token
 _BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9110 §5.5
 _VERSION = b"NATS/1.0"
@@ -50,11 +50,21 @@ class AllowList:
         self._spelling = {name.lower().encode(): name.encode() for name in names}
         self.names = frozenset(self._spelling)
         for name in self.names:
-            if not _NAME.fullmatch(name) or name in _NEVER or name.startswith(b"nats-"):
+            if not can_travel(name.decode()):
                 raise ValueError(f"header '{name.decode()}' can't be forwarded")
 
     def spell(self, name: bytes) -> bytes:
         return self._spelling[name]
+
+
+def is_token(name: str) -> bool:
+    """Whether a text can be the name of a header (RFC 9110 §5.6.2)."""
+    return name.isascii() and _NAME.fullmatch(name.encode("ascii")) is not None
+
+
+def can_travel(name: str) -> bool:
+    """Whether a header may be listed: it is a token, not hop-by-hop, and not NATS's own."""
+    return is_token(name) and name.lower().encode("ascii") not in NEVER_FORWARDED and name[:5].lower() != "nats-"
 
 
 def is_clean_value(value: bytes) -> bool:

@@ -1,6 +1,7 @@
 """/livez, /readyz and /healthz: whether the process runs, whether it can take requests, and both with details."""
 
 import asyncio
+from collections.abc import Callable
 
 from fastapi import FastAPI
 from starlette.requests import Request
@@ -10,7 +11,7 @@ from app import __version__
 from app.link import Link
 
 
-def add_health(app: FastAPI, link: Link, drain: asyncio.Event) -> None:
+def add_health(app: FastAPI, link: Link, drain: asyncio.Event, *, count_routes: Callable[[], int]) -> None:
     """Ready means: connected to NATS and not shutting down. 503 gives the `reason`, without secrets."""
 
     def report() -> dict[str, object]:
@@ -24,7 +25,8 @@ def add_health(app: FastAPI, link: Link, drain: asyncio.Event) -> None:
         return _answer(report())
 
     async def healthz(_: Request) -> JSONResponse:
-        return _answer(report() | {"version": __version__, "nats_server": link.server, "in_flight": link.in_flight})
+        details = {"nats_server": link.server, "in_flight": link.in_flight, "routes": count_routes()}
+        return _answer(report() | {"version": __version__} | details)
 
     for path, endpoint in (("/livez", livez), ("/readyz", readyz), ("/healthz", healthz)):
         app.add_route(path, endpoint, include_in_schema=False)

@@ -1,12 +1,14 @@
 """The only wiring: settings and routes become a FastAPI application. `uvicorn app.main:app` works."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from fastapi import FastAPI
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import Response
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from app import __version__
@@ -18,12 +20,11 @@ from app.observe.log import choose_observers
 from app.openapi import build_openapi
 from app.problems import add_problems
 from app.relay import Relay
-from app.routes import PACKAGED_ROUTES, Route, RouteTable
+from app.routefile import GREET, RESERVED, Info, RouteFile, load_route_file
+from app.routes import Route
 from app.settings import Settings, load_settings
+from app.table import RouteTable
 
-RESERVED = ("docs", "redoc", "openapi.json", "livez", "readyz", "healthz", "problems")
-
-_TITLE = "NATS HTTP gateway"
 _DESCRIPTION = (
     "Each route becomes one NATS request; the reply becomes the response. A failure is a problem document "
     "(RFC 9457) whose `delivered` says whether the service has run: see [the list of problems](/problems)."
@@ -45,15 +46,37 @@ class GatewayApp(FastAPI):
         await self._lane(scope, receive, send)
 
 
-def create_app(settings: Settings | None = None, *, routes: Iterable[Route] = PACKAGED_ROUTES) -> FastAPI:
+@dataclass(frozen=True, slots=True)
+class Served:
+    """Routes that are ready to be served. `openapi` is JSON."""
+
+    table: RouteTable
+    title: str
+    openapi: bytes
+
+
+def prepare(file: RouteFile) -> Served:
+    """Make all of a route file that takes time, so that serving it takes none."""
+    info = file.info
+    document = build_openapi(
+        file.table, title=info.title, version=info.version or __version__, description=info.description or _DESCRIPTION
+    )
+    return Served(file.table, info.title, json.dumps(document, ensure_ascii=False).encode("utf-8"))
+
+
+def create_app(settings: Settings | None = None, *, routes: RouteFile | Iterable[Route] | None = None) -> FastAPI:
     """The gateway as an application. Without settings it reads the environment, and raises SettingsError for what is
-    wrong there; ValueError for routes that conflict. Its lifespan owns the connection to NATS and yields the state
-    `drain`, an event: set it and every response closes its connection and `/readyz` says 503."""
+    wrong there; without routes those of the settings, and raises RouteFileError; TableError for routes that conflict.
+
+    Its lifespan owns the connection to NATS and yields the state `drain`, an event: set it and every response closes
+    its connection and `/readyz` says 503. `app.state.serve` takes what `prepare` made, between two requests."""
     settings = settings or load_settings()
-    table = RouteTable(routes, reserved=RESERVED)
+    if routes is None:
+        routes = load_route_file(settings.routes or GREET)
+    served = prepare(routes if isinstance(routes, RouteFile) else _to_route_file(routes))
     link = Link(settings.nats_url, max_in_flight=settings.max_in_flight)
     relay = Relay(
-        table,
+        served.table,
         timeout=settings.timeout,
         max_timeout=settings.max_timeout,
         max_body=settings.max_body,
@@ -69,22 +92,31 @@ def create_app(settings: Settings | None = None, *, routes: Iterable[Route] = PA
 
     app = GatewayApp(
         lambda inner: AsgiLane(inner, relay=relay, link=link, drain=drain),
-        title=_TITLE,
+        title=served.title,
         version=__version__,
         lifespan=lifespan,
     )
-    document = build_openapi(table, title=_TITLE, version=__version__, description=_DESCRIPTION)
-    app.openapi = lambda: document  # type: ignore[method-assign] # FastAPI's documented way to replace it
 
-    async def openapi(_: Request) -> JSONResponse:
-        return JSONResponse(document)
+    def serve(fresh: Served) -> None:
+        nonlocal served
+        served, app.title = fresh, fresh.title
+        relay.use(fresh.table)
 
+    async def openapi(_: Request) -> Response:
+        return Response(served.openapi, media_type="application/json")
+
+    app.openapi = lambda: json.loads(served.openapi)  # type: ignore[method-assign] # FastAPI's documented way to replace it
     app.add_route("/openapi.json", openapi, include_in_schema=False)
     app.state.link = link
-    add_health(app, link, drain)
+    app.state.serve = serve
+    add_health(app, link, drain, count_routes=lambda: len(served.table.routes))
     add_docs(app)
     add_problems(app)
     return app
+
+
+def _to_route_file(routes: Iterable[Route]) -> RouteFile:
+    return RouteFile(RouteTable(routes, reserved=RESERVED), Info(), {})
 
 
 def __getattr__(name: str) -> FastAPI:

@@ -1,24 +1,27 @@
 """From a route table to an OpenAPI 3.1 document. Pure."""
 
-from collections.abc import Iterable, Mapping
-
 from app.errors import (
     ERRORS,
     BadRequest,
     GatewayError,
+    InvalidBody,
     MethodNotAllowed,
     NotFound,
     ServiceError,
+    UnsupportedMediaType,
     build_problem,
 )
-from app.routes import Route, RouteTable
-from app.subjects import MAX_TOKEN
+from app.parameters import Parameter, token_schema
+from app.routes import Route
+from app.schemas import Json, rebase
+from app.table import RouteTable
 
-Json = dict[str, object]
+Object = dict[str, Json]
 
 _BEFORE_A_ROUTE = (BadRequest, NotFound, MethodNotAllowed)
+_OF_BODIES = (UnsupportedMediaType, InvalidBody)
 
-_PROBLEM_SCHEMA: Json = {
+_PROBLEM_SCHEMA: Object = {
     "type": "object",
     "description": "Why a request failed (RFC 9457), and whether the service has run.",
     "required": ["type", "title", "status", "detail", "request_id", "delivered", "retryable"],
@@ -38,16 +41,25 @@ _PROBLEM_SCHEMA: Json = {
             "type": "boolean",
             "description": "True where the service has not run and the same request may succeed later.",
         },
+        "errors": {
+            "type": "array",
+            "description": "What is wrong with the body, each with a JSON pointer into it.",
+            "items": {
+                "type": "object",
+                "required": ["pointer", "detail"],
+                "properties": {"pointer": {"type": "string"}, "detail": {"type": "string"}},
+            },
+        },
     },
 }
 
-_TIMEOUT_PARAMETER: Json = {
+_TIMEOUT_PARAMETER: Object = {
     "name": "X-Request-Timeout",
     "in": "header",
     "description": "How long the reply may take: `500ms`, `2s`. More than the maximum means the maximum.",
     "schema": {"type": "string", "pattern": r"^\d{1,9}(\.\d{1,6})?(ms|s|m)$"},
 }
-_REQUEST_ID_PARAMETER: Json = {
+_REQUEST_ID_PARAMETER: Object = {
     "name": "X-Request-Id",
     "in": "header",
     "description": "Comes back in the response and stands in the log; made where it is absent or unclean.",
@@ -55,102 +67,150 @@ _REQUEST_ID_PARAMETER: Json = {
 }
 
 
-def build_openapi(table: RouteTable, *, title: str, version: str, description: str) -> Json:
+def build_openapi(table: RouteTable, *, title: str, version: str, description: str) -> Object:
     """The document of all routes, as a new dict that may be serialised as it is."""
-    paths: dict[str, Json] = {}
+    paths: dict[str, Object] = {}
+    schemas: Object = {"Problem": _PROBLEM_SCHEMA}
     for route in table.routes:
+        schemas |= _collect_schemas(route)
         operations = paths.setdefault(route.path, {})
         for method in route.methods:
             operations[method.lower()] = _build_operation(route, method)
     return {
         "openapi": "3.1.0",
-        "info": {"title": title, "version": version, "description": description, "license": _LICENSE},
-        "paths": paths,
-        "components": {"schemas": {"Problem": _PROBLEM_SCHEMA}},
+        "info": {"title": title, "version": version, "description": description},
+        "tags": [{"name": tag} for tag in dict.fromkeys(tag for route in table.routes for tag in route.tags)],
+        "paths": dict(paths),
+        "components": {"schemas": schemas},
     }
 
 
-_LICENSE: Json = {"name": "Apache-2.0", "identifier": "Apache-2.0"}
+def _collect_schemas(route: Route) -> Object:
+    """The schemas of a route by their names in the document, where their own references still lead to themselves."""
+    found = {f"{route.name}.body": route.body_schema, f"{route.name}.reply": route.reply.schema}
+    return {name: rebase(schema, _point(name)) for name, schema in found.items() if schema is not None}
+
+
+def _point(name: str) -> str:
+    return f"#/components/schemas/{name}"
 
 
 def _build_operation(route: Route, method: str) -> Json:
-    operation: Json = {
+    parameters = [_build_parameter(route, parameter) for parameter in route.parameters]
+    operation: Object = {
         "operationId": route.name if len(route.methods) == 1 else f"{route.name}.{method.lower()}",
         "summary": route.summary or route.name,
         "description": route.description,
         "tags": list(route.tags),
-        "parameters": [*_build_path_parameters(route), _TIMEOUT_PARAMETER, _REQUEST_ID_PARAMETER],
-        "responses": {
-            str(route.reply.status): _build_success(route),
-            **_build_problems(route),
-        },
+        "parameters": [*parameters, _TIMEOUT_PARAMETER, *_build_forwarded(route), _REQUEST_ID_PARAMETER],
+        "responses": {**_build_problems(route, method), str(route.reply.status): _build_success(route)},
     }
-    if route.payload == "body":
-        operation["requestBody"] = {"content": {"*/*": {}}}
+    if route.deprecated:
+        operation["deprecated"] = True
+    if route.choose_payload(method) == "body":
+        operation["requestBody"] = _build_body(route)
     return operation
 
 
-def _build_path_parameters(route: Route) -> Iterable[Json]:
-    described = {parameter.name: parameter for parameter in route.parameters}
-    for name in route.path_parameters:
-        entry: Json = {
-            "name": name,
-            "in": "path",
-            "required": True,
-            "schema": {"type": "string", "minLength": 1, "maxLength": MAX_TOKEN, "pattern": r"^[^.*>/\s]+$"},
-        }
-        if parameter := described.get(name):
-            told = {"description": parameter.description, "example": parameter.example}
-            entry |= {key: text for key, text in told.items() if text}
-        yield entry
+def _build_parameter(route: Route, parameter: Parameter) -> Json:
+    document = parameter.document
+    if parameter.name in route.subject_template.parameters and parameter.type == "string":
+        document = {**token_schema(), **document}
+    entry: Object = {
+        "name": parameter.name,
+        "in": parameter.location,
+        "required": parameter.is_required,
+        "schema": document,
+    }
+    if parameter.location == "path" and parameter.type == "string":
+        document.setdefault("minLength", 1)
+    if parameter.many:
+        entry |= {"style": "form", "explode": True}
+    example: Json = list(parameter.example) if isinstance(parameter.example, list) else parameter.example
+    told: Object = {"description": parameter.description or None, "example": example}
+    return entry | {key: value for key, value in told.items() if value is not None}
+
+
+def _build_forwarded(route: Route) -> list[Json]:
+    """The headers of the allow-list that callers may want to set by hand. OpenAPI itself has words for three others."""
+    declared = {parameter.name.lower() for parameter in route.parameters}
+    return [
+        {"name": name, "in": "header", "description": "Passed on to the service.", "schema": {"type": "string"}}
+        for name in route.headers
+        if name.lower() not in declared | _QUIET_HEADERS
+    ]
+
+
+# Tracing is for programs; the id has an entry of its own; OpenAPI 3.1 §4.8.12 ignores the others.
+_QUIET_HEADERS = frozenset(("traceparent", "tracestate", "x-request-id", "accept", "content-type", "authorization"))
+
+
+def _build_body(route: Route) -> Json:
+    schema = route.body_schema
+    media: Object = {} if schema is None else {"schema": {"$ref": _point(f"{route.name}.body")}}
+    if isinstance(schema, dict) and isinstance(examples := schema.get("examples"), list) and examples:
+        media["example"] = examples[0]
+    content: Object = dict.fromkeys(route.accepts or ("*/*",), media)
+    return {"content": content, **({} if schema is None else {"required": True})}
 
 
 def _build_success(route: Route) -> Json:
-    headers = {"X-Request-Id": {"description": "The caller's, or one that was made.", "schema": {"type": "string"}}}
-    example = route.reply.example
-    if route.reply.wrap == "message":
-        schema: Json = {"type": "object", "required": ["message"], "properties": {"message": {"type": "string"}}}
-        content: dict[str, Json] = {
-            "application/json": {"schema": schema, **({"example": {"message": example}} if example else {})},
-            "text/plain": {"schema": {"type": "string"}, **({"example": example} if example else {})},
+    reply = route.reply
+    headers: Object = {
+        "X-Request-Id": {"description": "The caller's, or one that was made.", "schema": {"type": "string"}}
+    }
+    response: Object = {"description": "The reply of the service.", "headers": headers}
+    example: Object = {} if reply.example in (None, "") else {"example": reply.example}
+    if reply.wrap == "message":
+        schema: Object = {"type": "object", "required": ["message"], "properties": {"message": {"type": "string"}}}
+        wrapped: Object = {"example": {"message": reply.example}} if example else {}
+        content: Object = {
+            "application/json": {"schema": schema, **wrapped},
+            "text/plain": {"schema": {"type": "string"}, **example},
         }
     else:
-        content = {route.reply.content_type or "application/octet-stream": {"example": example} if example else {}}
-    return {"description": "The reply of the service.", "headers": headers, "content": content}
+        shape: Object = {} if reply.schema is None else {"schema": {"$ref": _point(f"{route.name}.reply")}}
+        content = {reply.content_type or "application/octet-stream": {**shape, **example}}
+    return response if reply.status in _WITHOUT_CONTENT else {**response, "content": content}
 
 
-def _build_problems(route: Route) -> Mapping[str, Json]:
+_WITHOUT_CONTENT = frozenset((204, 205, 304))
+
+
+def _build_problems(route: Route, method: str) -> Object:
     by_status: dict[int, list[type[GatewayError]]] = {}
     for error in ERRORS:
-        if error not in _BEFORE_A_ROUTE:
+        if error not in _BEFORE_A_ROUTE and (error not in _OF_BODIES or _is_checked(error, route, method)):
             by_status.setdefault(error.status, []).append(error)
-    responses = {str(status): _build_problem(by_status[status], route) for status in sorted(by_status)}
-    # A service error comes with the service's own status, or the route's.
-    return {**responses, "default": _build_problem([ServiceError], route)}
+    for status in route.reply.errors.values():
+        if ServiceError not in by_status.setdefault(status, []):
+            by_status[status].append(ServiceError)
+    responses = {str(status): _build_problem(by_status[status], status, route) for status in sorted(by_status)}
+    # A service error that the route does not map comes with the service's own status.
+    return {**responses, "default": _build_problem([ServiceError], ServiceError.status, route)}
 
 
-def _build_problem(errors: list[type[GatewayError]], route: Route) -> Json:
-    examples = {
+def _is_checked(error: type[GatewayError], route: Route, method: str) -> bool:
+    """Whether a body can fail so on this route: any may come with a `Content-Encoding`."""
+    return route.choose_payload(method) == "body" and (error is not InvalidBody or route.body_schema is not None)
+
+
+def _build_problem(errors: list[type[GatewayError]], status: int, route: Route) -> Json:
+    examples: Object = {
         error.slug: {
             "summary": error.title,
-            "value": build_problem(error(), instance=_example_path(route), request_id="01-1"),
+            "value": build_problem(_make(error, status), instance=route.example_path, request_id="01-1"),
         }
         for error in errors
     }
-    response: Json = {
+    response: Object = {
         "description": " Or: ".join(error.cause for error in errors),
-        "content": {
-            "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": examples}
-        },
+        "content": {"application/problem+json": {"schema": {"$ref": _point("Problem")}, "examples": examples}},
     }
     if any(name == b"retry-after" for error in errors for name, _ in error.headers):
         response["headers"] = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
     return response
 
 
-def _example_path(route: Route) -> str:
-    examples = {parameter.name: parameter.example for parameter in route.parameters}
-    path = route.path
-    return "/".join(
-        examples.get(segment[1:-1], segment) if segment.startswith("{") else segment for segment in path.split("/")
-    )
+def _make(error: type[GatewayError], status: int) -> GatewayError:
+    return ServiceError(status=status) if issubclass(error, ServiceError) else error()

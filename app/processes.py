@@ -44,10 +44,16 @@ class Children:
         self._guard.wait()
 
     def start(
-        self, name: str, command: Sequence[str], *, env: Mapping[str, str] | None = None, pass_fds: Sequence[int] = ()
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        pass_fds: Sequence[int] = (),
+        stdin: int = subprocess.DEVNULL,
     ) -> Child:
         process = subprocess.Popen(
-            command, env=env, stdin=subprocess.DEVNULL, process_group=self._guard.pid, pass_fds=pass_fds
+            command, env=env, stdin=stdin, bufsize=0, process_group=self._guard.pid, pass_fds=pass_fds
         )
         child = Child(name, process)
         self._children.append(child)

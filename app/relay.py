@@ -3,10 +3,11 @@
 No I/O and no awaiting, in the manner of h11. A lane calls, in this order,
 
     begin(request)            -> Outbound, or a Response at once, or None: no route has this path
+    load(outbound, body)      -> None, or the Response to a body that breaks its rules
     refuse(outbound, error)   -> Response, when the body can't be had
     finish(outbound, outcome) -> Response, for a Reply or a GatewayError
 
-and none of the three raises, but for a bug, which `fail` turns into a Response. All policy lives here once, for
+and none of the four raises, but for a bug, which `fail` turns into a Response. All policy lives here once, for
 every lane: matching, parameters, allow-lists, limits, status and error mapping, request id, timing.
 """
 
@@ -14,7 +15,7 @@ import itertools
 import json
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from app.errors import (
@@ -40,12 +41,14 @@ from app.headers import (
 )
 from app.link import Reply
 from app.observe import Exchange, Observers
+from app.parameters import Value
 from app.replies import to_http
-from app.routes import Route, RouteTable
-from app.subjects import parse_token
+from app.routes import Route
+from app.table import RouteTable
 from app.units import format_duration, parse_duration
 
 _HEEDED = frozenset((b"x-request-id", b"x-request-timeout", b"accept", b"content-length", b"connection"))
+_HEEDED_OF_BODIES = frozenset((b"content-type", b"content-encoding", b"transfer-encoding"))
 
 
 @dataclass(slots=True)
@@ -63,7 +66,7 @@ class Request:
 @dataclass(slots=True)
 class Outbound:
     """A request on its way to NATS. `deadline` is an instant, `timeout` the seconds it stands for. Where `max_body` is
-    not None the lane sets `payload` to the request body, of at most that many bytes."""
+    not None the lane reads the request body, of at most that many bytes, and has it loaded."""
 
     request: Request
     route: Route
@@ -87,13 +90,12 @@ class Response:
 
 
 class Relay:
-    """The rules of one route table. Durations are seconds, sizes bytes."""
+    """The rules of one route table at a time. Durations are seconds, sizes bytes."""
 
     def __init__(
         self, table: RouteTable, *, timeout: float, max_timeout: float, max_body: int, observers: Observers
     ) -> None:
-        self._table = table
-        self._heeded = {route: _HEEDED | route.request_allow.names for route in table.routes}
+        self.use(table)
         self._timeout = timeout
         self._max_timeout = max_timeout
         self._max_body = max_body
@@ -101,20 +103,24 @@ class Relay:
         self._id_prefix = secrets.token_hex(6)
         self._id_counter = itertools.count(1)
 
+    def use(self, table: RouteTable) -> None:
+        """Go by this table from the next request on; what has begun finishes by the one that it began with."""
+        self._heeded = {route: _choose_heeded(route) for route in table.routes}
+        self._table = table
+
     def begin(self, request: Request) -> Outbound | Response | None:
         """What to send, or the answer where there is nothing to send; None where no route has this path."""
-        match = self._table.match("GET" if request.method == "HEAD" else request.method, request.path)
+        method = "GET" if request.method == "HEAD" else request.method
+        match = self._table.match(method, request.path)
         if match is None:
             return self._begin_unmatched(request)
-        route, values = match
+        route, segments = match
         heeded = self._heeded[route]
         fields = [pair for pair in request.headers if pair[0] in heeded]
         request_id = self._choose_request_id(fields)
         try:
-            tokens = {
-                name: parse_token(value, parameter=name)
-                for name, value in zip(route.path_parameters, values, strict=True)
-            }
+            tokens, values = route.reader.read(segments, request.query, fields)
+            payload = route.choose_payload(method)
             timeout = self._choose_timeout(route, fields)
             return Outbound(
                 request=request,
@@ -124,11 +130,21 @@ class Relay:
                 headers=_encode_headers(route, fields, request_id) if fields else b"",
                 deadline=request.received + timeout,
                 timeout=timeout,
-                max_body=self._choose_max_body(route, fields),
+                max_body=self._choose_max_body(route, fields) if payload == "body" else None,
                 prefers_text=route.reply.wrap is not None and _prefers_text(fields),
+                payload=_encode_values(values) if payload == "params" else b"",
             )
         except GatewayError as error:
             return self._answer_problem(request, route, request_id, error)
+
+    def load(self, outbound: Outbound, body: bytes) -> Response | None:
+        """Make the body the payload; the answer where it breaks the route's rules."""
+        try:
+            outbound.route.body_rules.check_body(body)
+        except GatewayError as error:
+            return self.refuse(outbound, error)
+        outbound.payload = body
+        return None
 
     def refuse(self, outbound: Outbound, error: GatewayError) -> Response:
         """The answer where nothing was sent."""
@@ -184,9 +200,8 @@ class Relay:
         except ValueError as error:
             raise InvalidParameter(f"Header X-Request-Timeout is not a duration: {error}.") from None
 
-    def _choose_max_body(self, route: Route, fields: Sequence[Pair]) -> int | None:
-        if route.payload == "none":
-            return None
+    def _choose_max_body(self, route: Route, fields: Sequence[Pair]) -> int:
+        route.body_rules.check_head(fields)
         limit = self._max_body if route.max_body is None else min(route.max_body, self._max_body)
         for name, value in fields:
             if name == b"content-length" and value.isdigit() and (len(value) > 20 or int(value) > limit):
@@ -216,6 +231,15 @@ class Relay:
             exchange = Exchange(name, request.method, status, slug, delivered, duration, request_id)
             for observer in observers:
                 observer(exchange)
+
+
+def _choose_heeded(route: Route) -> frozenset[bytes]:
+    names = _HEEDED | route.request_allow.names | route.reader.header_names
+    return names | _HEEDED_OF_BODIES if "body" in map(route.choose_payload, route.methods) else names
+
+
+def _encode_values(values: Mapping[str, Value]) -> bytes:
+    return json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
 
 
 def body_too_large(limit: int) -> PayloadTooLarge:

@@ -30,6 +30,8 @@ class HttpReply:
 
 def to_http(block: bytes, payload: bytes, *, route: Route, prefers_text: bool) -> HttpReply:
     """The response that a reply asks for. Raises BadReply, or ServiceError for an error without a payload."""
+    if route.reply.max_bytes is not None and len(payload) > route.reply.max_bytes:
+        raise BadReply(f"The service's reply has {len(payload)} bytes; this route passes on {route.reply.max_bytes}.")
     status = route.reply.status
     fields = _NO_BLOCK
     if block:

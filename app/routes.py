@@ -1,38 +1,37 @@
-"""Routes, and the table that finds one. Pure.
+"""Routes: one declared way each from HTTP to a subject. Pure.
 
-Laws:
-1. A path template and a request path have the same number of segments, or they don't match: `//` and a trailing
-   slash make other paths. The raw path is split first and decoded after, so `%2F` never separates.
-2. A literal segment goes before a parameter. Nothing else is ambiguous: two routes that can match the same method and
-   path in the same way are refused when the table is made.
-3. The cost of a match depends on the number of segments, not on the number of routes.
+A declaration is checked whole when it is made, and all that is wrong with it is told at once. The words in a fault's
+key are those of the route file.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
-from urllib.parse import unquote_to_bytes
 
-from app.headers import REPLY_HEADERS, REQUEST_HEADERS, AllowList, is_clean_value
-from app.subjects import SubjectTemplate
+from app.bodies import BodyRules, is_media_range
+from app.headers import REPLY_HEADERS, REQUEST_HEADERS, AllowList, can_travel, is_clean_value
+from app.parameters import Fault, Parameter, ParameterReader, write_value
+from app.schemas import Json, Schema, SchemaError
+from app.subjects import PLACEHOLDER, SubjectTemplate
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
-_LITERAL_SEGMENT = re.compile(r"[A-Za-z0-9._~-]+")
-_PARAMETER_SEGMENT = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
-_NAME = re.compile(r"[a-z0-9_-]{1,64}")
+Payload = Literal["none", "body", "params"]
+
+_LITERAL_SEGMENT = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@-]+")  # RFC 3986 §3.3, without percent-encoding
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_WITH_BODY = frozenset(("POST", "PUT", "PATCH"))
 _OURS = frozenset(("date", "x-request-id", "x-content-type-options"))  # response headers
 _NO_ERRORS: Mapping[int, int] = {}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parameter:
-    """What the documentation says of a path parameter."""
+class RouteError(ValueError):
+    """A declaration is wrong; `faults` has everything that is."""
 
-    name: str
-    description: str = ""
-    example: str = ""
+    def __init__(self, name: str, faults: Sequence[Fault]) -> None:
+        super().__init__(f"route '{name}': " + "; ".join(fault.text for fault in faults))
+        self.faults = tuple(faults)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,25 +39,29 @@ class ReplyRules:
     """How a reply becomes a response.
 
     `wrap="message"` turns a text reply into `{"message": …}` unless the caller prefers text/plain. `headers` may pass.
-    `errors` maps service error codes (ADR-32) to statuses; `expose_errors` shows the text of 5xx ones as well.
-    `example` is a reply for the documentation.
+    A reply of more than `max_bytes` is a bad one. `errors` maps service error codes (ADR-32) to statuses;
+    `expose_errors` shows the text of 5xx ones as well. `schema` and `example` are for the documentation.
     """
 
     content_type: str | None = None
     wrap: Literal["message"] | None = None
     status: int = 200
     headers: tuple[str, ...] = REPLY_HEADERS
+    max_bytes: int | None = None
+    schema: Json = None
     errors: Mapping[int, int] = field(default_factory=lambda: _NO_ERRORS)
     expose_errors: bool = False
-    example: str = ""
+    example: Json = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Route:
-    """One declared way from HTTP to a subject. ValueError on construction says what is wrong.
+    """One declared way from HTTP to a subject. Raises RouteError.
 
-    `timeout` and `max_timeout` are seconds, `max_body` bytes; None leaves it to the gateway's settings.
-    `payload="none"` sends an empty payload whatever the request carries, `"body"` sends the request body as it is.
+    `timeout` and `max_timeout` are seconds, `max_body` bytes; None leaves it to the gateway's settings. Every
+    parameter of the path stands in `parameters`, described or not. `payload="none"` sends an empty payload whatever the
+    request carries, `"body"` the request body as it is, `"params"` a JSON object of the parameters; None means the body
+    for POST, PUT and PATCH, and an empty payload for the rest.
     """
 
     name: str
@@ -68,9 +71,12 @@ class Route:
     summary: str = ""
     description: str = ""
     tags: tuple[str, ...] = ()
+    deprecated: bool = False
     parameters: tuple[Parameter, ...] = ()
-    payload: Literal["none", "body"] = "none"
+    payload: Payload | None = None
+    accepts: tuple[str, ...] = ()
     max_body: int | None = None
+    body_schema: Json = None
     headers: tuple[str, ...] = REQUEST_HEADERS
     timeout: float | None = None
     max_timeout: float | None = None
@@ -79,153 +85,206 @@ class Route:
     segments: tuple[str, ...] = field(init=False)
     path_parameters: tuple[str, ...] = field(init=False)
     subject_template: SubjectTemplate = field(init=False)
+    reader: ParameterReader = field(init=False)
+    body_rules: BodyRules = field(init=False)
     request_allow: AllowList = field(init=False)
     reply_allow: AllowList = field(init=False)
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
-            raise ValueError(f"route name '{self.name}' is not 1 to 64 of a-z, 0-9, _ and -")
-        segments = _parse_path(self.path)
+        faults = list(_find_faults(self))
+        if faults:
+            raise RouteError(self.name, faults)
         template = SubjectTemplate.parse(self.subject)
-        parameters = tuple(match[1] for text in segments if (match := _PARAMETER_SEGMENT.fullmatch(text)))
-        missing = [name for name in template.parameters if name and name not in parameters]
-        unknown = [parameter.name for parameter in self.parameters if parameter.name not in parameters]
-        limits = [limit for limit in (self.timeout, self.max_timeout) if limit is not None]
-        for wrong, why in (
-            (not self.methods or set(self.methods) - set(METHODS), f"methods are some of {', '.join(METHODS)}"),
-            (len(set(self.methods)) < len(self.methods), "a method stands twice"),
-            (len(set(parameters)) < len(parameters), f"path {self.path} has a parameter twice"),
-            (missing, f"subject parameter '{''.join(missing[:1])}' is not in path {self.path}"),
-            (unknown, f"described parameter '{''.join(unknown[:1])}' is not in path {self.path}"),
-            (any(limit <= 0 for limit in limits), "a timeout is more than 0"),
-            ((self.max_body or 0) < 0, "max_body is 0 or more"),
-        ):
-            if wrong:
-                raise ValueError(f"route '{self.name}': {why}")
-        _check_reply(self.name, self.reply)
+        tokens = frozenset(name for name in template.parameters if name)
+        segments = parse_path(self.path)
+        in_path = _placeholders(segments)
+        declared = {parameter.name: parameter for parameter in self.parameters}
+        parameters = tuple(({name: Parameter(name=name) for name in in_path} | declared).values())
+        schema = None if self.body_schema is None else Schema(self.body_schema)
+        accepts = self.accepts or (("application/json",) if schema else ())
+        told_of_encoding = "content-encoding" in {name.lower() for name in self.headers}
         for name, value in (
+            ("parameters", parameters),
+            ("accepts", accepts),
             ("segments", segments),
-            ("path_parameters", parameters),
+            ("path_parameters", in_path),
             ("subject_template", template),
+            ("reader", ParameterReader(parameters, path=in_path, tokens=tokens)),
+            ("body_rules", BodyRules(accepts, schema, keeps_encoding=told_of_encoding)),
             ("request_allow", AllowList(self.headers)),
             ("reply_allow", AllowList(self.reply.headers)),
         ):
             object.__setattr__(self, name, value)
 
+    @property
+    def example_path(self) -> str:
+        """The path with the examples of its parameters, for documentation."""
+        shown = {f"{{{p.name}}}": write_value(p.example) for p in self.parameters if p.example is not None}
+        return "/" + "/".join(shown.get(segment, segment) for segment in self.segments)
 
-def _check_reply(name: str, reply: ReplyRules) -> None:
-    content_type = reply.content_type or ""
-    for wrong, why in (
-        (not 200 <= reply.status <= 599, "its reply status is not 200 to 599"),
-        (any(not 400 <= status <= 599 for status in reply.errors.values()), "an error's status is not 400 to 599"),
-        (
-            not content_type.isascii() or not is_clean_value(content_type.encode()),
-            "its content type is not clean ASCII",
-        ),
-        (_OURS & {header.lower() for header in reply.headers}, f"{', '.join(sorted(_OURS))} are the gateway's own"),
-    ):
-        if wrong:
-            raise ValueError(f"route '{name}': {why}")
+    def choose_payload(self, method: str) -> Payload:
+        """What a request with this method sends."""
+        return self.payload or ("body" if method in _WITH_BODY else "none")
 
 
-def _parse_path(path: str) -> tuple[str, ...]:
+def sends_body(payload: object, methods: Iterable[object]) -> bool:
+    """Whether a route with this `payload` and these methods ever sends the request body."""
+    return payload == "body" or (payload is None and not _WITH_BODY.isdisjoint(map(str, methods)))
+
+
+def parse_path(path: str) -> tuple[str, ...]:
+    """The segments of a path template; ValueError says which is wrong and why."""
     root, *segments = path.split("/")
     if root or not segments or not _LITERAL_SEGMENT.fullmatch(segments[0]):
         raise ValueError(f"path '{path}' must begin with '/' and a literal segment")
     for segment in segments:
-        if segment in (".", "..") or not (_LITERAL_SEGMENT.fullmatch(segment) or _PARAMETER_SEGMENT.fullmatch(segment)):
+        if segment in (".", "..") or not (_LITERAL_SEGMENT.fullmatch(segment) or PLACEHOLDER.fullmatch(segment)):
             raise ValueError(f"path '{path}': '{segment}' is neither a literal nor a parameter such as {{id}}")
     return tuple(segments)
 
 
-@dataclass(slots=True)
-class _Node:
-    literals: dict[bytes, "_Node"] = field(default_factory=dict)
-    parameter: "_Node | None" = None
-    route: Route | None = None
+def check_name(name: str) -> str:
+    """The name; ValueError if no route can be called so."""
+    if not _NAME.fullmatch(name):
+        raise ValueError("a name is 1 to 64 of letters, digits, _ and -")
+    return name
 
 
-class RouteTable:
-    """Finds the route of a method and a raw path. One trie a method."""
-
-    __slots__ = ("_tries", "routes")
-
-    def __init__(self, routes: Iterable[Route], *, reserved: Iterable[str] = ()) -> None:
-        """ValueError names the two routes that conflict, or the one that takes a path of the gateway itself.
-        `reserved` are first segments."""
-        self.routes = tuple(routes)
-        self._tries: dict[str, _Node] = {}
-        taken = frozenset(reserved)
-        names: set[str] = set()
-        for route in self.routes:
-            if route.name in names:
-                raise ValueError(f"two routes have the name '{route.name}'")
-            if route.segments[0] in taken:
-                raise ValueError(f"route '{route.name}': the gateway itself uses {route.path}")
-            names.add(route.name)
-            for method in route.methods:
-                _insert(self._tries.setdefault(method, _Node()), route, method)
-
-    def match(self, method: str, path: bytes) -> tuple[Route, list[bytes]] | None:
-        """The route and the raw values of its path parameters, in order."""
-        trie = self._tries.get(method)
-        if trie is None:
-            return None
-        values: list[bytes] = []
-        segments = path.split(b"/")
-        route = None if segments[0] else _find(trie, segments, 1, values)
-        return None if route is None else (route, values)
-
-    def allowed(self, path: bytes) -> tuple[str, ...]:
-        """The methods that match a raw path, HEAD and OPTIONS included, in the order of RFC 9110; empty for none."""
-        found = [method for method in METHODS if self.match(method, path)]
-        if not found:
-            return ()
-        return (*found[:1], "HEAD", *found[1:], "OPTIONS") if "GET" in found else (*found, "OPTIONS")
+def _placeholders(segments: Sequence[str]) -> tuple[str, ...]:
+    return tuple(match[1] for text in segments if (match := PLACEHOLDER.fullmatch(text)))
 
 
-def _insert(node: _Node, route: Route, method: str) -> None:
-    for segment in route.segments:
-        if segment.startswith("{"):
-            node.parameter = node.parameter or _Node()
-            node = node.parameter
-        else:
-            node = node.literals.setdefault(segment.encode("ascii"), _Node())
-    if node.route is not None:
-        raise ValueError(f"routes '{node.route.name}' and '{route.name}' both match {method} {route.path}")
-    node.route = route
+def _find_faults(route: Route) -> Iterator[Fault]:
+    syntax = list(_find_syntax_faults(route))
+    yield from syntax
+    for parameter in route.parameters:
+        for fault in parameter.faults:
+            yield Fault(("params", parameter.name, *fault.key), fault.text)
+    if not any(fault.key in (("path",), ("subject",)) for fault in syntax):
+        yield from _find_parameter_faults(route)
+    yield from _find_payload_faults(route)
+    yield from _find_time_faults(route)
+    yield from _find_reply_faults(route.reply)
+    for index, header in enumerate(route.headers):
+        if not can_travel(header):
+            yield Fault(("headers", index), f"header '{header}' can't be forwarded")
 
 
-def _find(node: _Node, segments: Sequence[bytes], index: int, values: list[bytes]) -> Route | None:
-    if index == len(segments):
-        return node.route
-    segment = segments[index]
-    literal = node.literals.get(unquote_to_bytes(segment) if b"%" in segment else segment)
-    if literal is not None and (route := _find(literal, segments, index + 1, values)):
-        return route
-    if node.parameter is not None:
-        values.append(segment)
-        if route := _find(node.parameter, segments, index + 1, values):
-            return route
-        values.pop()
-    return None
+def _find_syntax_faults(route: Route) -> Iterator[Fault]:
+    for key, check, text in (
+        ("name", check_name, route.name),
+        ("path", parse_path, route.path),
+        ("subject", SubjectTemplate.parse, route.subject),
+    ):
+        try:
+            check(text)
+        except ValueError as error:
+            yield Fault((key,), str(error))
+    if not route.methods or set(route.methods) - set(METHODS):
+        yield Fault(("method",), f"methods are some of {', '.join(METHODS)}; HEAD and OPTIONS come by themselves")
+    if len(set(route.methods)) < len(route.methods):
+        yield Fault(("method",), "a method stands twice")
 
 
-PACKAGED_ROUTES = (
-    Route(
-        name="greet",
-        methods=("GET",),
-        path="/greet/{name}",
-        subject="greet.{name}",
-        summary="Greet somebody",
-        description=(
-            "Sends a request with an empty payload to the subject `greet.<name>`. The reply is text; it comes as "
-            "JSON, or as it is with `Accept: text/plain`."
-        ),
-        tags=("greet",),
-        parameters=(
-            Parameter(name="name", description="Who is greeted: one subject token of any script.", example="sue"),
-        ),
-        reply=ReplyRules(wrap="message", example="hello, sue"),
-    ),
-)
+def _find_parameter_faults(route: Route) -> Iterator[Fault]:
+    """How path, subject, parameters and payload fit together."""
+    in_path = _placeholders(parse_path(route.path))
+    in_subject = [name for name in SubjectTemplate.parse(route.subject).parameters if name]
+    declared = {parameter.name: parameter for parameter in route.parameters}
+    if len(set(in_path)) < len(in_path):
+        yield Fault(("path",), f"path {route.path} has a parameter twice")
+    if len(declared) < len(route.parameters) or len({name.lower() for name in declared}) < len(declared):
+        yield Fault(("params",), "a parameter is declared twice")
+    for name in in_subject:
+        parameter = declared.get(name)
+        if name not in in_path and parameter is None:
+            yield Fault(("subject",), f"subject parameter '{name}' is neither in path {route.path} nor in params")
+        elif parameter and (parameter.many or not parameter.is_always_there):
+            yield Fault(
+                ("subject",),
+                f"subject parameter '{name}' must be one value that is always there: make it "
+                "required, or give it a default",
+            )
+    for parameter in route.parameters:
+        if (parameter.location == "path") != (parameter.name in in_path):
+            where = "it stands in the path" if parameter.name in in_path else f"it is not in path {route.path}"
+            yield Fault(("params", parameter.name, "in"), f"parameter '{parameter.name}': {where}")
+    sent = {route.choose_payload(method) for method in route.methods}
+    passed = {header.lower() for header in route.headers}
+    for name in {**dict.fromkeys(in_path), **declared}:
+        parameter = declared.get(name)
+        is_header = parameter is not None and parameter.location == "header"
+        if name not in in_subject and "params" not in sent and not (is_header and name.lower() in passed):
+            hint = ", or list it in `headers`" if is_header else ""
+            yield Fault(
+                ("params", name) if parameter else ("path",),
+                f"parameter '{name}' would go nowhere: put it into the subject, or send `payload: params`{hint}",
+            )
+
+
+def _find_payload_faults(route: Route) -> Iterator[Fault]:
+    if not sends_body(route.payload, route.methods):
+        for key, value in (
+            ("accepts", route.accepts),
+            ("max_body", route.max_body),
+            ("body_schema", route.body_schema),
+        ):
+            if value not in (None, ()):
+                yield Fault((key,), "this route sends no body: add `payload: body`, or leave this out")
+    for index, media_range in enumerate(route.accepts):
+        if not is_media_range(media_range):
+            yield Fault(
+                ("accepts", index), "a media type is two words in lower case such as application/json or image/*"
+            )
+    if (route.max_body or 0) < 0:
+        yield Fault(("max_body",), "max_body is 0 or more")
+    yield from _find_schema_faults(("body_schema",), route.body_schema)
+
+
+def _find_schema_faults(key: tuple[str | int, ...], document: Json) -> Iterator[Fault]:
+    if document is not None:
+        try:
+            Schema(document)
+        except SchemaError as error:
+            yield Fault((*key, *error.path), f"not a JSON Schema: {error}")
+
+
+def _find_time_faults(route: Route) -> Iterator[Fault]:
+    for key, limit in (("timeout", route.timeout), ("max_timeout", route.max_timeout)):
+        if limit is not None and limit <= 0:
+            yield Fault((key,), "a timeout is more than 0")
+    if route.timeout is not None and route.max_timeout is not None and route.timeout > route.max_timeout:
+        yield Fault(("timeout",), "it is over max_timeout")
+
+
+def _find_reply_faults(reply: ReplyRules) -> Iterator[Fault]:
+    if reply.content_type is not None:
+        if not _is_content_type(reply.content_type):
+            yield Fault(
+                ("reply", "content_type"), "a content type is two words such as application/json, in clean ASCII"
+            )
+        if reply.wrap:
+            yield Fault(("reply", "content_type"), "with `wrap` the type is JSON or plain text, as the caller likes")
+    if not 200 <= reply.status <= 599:
+        yield Fault(("reply", "status"), "a reply status is 200 to 599")
+    if (reply.max_bytes or 0) < 0:
+        yield Fault(("reply", "max_bytes"), "max_bytes is 0 or more")
+    for code, status in reply.errors.items():
+        if not 400 <= status <= 599:
+            yield Fault(("reply", "errors", str(code)), "an error's status is 400 to 599")
+    yield from _find_reply_header_faults(reply.headers)
+    yield from _find_schema_faults(("reply", "schema"), reply.schema)
+
+
+def _find_reply_header_faults(headers: Sequence[str]) -> Iterator[Fault]:
+    for index, header in enumerate(headers):
+        if header.lower() in _OURS:
+            yield Fault(("reply", "headers", index), f"{', '.join(sorted(_OURS))} are the gateway's own")
+        elif not can_travel(header):
+            yield Fault(("reply", "headers", index), f"header '{header}' can't be forwarded")
+
+
+def _is_content_type(text: str) -> bool:
+    """Whether a text can stand in `Content-Type`: no range, and nothing that could end the header."""
+    media_type = text.partition(";")[0].strip().lower()
+    return text.isascii() and is_clean_value(text.encode()) and is_media_range(media_type) and "*" not in media_type

@@ -1,15 +1,20 @@
 """`nats-http serve`: the gateway in this process, or in several that share one listening socket."""
 
+import asyncio
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
+from dataclasses import dataclass
 
 import structlog
 
 from app.main import create_app
-from app.processes import Children
+from app.processes import Child, Children
+from app.reload import Feed, FileSource, PipeSource, serve_with
+from app.routefile import RouteFile
 from app.server import GatewayServer, build_config, describe_address
 from app.settings import Settings
 
@@ -19,41 +24,61 @@ MIN_LIFE = 5.0  # seconds: a worker that ends sooner would do so again
 _log = structlog.get_logger("nats-http.serve")
 
 
-def serve_here(settings: Settings, listener: socket.socket) -> None:
-    """Serve until a signal, then drain; returns when all is closed."""
-    app = create_app(settings)
+def serve_here(settings: Settings, listener: socket.socket, source: FileSource | PipeSource) -> None:
+    """Serve until a signal, then drain; returns when all is closed. Raises RouteFileError."""
+    app = create_app(settings, routes=source.load())
+    server = GatewayServer(build_config(app), drain_timeout=settings.drain_timeout)
     _log.info("listening", address=describe_address(listener))
-    GatewayServer(build_config(app), drain_timeout=settings.drain_timeout).run([listener])
+    with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+        runner.run(serve_with(source, server, listener, app))
     _log.info("stopped")
 
 
-def serve_with_workers(settings: Settings, listener: socket.socket, count: int) -> bool:
+@dataclass(slots=True)
+class _Worker:
+    child: Child
+    feed: Feed
+    born: float
+    """The instant when it was started."""
+
+
+def serve_with_workers(settings: Settings, listener: socket.socket, source: FileSource, count: int) -> bool:
     """Serve with `count` worker processes until a signal; a worker that dies is replaced. False if one dies so soon
-    that a new one would as well."""
+    that a new one would as well. Raises RouteFileError. All workers go by the routes that this process has read, also
+    those that are started while the file does not hold."""
+    file = source.load()
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     _log.info("listening", address=describe_address(listener), workers=count)
     with Children(patience=settings.drain_timeout + PATIENCE) as children:
-        born = {name: _start_worker(children, name, listener) for name in (f"worker {n + 1}" for n in range(count))}
+        workers = [_start_worker(children, f"worker {number + 1}", listener, file) for number in range(count)]
         while not stop.wait(0.1):
+            if fresh := source.load_if_asked():
+                file = fresh
+                for worker in workers:
+                    worker.feed.send(file)
             child = children.find_ended()
             if child is None:
                 continue
             _log.error("worker-ended", worker=child.name, exit_code=child.process.returncode)
             children.forget(child)
-            if time.monotonic() - born[child.name] < MIN_LIFE:
+            ended = next(worker for worker in workers if worker.child is child)
+            if time.monotonic() - ended.born < MIN_LIFE:
                 children.ask_all_to_stop()
                 return False
-            born[child.name] = _start_worker(children, child.name, listener)
+            workers[workers.index(ended)] = _start_worker(children, child.name, listener, file)
         listener.close()
         children.ask_all_to_stop()
     _log.info("stopped")
     return True
 
 
-def _start_worker(children: Children, name: str, listener: socket.socket) -> float:
-    """The instant when it was started."""
+def _start_worker(children: Children, name: str, listener: socket.socket, file: RouteFile) -> _Worker:
     fd = listener.fileno()
-    children.start(name, [sys.executable, "-m", "app", "serve", "--fd", str(fd)], pass_fds=[fd])
-    return time.monotonic()
+    command = [sys.executable, "-m", "app", "serve", "--fd", str(fd)]
+    child = children.start(name, command, pass_fds=[fd], stdin=subprocess.PIPE)
+    assert child.process.stdin is not None  # noqa: S101 - it was asked for
+    feed = Feed(child.process.stdin)
+    feed.send(file)
+    return _Worker(child, feed, time.monotonic())

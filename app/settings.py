@@ -3,6 +3,7 @@
 import difflib
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, TextIO
 
 from pydantic import BeforeValidator, Field, ValidationError
@@ -43,6 +44,11 @@ class Settings(BaseSettings):
         validation_alias="NATS_URL",
         description="NATS servers, separated by commas: `nats://host:port` or `tls://host:port`, with `user:password@` "
         "or `token@` where the server asks for it, percent-encoded.",
+    )
+    routes: Path | None = Field(
+        default=None,
+        validation_alias="GATEWAY_ROUTES",
+        description="The route file. Unset: the packaged one with greet; in `dev`, with all examples.",
     )
     host: str = Field(default="127.0.0.1", validation_alias="GATEWAY_HOST", description="Address to listen on.")
     port: int = Field(

@@ -18,13 +18,15 @@ from app.errors import InvalidParameter, UriTooLong
 MAX_TOKEN = 128  # characters
 MAX_SUBJECT = 2048  # bytes: with the reply subject, well under the 4,096 of a control line
 
+# `{name}` in a path or a subject; the hyphen is for names of headers.
+PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_-]*)\}")
+BROKEN_ENCODING = re.compile(rb"%(?![0-9A-Fa-f]{2})")  # RFC 3986 §2.1
+
 _PLAIN_TOKEN = re.compile(rb"[A-Za-z0-9_~-]{1,128}")
-_BROKEN_ENCODING = re.compile(rb"%(?![0-9A-Fa-f]{2})")  # RFC 3986 §2.1
 _REFUSED_CATEGORIES = frozenset(("Zs", "Zl", "Zp", "Cc", "Cf", "Cs"))
 # Of a letter's or mark's category, but nothing to see: fillers, the braille blank, the grapheme joiner, Khmer vowels.
 _REFUSED_CHARACTERS = frozenset(".*>/\u115f\u1160\u3164\uffa0\u2800\u034f\u17b4\u17b5")
 _LITERAL_TOKEN = re.compile(r"[A-Za-z0-9_$~-]+")
-_PARAMETER_TOKEN = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
 
 
 def parse_token(segment: bytes, *, parameter: str) -> str:
@@ -32,34 +34,35 @@ def parse_token(segment: bytes, *, parameter: str) -> str:
     parameter and its rule."""
     if _PLAIN_TOKEN.fullmatch(segment):
         return segment.decode("ascii")
+    label = f"Path parameter '{parameter}'"
     if len(segment) > MAX_TOKEN * 12:  # a character of 4 bytes takes 12 when percent-encoded
-        raise _too_long(parameter)
-    if _BROKEN_ENCODING.search(segment):
-        raise InvalidParameter(f"Path parameter '{parameter}' has a '%' that is not followed by two hex digits.")
+        raise _too_long(label)
+    if BROKEN_ENCODING.search(segment):
+        raise InvalidParameter(f"{label} has a '%' that is not followed by two hex digits.")
     try:
         token = unquote_to_bytes(segment).decode("utf-8")
     except UnicodeDecodeError:
-        raise InvalidParameter(f"Path parameter '{parameter}' is not valid UTF-8.") from None
-    check_token(token, parameter=parameter)
+        raise InvalidParameter(f"{label} is not valid UTF-8.") from None
+    check_token(token, label=label)
     return token
 
 
-def check_token(token: str, *, parameter: str) -> None:
-    """Nothing, if the text can stand as one token of a subject; else InvalidParameter or UriTooLong."""
+def check_token(token: str, *, label: str) -> None:
+    """Nothing, if the text can stand as one token of a subject; else InvalidParameter or UriTooLong, which begin with
+    the label."""
     if not token:
-        raise InvalidParameter(f"Path parameter '{parameter}' is empty.")
+        raise InvalidParameter(f"{label} is empty.")
     if len(token) > MAX_TOKEN:
-        raise _too_long(parameter)
+        raise _too_long(label)
     for character in token:
         if character in _REFUSED_CHARACTERS or unicodedata.category(character) in _REFUSED_CATEGORIES:
             raise InvalidParameter(
-                f"Path parameter '{parameter}' has the character U+{ord(character):04X}, which can't be part of a "
-                "NATS subject token."
+                f"{label} has the character U+{ord(character):04X}, which can't be part of a NATS subject token."
             )
 
 
-def _too_long(parameter: str) -> UriTooLong:
-    return UriTooLong(f"Path parameter '{parameter}' has more than {MAX_TOKEN} characters.")
+def _too_long(label: str) -> UriTooLong:
+    return UriTooLong(f"{label} has more than {MAX_TOKEN} characters.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,6 @@ class SubjectTemplate:
 def _parse_template_token(token: str, text: str) -> str | None:
     if _LITERAL_TOKEN.fullmatch(token):
         return None
-    if match := _PARAMETER_TOKEN.fullmatch(token):
+    if match := PLACEHOLDER.fullmatch(token):
         return match[1]
     raise ValueError(f"subject '{text}': '{token}' is neither a literal token nor a parameter such as {{id}}")

@@ -17,13 +17,17 @@ from fastapi import FastAPI
 from nats import connect as connect_nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.errors import Error
 
 from app.devserver import build_command, wait_for_url
 from app.link import Link
 from app.main import create_app
-from app.routes import PACKAGED_ROUTES, Route
+from app.routefile import GREET, RouteFile, load_route_file
+from app.routes import Route
 from app.server import GatewayServer, bind, build_config, describe_address
 from app.settings import Settings
+
+GREET_ROUTES = load_route_file(GREET).table.routes
 
 PATIENCE = 20.0  # seconds until something that must happen is taken to have failed
 
@@ -123,7 +127,7 @@ class Gateway:
 
 @contextlib.asynccontextmanager
 async def run_gateway(
-    nats: str, /, *, routes: Iterable[Route] = PACKAGED_ROUTES, wait: bool = True, **settings: object
+    nats: str, /, *, routes: RouteFile | Iterable[Route] = GREET_ROUTES, wait: bool = True, **settings: object
 ) -> AsyncIterator[Gateway]:
     """A gateway with these routes and settings; ready, unless told not to wait."""
     values = {"nats_url": (nats,), "drain_timeout": 5.0, **settings}
@@ -164,12 +168,21 @@ async def connect(url: str) -> AsyncIterator[Client]:
 
 @contextlib.asynccontextmanager
 async def responder(url: str, subject: str, handler: Handler, queue: str = "") -> AsyncIterator[Client]:
-    """A client that answers requests to a subject."""
+    """A client that answers requests to a subject; when it is left, the server knows that nobody does any more."""
     async with connect(url) as client:
-        await client.subscribe(subject, queue=queue, cb=handler)
-        for _ in range(2):  # nats-py writes a PING past the SUB that still waits for its flusher
-            await client.flush()
+        sub = await client.subscribe(subject, queue=queue, cb=handler)
+        await _settle(client)
         yield client
+        if client.is_connected:
+            with contextlib.suppress(TimeoutError, Error):  # a server that was stopped or frozen
+                await sub.unsubscribe()
+                await _settle(client)
+
+
+async def _settle(client: Client) -> None:
+    """Until the server has read all. nats-py writes a PING past what still waits for its flusher: so twice."""
+    for _ in range(2):
+        await client.flush(timeout=2)
 
 
 def replying(payload: bytes, headers: dict[str, str] | None = None) -> Handler:

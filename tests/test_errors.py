@@ -37,6 +37,8 @@ TABLE = {
     "bad-reply": (502, "yes", False),
     "service-error": (502, "yes", False),
     "timeout": (504, "unknown", False),
+    "unsupported-media-type": (415, "no", False),
+    "invalid-body": (422, "no", False),
     "internal": (500, "unknown", False),
 }
 

@@ -11,7 +11,8 @@ from app.headers import MAX_BLOCK, Pair, is_clean_request_id, parse_block
 from app.link import Reply
 from app.observe import Exchange, Observers
 from app.relay import Outbound, Relay, Request, Response, body_too_large
-from app.routes import METHODS, ReplyRules, Route, RouteTable
+from app.routes import METHODS, ReplyRules, Route
+from app.table import RouteTable
 
 law = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine's time is not the law's
 

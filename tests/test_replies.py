@@ -150,7 +150,7 @@ def test_a_reply_that_is_not_text_can_not_be_wrapped(prefers_text: bool) -> None
 
 def test_a_wrapped_reply_keeps_its_status_and_headers_but_not_its_type() -> None:
     pairs = [(b"Content-Type", b"text/html"), (b"ETag", b"1"), (b"Http-Status", b"203"), (b"X-Secret", b"1")]
-    reply = answer(*pairs, payload=b"x", rules=ReplyRules(wrap="message", content_type="text/html"))
+    reply = answer(*pairs, payload=b"x", rules=ReplyRules(wrap="message"))
     assert reply == HttpReply(203, [(b"etag", b"1"), VARY, JSON], b'{"message":"x"}', None)
 
 
@@ -259,9 +259,8 @@ def test_the_payload_of_a_service_error_goes_out_with_the_mapped_status(code: by
 
 
 def test_the_payload_of_a_service_error_is_not_wrapped() -> None:
-    rules = ReplyRules(wrap="message", content_type="application/json")
-    reply = answer((b"Nats-Service-Error-Code", b"404"), payload=b"\xff", rules=rules)
-    assert reply == HttpReply(404, [JSON], b"\xff", "service-error")
+    reply = answer((b"Nats-Service-Error-Code", b"404"), payload=b"\xff", rules=ReplyRules(wrap="message"))
+    assert reply == HttpReply(404, [(b"content-type", b"application/octet-stream")], b"\xff", "service-error")
 
 
 def test_the_code_of_a_service_error_goes_before_a_status_beside_it() -> None:
@@ -321,3 +320,13 @@ def test_whatever_a_service_says_becomes_a_clean_response_or_one_of_two_errors(
     assert 200 <= status <= 599
     assert b"content-type" in dict(headers)
     assert all(name == name.lower() and not set(b"\r\n\x00") & set(value) for name, value in headers)
+
+
+@pytest.mark.parametrize(("size", "passes"), [(0, True), (3, True), (4, False)])
+def test_a_reply_over_the_limit_of_its_route_is_a_bad_one(size: int, passes: bool) -> None:
+    rules = ReplyRules(max_bytes=3)
+    if passes:
+        assert answer(payload=b"x" * size, rules=rules).body == b"x" * size
+    else:
+        with pytest.raises(BadReply, match=r"reply has 4 bytes; this route passes on 3\.$"):
+            answer(payload=b"x" * size, rules=rules)

@@ -10,6 +10,7 @@ from app.settings import Settings, SettingsError, child_environment, is_color_wa
 REFERENCE = Path(__file__).parent.parent / "docs" / "settings.md"
 DEFAULTS = {
     "nats_url": ("nats://localhost:4222",),
+    "routes": None,
     "host": "127.0.0.1",
     "port": 8000,
     "timeout": 2.0,
@@ -51,6 +52,7 @@ def test_nothing_needs_to_be_set() -> None:
         ("NATS_URL", "nats://a:1, tls://b:2 ,c:3", "nats_url", ("nats://a:1", "tls://b:2", "c:3")),
         ("NATS_URL", "nats://user:p%40ss@a:1", "nats_url", ("nats://user:p%40ss@a:1",)),
         ("NATS_URL", "a", "nats_url", ("a",)),
+        ("GATEWAY_ROUTES", "here/routes.yaml", "routes", Path("here/routes.yaml")),
         ("GATEWAY_HOST", "192.0.2.1", "host", "192.0.2.1"),
         ("GATEWAY_HOST", "::", "host", "::"),
         ("PORT", "0", "port", 0),

@@ -54,11 +54,13 @@ class AsgiLane:
         if outbound.max_body is not None:
             try:
                 async with asyncio.timeout_at(asyncio.get_running_loop().time() + outbound.deadline - time.monotonic()):
-                    outbound.payload = await _read_body(receive, outbound.max_body)
+                    body = await _read_body(receive, outbound.max_body)
             except TimeoutError:
                 return self._relay.refuse(outbound, RequestTimeout())
             except GatewayError as error:
                 return self._relay.refuse(outbound, error)
+            if refused := self._relay.load(outbound, body):
+                return refused
         return self._relay.finish(outbound, await self._request(outbound, receive))
 
     async def _request(self, outbound: Outbound, receive: Receive) -> Outcome:

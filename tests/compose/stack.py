@@ -71,7 +71,7 @@ class Stack:
         self.image = f"{self.project}:test"
         port = _find_free_port()
         self.url = f"http://127.0.0.1:{port}"
-        ours = ("COMPOSE_", "GATEWAY_", "PUBLISH_", "NATS_")
+        ours = ("COMPOSE_", "GATEWAY_", "PUBLISH_", "NATS_", "ROUTES_")
         self._env = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         self._env |= {"PORT": str(port), "IMAGE": self.image, "GREET_DELAY": str(GREET_DELAY)}
 
@@ -82,9 +82,9 @@ class Stack:
     def docker(self, *arguments: str) -> str:
         return run("docker", *arguments, timeout=60).strip()
 
-    def up(self, *options: str, timeout: float = UP_SECONDS) -> None:
+    def up(self, *options: str, timeout: float = UP_SECONDS, **variables: str) -> None:
         """Returns when all containers are healthy."""
-        self.compose("up", "--wait", *options, timeout=timeout)
+        self.compose("up", "--wait", *options, timeout=timeout, **variables)
 
     def remove(self) -> None:
         self.compose("down", "--volumes", "--remove-orphans", timeout=120)

@@ -8,17 +8,19 @@ import json
 import re
 import time
 from datetime import datetime
+from pathlib import Path
 
 import httpx
 import pytest
 
+from app.routefile import EXAMPLES
 from app.settings import Settings
 from tests.compose.stack import COMPOSE_FILE, Stack, ask, run_load
 from tests.harness import eventually
 
 pytestmark = pytest.mark.timeout(1200)
 
-SERVICES = ("nats", "responder", "gateway")
+SERVICES = ("nats", "responder", "notes", "gateway")
 CALLERS = 50
 STARTED = "{{.State.StartedAt}} {{.RestartCount}}"
 
@@ -83,9 +85,38 @@ def test_only_the_gateway_is_published_and_only_on_loopback(stack: Stack) -> Non
 
 
 def test_every_setting_can_be_given_from_outside() -> None:
-    passed = set(re.findall(r"^ +- (GATEWAY_\w+)$", COMPOSE_FILE.read_text(), re.MULTILINE))
+    passed = set(re.findall(r"^ +- (GATEWAY_\w+)\b", COMPOSE_FILE.read_text(), re.MULTILINE))
     names = {str(field.validation_alias) for field in Settings.model_fields.values()}
     assert passed == {name for name in names if name.startswith("GATEWAY_")} - {"GATEWAY_HOST"}
+
+
+async def test_notes_outlive_the_restart_of_every_container(own_stack: Stack) -> None:
+    stack = own_stack
+    written = httpx.post(f"{stack.url}/notes", json={"title": "kept"}, timeout=10, trust_env=False)
+    assert written.status_code == 201
+    for services in (["notes", "gateway"], ["nats"]):
+        stack.compose("restart", *services)
+        stack.up()
+        await eventually(lambda: get(stack, written.headers["location"]).status_code == 200)
+        assert get(stack, written.headers["location"]).json() == written.json()
+    stack.compose("down")
+    stack.up()
+    await eventually(lambda: get(stack, written.headers["location"]).status_code == 200)
+
+
+async def test_the_gateway_goes_by_a_route_file_of_the_users_and_reads_it_again_when_told(
+    own_stack: Stack, tmp_path: Path
+) -> None:
+    stack = own_stack
+    (tmp_path / "mine.yaml").write_bytes(EXAMPLES.read_bytes())
+    for readable in (tmp_path, *tmp_path.parents[:2]):
+        readable.chmod(0o755)
+    stack.up(ROUTES_FOLDER=str(tmp_path), ROUTES_FILE="mine.yaml")
+    assert get(stack, "/openapi.json").json()["info"]["title"] == "Examples of nats-http-gateway"
+    text = EXAMPLES.read_text().replace("title: Examples of nats-http-gateway", "title: Mine")
+    (tmp_path / "mine.yaml").write_text(text)
+    stack.compose("kill", "--signal", "HUP", "gateway")
+    await eventually(lambda: get(stack, "/openapi.json").json()["info"]["title"] == "Mine")
 
 
 async def test_a_killed_responder_costs_only_its_own_requests(own_stack: Stack) -> None:

@@ -10,6 +10,7 @@ import pytest
 from nats.aio.msg import Msg
 from starlette.exceptions import HTTPException
 
+from app.errors import ERRORS
 from app.routes import ReplyRules, Route
 from tests.harness import Gateway, NatsServer, RawPeer, eventually, replying, responder, run_gateway, run_nats
 
@@ -282,7 +283,7 @@ async def test_the_framework_s_own_errors_are_problems_too(shared_nats: NatsServ
 
 async def test_every_problem_has_a_page_for_people_and_for_programs(gateway: Gateway) -> None:
     listed = (await gateway.get("/problems")).json()
-    assert len(listed) == 18
+    assert {problem["type"] for problem in listed} == {f"/problems/{error.slug}" for error in ERRORS}
     for problem in listed:
         page = await gateway.get(problem["type"], accept="text/html,*/*;q=0.8")
         assert page.headers["content-type"] == "text/html; charset=utf-8"

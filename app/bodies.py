@@ -1,0 +1,67 @@
+"""What a route takes as a request body: its type, and its JSON schema. Pure."""
+
+import re
+from collections.abc import Sequence
+
+from app.errors import InvalidBody, UnsupportedMediaType
+from app.headers import Pair
+from app.schemas import Schema, parse_json
+
+MAX_PROBLEMS = 20  # of one body that are told
+
+_MEDIA_TYPE = re.compile(r"(?:\*/\*|[a-z0-9!#$&^_.+-]+/(?:\*|[a-z0-9!#$&^_.+-]+))")  # RFC 6838 §4.2, RFC 9110 §12.5.1
+
+
+def is_media_range(text: str) -> bool:
+    """Whether a text can stand in `accepts`: `application/json`, `image/*`, `*/*`, in lower case."""
+    return _MEDIA_TYPE.fullmatch(text) is not None
+
+
+class BodyRules:
+    """The media types that a route takes (none listed: all), and the schema of its bodies, if it has one."""
+
+    __slots__ = ("_accepts", "_keeps_encoding", "_schema")
+
+    def __init__(self, accepts: Sequence[str], schema: Schema | None, *, keeps_encoding: bool) -> None:
+        """`keeps_encoding`: the service is told of a `Content-Encoding`."""
+        self._accepts = frozenset(text.encode("ascii") for text in accepts)
+        self._schema = schema
+        self._keeps_encoding = keeps_encoding and schema is None
+
+    def check_head(self, fields: Sequence[Pair]) -> None:
+        """Raises UnsupportedMediaType for a body that is announced and would not do (RFC 9110 §15.5.16)."""
+        encodings = {value.strip().lower() for name, value in fields if name == b"content-encoding"}
+        if encodings - {b"", b"identity"} and not self._keeps_encoding:
+            raise UnsupportedMediaType(
+                "This route takes no Content-Encoding.", headers=((b"accept-encoding", b"identity"),)
+            )
+        if self._accepts and _has_body(fields):
+            types = [value for name, value in fields if name == b"content-type"]
+            if len(types) != 1 or not self._is_accepted(types[0]):
+                accepted = b", ".join(sorted(self._accepts))
+                detail = f"This route takes a body of the type {accepted.decode()}."
+                raise UnsupportedMediaType(detail, headers=((b"accept", accepted),))
+
+    def check_body(self, body: bytes) -> None:
+        """Raises InvalidBody."""
+        if self._schema is None:
+            return
+        try:
+            value = parse_json(body)
+        except ValueError as error:
+            raise InvalidBody("The body can't be read as JSON.", errors=(("", str(error)),)) from None
+        problems = tuple(self._schema.find_problems(value, limit=MAX_PROBLEMS))
+        if problems:
+            raise InvalidBody(errors=problems)
+
+    def _is_accepted(self, content_type: bytes) -> bool:
+        media_type = content_type.partition(b";")[0].strip().lower()
+        family = media_type.partition(b"/")[0] + b"/*"
+        return not self._accepts.isdisjoint((media_type, family, b"*/*")) and media_type != b""
+
+
+def _has_body(fields: Sequence[Pair]) -> bool:
+    return any(
+        name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0") != b"")
+        for name, value in fields
+    )

@@ -1,0 +1,151 @@
+"""The table that finds a route. Pure.
+
+Laws:
+1. A path template and a request path have the same number of segments, or they don't match: `//` and a trailing
+   slash make other paths. The raw path is split first and decoded after, so `%2F` never separates.
+2. A literal segment goes before a parameter: `/a/me` beside `/a/{id}`. Of two routes that can match the same method
+   and path, one must be at least as literal as the other in every segment; else both are refused.
+3. The cost of a match depends on the number of segments, not on the number of routes.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import unquote_to_bytes
+
+from app.parameters import Fault
+from app.routes import METHODS, Route
+
+MAX_CONFLICTS = 100  # that are told
+
+_Shape = tuple[str | None, ...]
+
+
+class TableError(ValueError):
+    """Routes that can't stand in one table. `faults` has the index of a route and what is wrong with it."""
+
+    def __init__(self, faults: Sequence[tuple[int, Fault]]) -> None:
+        super().__init__("; ".join(fault.text for _, fault in faults))
+        self.faults = tuple(faults)
+
+
+@dataclass(slots=True)
+class _Node:
+    literals: dict[bytes, "_Node"] = field(default_factory=dict)
+    parameter: "_Node | None" = None
+    route: Route | None = None
+
+
+class RouteTable:
+    """Finds the route of a method and a raw path. One trie a method."""
+
+    __slots__ = ("_tries", "routes")
+
+    def __init__(self, routes: Iterable[Route], *, reserved: Iterable[str] = ()) -> None:
+        """TableError names the two routes that conflict, or the one that takes a path of the gateway itself.
+        `reserved` are first segments."""
+        self.routes = tuple(routes)
+        self._tries: dict[str, _Node] = {}
+        taken = frozenset(reserved)
+        names: set[str] = set()
+        paths: dict[_Shape, Route] = {}
+        faults: list[tuple[int, Fault]] = []
+        for index, route in enumerate(self.routes):
+            found = [*_find_own_faults(route, names, paths, taken), *self._find_conflicts(route)]
+            faults += [(index, fault) for fault in found]
+            names.add(route.name)
+            paths.setdefault(_shape(route), route)
+            for method in route.methods if not found else ():
+                _insert(self._tries.setdefault(method, _Node()), route)
+            if len(faults) >= MAX_CONFLICTS:
+                break
+        if faults:
+            raise TableError(faults)
+
+    def match(self, method: str, path: bytes) -> tuple[Route, list[bytes]] | None:
+        """The route and the raw values of its path parameters, in order."""
+        trie = self._tries.get(method)
+        if trie is None:
+            return None
+        values: list[bytes] = []
+        segments = path.split(b"/")
+        route = None if segments[0] else _find(trie, segments, 1, values)
+        return None if route is None else (route, values)
+
+    def allowed(self, path: bytes) -> tuple[str, ...]:
+        """The methods that match a raw path, HEAD and OPTIONS included, in the order of RFC 9110; empty for none."""
+        found = [method for method in METHODS if self.match(method, path)]
+        if not found:
+            return ()
+        return (*found[:1], "HEAD", *found[1:], "OPTIONS") if "GET" in found else (*found, "OPTIONS")
+
+    def _find_conflicts(self, route: Route) -> Iterator[Fault]:
+        shape = _shape(route)
+        for method in route.methods:
+            for other in _find_overlapping(self._tries.get(method), shape, 0):
+                if not _is_decided(shape, _shape(other)):
+                    yield Fault(("path",), f"routes '{other.name}' and '{route.name}' both match {method} {route.path}")
+                    break
+
+
+def _find_own_faults(
+    route: Route, names: set[str], paths: dict[_Shape, Route], taken: frozenset[str]
+) -> Iterator[Fault]:
+    if route.name in names:
+        yield Fault(("name",), f"two routes have the name '{route.name}'")
+    if route.segments[0] in taken:
+        yield Fault(("path",), f"route '{route.name}': the gateway itself uses /{route.segments[0]}")
+    twin = paths.get(_shape(route))
+    if twin and twin.path != route.path:
+        yield Fault(("path",), f"routes '{twin.name}' and '{route.name}' name the parameters of one path differently")
+
+
+def _shape(route: Route) -> _Shape:
+    return tuple(None if segment.startswith("{") else segment for segment in route.segments)
+
+
+def _is_decided(one: _Shape, other: _Shape) -> bool:
+    """Whether one of two that overlap is the more literal one in every segment in which they differ."""
+    literal_in = {left is not None for left, right in zip(one, other, strict=True) if left != right}
+    return len(literal_in) == 1
+
+
+def _find_overlapping(node: _Node | None, shape: _Shape, index: int) -> Iterator[Route]:
+    """Routes in the trie that can match a path which this shape matches too."""
+    if node is None:
+        return
+    if index == len(shape):
+        if node.route is not None:
+            yield node.route
+        return
+    segment = shape[index]
+    if segment is None:
+        for child in node.literals.values():
+            yield from _find_overlapping(child, shape, index + 1)
+    else:
+        yield from _find_overlapping(node.literals.get(segment.encode("ascii")), shape, index + 1)
+    yield from _find_overlapping(node.parameter, shape, index + 1)
+
+
+def _insert(node: _Node, route: Route) -> None:
+    for segment in route.segments:
+        if segment.startswith("{"):
+            node.parameter = node.parameter or _Node()
+            node = node.parameter
+        else:
+            node = node.literals.setdefault(segment.encode("ascii"), _Node())
+    node.route = route
+
+
+def _find(node: _Node, segments: Sequence[bytes], index: int, values: list[bytes]) -> Route | None:
+    if index == len(segments):
+        return node.route
+    segment = segments[index]
+    literal = node.literals.get(unquote_to_bytes(segment) if b"%" in segment else segment)
+    if literal is not None and (route := _find(literal, segments, index + 1, values)):
+        return route
+    if node.parameter is not None:
+        values.append(segment)
+        if route := _find(node.parameter, segments, index + 1, values):
+            return route
+        values.pop()
+    return None

@@ -1,0 +1,220 @@
+"""SIGHUP, as it comes to the real programs: routes change between two requests, and never to something that fails."""
+
+import asyncio
+import json
+import os
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+import httpx
+import pytest
+from nats.aio.msg import Msg
+
+from app.serve import MIN_LIFE
+from tests.harness import PATIENCE, NatsServer, replying, responder
+from tests.process.programs import PROGRAM, Process, find_children, run, wait_until_ready
+
+ADDRESS = r'"address": "(http://[^"]+)"'
+
+
+def write_routes(path: Path, *names: str, status: int = 200, extra: str = "") -> None:
+    """One route a name: GET /<name> asks `test.<name>`."""
+    route = "  - {{name: {0}, method: GET, path: /{0}, subject: test.{0}, reply: {{status: {1}}}}}"
+    head = ["version: 1", f"info: {{title: has {' '.join(names)}}}", "routes:"]
+    lines = [*head, *(route.format(name, status) for name in names)]
+    fresh = path.with_suffix(".new")
+    fresh.write_text("\n".join([*lines, extra]))
+    fresh.replace(path)
+
+
+@pytest.fixture
+def routes(tmp_path: Path) -> Path:
+    path = tmp_path / "routes.yaml"
+    write_routes(path, "one")
+    return path
+
+
+def serve(nats: NatsServer, routes: Path, *options: str) -> tuple[list[str], Path, dict[str, str]]:
+    command = [*PROGRAM, "serve", "--port", "0", *options]
+    return command, routes.with_name("log"), {"NATS_URL": nats.url, "GATEWAY_ROUTES": str(routes)}
+
+
+def hang_up(gateway: Process) -> None:
+    gateway.process.send_signal(signal.SIGHUP)
+
+
+async def get_statuses(url: str, *paths: str) -> list[int]:
+    async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
+        return [(await client.get(path)).status_code for path in paths]
+
+
+async def wait_for_status(url: str, path: str, status: int) -> None:
+    end = time.monotonic() + PATIENCE
+    while await get_statuses(url, path) != [status]:
+        assert time.monotonic() < end
+        await asyncio.sleep(0.02)
+
+
+def read_events(gateway: Process, event: str) -> list[dict[str, object]]:
+    lines = [json.loads(line) for line in gateway.log.splitlines() if line.startswith("{")]
+    return [line for line in lines if line["event"] == event]
+
+
+async def test_new_routes_are_taken_and_old_ones_go(own_nats: NatsServer, routes: Path) -> None:
+    command, log, environment = serve(own_nats, routes)
+    with run(command, log, **environment) as gateway:
+        url = gateway.find(ADDRESS)
+        wait_until_ready(url)
+        async with responder(own_nats.url, "test.*", replying(b"hello")):
+            assert await get_statuses(url, "/one", "/two") == [200, 404]
+            write_routes(routes, "two", "three")
+            hang_up(gateway)
+            await wait_for_status(url, "/two", 200)
+            assert await get_statuses(url, "/one", "/three") == [404, 200]
+        assert httpx.get(f"{url}/openapi.json", trust_env=False).json()["info"]["title"] == "has two three"
+        assert "has two three" in httpx.get(f"{url}/docs", trust_env=False).text
+        assert httpx.get(f"{url}/healthz", trust_env=False).json()["routes"] == 2
+        assert read_events(gateway, "routes-loaded")[0]["routes"] == 2
+        assert gateway.stop() == 0
+
+
+async def test_a_file_that_does_not_hold_changes_nothing_and_is_told_as_at_the_start(
+    own_nats: NatsServer, routes: Path
+) -> None:
+    command, log, environment = serve(own_nats, routes)
+    with run(command, log, **environment) as gateway:
+        url = gateway.find(ADDRESS)
+        wait_until_ready(url)
+        async with responder(own_nats.url, "test.*", replying(b"hello")):
+            write_routes(routes, "two", extra="timeuot: 3")
+            hang_up(gateway)
+            gateway.find("(routes-refused)")
+            assert await get_statuses(url, "/one", "/two", "/readyz") == [200, 404, 200]
+        told = read_events(gateway, "routes-refused")[0]["problems"]
+        assert gateway.stop() == 0
+    again = Process(command, log, **environment)
+    assert again.process.wait(20) == 1
+    assert told == [line.removeprefix("nats-http: ") for line in again.log.splitlines()]
+    assert told == [f"{routes}:5:1: timeuot: unknown key; known are version, info, defaults, routes"]
+
+
+async def test_a_file_that_has_gone_changes_nothing(own_nats: NatsServer, routes: Path) -> None:
+    command, log, environment = serve(own_nats, routes)
+    with run(command, log, **environment) as gateway:
+        url = gateway.find(ADDRESS)
+        wait_until_ready(url)
+        routes.unlink()
+        hang_up(gateway)
+        gateway.find("(routes-refused)")
+        assert await get_statuses(url, "/one", "/readyz") == [503, 200]
+        write_routes(routes, "two")
+        hang_up(gateway)
+        await wait_for_status(url, "/two", 503)
+
+
+async def test_what_has_begun_finishes_by_the_routes_that_it_began_with(own_nats: NatsServer, routes: Path) -> None:
+    release = asyncio.Event()
+
+    async def answer_late(msg: Msg) -> None:
+        await release.wait()
+        await msg.respond(b"late")
+
+    command, log, environment = serve(own_nats, routes)
+    with run(command, log, **environment) as gateway:
+        url = gateway.find(ADDRESS)
+        wait_until_ready(url)
+        async with (
+            responder(own_nats.url, "test.one", answer_late),
+            httpx.AsyncClient(base_url=url, trust_env=False, timeout=20) as client,
+        ):
+            waiting = asyncio.create_task(client.get("/one", headers={"x-request-timeout": "20s"}))
+            await asyncio.sleep(0.3)
+            write_routes(routes, "two", status=203)
+            hang_up(gateway)
+            gateway.find("(routes-loaded)")
+            await asyncio.sleep(0.3)
+            release.set()
+            answer = await waiting
+            assert (answer.status_code, answer.content) == (200, b"late")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_nothing_is_lost_while_routes_change_under_load(own_nats: NatsServer, routes: Path, workers: int) -> None:
+    command, log, environment = serve(own_nats, routes, "--workers", str(workers))
+    with run(command, log, **environment) as gateway:
+        url = gateway.find(ADDRESS)
+        gateway.wait_for_connections(workers)
+        seen: Counter[int] = Counter()
+        done = asyncio.Event()
+
+        async def ask(client: httpx.AsyncClient) -> None:
+            while not done.is_set():
+                answer = await client.get("/one")
+                seen[answer.status_code] += 1
+
+        async with (
+            responder(own_nats.url, "test.*", replying(b"hello")),
+            httpx.AsyncClient(base_url=url, trust_env=False, timeout=20) as client,
+        ):
+            asking = [asyncio.create_task(ask(client)) for _ in range(20)]
+            for turn in range(8):
+                write_routes(routes, "one", status=201 if turn % 2 else 200, extra="oops" if turn == 5 else "")
+                hang_up(gateway)
+                await asyncio.sleep(0.25)
+            done.set()
+            await asyncio.gather(*asking)
+        assert set(seen) == {200, 201}
+        assert min(seen.values()) > 20
+        assert gateway.stop() == 0
+
+
+async def test_a_worker_that_is_replaced_goes_by_the_last_routes_that_held(own_nats: NatsServer, routes: Path) -> None:
+    command, log, environment = serve(own_nats, routes, "--workers", "2")
+    with run(command, log, **environment) as gateway:
+        url = gateway.find(ADDRESS)
+        gateway.wait_for_connections(2)
+        started = time.monotonic()
+        write_routes(routes, "two")
+        hang_up(gateway)
+        gateway.find("(routes-loaded)")
+        write_routes(routes, "three", extra="oops: 1")
+        hang_up(gateway)
+        gateway.find("(routes-refused)")
+        await asyncio.sleep(max(0.0, started + MIN_LIFE + 0.5 - time.monotonic()))
+        for pid in find_children(gateway.process.pid, "serve"):
+            os.kill(pid, signal.SIGKILL)
+        gateway.wait_for_connections(4)
+        statuses = [await get_statuses(url, "/two", "/three") for _ in range(20)]  # of both workers
+        assert statuses == [[503, 404]] * 20
+        assert gateway.stop() == 0
+
+
+@pytest.mark.parametrize("command", [["dev"], ["serve"], ["serve", "--workers", "2"]], ids=" ".join)
+async def test_a_file_that_does_not_hold_at_the_start_is_a_line_for_each_error_and_exit_code_1(
+    tmp_path: Path, command: list[str]
+) -> None:
+    routes = tmp_path / "routes.yaml"
+    routes.write_text("version: 1\nroutes:\n  - {name: a, method: GET, path: /a, subject: $SYS.a}\n  - {nam: b}\n")
+    process = Process([*PROGRAM, *command, "--port", "0"], tmp_path / "log", GATEWAY_ROUTES=str(routes))
+    assert process.process.wait(20) == 1
+    lines = process.log.splitlines()
+    assert [line.split(": ")[:3] for line in lines[:2]] == [
+        ["nats-http", f"{routes}:3:47", "routes[0].subject"],
+        ["nats-http", f"{routes}:4:5", "routes[1].method"],
+    ]
+    assert any(line.endswith("routes[1].nam: unknown key, did you mean `name`?") for line in lines)
+    assert find_children(process.process.pid, "") == []
+
+
+async def test_a_hangup_while_it_starts_ends_nothing(own_nats: NatsServer, routes: Path) -> None:
+    command, log, environment = serve(own_nats, routes)
+    with run(command, log, **environment) as gateway:
+        gateway.find("(listening)")
+        for _ in range(20):
+            hang_up(gateway)
+            await asyncio.sleep(0.02)
+        url = gateway.find(ADDRESS)
+        wait_until_ready(url)
+        assert gateway.stop() == 0

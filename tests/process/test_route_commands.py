@@ -1,0 +1,174 @@
+"""check, routes, explain, openapi and schema, as they are typed."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import jsonschema_rs
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from app.routefile import EXAMPLES
+from app.yamltree import parse_yaml
+from tests.harness import PATIENCE, clean_environment
+from tests.process.programs import PROGRAM
+
+ORDERS = """\
+version: 1
+routes:
+  - name: orders-get
+    method: [GET, DELETE]
+    path: /orders/{id}
+    subject: orders.{id}.get
+    payload: params
+    params:
+      id: {type: integer, min: 1}
+      x: {in: query, type: number}
+    timeout: 500ms
+  - name: orders-make
+    method: POST
+    path: /orders
+    subject: orders.make
+    max_body: 40
+    body_schema: {type: object, required: [item]}
+"""
+
+
+@pytest.fixture
+def orders(tmp_path: Path) -> str:
+    path = tmp_path / "orders.yaml"
+    path.write_text(ORDERS)
+    return str(path)
+
+
+def call(*arguments: str, data: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*PROGRAM, *arguments],
+        env=clean_environment(**environment),
+        capture_output=True,
+        text=True,
+        input=data,
+        timeout=PATIENCE,
+    )
+
+
+def explain(orders: str, *arguments: str) -> tuple[int, dict[str, str]]:
+    """The exit code, and the rows of the answer by their names."""
+    done = call("explain", *arguments, GATEWAY_ROUTES=orders)
+    assert done.stderr == ""
+    return done.returncode, dict(line.split(None, 1) for line in done.stdout.splitlines() if " " in line.strip())
+
+
+# check and routes
+
+
+def test_check_tells_how_many_routes_hold(orders: str) -> None:
+    done = call("check", orders)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{orders}: 2 routes, all right\n", "")
+
+
+def test_check_without_a_file_takes_that_of_the_settings_or_the_packaged_one(orders: str) -> None:
+    assert call("check", GATEWAY_ROUTES=orders).stdout.startswith(f"{orders}: 2 routes")
+    assert call("check").stdout.endswith("greet.yaml: 1 route, all right\n")
+
+
+def test_check_tells_all_that_is_wrong_and_exits_with_1(tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(ORDERS.replace("timeout: 500ms", "timeuot: 500ms").replace("max_body: 40", "max_body: 40KB"))
+    done = call("check", str(path))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines() == [
+        f"nats-http: {path}:11:5: routes[0].timeuot: unknown key, did you mean `timeout`?",
+        (
+            f'nats-http: {path}:16:15: routes[1].max_body: "40KB": a size is a whole number of bytes, or one with '
+            "KiB or MiB: 1048576, 64KiB or 1MiB"
+        ),
+    ]
+
+
+@pytest.mark.parametrize(("name", "reason"), [("nothing.yaml", "no such file or directory"), (".", "is a directory")])
+def test_a_file_that_can_t_be_read_is_one_line(tmp_path: Path, name: str, reason: str) -> None:
+    done = call("check", str(tmp_path / name))
+    assert (done.returncode, done.stderr) == (1, f"nats-http: {tmp_path / name}: {reason}\n")
+
+
+def test_routes_are_a_table(orders: str) -> None:
+    assert call("routes", GATEWAY_ROUTES=orders, GATEWAY_TIMEOUT="3s").stdout.splitlines() == [
+        "NAME         METHOD      PATH          SUBJECT          PAYLOAD  TIMEOUT",
+        "orders-get   GET,DELETE  /orders/{id}  orders.{id}.get  params   500ms",
+        "orders-make  POST        /orders       orders.make      body     3s",
+    ]
+
+
+# explain
+
+
+def test_explain_tells_what_would_be_sent(orders: str) -> None:
+    code, rows = explain(orders, "GET", "/orders/7?x=1", "-H", "X-Request-Id: a", "-H", "Cookie: secret")
+    assert (code, rows) == (
+        0,
+        {
+            "route": "orders-get",
+            "subject": "orders.7.get",
+            "payload": '{"id":7,"x":1}',
+            "headers": "NATS/1.0",
+            "x-request-id:": "a",
+            "timeout": "500ms",
+        },
+    )
+
+
+def test_explain_reads_a_body_from_a_file_too(orders: str, tmp_path: Path) -> None:
+    body = tmp_path / "body.json"
+    body.write_text('{"item": 1}')
+    json_type = ("-H", "Content-Type: application/json")
+    assert explain(orders, "POST", "/orders", "-d", f"@{body}", *json_type)[1]["payload"] == '{"item": 1}'
+    assert explain(orders, "post", "/orders", "-d", '{"item":2}', *json_type)[1]["payload"] == '{"item":2}'
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "slug"),
+    [
+        (["GET", "/orders/0"], 422, "invalid-parameter"),
+        (["GET", "/orders/7?x=a"], 422, "invalid-parameter"),
+        (["GET", "/orders/7/"], 404, "not-found"),
+        (["GET", "orders/7"], 404, "not-found"),
+        (["PUT", "/orders/7"], 405, "method-not-allowed"),
+        (["POST", "/orders", "-d", "{}", "-H", "Content-Type: application/json"], 422, "invalid-body"),
+        (["POST", "/orders", "-d", "{}"], 415, "unsupported-media-type"),
+        (["POST", "/orders", "-d", "x" * 41, "-H", "Content-Type: application/json"], 413, "payload-too-large"),
+    ],
+    ids=str,
+)
+def test_explain_tells_the_problem_and_exits_with_1(orders: str, arguments: list[str], status: int, slug: str) -> None:
+    done = call("explain", *arguments, GATEWAY_ROUTES=orders)
+    head, _, problem = done.stdout.partition("\n")
+    assert (done.returncode, head) == (1, f"status   {status}")
+    assert json.loads(problem[problem.index("{") :])["type"] == f"/problems/{slug}"
+
+
+def test_explain_tells_what_a_path_allows(orders: str) -> None:
+    assert explain(orders, "OPTIONS", "/orders/7") == (0, {"status": "204", "allow": "GET, HEAD, DELETE, OPTIONS"})
+
+
+@pytest.mark.parametrize("header", ["nonsense", "a b: c", ": c"])
+def test_explain_names_a_header_that_is_none(orders: str, header: str) -> None:
+    done = call("explain", "GET", "/orders/7", "-H", header, GATEWAY_ROUTES=orders)
+    assert (done.returncode, done.stderr) == (1, f"nats-http: -H '{header}': a header is 'name: value'\n")
+
+
+# openapi and schema
+
+
+def test_openapi_prints_a_valid_document(orders: str) -> None:
+    document = json.loads(call("openapi", GATEWAY_ROUTES=orders).stdout)
+    OpenAPIV31SpecValidator(document).validate()
+    assert list(document["paths"]) == ["/orders/{id}", "/orders"]
+
+
+def test_schema_prints_what_is_committed_and_what_the_packaged_files_keep() -> None:
+    printed = json.loads(call("schema").stdout)
+    committed = json.loads((Path(__file__).parents[2] / "docs" / "routes.schema.json").read_text())
+    assert printed == committed
+    for path in EXAMPLES.parent.glob("*.yaml"):
+        jsonschema_rs.validate(printed, parse_yaml(path.read_bytes()).data)
