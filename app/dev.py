@@ -110,15 +110,12 @@ async def _watch(server: uvicorn.Server, children: Children) -> None:
 
 
 async def _welcome(server: uvicorn.Server, address: str, link: Link, example: str) -> None:
-    """Print the banner, once somebody answers, or after a while all the same."""
+    """Print the banner, once each example answers, or after a while all the same."""
     while not server.started:
         await asyncio.sleep(0.01)
     end = time.monotonic() + WARM_UP
-    while time.monotonic() < end:
-        outcome = await link.request("$SRV.PING", b"", b"", end)
-        if not isinstance(outcome, NoResponders | NotConnected):
-            break
-        await asyncio.sleep(0.02)
+    for module in _find_responders():
+        await _wait_for_service(link, module.rpartition(".")[2], end)
     lines = [
         ("gateway", address),
         ("API docs", f"{address}/docs"),
@@ -130,10 +127,20 @@ async def _welcome(server: uvicorn.Server, address: str, link: Link, example: st
     print(f"\n{text}\n\n  try: curl {address}{example}\n", flush=True)
 
 
+async def _wait_for_service(link: Link, name: str, end: float) -> None:
+    """Until an instance answers (ADR-32), or the instant `end`."""
+    while time.monotonic() < end:
+        outcome = await link.request(f"$SRV.PING.{name}", b"", b"", end)
+        if not isinstance(outcome, NoResponders | NotConnected):
+            return
+        await asyncio.sleep(0.02)
+
+
 def _bold(text: str) -> str:
     return f"\x1b[1m{text}\x1b[0m" if is_color_wanted(sys.stdout) else text
 
 
 def _find_example(table: RouteTable) -> str:
-    """The path of the first route that a browser can ask."""
-    return next((route.example_path for route in table.routes if "GET" in route.methods), "/docs")
+    """A path of the first route that a browser can ask; a parameter without an example is filled with its name."""
+    paths = (route.example_path for route in table.routes if "GET" in route.methods)
+    return next(paths, "/docs").translate({ord("{"): None, ord("}"): None})

@@ -9,7 +9,7 @@ Laws:
    connect anew (a form feed in the subject).
 4. Nothing waits without a bound for a server that is away, nor, while stopping, for a handler.
 
-Whatever leans on the internals of nats-py stands in this file.
+Whatever leans on the internals of nats-py stands here and in `_client`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import random
 import signal
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -25,30 +24,35 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import nats.micro.service as micro
-from nats.aio.client import Client
 from nats.errors import ConnectionClosedError, ConnectionDrainingError, OutboundBufferLimitError
 from nats.micro.request import Request, ServiceError
 
+from responders._client import ServiceClient, draw_wait
 from responders._options import read_servers
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
+    from nats.js import JetStreamContext
 
 MAX_RUNNING = 256  # further requests wait in nats-py's queue, which holds 524,288 of them or 128 MiB
 STOP_SECONDS = 10.0  # for the requests that were taken to end
-ANSWER_SECONDS = 2.0  # for a server to answer while stopping, or to take the rest while closing
-RETRY_SECONDS = (0.5, 1.0)  # between two attempts to connect, drawn anew each time
-PING_SECONDS, MAX_UNANSWERED_PINGS = 1, 3  # so a dead connection is left after four seconds
-PATIENCE_SECONDS = 10.0  # without a server, then the client is replaced: nats-py's reconnect may hang
-WATCH_SECONDS = 0.25  # between two looks at the client
 REPEAT_SECONDS, MAX_TROUBLES = 5.0, 32  # how soon a trouble is logged again, and how many different ones till then
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 INTERNAL_ERROR = ("500", "internal error")
 
-Handler = Callable[[Request], Awaitable[bytes]]
-"""Answers one request with the payload of the reply. A `ServiceError(code, description)` that it raises goes to
-the caller as it stands; any other exception is logged, and the caller gets INTERNAL_ERROR."""
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A payload with headers."""
+
+    payload: bytes
+    headers: dict[str, str]
+
+
+Handler = Callable[[Request], Awaitable[bytes | Reply]]
+"""Answers one request with a reply, or just the payload of one. A `ServiceError(code, description)` that it raises
+goes to the caller as it stands; any other exception is logged, and the caller gets INTERNAL_ERROR."""
 
 logger = logging.getLogger("responders")
 
@@ -87,12 +91,12 @@ class _Responder:
         """Returns when a signal came and what was taken is answered, or the bounds of a stop are over."""
         stopping = asyncio.create_task(_first_signal())
         while not stopping.done():
-            client = _Client(self._log_trouble)
+            client = ServiceClient(self._log_trouble)
             session = asyncio.create_task(self._serve_on(client))
             await asyncio.wait({stopping, session}, return_when=asyncio.FIRST_COMPLETED)
             if not stopping.done():
                 await client.abandon()
-                await asyncio.wait({stopping}, timeout=_draw_wait())
+                await asyncio.wait({stopping}, timeout=draw_wait())
         unanswered = await self._drain(client)
         # What nats-py has left running may end badly now: that is no news.
         asyncio.get_running_loop().set_exception_handler(lambda *_: None)
@@ -100,7 +104,7 @@ class _Responder:
         await client.abandon()
         logger.info("stopped unanswered=%d", unanswered)
 
-    async def _serve_on(self, client: _Client) -> None:
+    async def _serve_on(self, client: ServiceClient) -> None:
         """Connects, however long that takes, and returns when the client is of no more use."""
         try:
             await client.open(self._servers, name=self._config.name)
@@ -116,7 +120,7 @@ class _Responder:
         except Exception as error:
             self._log_trouble(error)
 
-    async def _drain(self, client: _Client) -> int:
+    async def _drain(self, client: ServiceClient) -> int:
         """No more new requests, then no more running ones, then no more replies on their way. Counts the unanswered."""
         deadline = time.monotonic() + STOP_SECONDS
         drained = asyncio.gather(*(endpoint.drain() for endpoint in self._open), return_exceptions=True)
@@ -162,9 +166,11 @@ class _OpenEndpoint(micro.Endpoint):
 
 
 def _answer_with(handler: Handler) -> Callable[[Request], Awaitable[None]]:
-    async def answer(request: Request) -> None:
+    async def respond(request: Request) -> None:
         try:
-            await request.respond(await handler(request))
+            answer = await handler(request)
+            reply = answer if isinstance(answer, Reply) else Reply(answer, {})
+            await request.respond(reply.payload, headers=reply.headers or None)
         except ServiceError:
             raise
         except (ConnectionClosedError, ConnectionDrainingError, OutboundBufferLimitError) as error:
@@ -173,7 +179,7 @@ def _answer_with(handler: Handler) -> Callable[[Request], Awaitable[None]]:
             logger.exception("handler failed subject=%r", request.subject)
             raise ServiceError(*INTERNAL_ERROR) from None
 
-    return answer
+    return respond
 
 
 class _Running:
@@ -203,86 +209,14 @@ class _Running:
         return sum(task.cancel() for task in self._tasks)
 
 
-class _Client(Client):
-    """A NATS client that logs what happens to it, and that no message can stop."""
-
-    def __init__(self, log_trouble: Callable[[Exception], None]) -> None:
-        super().__init__()
-        self._log_trouble = log_trouble
-
-    @property
-    def address(self) -> str:
-        """The server of this connection, without credentials."""
-        return self.connected_url.netloc.rpartition("@")[2] if self.connected_url else ""
-
-    async def open(self, servers: list[str], *, name: str) -> None:
-        """Connects, however long that takes; from then on reconnects by itself."""
-        await self.connect(
-            servers,
-            name=name,
-            max_reconnect_attempts=-1,
-            reconnect_time_wait=1,
-            ping_interval=PING_SECONDS,
-            max_outstanding_pings=MAX_UNANSWERED_PINGS,
-            error_cb=self._on_error,
-            disconnected_cb=self._on_disconnected,
-            reconnected_cb=self._on_reconnected,
-        )
-
-    async def wait_lost(self) -> None:
-        """Returns when the client closed for good, or has had no server for PATIENCE_SECONDS."""
-        seen_at = time.monotonic()
-        while not self.is_closed and time.monotonic() - seen_at < PATIENCE_SECONDS:
-            await asyncio.sleep(WATCH_SECONDS)
-            if self.is_connected:
-                seen_at = time.monotonic()
-
-    async def answers(self) -> bool:
-        """Whether the server says within ANSWER_SECONDS that it has read all that was published so far."""
-        return self.is_connected and await _ends_in_time(self.flush())
-
-    async def abandon(self) -> None:
-        """Closes, but waits no longer than ANSWER_SECONDS: a frozen server may never take what is unsent."""
-        self._disconnected_cb = None
-        await _ends_in_time(self.close())
-
-    async def _on_error(self, error: Exception) -> None:
-        self._log_trouble(error)
-        self.options["reconnect_time_wait"] = _draw_wait()
-
-    async def _on_disconnected(self) -> None:
-        logger.info("disconnected")
-
-    async def _on_reconnected(self) -> None:
-        logger.info("reconnected server=%s", self.address)
-
-    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
-        # A subject that is not UTF-8, or a broken header block, would end nats-py's read loop for good, though
-        # is_connected stays true. The parser is past the message already: drop it.
-        try:
-            await super()._process_msg(sid, subject, reply, data, headers)
-        except Exception as error:
-            self._log_trouble(error)
-
-    async def _send_ping(self, future: asyncio.Future[bool] | None = None) -> None:
-        # nats-py writes a PING past the commands that wait for its flusher: a drain has its PONG before the server
-        # sees the UNSUB, and loses what the server sends in between; a flush ends before the replies are out.
-        if self._pending and self.is_connected and self._transport:
-            self._transport.writelines(self._pending)
-            self._pending, self._pending_data_size = [], 0
-        await super()._send_ping(future)
+def get_jetstream(request: Request, *, timeout: float) -> JetStreamContext:
+    """JetStream on the connection that a request came by; each call waits `timeout` seconds at most."""
+    return request._msg._client.jetstream(timeout=timeout)
 
 
-def _draw_wait() -> float:
-    return random.SystemRandom().uniform(*RETRY_SECONDS)
-
-
-async def _ends_in_time(work: Coroutine[Any, Any, None]) -> bool:
-    """Whether work ends well within ANSWER_SECONDS. Else it is cancelled, but not awaited: nats-py swallows that."""
-    task = asyncio.create_task(work)
-    task.add_done_callback(lambda done: done.cancelled() or done.exception())
-    await asyncio.wait({task}, timeout=ANSWER_SECONDS)
-    return not task.cancel() and not task.cancelled() and task.exception() is None
+def find_header(request: Request, name: str) -> str | None:
+    """The value of a request header, whatever the case of its name."""
+    return next((value for key, value in (request.headers or {}).items() if key.lower() == name.lower()), None)
 
 
 async def _first_signal() -> None:

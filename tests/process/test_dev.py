@@ -49,16 +49,16 @@ async def test_the_banner_s_curl_line_greets_at_once(dev: Process) -> None:
     async with connect(dev.find(r"NATS +(\S+)")) as client:  # any NATS client meets our responders
         assert (await client.request("greet.bob")).data == b"hello, bob"
         services = await collect_services(client)
-    assert services == ["greet", "greet"]
+    assert services == ["greet", "greet", "notes", "notes"]
     assert httpx.get(f"{url}/greet/José", trust_env=False).json() == {"message": "hello, José"}
     assert '"event": "exchange"' in dev.log  # the access log is on in dev
 
 
 async def collect_services(client: Client) -> list[str]:
-    """The names of the services that answer a PING, once two do."""
+    """The names of the services that answer a PING, once four do."""
     end = time.monotonic() + PATIENCE
     names: list[str] = []
-    while len(names) < 2 and time.monotonic() < end:
+    while len(names) < 4 and time.monotonic() < end:
         names.clear()
         inbox = client.new_inbox()
         sub = await client.subscribe(inbox)
@@ -66,14 +66,39 @@ async def collect_services(client: Client) -> list[str]:
         with contextlib.suppress(TimeoutError):
             while True:
                 names.append(json.loads((await sub.next_msg(timeout=0.3)).data)["name"])
-    return names
+    return sorted(names)
+
+
+async def test_notes_outlive_their_responders(dev: Process) -> None:
+    url = dev.find(GATEWAY)
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=PATIENCE) as client:
+        made = await client.post("/notes", json={"title": "kept", "text": "名前"})
+        assert (made.status_code, made.headers["etag"]) == (201, f'"{made.json()["revision"]}"')
+        assert made.headers["location"] == f"/notes/{made.json()['id']}"
+        read = await client.get(made.headers["location"])
+        assert (read.status_code, read.json(), read.headers["etag"]) == (200, made.json(), made.headers["etag"])
+        assert (await client.post("/notes", json={"title": ""})).json()["errors"][0]["pointer"] == "#/title"
+
+
+async def test_a_route_file_of_the_user_s_takes_the_place_of_the_examples(tmp_path: Path) -> None:
+    routes = tmp_path / "routes.yaml"
+    routes.write_text("version: 1\nroutes:\n  - {name: hi, method: GET, path: '/hi/{who}', subject: 'greet.{who}'}\n")
+    with run(DEV, tmp_path / "log", GATEWAY_ROUTES=str(routes)) as dev:
+        url = dev.find(GATEWAY)
+        assert dev.find(r"try: curl (\S+)") == f"{url}/hi/who"
+        assert httpx.get(f"{url}/hi/sue", trust_env=False).content == b"hello, sue"
+        assert httpx.get(f"{url}/notes", trust_env=False).status_code == 404
+        routes.write_text(routes.read_text().replace("/hi/", "/hello/"))
+        dev.process.send_signal(signal.SIGHUP)
+        dev.find("(routes-loaded)")
+        await eventually(lambda: httpx.get(f"{url}/hello/sue", trust_env=False).status_code == 200)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
 async def test_a_signal_stops_all_of_it_with_0(dev: Process, tmp_path: Path, number: int) -> None:
     dev.find(GATEWAY)
     below = descendants(dev.process.pid)
-    assert len(below) == 4  # the guard, nats-server, two responders
+    assert len(below) == 6  # the guard, nats-server, two of each responder
     assert dev.stop(number) == 0
     assert not [pid for pid in below if is_alive(pid)]
     assert not list(tmp_path.glob("nats-http-*"))

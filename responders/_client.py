@@ -1,0 +1,108 @@
+"""The NATS client of an example responder: nats-py's, but no message can stop it, and it waits for no server for ever.
+
+Whatever leans on the internals of nats-py stands here and in `_lifecycle`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from typing import TYPE_CHECKING, Any
+
+from nats.aio.client import Client
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+ANSWER_SECONDS = 2.0  # for a server to answer while stopping, or to take the rest while closing
+RETRY_SECONDS = (0.5, 1.0)  # between two attempts to connect, drawn anew each time
+PING_SECONDS, MAX_UNANSWERED_PINGS = 1, 3  # so a dead connection is left after four seconds
+PATIENCE_SECONDS = 10.0  # without a server, then the client is replaced: nats-py's reconnect may hang
+WATCH_SECONDS = 0.25  # between two looks at the client
+
+logger = logging.getLogger("responders")
+
+
+class ServiceClient(Client):
+    """A NATS client that logs what happens to it, and that no message can stop."""
+
+    def __init__(self, log_trouble: Callable[[Exception], None]) -> None:
+        super().__init__()
+        self._log_trouble = log_trouble
+
+    @property
+    def address(self) -> str:
+        """The server of this connection, without credentials."""
+        return self.connected_url.netloc.rpartition("@")[2] if self.connected_url else ""
+
+    async def open(self, servers: list[str], *, name: str) -> None:
+        """Connects, however long that takes; from then on reconnects by itself."""
+        await self.connect(
+            servers,
+            name=name,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=1,
+            ping_interval=PING_SECONDS,
+            max_outstanding_pings=MAX_UNANSWERED_PINGS,
+            error_cb=self._on_error,
+            disconnected_cb=self._on_disconnected,
+            reconnected_cb=self._on_reconnected,
+        )
+
+    async def wait_lost(self) -> None:
+        """Returns when the client closed for good, or has had no server for PATIENCE_SECONDS."""
+        seen_at = time.monotonic()
+        while not self.is_closed and time.monotonic() - seen_at < PATIENCE_SECONDS:
+            await asyncio.sleep(WATCH_SECONDS)
+            if self.is_connected:
+                seen_at = time.monotonic()
+
+    async def answers(self) -> bool:
+        """Whether the server says within ANSWER_SECONDS that it has read all that was published so far."""
+        return self.is_connected and await _ends_in_time(self.flush())
+
+    async def abandon(self) -> None:
+        """Closes, but waits no longer than ANSWER_SECONDS: a frozen server may never take what is unsent."""
+        self._disconnected_cb = None
+        await _ends_in_time(self.close())
+
+    async def _on_error(self, error: Exception) -> None:
+        self._log_trouble(error)
+        self.options["reconnect_time_wait"] = draw_wait()
+
+    async def _on_disconnected(self) -> None:
+        logger.info("disconnected")
+
+    async def _on_reconnected(self) -> None:
+        logger.info("reconnected server=%s", self.address)
+
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        # A subject that is not UTF-8, or a broken header block, would end nats-py's read loop for good, though
+        # is_connected stays true. The parser is past the message already: drop it.
+        try:
+            await super()._process_msg(sid, subject, reply, data, headers)
+        except Exception as error:
+            self._log_trouble(error)
+
+    async def _send_ping(self, future: asyncio.Future[bool] | None = None) -> None:
+        # nats-py writes a PING past the commands that wait for its flusher: a drain has its PONG before the server
+        # sees the UNSUB, and loses what the server sends in between; a flush ends before the replies are out.
+        if self._pending and self.is_connected and self._transport:
+            self._transport.writelines(self._pending)
+            self._pending, self._pending_data_size = [], 0
+        await super()._send_ping(future)
+
+
+def draw_wait() -> float:
+    """Seconds to the next attempt to connect."""
+    return random.SystemRandom().uniform(*RETRY_SECONDS)
+
+
+async def _ends_in_time(work: Coroutine[Any, Any, None]) -> bool:
+    """Whether work ends well within ANSWER_SECONDS. Else it is cancelled, but not awaited: nats-py swallows that."""
+    task = asyncio.create_task(work)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    await asyncio.wait({task}, timeout=ANSWER_SECONDS)
+    return not task.cancel() and not task.cancelled() and task.exception() is None
