@@ -27,7 +27,7 @@ check: $(VENV)/.dev ## format, lint, types, import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: $(VENV)/.dev $(VENV)/.browser ## all tests but those of the container stack, with coverage
+test: $(VENV)/.dev $(VENV)/.browser $(VENV)/.javascript ## all tests but those of the container stack, with coverage
 	@rm -f .coverage .coverage.*
 	$(BIN)/coverage run -m pytest -n $(WORKERS) --dist worksteal --ignore tests/compose $(TESTS)
 	@$(BIN)/coverage combine --quiet
@@ -50,7 +50,7 @@ lock: $(VENV)/.dev ## write requirements/*.txt anew from pyproject.toml
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command 'make lock'
 
 clean: ## forget everything that was built
-	rm -rf $(VENV) dist build .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) tests/javascript/node_modules dist build .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or newer found: install one, or set PYTHON=/path/to/python3" >&2; exit 1; }
@@ -73,4 +73,12 @@ $(VENV)/.browser: | $(BIN)/python
 	@command -v chromium chromium-browser google-chrome >/dev/null || { \
 		echo "installing chromium …"; apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; } || { \
 		echo "make: the browser tests need Chromium: install it with your system's package manager" >&2; exit 1; }
+	@touch $@
+
+# A service in JavaScript is put behind the gateway.
+$(VENV)/.javascript: tests/javascript/package-lock.json | $(BIN)/python
+	@command -v npm >/dev/null || { \
+		echo "installing node …"; apt-get update -qq && apt-get install -y -qq --no-install-recommends nodejs npm >/dev/null; } || { \
+		echo "make: the tests need Node 18 or newer and npm: install them with your system's package manager" >&2; exit 1; }
+	@cd tests/javascript && npm ci --ignore-scripts --no-audit --no-fund --silent
 	@touch $@

@@ -1,0 +1,126 @@
+"""A service in another language, with its official client, works behind routes as it is: status, headers, errors."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app.routefile import load_route_file
+from tests.harness import Gateway, NatsServer, connect, eventually, run_gateway
+
+FOLDER = Path(__file__).parent
+ROUTES = load_route_file(FOLDER / "routes.yaml")
+
+
+@pytest.fixture
+def instances(shared_nats: NatsServer, tmp_path: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Two of the service, in its queue group."""
+    node = shutil.which("node")
+    if node is None or not (FOLDER / "node_modules").is_dir():
+        pytest.fail(
+            "this test needs Node and what `make install` puts into tests/javascript/node_modules", pytrace=False
+        )
+    environment = {**os.environ, "NATS_URL": shared_nats.url}
+    logs = [tmp_path / "one", tmp_path / "two"]
+    processes = []
+    for log in logs:
+        with log.open("wb") as output:
+            command = [node, str(FOLDER / "service.js")]
+            processes.append(subprocess.Popen(command, env=environment, stdout=output, stderr=output))
+    yield processes
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+async def stock(shared_nats: NatsServer, instances: list[subprocess.Popen[bytes]]) -> AsyncIterator[Gateway]:
+    """A gateway before the service, whose two instances answer."""
+    async with connect(shared_nats.url) as client, run_gateway(shared_nats.url, routes=ROUTES) as gateway:
+        found: set[str] = set()
+        inbox = client.new_inbox()
+        sub = await client.subscribe(inbox)
+        while len(found) < 2:
+            assert all(process.poll() is None for process in instances)
+            await client.publish("$SRV.PING.stock", reply=inbox)
+            await asyncio.sleep(0.05)
+            while sub.pending_msgs:
+                pong = await sub.next_msg()
+                found |= {json.loads(pong.data)["id"]} if pong.data else set()  # else: no responders yet
+        yield gateway
+
+
+def check_problem(response: httpx.Response, status: int, slug: str, detail: str, delivered: str = "yes") -> None:
+    problem = response.json()
+    assert response.headers["content-type"] == "application/problem+json"
+    assert (response.status_code, problem["status"], problem["type"]) == (status, status, f"/problems/{slug}")
+    assert (problem["detail"], problem["delivered"]) == (detail, delivered)
+
+
+async def test_a_service_of_the_official_client_works_as_it_is(stock: Gateway) -> None:
+    found = await stock.get("/items/7")
+    assert (found.status_code, found.json()) == (200, {"id": 7, "name": "hammer", "count": 3})
+    assert found.headers["content-type"] == "application/json"
+    check_problem(await stock.get("/items/8"), 404, "service-error", "no such item")
+
+    made = await stock.client.post("/items", json={"name": "名前"})
+    assert (made.status_code, made.json()["name"]) == (201, "名前")
+    assert made.headers["location"] == f"/items/{made.json()['id']}"
+    assert made.headers.get_list("set-cookie") == ["a=1; Path=/", "b=2"]
+    assert "x-internal" not in made.headers
+    assert (await stock.client.post("/items", json={})).status_code == 422
+
+
+async def test_it_gets_typed_parameters_and_bodies_byte_for_byte(stock: Gateway) -> None:
+    query = "/items?q=a+b%2Bc&price=1.5&sold=true&tag=x&tag=&other=1"
+    asked = await stock.get(query, x_tenant="t1")
+    assert asked.json() == {
+        "asked": {"q": "a b+c", "limit": 10, "price": 1.5, "sold": True, "tag": ["x", ""], "x-tenant": "t1"},
+        "kinds": {
+            "q": "string",
+            "limit": "number",
+            "price": "number",
+            "sold": "boolean",
+            "tag": "object",
+            "x-tenant": "string",
+        },
+    }
+    assert (await stock.get("/items")).json()["asked"] == {"limit": 10}
+    every_byte = bytes(range(256)) * 100
+    assert (await stock.client.put("/echo", content=every_byte)).content == every_byte
+
+
+async def test_it_gets_the_headers_of_the_allow_list_and_no_others(stock: Gateway) -> None:
+    seen = await stock.get("/seen", authorization="Bearer x", cookie="secret=1", x_request_id="id-1", x_other="1")
+    assert seen.json() == {"authorization": ["Bearer x"], "x-request-id": ["id-1"]}
+
+
+async def test_its_errors_are_problems_with_the_mapped_status(stock: Gateway) -> None:
+    async def reserve(item: str) -> httpx.Response:
+        return await stock.client.post(f"/items/{item}/reserve")
+
+    assert (await reserve("7")).text == "reserved"
+    check_problem(await reserve("sold"), 410, "service-error", "it is sold out")
+    check_problem(await reserve("refused"), 403, "service-error", "not yours")
+    check_problem(await reserve("odd"), 502, "service-error", "The service answered with an error.")
+    broken = await reserve("broken")
+    check_problem(broken, 500, "service-error", "The service answered with an error.")
+    assert "hunter2" not in broken.text
+    many = await reserve("many")
+    assert (many.status_code, json.loads(many.text)) == (409, {"left": 3})
+    check_problem(await reserve("silent"), 504, "timeout", "The service did not reply within 1s.", "unknown")
+
+
+async def test_when_it_stops_nobody_responds(stock: Gateway, instances: list[subprocess.Popen[bytes]]) -> None:
+    for process in instances:
+        process.send_signal(signal.SIGTERM)
+    await eventually(lambda: all(process.poll() == 0 for process in instances))
+    gone = await stock.get("/items/7")
+    assert (gone.status_code, gone.json()["type"], gone.json()["delivered"]) == (503, "/problems/no-responders", "no")
