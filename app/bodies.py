@@ -56,8 +56,8 @@ class BodyRules:
 
     def _is_accepted(self, content_type: bytes) -> bool:
         media_type = content_type.partition(b";")[0].strip().lower()
-        family = media_type.partition(b"/")[0] + b"/*"
-        return not self._accepts.isdisjoint((media_type, family, b"*/*")) and media_type != b""
+        family, slash, _ = media_type.partition(b"/")
+        return slash != b"" and not self._accepts.isdisjoint((media_type, family + b"/*", b"*/*"))
 
 
 def _has_body(fields: Sequence[Pair]) -> bool:
