@@ -207,7 +207,11 @@ class GatewayServer(uvicorn.Server):
 def bind(host: str, port: int) -> socket.socket:
     """A listening socket; OSError when the address can't be had. Port 0 picks a free one."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    # Connections inherit it. asyncio sets it on none that comes from such a listener: head and body of a response are
+    # two writes, and the second would wait for the caller's delayed acknowledgement, 40 ms.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def describe_address(listener: socket.socket) -> str:

@@ -169,6 +169,13 @@ async def test_expect_100_continue_and_http_1_0_work(shared_nats: NatsServer) ->
         assert (await gateway.send_raw(b"POST /echo HTTP/1.0\r\nContent-Length: 2\r\n\r\nhi")).endswith(b"\r\n\r\nhi")
 
 
+async def test_no_part_of_a_response_waits_for_an_acknowledgement(gateway: Gateway) -> None:
+    assert (await gateway.get("/livez")).status_code == 200
+    (connection,) = gateway.server.server_state.connections
+    accepted = connection.transport.get_extra_info("socket")
+    assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 async def test_pipelined_requests_are_answered_in_order(gateway: Gateway, shared_nats: NatsServer) -> None:
     async with RawPeer.connect(shared_nats.url, "greet.*") as peer:
         requests = (
