@@ -214,9 +214,15 @@ def get_jetstream(request: Request, *, timeout: float) -> JetStreamContext:
     return request._msg._client.jetstream(timeout=timeout)
 
 
+def get_max_payload(request: Request) -> int:
+    """How many bytes the payload of a reply may have, by the server that a request came by."""
+    return request._msg._client.max_payload
+
+
 def find_header(request: Request, name: str) -> str | None:
-    """The value of a request header, whatever the case of its name."""
-    return next((value for key, value in (request.headers or {}).items() if key.lower() == name.lower()), None)
+    """The value of a request header, whatever the case of its name; several are one list (RFC 9110 §5.3)."""
+    values = [value for key, value in (request.headers or {}).items() if key.lower() == name.lower()]
+    return ", ".join(values) if values else None
 
 
 async def _first_signal() -> None:

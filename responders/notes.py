@@ -10,6 +10,7 @@ ADR-32: 404 no such note, 409 changed since, 422 the request breaks a rule, 503 
 
 import asyncio
 import contextlib
+import itertools
 import json
 import logging
 import re
@@ -21,20 +22,24 @@ from dataclasses import dataclass
 from nats.errors import Error
 from nats.js import JetStreamContext
 from nats.js.api import StorageType
-from nats.js.errors import BucketNotFoundError, KeyNotFoundError, KeyWrongLastSequenceError
+from nats.js.errors import BadRequestError, BucketNotFoundError, KeyNotFoundError, KeyWrongLastSequenceError
 from nats.js.kv import KeyValue
 from nats.micro.request import Request, ServiceError
 
-from responders._lifecycle import Endpoint, Reply, find_header, get_jetstream, run
+from responders._lifecycle import Endpoint, Reply, find_header, get_jetstream, get_max_payload, run
 
 BUCKET, STREAM, SUBJECT = "notes", "KV_notes", "$KV.notes."  # names by ADR-8
 STORAGE_SECONDS = 1.5  # for all that one request needs of the storage
 MAX_TITLE, MAX_TEXT = 200, 10_000  # characters
 MAX_PAGE, USUAL_PAGE = 100, 20  # notes
 ATTEMPTS = 5  # to change a note that others change at the same time
+PAGE_FRAME = 64  # bytes of a page that are not notes, at most
+WRONG_LAST_SEQUENCE = (10071, 10164)  # error codes of nats-server
 
 _ID = re.compile(r"[0-9a-f]{20}")
-_TAG = re.compile(r'\s*(W/)?"([\x21\x23-\x7e\x80-\xff]*)"\s*(?:,|$)')  # RFC 9110 §8.8.3
+# RFC 9110 §8.8.3 and §5.6.1. Possessive, so that no text takes long.
+_TAG = re.compile(r'(?:W/)?"[^\x00-\x20"\x7f]*+"')
+_TAGS = re.compile(rf"(?:[ \t]*+(?:{_TAG.pattern})?+[ \t]*+,)*+[ \t]*+(?:{_TAG.pattern})?+[ \t]*+")
 
 logger = logging.getLogger("responders.notes")
 
@@ -83,18 +88,20 @@ class Storage:
     async def list_ids(self) -> list[str]:
         """In the order of their making."""
         info = await self._jetstream.stream_info(STREAM, subjects_filter=f"{SUBJECT}>")
-        return sorted(subject.removeprefix(SUBJECT) for subject in info.state.subjects or {})
+        keys = (subject.removeprefix(SUBJECT) for subject in info.state.subjects or {})
+        return sorted(key for key in keys if _ID.fullmatch(key))
 
     async def find(self, id_: str) -> Note | None:
-        try:
+        """None, too, for what somebody else keeps there and is no note."""
+        with contextlib.suppress(KeyNotFoundError, ServiceError):
             entry = await self._bucket.get(id_)
-        except KeyNotFoundError:
-            return None
-        return Note(id_, Content(**json.loads(entry.value or b"{}")), entry.revision or 0)
+            return Note(id_, _parse_content(entry.value or b""), entry.revision or 0)
+        return None
 
     async def create(self, content: Content) -> Note:
-        # Ids are in the order of their making, as far as clocks agree.
-        id_ = f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(4)}"
+        # Ids are in the order of their making, as far as clocks agree: the time in nanoseconds, and chance.
+        milliseconds, rest = divmod(time.time_ns(), 1_000_000)
+        id_ = f"{milliseconds:012x}{rest:05x}{secrets.randbelow(1 << 12):03x}"
         return Note(id_, content, await self._bucket.create(id_, content.encode()))
 
     async def replace(self, note: Note, content: Content) -> Note:
@@ -103,7 +110,12 @@ class Storage:
 
     async def delete(self, note: Note) -> None:
         """Raises KeyWrongLastSequenceError if the note has changed."""
-        await self._bucket.delete(note.id, last=note.revision)
+        try:
+            await self._bucket.delete(note.id, last=note.revision)
+        except BadRequestError as error:  # nats-py tells a lost race so here, and not as it does in update
+            if error.err_code in WRONG_LAST_SEQUENCE:
+                raise KeyWrongLastSequenceError(error.description) from None
+            raise
         with contextlib.suppress(Error):  # the marker that this leaves would stay for ever, and ids never come again
             await self._jetstream.purge_stream(STREAM, subject=SUBJECT + note.id)
 
@@ -117,7 +129,10 @@ async def create(request: Request) -> Reply:
 
 
 async def list_notes(request: Request) -> bytes:
-    """Answers with a page of notes in the order of their making, and where the next page begins, if there is one."""
+    """Answers with a page of notes in the order of their making, and where the next page begins, if there is one.
+
+    A page has fewer than `limit` notes where a reply has no room for more.
+    """
     limit, after = _parse_page(request.data)
     notes: list[Note] = []
     async with _open_storage(request) as storage:
@@ -126,9 +141,15 @@ async def list_notes(request: Request) -> bytes:
             wanted, ids = ids[: limit + 1], ids[limit + 1 :]
             found = await asyncio.gather(*(storage.find(id_) for id_ in wanted))
             notes += [note for note in found if note]
-    page = notes[:limit]
-    more = {"next": page[-1].id} if len(notes) > limit else {}
+    page = _fit(notes[:limit], get_max_payload(request) - PAGE_FRAME)
+    more = {"next": page[-1].id} if len(notes) > len(page) else {}
     return _encode({"notes": [note.describe() for note in page], **more})
+
+
+def _fit(notes: list[Note], room: int) -> list[Note]:
+    """As many of the first notes as this many bytes hold, and at least one."""
+    sizes = itertools.accumulate(len(_encode(note.describe())) + len(",") for note in notes)
+    return [note for note, size in zip(notes, sizes, strict=True) if size <= room] or notes[:1]
 
 
 async def read(request: Request) -> Reply:
@@ -177,7 +198,7 @@ async def _get(storage: Storage, id_: str, expected: frozenset[str] | None) -> N
     note = await storage.find(id_)
     if note is None:
         raise ServiceError("404", f"there is no note {id_}")
-    if expected is not None and not expected & {"*", str(note.revision)}:
+    if expected is not None and expected.isdisjoint({"*", f'"{note.revision}"'}):
         raise ServiceError("409", f"note {id_} has changed: its revision is {note.revision}")
     return note
 
@@ -215,28 +236,31 @@ def _parse_page(payload: bytes) -> tuple[int, str]:
 
 def _parse_object(payload: bytes, keys: set[str]) -> dict[str, object]:
     try:
-        value = json.loads(payload.decode("utf-8"))
+        value = json.loads(payload.decode("utf-8"), object_pairs_hook=_make_object)
         json.dumps(value, ensure_ascii=False).encode("utf-8")  # half of a surrogate pair is no text
     except (ValueError, RecursionError):
-        raise ServiceError("422", "the payload is not JSON in UTF-8") from None
+        raise ServiceError("422", "the payload is not JSON in UTF-8 with unique keys") from None
     if not isinstance(value, dict) or value.keys() - keys:
         raise ServiceError("422", f"the payload is an object with no keys but {' and '.join(sorted(keys))}")
     return value
 
 
+def _make_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise ValueError("a key comes twice")
+    return made
+
+
 def _parse_if_match(request: Request) -> frozenset[str] | None:
-    """The revisions that would do, or `*` for any; None where the caller does not care. A weak tag matches nothing."""
+    """The entity tags that would do, or `*` for any; None where the caller does not care. A weak tag stays weak."""
     text = find_header(request, "If-Match")
-    if text is None or text.strip() == "*":
-        return None if text is None else frozenset("*")
-    tags, position = set(), 0
-    while match := _TAG.match(text, position):
-        if not match[1]:
-            tags.add(match[2])
-        position = match.end()
-    if position < len(text) or not text.strip():
+    if text is None:
+        return None
+    tags = ["*"] if text.strip() == "*" else _TAG.findall(text) if _TAGS.fullmatch(text) else []
+    if not tags:
         raise ServiceError("422", 'If-Match is a list of entity tags, such as "7"')
-    return frozenset(tags - {"*"})
+    return frozenset(tags)
 
 
 def _encode(value: object) -> bytes:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import shutil
 import signal
+import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import nats
 import pytest
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 
 from tests.process.test_responder_greet import NatsServer, Process, Start, start, until
 
@@ -94,10 +96,7 @@ async def test_a_note_is_kept_read_replaced_and_deleted(nc: Client, notes: Proce
 
 async def test_notes_are_listed_in_pages_in_the_order_of_their_making(nc: Client, notes: Process) -> None:
     assert (await ask(nc, "list")).note == {"notes": []}
-    made = []
-    for number in range(7):
-        made.append(await write(nc, f"n{number}"))
-        await asyncio.sleep(0.002)
+    made = [await write(nc, f"n{number}") for number in range(7)]
     await ask(nc, f"replace.{made[0]['id']}", {"title": "changed"})
     await ask(nc, f"delete.{made[3]['id']}")
     expected = [note["id"] for note in made if note is not made[3]]
@@ -109,6 +108,35 @@ async def test_notes_are_listed_in_pages_in_the_order_of_their_making(nc: Client
         seen += [note["id"] for note in page["notes"]]
         assert len(page["notes"]) == 2
     assert seen == expected
+
+
+async def test_notes_that_are_made_one_after_the_other_are_listed_so(nc: Client, notes: Process) -> None:
+    made = [(await write(nc))["id"] for _ in range(300)]
+    assert made == sorted(made)
+
+
+async def test_a_page_ends_where_a_reply_has_no_more_room(nc: Client, notes: Process) -> None:
+    made = [(await write(nc, text="é" * 10_000))["id"] for _ in range(70)]
+    seen: list[str] = []
+    page: dict[str, Any] = {"next": ""}
+    while "next" in page:
+        answer = await ask(nc, "list", {"limit": 100, "after": page["next"]})
+        page = answer.note
+        seen += [note["id"] for note in page["notes"]]
+        assert len(answer.payload) <= nc.max_payload
+        assert len(answer.payload) > nc.max_payload - 30_000 or "next" not in page
+    assert seen == made
+
+
+async def test_what_others_keep_in_the_bucket_is_no_note(nc: Client, notes: Process) -> None:
+    note = await write(nc)
+    bucket = await nc.jetstream().key_value("notes")
+    for value in (b"", b"x", b"[]", b"{}", b'{"title": 1, "text": ""}', b"\xff", b"[" * 100_000):
+        for key in ("f" * 20, "other", "a.b"):
+            await bucket.put(key, value)
+        assert (await ask(nc, "list")).note == {"notes": [note]}
+        assert (await ask(nc, f"read.{'f' * 20}")).code == "404"
+        assert (await ask(nc, f"replace.{'f' * 20}", {"title": "a"})).code == "404"
 
 
 async def test_nothing_of_a_deleted_note_stays(nc: Client, notes: Process) -> None:
@@ -138,14 +166,21 @@ CONDITIONS = [
     ('"{0}"', ""),
     ('"999", "{0}"', ""),
     ('"{0}","999"', ""),
+    ('"999",,"{0}" , ', ""),  # RFC 9110 §5.6.1: empty elements are ignored
+    ('"a,b","{0}"', ""),
     ('W/"{0}"', "409"),
     ('"999"', "409"),
     ('""', "409"),
     ('"*"', "409"),
+    ('W/"{0}", W/"999"', "409"),
+    ('"名前"', "409"),
     ("{0}", "422"),
     ('"{0}', "422"),
     ("nonsense", "422"),
     ('"999", *', "422"),
+    ('"{0}""{0}"', "422"),
+    ('w/"{0}"', "422"),
+    (", ,", "422"),
 ]
 
 
@@ -156,6 +191,15 @@ async def test_if_match_is_a_list_of_strong_tags(nc: Client, notes: Process) -> 
         assert answer.code == code, condition
         missing = await ask(nc, f"delete.{NOBODY}", if_match=condition.format(1))
         assert missing.code == ("422" if code == "422" else "404"), condition
+
+
+async def test_a_condition_holds_in_whatever_case_its_name_comes_twice(nc: Client, notes: Process) -> None:
+    note = await write(nc)
+    tag = f'"{note["revision"]}"'
+    assert (
+        await ask(nc, f"replace.{note['id']}", {"title": "b"}, **{"If-Match": '"998"', "if-match": '"999"'})
+    ).code == "409"
+    assert not (await ask(nc, f"delete.{note['id']}", **{"If-Match": '"999"', "if-match": tag})).code
 
 
 async def test_of_two_that_replace_the_same_revision_one_wins(nc: Client, notes: Process, start: Start) -> None:
@@ -170,6 +214,30 @@ async def test_of_two_that_replace_the_same_revision_one_wins(nc: Client, notes:
     assert codes == ["", *["409"] * 19]
     winner = next(answer for answer in answers if not answer.code)
     assert (await ask(nc, f"read.{note['id']}")).note == winner.note
+
+
+@pytest.mark.parametrize("conditional", [True, False])
+async def test_of_those_that_delete_a_note_one_does_and_the_others_find_none(
+    nc: Client, notes: Process, start: Start, conditional: bool
+) -> None:
+    second = start(nc.connected_url.geturl() if nc.connected_url else "", *NOTES)
+    await second.logs("connected")
+    for _ in range(5):
+        note = await write(nc)
+        named = {"If-Match": f'"{note["revision"]}"'} if conditional else {}
+        answers = await asyncio.gather(*(ask(nc, f"delete.{note['id']}", **named) for _ in range(10)))
+        assert sorted(answer.code for answer in answers) == ["", *["404"] * 9]
+
+
+async def test_a_note_that_is_replaced_and_deleted_at_once_has_one_winner(nc: Client, notes: Process) -> None:
+    for _ in range(10):
+        note = await write(nc)
+        id_, tag = note["id"], f'"{note["revision"]}"'
+        replaced, deleted = await asyncio.gather(
+            ask(nc, f"replace.{id_}", {"title": "b"}, if_match=tag), ask(nc, f"delete.{id_}", if_match=tag)
+        )
+        assert (replaced.code, deleted.code) in {("", "409"), ("404", "")}
+        assert (await ask(nc, f"read.{id_}")).code == ("404" if replaced.code else "")
 
 
 async def test_who_does_not_ask_for_a_revision_is_not_refused_for_a_race(nc: Client, notes: Process) -> None:
@@ -193,6 +261,12 @@ NO_NOTES = [
     b'{"title": "a", "text": 1}',
     b'{"title": "a", "color": "red"}',
     b'{"title": "\\ud800"}',
+    b'{"title": "a", "\\ud800": 1}',
+    b'{"title": "a", "title": "b"}',
+    b'{"title": NaN}',
+    b'{"title": 1e999}',
+    b'\xef\xbb\xbf{"title": "a"}',
+    '{"title": "a"}'.encode("utf-16"),
     b"[" * 100_000,
     b'{"title": ' + b"9" * 10_000 + b"}",
     json.dumps({"title": "x" * 201}).encode(),
@@ -216,7 +290,8 @@ async def test_a_page_that_can_t_be_is_refused(nc: Client, notes: Process) -> No
     wrong = (("limit", 0), ("limit", 101), ("limit", True), ("limit", "5"), ("after", "x"), ("after", 1), ("x", 1))
     for name, value in wrong:
         assert (await ask(nc, "list", {name: value})).code == "422", (name, value)
-    assert (await ask(nc, "list", [])).code == "422"
+    for payload in (b"[]", b"\xff", b'{"limit": NaN}', b'{"limit": 1, "limit": 2}', b'{"after": "\\ud800"}'):
+        assert (await ask(nc, "list", payload)).code == "422", payload
 
 
 async def test_an_id_that_no_note_can_have_is_not_repeated(nc: Client, notes: Process) -> None:
@@ -259,6 +334,38 @@ async def test_without_jetstream_it_says_so_and_it_heals(tmp_path: Path, start: 
         await until(lambda: nc.is_connected, 10, str)
         note = await write(nc)
         assert (await ask(nc, f"read.{note['id']}")).note == note
+    finally:
+        await nc.close()
+        server.kill()
+
+
+@pytest.mark.parametrize("stopping", [False, True])
+async def test_a_storage_that_does_not_answer_is_told_within_the_timeout_of_a_gateway(
+    tmp_path: Path, start: Start, stopping: bool
+) -> None:
+    server = NatsServer(tmp_path / "bare")
+    url = await server.url()
+    process = start(url, *NOTES)
+    await process.logs("connected")
+    nc = await nats.connect(url)
+
+    taken: list[Msg] = []
+
+    async def take(msg: Msg) -> None:
+        taken.append(msg)
+
+    try:
+        await nc.subscribe("$JS.API.>", cb=take)
+        begun = time.monotonic()
+        wanted = (("create", {"title": "a"}), ("list", b""), (f"read.{NOBODY}", b""), (f"delete.{NOBODY}", b""))
+        asking = [asyncio.create_task(ask(nc, subject, payload)) for subject, payload in wanted]
+        if stopping:
+            await until(lambda: len(taken) == len(wanted), 10)
+            process.popen.terminate()
+        answers = await asyncio.gather(*asking)
+        assert [answer.code for answer in answers] == ["503"] * len(wanted)
+        assert time.monotonic() - begun < 2
+        assert not stopping or await process.ends(within=10) == 0
     finally:
         await nc.close()
         server.kill()
