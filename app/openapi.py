@@ -97,13 +97,14 @@ def _point(name: str) -> str:
 
 def _build_operation(route: Route, method: str) -> Json:
     parameters = [_build_parameter(route, parameter) for parameter in route.parameters]
+    success: Object = {str(route.reply.status): _build_success(route)}
     operation: Object = {
         "operationId": route.name if len(route.methods) == 1 else f"{route.name}.{method.lower()}",
         "summary": route.summary or route.name,
         "description": route.description,
         "tags": list(route.tags),
         "parameters": [*parameters, _TIMEOUT_PARAMETER, *_build_forwarded(route), _REQUEST_ID_PARAMETER],
-        "responses": {**_build_problems(route, method), str(route.reply.status): _build_success(route)},
+        "responses": success | _build_problems(route, method) | success,  # it stands first
     }
     if route.deprecated:
         operation["deprecated"] = True
