@@ -57,13 +57,14 @@ _TIMEOUT_PARAMETER: Object = {
     "name": "X-Request-Timeout",
     "in": "header",
     "description": "How long the reply may take: `500ms`, `2s`. More than the maximum means the maximum.",
-    "schema": {"type": "string", "pattern": r"^\d{1,9}(\.\d{1,6})?(ms|s|m)$"},
+    "schema": {"type": "string", "pattern": r"^(?=.*[1-9])\d{1,9}(\.\d{1,6})?(ms|s|m)$"},
 }
 _REQUEST_ID_PARAMETER: Object = {
     "name": "X-Request-Id",
     "in": "header",
-    "description": "Comes back in the response and stands in the log; made where it is absent or unclean.",
-    "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"},
+    "description": "Comes back in the response and stands in the log. Another is made where it is absent, or not 1 to "
+    "128 of letters, digits, `.`, `_` and `-`.",
+    "schema": {"type": "string"},
 }
 
 
