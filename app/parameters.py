@@ -1,22 +1,19 @@
-"""Parameters: typed values from the path, the query and the headers of a request. Pure.
+"""Parameters: what a route declares of its path, its query and its headers. Pure.
 
 Laws:
 1. Text means a value in one way only: `7` is an integer; `07`, `+7`, ` 7` and `7.0` are not. Nothing is repaired.
 2. The rules of a parameter are one JSON Schema, which checks its values and stands in the OpenAPI document.
-3. A parameter in the subject is always one token, wherever it comes from.
-4. A query parameter stands once, unless it is declared `many`. What is not declared is not read.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
-from urllib.parse import unquote_to_bytes
 
 from app.errors import InvalidParameter
-from app.headers import Pair, can_travel, is_clean_value
+from app.headers import can_travel
 from app.schemas import Json, Schema, SchemaError
-from app.subjects import BROKEN_ENCODING, MAX_TOKEN, PLACEHOLDER, check_token, parse_token
+from app.subjects import MAX_TOKEN, PLACEHOLDER
 
 Scalar = str | int | float | bool
 Value = Scalar | list[Scalar]
@@ -101,6 +98,11 @@ class Parameter:
         return self.is_required or self.default is not None
 
     @property
+    def is_plain(self) -> bool:
+        """Whether every text is a value, as it is."""
+        return self.type == "string" and self.schema is None
+
+    @property
     def document(self) -> dict[str, Json]:
         """The JSON Schema of a value, for documentation."""
         item: dict[str, Json] = {"type": self.type, **describe_rules(self)}
@@ -129,97 +131,6 @@ def describe_rules(parameter: Parameter) -> dict[str, Json]:
     return {keyword: rule for keyword, rule in rules.items() if rule is not None}
 
 
-class ParameterReader:
-    """Reads the declared parameters of one route. `path` are its path parameters, in the order of the path; `tokens`
-    the names of those that stand in the subject."""
-
-    __slots__ = ("_headers", "_path", "_query", "_tokens", "header_names")
-
-    def __init__(self, parameters: Sequence[Parameter], *, path: Sequence[str], tokens: frozenset[str]) -> None:
-        by_name = {parameter.name: parameter for parameter in parameters}
-        self._path = [(by_name[name], name in tokens, not _has_rules(by_name[name])) for name in path]
-        self._query = {p.name.encode("ascii"): p for p in parameters if p.location == "query"}
-        self._headers = {p.name.lower().encode("ascii"): p for p in parameters if p.location == "header"}
-        self._tokens = tokens
-        self.header_names = frozenset(self._headers)
-
-    def read(
-        self, segments: Sequence[bytes], query: bytes, headers: Sequence[Pair]
-    ) -> tuple[Mapping[str, str], Mapping[str, Value]]:
-        """The subject tokens, and the typed values of all that is there or has a default. Raises InvalidParameter or
-        UriTooLong. `segments` and `query` are raw."""
-        values: dict[str, Value] = {}
-        tokens: dict[str, str] = {}
-        for (parameter, is_in_subject, is_plain), segment in zip(self._path, segments, strict=True):
-            name = parameter.name
-            text = parse_token(segment, parameter=name) if is_in_subject else _decode(segment, parameter)
-            values[name] = text if is_plain else parameter.parse(text)
-            if is_in_subject:
-                tokens[name] = text
-        if self._query:
-            self._take(self._query, _split_query(query), values, tokens)
-        if self._headers:
-            self._take(
-                self._headers, ((name, value) for name, value in headers if name in self._headers), values, tokens
-            )
-        return tokens, values
-
-    def _take(
-        self,
-        declared: Mapping[bytes, Parameter],
-        pairs: Iterator[tuple[bytes, bytes]],
-        values: dict[str, Value],
-        tokens: dict[str, str],
-    ) -> None:
-        texts: dict[bytes, list[str]] = {}
-        for name, raw in pairs:
-            if parameter := declared.get(name):
-                texts.setdefault(name, []).append(_decode(raw, parameter))
-        for name, parameter in declared.items():
-            value = _choose(parameter, texts.get(name, []))
-            if value is not None:
-                values[parameter.name] = value
-                if parameter.name in self._tokens:
-                    text = texts[name][0] if name in texts else write_value(value)
-                    check_token(text, label=parameter.label)
-                    tokens[parameter.name] = text
-
-
-def _choose(parameter: Parameter, texts: Sequence[str]) -> Value | None:
-    if not texts:
-        if parameter.is_required:
-            raise InvalidParameter(f"{parameter.label} is missing.")
-        return parameter.default
-    if len(texts) > (MAX_MANY if parameter.many else 1):
-        most = f"more than {MAX_MANY} times" if parameter.many else "more than once"
-        raise InvalidParameter(f"{parameter.label} stands in the request {most}.")
-    parsed = [parameter.parse(text) for text in texts]
-    return parsed if parameter.many else parsed[0]
-
-
-def _split_query(query: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Names, decoded, and values, still encoded, of a form-encoded query (URL standard §5.1)."""
-    for field_ in query.split(b"&"):
-        if field_:
-            name, _, value = field_.replace(b"+", b"%20").partition(b"=")
-            yield unquote_to_bytes(name) if b"%" in name else name, value
-
-
-def _decode(raw: bytes, parameter: Parameter) -> str:
-    if parameter.location != "header" and b"%" in raw:
-        if BROKEN_ENCODING.search(raw):
-            raise InvalidParameter(f"{parameter.label} has a '%' that is not followed by two hex digits.")
-        raw = unquote_to_bytes(raw)
-    if parameter.location == "header" and not is_clean_value(raw):
-        raise InvalidParameter(f"{parameter.label} has a control character.")
-    if parameter.location == "path" and not raw:
-        raise InvalidParameter(f"{parameter.label} is empty.")
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError:
-        raise InvalidParameter(f"{parameter.label} is not valid UTF-8.") from None
-
-
 def _parse_typed(text: str, parameter: Parameter) -> Scalar:
     value: Scalar | None = None
     if parameter.type == "boolean":
@@ -236,10 +147,6 @@ def _parse_typed(text: str, parameter: Parameter) -> Scalar:
 def write_value(value: Value) -> str:
     """A value as a text that means it."""
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _has_rules(parameter: Parameter) -> bool:
-    return parameter.type != "string" or parameter.schema is not None
 
 
 def _find_faults(parameter: Parameter) -> Iterator[Fault]:

@@ -12,12 +12,9 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from app.headers import REPLY_HEADERS, REQUEST_HEADERS
-from app.parameters import Parameter
-from app.routemodels import DefaultsModel, FileModel, InfoModel, ParameterModel, ReplyModel, RouteModel
-from app.routes import ReplyRules, Route, RouteError, sends_body
+from app.routemodels import DefaultsModel, FileModel, InfoModel, ParameterModel, ReplyModel, RouteModel, to_route
+from app.routes import Route, RouteError, sends_body
 from app.schemas import Json
-from app.subjects import PLACEHOLDER
 from app.table import RouteTable, TableError
 from app.yamltree import Mark, Tree, YamlError, parse_yaml
 from app.yamltree import Path as KeyPath
@@ -165,7 +162,7 @@ class _Builder:
         if model is None:
             return None
         try:
-            return _to_route(model)
+            return to_route(model)
         except RouteError as error:
             for fault in error.faults:
                 self._report((*path, *fault.key), fault.text, self._look_up((*path, *fault.key)))
@@ -272,46 +269,6 @@ def _join(defaults: Mapping[str, Json], own: Mapping[str, Json], joined: Mapping
         is_joined = key in joined and isinstance(value, dict) and isinstance(inherited, dict)
         result[key] = _join(inherited, value, joined[key]) if is_joined else value  # type: ignore[arg-type]
     return result
-
-
-def _to_route(model: RouteModel) -> Route:
-    in_path = PLACEHOLDER.findall(model.path)
-    return Route(
-        name=model.name,
-        methods=tuple(model.method),
-        path=model.path,
-        subject=model.subject,
-        summary=model.summary,
-        description=model.description,
-        tags=tuple(model.tags),
-        deprecated=model.deprecated,
-        parameters=tuple(_to_parameter(name, rules, in_path) for name, rules in model.params.items()),
-        payload=model.payload,
-        accepts=tuple(model.accepts),
-        max_body=model.max_body,
-        body_schema=model.body_schema,
-        headers=REQUEST_HEADERS if model.headers is None else tuple(model.headers),
-        timeout=model.timeout,
-        max_timeout=model.max_timeout,
-        reply=_to_reply(model.reply),
-    )
-
-
-def _to_parameter(name: str, rules: ParameterModel, in_path: Sequence[str]) -> Parameter:
-    given = rules.model_dump(exclude={"location", "enum"})
-    location = rules.location or ("path" if name in in_path else "query")
-    enum = None if rules.enum is None else tuple(rules.enum)
-    return Parameter(name=name, location=location, enum=enum, **given)
-
-
-def _to_reply(rules: ReplyModel) -> ReplyRules:
-    given = rules.model_dump(exclude={"headers", "errors", "schema_"})
-    return ReplyRules(
-        headers=REPLY_HEADERS if rules.headers is None else tuple(rules.headers),
-        errors={int(code): status for code, status in (rules.errors or {}).items()},
-        schema=rules.schema_,
-        **given,
-    )
 
 
 def _describe(detail: ErrorDetails) -> str:

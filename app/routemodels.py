@@ -1,16 +1,18 @@
 """The keys of the route file: their types, and what they mean. docs/routes.md and routes.schema.json come from here.
 
-Only shapes are checked here. What a route may say is checked by `Route` and `Parameter` themselves.
+Only shapes are checked here. What a route may say is checked by `Route` and `Parameter`, which `to_route` makes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from app.routes import METHODS, check_name, parse_path
+from app.headers import REPLY_HEADERS, REQUEST_HEADERS
+from app.parameters import Parameter
+from app.routes import METHODS, ReplyRules, Route, check_name, parse_path
 from app.schemas import Json
-from app.subjects import SubjectTemplate
+from app.subjects import PLACEHOLDER, SubjectTemplate
 from app.units import parse_duration, parse_size
 
 
@@ -210,3 +212,44 @@ class FileModel(_Model):
 def build_schema() -> dict[str, Json]:
     """The JSON Schema of the route file, for editors."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **FileModel.model_json_schema(by_alias=True)}
+
+
+def to_route(model: RouteModel) -> Route:
+    """Raises RouteError."""
+    in_path = PLACEHOLDER.findall(model.path)
+    return Route(
+        name=model.name,
+        methods=tuple(model.method),
+        path=model.path,
+        subject=model.subject,
+        summary=model.summary,
+        description=model.description,
+        tags=tuple(model.tags),
+        deprecated=model.deprecated,
+        parameters=tuple(_to_parameter(name, rules, in_path) for name, rules in model.params.items()),
+        payload=model.payload,
+        accepts=tuple(model.accepts),
+        max_body=model.max_body,
+        body_schema=model.body_schema,
+        headers=REQUEST_HEADERS if model.headers is None else tuple(model.headers),
+        timeout=model.timeout,
+        max_timeout=model.max_timeout,
+        reply=_to_reply(model.reply),
+    )
+
+
+def _to_parameter(name: str, rules: ParameterModel, in_path: Sequence[str]) -> Parameter:
+    given = rules.model_dump(exclude={"location", "enum"})
+    location = rules.location or ("path" if name in in_path else "query")
+    enum = None if rules.enum is None else tuple(rules.enum)
+    return Parameter(name=name, location=location, enum=enum, **given)
+
+
+def _to_reply(rules: ReplyModel) -> ReplyRules:
+    given = rules.model_dump(exclude={"headers", "errors", "schema_"})
+    return ReplyRules(
+        headers=REPLY_HEADERS if rules.headers is None else tuple(rules.headers),
+        errors={int(code): status for code, status in (rules.errors or {}).items()},
+        schema=rules.schema_,
+        **given,
+    )

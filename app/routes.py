@@ -11,7 +11,8 @@ from typing import Literal
 
 from app.bodies import BodyRules, is_media_range
 from app.headers import REPLY_HEADERS, REQUEST_HEADERS, AllowList, can_travel, is_clean_value
-from app.parameters import Fault, Parameter, ParameterReader, write_value
+from app.parameters import Fault, Parameter, write_value
+from app.reader import ParameterReader
 from app.schemas import Json, Schema, SchemaError
 from app.subjects import PLACEHOLDER, SubjectTemplate
 
