@@ -50,9 +50,8 @@ class BodyRules:
             value = parse_json(body)
         except ValueError as error:
             raise InvalidBody("The body can't be read as JSON.", errors=(("", str(error)),)) from None
-        problems = tuple(self._schema.find_problems(value, limit=MAX_PROBLEMS))
-        if problems:
-            raise InvalidBody(errors=problems)
+        if problems := self._schema.find_problems(value, limit=MAX_PROBLEMS):
+            raise InvalidBody(errors=tuple(problems))
 
     def _is_accepted(self, content_type: bytes) -> bool:
         media_type = content_type.partition(b";")[0].strip().lower()

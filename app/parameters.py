@@ -28,6 +28,8 @@ _QUERY_NAME = re.compile(r"[A-Za-z0-9_.~$@:\[\]-]{1,64}")
 _TAKEN_HEADERS = frozenset(("accept", "content-type", "authorization", "x-request-timeout", "x-request-id"))
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}", re.ASCII)
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,39})(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,3})?", re.ASCII)  # RFC 8259 §6
+# What a keyword of JSON Schema is called in a declaration.
+_KEYS = {"minimum": "min", "maximum": "max", "minLength": "min_length", "maxLength": "max_length"}
 _BOOLEANS = {"true": True, "false": False}
 _LONG = 2**63
 _PYTHON_TYPES: Mapping[Type, tuple[type, ...]] = {
@@ -80,7 +82,8 @@ class Parameter:
             rules = describe_rules(self)
             schema = Schema({"type": self.type, **rules}) if rules else None
         except SchemaError as error:
-            faults.append(Fault(("pattern",), str(error)))
+            keyword = str(error.path[0]) if error.path else ""
+            faults.append(Fault((_KEYS.get(keyword, keyword),), str(error)))
         object.__setattr__(self, "schema", schema)
         faults += [] if faults else _find_bad_values(self)
         object.__setattr__(self, "faults", tuple(faults))

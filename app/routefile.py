@@ -30,6 +30,7 @@ RESERVED = (
 )  # the gateway's own first segments
 GREET, EXAMPLES = (Path(__file__).parent / "routefiles" / name for name in ("greet.yaml", "examples.yaml"))
 
+MAX_FILE = 64 * 1024 * 1024  # bytes
 MAX_SHOWN = 60  # characters of a wrong value
 
 # Mappings whose keys a route adds to those of `defaults`.
@@ -97,7 +98,11 @@ def _read_schema_file(path: Path, name: str) -> Json:
 
 def _read(path: Path, name: str) -> Tree:
     try:
-        return parse_yaml(path.read_bytes())
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE + 1)
+        if len(data) > MAX_FILE:
+            raise RouteFileError([f"{name}: it has more than {MAX_FILE} bytes"])
+        return parse_yaml(data)
     except (OSError, ValueError) as error:
         if isinstance(error, YamlError):
             raise RouteFileError([f"{name}:{error.mark.line}:{error.mark.column}: {error}"]) from None
@@ -281,7 +286,7 @@ def _describe(detail: ErrorDetails) -> str:
 
 def _suggest(word: str, known: Iterable[str]) -> str:
     folded = {name.lower(): name for name in known}
-    close = difflib.get_close_matches(word.lower(), folded, n=1)
+    close = [name for name in difflib.get_close_matches(word.lower(), folded, n=1) if folded[name] != word]
     return f", did you mean `{folded[close[0]]}`?" if close else ""
 
 

@@ -36,7 +36,7 @@ def _check_scalar(value: object) -> object:
 
 
 def _check_number(value: object) -> object:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) == float("inf"):
         raise ValueError("must be a number")
     return value
 

@@ -7,7 +7,7 @@ Laws:
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import NoReturn
 
@@ -49,14 +49,17 @@ class Schema:
 
     def find_problem(self, value: object) -> str | None:
         """What is wrong with a value, or None."""
-        if self._validator.is_valid(value):
-            return None
         return next((text for _, text in self.find_problems(value, limit=1)), None)
 
-    def find_problems(self, value: object, *, limit: int) -> Iterator[tuple[str, str]]:
+    def find_problems(self, value: object, *, limit: int) -> list[tuple[str, str]]:
         """Where (a JSON pointer, RFC 6901) and what, for at most `limit` problems."""
-        for error in islice(self._validator.iter_errors(value), limit):
-            yield _encode_pointer(error.instance_path), error.message[:MAX_MESSAGE]
+        try:
+            if self._validator.is_valid(value):
+                return []
+            found = list(islice(self._validator.iter_errors(value), limit))
+        except ValueError:  # at 255 levels
+            return [("", "it is nested too deeply")]
+        return [(_encode_pointer(error.instance_path), error.message[:MAX_MESSAGE]) for error in found]
 
 
 def parse_json(data: bytes) -> Json:

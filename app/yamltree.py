@@ -6,6 +6,7 @@ Scalars are those of the core schema of YAML 1.2: `no`, `on`, `1:30` and dates a
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import yaml
 
@@ -71,6 +72,7 @@ def parse_yaml(data: bytes) -> Tree:
     """The document of a UTF-8 text. Raises YamlError."""
     try:
         text = data.decode("utf-8-sig")
+        _check_depth(text)
         node = _Loader(text).get_single_node()
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
@@ -84,8 +86,18 @@ def parse_yaml(data: bytes) -> Tree:
     except (RecursionError, ValueError):
         raise YamlError(Mark(1, 1), "not YAML that can be read") from None
     reader = _Reader()
+    reader.tree.values[()] = Mark(1, 1)
     reader.tree.data = None if node is None else reader.read(node, (), 0)
     return reader.tree
+
+
+def _check_depth(text: str) -> None:
+    """libyaml makes nodes by recursion in C, which a deep document would end with the process."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise YamlError(_mark(event.start_mark), f"nested more than {MAX_DEPTH} deep")
 
 
 class _Reader:
@@ -97,7 +109,7 @@ class _Reader:
         mark = _mark(node.start_mark)
         self.tree.values[path] = mark
         self._count += 1
-        if depth > MAX_DEPTH or self._count > MAX_NODES:
+        if depth > MAX_DEPTH or self._count > MAX_NODES:  # aliases may lead back to where they stand
             raise YamlError(mark, "nested too deeply, or too large")
         if isinstance(node, yaml.MappingNode):
             return dict(self._read_pairs(node, path, depth))
@@ -141,5 +153,5 @@ class _Reader:
         return None
 
 
-def _mark(mark: yaml.Mark | None) -> Mark:
+def _mark(mark: Any) -> Mark:
     return Mark(mark.line + 1, mark.column + 1) if mark else Mark(1, 1)

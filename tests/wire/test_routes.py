@@ -413,6 +413,7 @@ async def test_a_body_that_keeps_its_schema_passes_byte_for_byte(shared_nats: Na
         (b'{"title": NaN}', [("#", "it has NaN, which is not JSON")]),
         (b'{"title": "\\ud800"}', [("#", "it has half of a surrogate pair")]),
         (b"[" * 100_000, [("#", "it is nested too deeply")]),
+        (b"[" * 300 + b"]" * 300, [("#", "it is nested too deeply")]),
         (b"9" * 5000, None),
     ],
     ids=lambda value: repr(value)[:40] if isinstance(value, bytes) else "",
