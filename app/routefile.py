@@ -3,7 +3,6 @@ and what would be right. docs/routes.md is the reference.
 """
 
 import difflib
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +11,13 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from app.report import Report
 from app.routemodels import DefaultsModel, FileModel, InfoModel, ParameterModel, ReplyModel, RouteModel, to_route
 from app.routes import Route, RouteError, sends_body
-from app.schemas import Json
+from app.schemas import Json, parse_json
 from app.table import RouteTable, TableError
-from app.yamltree import Mark, Tree, YamlError, parse_yaml
 from app.yamltree import Path as KeyPath
+from app.yamltree import Tree, YamlError, parse_yaml
 
 RESERVED = (
     "docs",
@@ -31,7 +31,6 @@ RESERVED = (
 GREET, EXAMPLES = (Path(__file__).parent / "routefiles" / name for name in ("greet.yaml", "examples.yaml"))
 
 MAX_FILE = 64 * 1024 * 1024  # bytes
-MAX_SHOWN = 60  # characters of a wrong value
 
 # Mappings whose keys a route adds to those of `defaults`.
 _JOINED: Mapping[str, Any] = {"params": {}, "reply": {"errors": {}}}
@@ -90,6 +89,11 @@ def build_route_file(document: dict[str, Json]) -> RouteFile:
 
 
 def _read_schema_file(path: Path, name: str) -> Json:
+    if path.suffix == ".json":
+        try:
+            return parse_json(_read_bytes(path, name))
+        except ValueError as error:
+            raise RouteFileError([f"{name}: {error}"]) from None
     tree = _read(path, name)
     if tree.faults:
         raise RouteFileError([f"{name}:{fault.mark.line}:{fault.mark.column}: {fault.text}" for fault in tree.faults])
@@ -98,16 +102,21 @@ def _read_schema_file(path: Path, name: str) -> Json:
 
 def _read(path: Path, name: str) -> Tree:
     try:
+        return parse_yaml(_read_bytes(path, name))
+    except YamlError as error:
+        raise RouteFileError([f"{name}:{error.mark.line}:{error.mark.column}: {error}"]) from None
+
+
+def _read_bytes(path: Path, name: str) -> bytes:
+    try:
         with path.open("rb") as file:
             data = file.read(MAX_FILE + 1)
-        if len(data) > MAX_FILE:
-            raise RouteFileError([f"{name}: it has more than {MAX_FILE} bytes"])
-        return parse_yaml(data)
-    except (OSError, ValueError) as error:
-        if isinstance(error, YamlError):
-            raise RouteFileError([f"{name}:{error.mark.line}:{error.mark.column}: {error}"]) from None
+    except (OSError, ValueError) as error:  # the latter for a NUL in the path
         reason = getattr(error, "strerror", None) or str(error)
         raise RouteFileError([f"{name}: {reason.lower()}"]) from None
+    if len(data) > MAX_FILE:
+        raise RouteFileError([f"{name}: it has more than {MAX_FILE} bytes"])
+    return data
 
 
 class _Builder:
@@ -115,27 +124,22 @@ class _Builder:
 
     def __init__(self, tree: Tree, name: str, read_file: Callable[[str], Json]) -> None:
         self._tree = tree
-        self._name = name
+        self._report = Report(tree, name)
         self._read_file = read_file
-        self._problems: dict[str, Mark] = {}
 
     def build(self) -> RouteFile:
         """Raises RouteFileError."""
         data = self._tree.data if isinstance(self._tree.data, dict) else {}
         declared = data.get("routes")
         declared = declared if isinstance(declared, list) else []
-        for fault in self._tree.faults:
-            self._problems[
-                f"{self._name}:{fault.mark.line}:{fault.mark.column}: {_write_path(fault.path)}: {fault.text}"
-            ] = fault.mark
         self._validate(FileModel, self._tree.data, (), skipped=("routes", "defaults", "info"))
         info = self._validate(InfoModel, data.get("info", {}), ("info",))[0]
         defaults = self._validate(DefaultsModel, data.get("defaults", {}), ("defaults",))[1]
         resolved = [self._resolve(defaults, route, index) for index, route in enumerate(declared)]
         routes = {index: route for index, raw in enumerate(resolved) if (route := self._build_route(raw, index))}
         table = self._build_table(routes)
-        if self._problems or table is None or info is None:
-            raise RouteFileError(sorted(self._problems, key=lambda line: (self._problems[line], line)))
+        if self._report.problems or table is None or info is None:
+            raise RouteFileError(self._report.problems)
         document: dict[str, Json] = {"version": 1, "info": info.model_dump(), "routes": resolved}
         return RouteFile(table, Info(**info.model_dump()), document)
 
@@ -158,7 +162,7 @@ class _Builder:
             return self._read_file(name)
         except RouteFileError as error:
             for problem in error.problems:
-                self._report(path, problem, name)
+                self._report.add(path, problem, name)
             return True
 
     def _build_route(self, raw: Json, index: int) -> Route | None:
@@ -170,7 +174,7 @@ class _Builder:
             return to_route(model)
         except RouteError as error:
             for fault in error.faults:
-                self._report((*path, *fault.key), fault.text, self._look_up((*path, *fault.key)))
+                self._report.add_fault((*path, *fault.key), fault.text)
             return None
 
     def _build_table(self, routes: Mapping[int, Route]) -> RouteTable | None:
@@ -179,8 +183,7 @@ class _Builder:
             return RouteTable(routes.values(), reserved=RESERVED)
         except TableError as error:
             for number, fault in error.faults:
-                path = ("routes", places[number], *fault.key)
-                self._report(path, fault.text, self._look_up(path))
+                self._report.add_fault(("routes", places[number], *fault.key), fault.text)
             return None
 
     def _validate(
@@ -218,36 +221,9 @@ class _Builder:
         if detail["type"] == "extra_forbidden":
             known = _list_keys(kind, detail["loc"][:-1])
             hint = _suggest(str(path[-1]), known) or f"; known are {', '.join(known)}"
-            self._report(path, f"unknown key{hint}", None, of_key=True)
+            self._report.add(path, f"unknown key{hint}", of_key=True)
         else:
-            self._report(path, _describe(detail), None if detail["type"] == "missing" else detail["input"])
-
-    def _report(self, path: KeyPath, text: str, value: object, *, of_key: bool = False) -> None:
-        mark = self._locate(path, of_key=of_key)
-        shown = f" {_show(value)}:" if isinstance(value, str | int | float) else ""
-        where = f"{self._name}:{mark.line}:{mark.column}" if mark else self._name
-        self._problems.setdefault(f"{where}: {_write_path(path)}:{shown} {text}", mark or Mark(0, 0))
-
-    def _locate(self, path: KeyPath, *, of_key: bool) -> Mark | None:
-        """Where a value or a key stands: in its route, else in `defaults`, else the nearest thing around it."""
-        marks = self._tree.keys if of_key else self._tree.values
-        inherited: KeyPath = ("defaults", *path[2:]) if path[:1] == ("routes",) and len(path) > 2 else ()
-        for place in (path, inherited):
-            if place and place in marks:
-                return marks[place]
-        return next((mark for end in range(len(path), -1, -1) if (mark := self._tree.values.get(path[:end]))), None)
-
-    def _look_up(self, path: KeyPath) -> object:
-        for place in (path, ("defaults", *path[2:])):
-            value: Any = self._tree.data
-            for part in place:
-                holds = isinstance(value, dict) or (
-                    isinstance(value, list) and isinstance(part, int) and part < len(value)
-                )
-                value = (value.get(part) if isinstance(value, dict) else value[part]) if holds else None
-            if value is not None:
-                return value
-        return None
+            self._report.add(path, _describe(detail), None if detail["type"] == "missing" else detail["input"])
 
 
 def _choose_defaults(defaults: Mapping[str, Json], route: Mapping[str, Json]) -> dict[str, Json]:
@@ -296,13 +272,3 @@ def _list_keys(kind: type[BaseModel], location: Sequence[int | str]) -> list[str
     for part in location[:1]:
         kind = inner.get(part, kind)
     return [field.alias or name for name, field in kind.model_fields.items()]
-
-
-def _write_path(path: KeyPath) -> str:
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
-    return text.removeprefix(".") or "the file"
-
-
-def _show(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"

@@ -144,8 +144,11 @@ class _Reader:
                 return text.lower() == "true"
             if kind == "int":
                 return int(text, 0 if text[:2] in ("0o", "0x") else 10)
-            if kind == "float":
+            if kind == "float" and abs(float(text)) != float("inf"):
                 return float(text)
+            if kind == "float":
+                self.tree.faults.append(YamlFault(mark, path, f"{text[:40]} is too large for a number"))
+                return 0.0
         except ValueError:
             self.tree.faults.append(YamlFault(mark, path, f"'{text[:40]}' is not of the type that its tag says"))
             return None

@@ -342,6 +342,16 @@ routes:
     ]
 
 
+def test_a_json_file_is_read_as_json(file: Path) -> None:
+    (file.parent / "body.json").write_text('{"title": "\\ud83d\\ude00 \\/",\n\t"type": "object"}')
+    assert load_route(file, "body_schema: body.json").body_schema == {"title": "😀 /", "type": "object"}
+    (file.parent / "body.json").write_text('{"type": "object",\n "type": "array"}')
+    assert (
+        "body.json: it has a key twice in one object"
+        in read_problems(file, WITH_FILE.replace("schema.yaml", "body.json"))[0]
+    )
+
+
 WITH_FILE = LEAST.replace("GET", "POST").replace("subject: a", "subject: a, body_schema: schema.yaml")
 
 
