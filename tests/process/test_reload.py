@@ -1,9 +1,12 @@
 """SIGHUP, as it comes to the real programs: routes change between two requests, and never to something that fails."""
 
 import asyncio
+import fcntl
 import json
 import os
 import signal
+import subprocess
+import termios
 import time
 from collections import Counter
 from pathlib import Path
@@ -13,7 +16,7 @@ import pytest
 from nats.aio.msg import Msg
 
 from app.serve import MIN_LIFE
-from tests.harness import PATIENCE, NatsServer, replying, responder
+from tests.harness import PATIENCE, NatsServer, clean_environment, eventually, replying, responder
 from tests.process.programs import PROGRAM, Process, find_children, run, wait_until_ready
 
 ADDRESS = r'"address": "(http://[^"]+)"'
@@ -218,3 +221,39 @@ async def test_a_hangup_while_it_starts_ends_nothing(own_nats: NatsServer, route
         url = gateway.find(ADDRESS)
         wait_until_ready(url)
         assert gateway.stop() == 0
+
+
+@pytest.mark.parametrize("ignored", [False, True], ids=["terminal", "nohup"])
+async def test_a_terminal_that_is_closed_stops_the_gateway_unless_it_was_told_not_to_care(
+    own_nats: NatsServer, routes: Path, ignored: bool
+) -> None:
+    command, log, environment = serve(own_nats, routes)
+    ours, theirs = os.openpty()
+
+    def take_terminal() -> None:
+        os.setsid()
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        if ignored:
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    with log.open("wb") as output, os.fdopen(ours, "wb", buffering=0) as terminal:
+        process = subprocess.Popen(
+            command,
+            env=clean_environment(**environment),
+            stdin=theirs,
+            stdout=output,
+            stderr=output,
+            preexec_fn=take_terminal,
+        )
+        os.close(theirs)
+        try:
+            await eventually(lambda: '"event": "connected"' in log.read_text())
+            terminal.close()
+            if ignored:
+                await eventually(lambda: "routes-loaded" in log.read_text())
+                assert process.poll() is None
+            else:
+                await eventually(lambda: process.poll() == 0)
+        finally:
+            process.kill()
+            process.wait()
