@@ -68,21 +68,26 @@ _REQUEST_ID_PARAMETER: Object = {
 }
 
 
+_PARAMETERS: Object = {"X-Request-Timeout": _TIMEOUT_PARAMETER, "X-Request-Id": _REQUEST_ID_PARAMETER}
+_SHARED_PARAMETERS: list[Json] = [{"$ref": f"#/components/parameters/{name}"} for name in _PARAMETERS]
+
+
 def build_openapi(table: RouteTable, *, title: str, version: str, description: str) -> Object:
     """The document of all routes, as a new dict that may be serialised as it is."""
     paths: dict[str, Object] = {}
     schemas: Object = {"Problem": _PROBLEM_SCHEMA}
+    problems: Object = {}
     for route in table.routes:
         schemas |= _collect_schemas(route)
         operations = paths.setdefault(route.path, {})
         for method in route.methods:
-            operations[method.lower()] = _build_operation(route, method)
+            operations[method.lower()] = _build_operation(route, method, problems)
     return {
         "openapi": "3.1.0",
         "info": {"title": title, "version": version, "description": description},
         "tags": [{"name": tag} for tag in dict.fromkeys(tag for route in table.routes for tag in route.tags)],
         "paths": dict(paths),
-        "components": {"schemas": schemas},
+        "components": {"schemas": schemas, "responses": problems, "parameters": _PARAMETERS},
     }
 
 
@@ -92,11 +97,12 @@ def _collect_schemas(route: Route) -> Object:
     return {name: rebase(schema, _point(name)) for name, schema in found.items() if schema is not None}
 
 
-def _point(name: str) -> str:
-    return f"#/components/schemas/{name}"
+def _point(name: str, kind: str = "schemas") -> str:
+    return f"#/components/{kind}/{name}"
 
 
-def _build_operation(route: Route, method: str) -> Json:
+def _build_operation(route: Route, method: str, problems: Object) -> Json:
+    """What all operations have alike they refer to: of ten thousand, each is small. Adds to `problems`."""
     parameters = [_build_parameter(route, parameter) for parameter in route.parameters]
     success: Object = {str(route.reply.status): _build_success(route)}
     operation: Object = {
@@ -104,8 +110,8 @@ def _build_operation(route: Route, method: str) -> Json:
         "summary": route.summary or route.name,
         "description": route.description,
         "tags": list(route.tags),
-        "parameters": [*parameters, _TIMEOUT_PARAMETER, *_build_forwarded(route), _REQUEST_ID_PARAMETER],
-        "responses": success | _build_problems(route, method) | success,  # it stands first
+        "parameters": [*parameters, *_build_forwarded(route), *_SHARED_PARAMETERS],
+        "responses": success | _build_problems(route, method, problems) | success,  # it stands first
     }
     if route.deprecated:
         operation["deprecated"] = True
@@ -135,16 +141,18 @@ def _build_parameter(route: Route, parameter: Parameter) -> Json:
 
 def _build_forwarded(route: Route) -> list[Json]:
     """The headers of the allow-list that callers may want to set by hand. OpenAPI itself has words for three others."""
-    declared = {parameter.name.lower() for parameter in route.parameters}
+    left_out = {parameter.name.lower() for parameter in route.parameters} | _QUIET_HEADERS
+    names = {name.lower(): name for name in route.headers if name.lower() not in left_out}
     return [
         {"name": name, "in": "header", "description": "Passed on to the service.", "schema": {"type": "string"}}
-        for name in route.headers
-        if name.lower() not in declared | _QUIET_HEADERS
+        for name in names.values()
     ]
 
 
-# Tracing is for programs; the id has an entry of its own; OpenAPI 3.1 §4.8.12 ignores the others.
-_QUIET_HEADERS = frozenset(("traceparent", "tracestate", "x-request-id", "accept", "content-type", "authorization"))
+# Tracing is for programs; two have an entry of their own; OpenAPI 3.1 §4.8.12 ignores the last three.
+_QUIET_HEADERS = frozenset(
+    ("traceparent", "tracestate", "x-request-id", "x-request-timeout", "accept", "content-type", "authorization")
+)
 
 
 def _build_body(route: Route) -> Json:
@@ -179,7 +187,7 @@ def _build_success(route: Route) -> Json:
 _WITHOUT_CONTENT = frozenset((204, 205, 304))
 
 
-def _build_problems(route: Route, method: str) -> Object:
+def _build_problems(route: Route, method: str, problems: Object) -> Object:
     by_status: dict[int, list[type[GatewayError]]] = {}
     for error in ERRORS:
         if error not in _BEFORE_A_ROUTE and (error not in _OF_BODIES or _is_checked(error, route, method)):
@@ -187,9 +195,16 @@ def _build_problems(route: Route, method: str) -> Object:
     for status in route.reply.errors.values():
         if ServiceError not in by_status.setdefault(status, []):
             by_status[status].append(ServiceError)
-    responses = {str(status): _build_problem(by_status[status], status, route) for status in sorted(by_status)}
+    responses = {str(status): _refer_to_problem(by_status[status], status, problems) for status in sorted(by_status)}
     # A service error that the route does not map comes with the service's own status.
-    return {**responses, "default": _build_problem([ServiceError], ServiceError.status, route)}
+    return {**responses, "default": _refer_to_problem([ServiceError], ServiceError.status, problems)}
+
+
+def _refer_to_problem(errors: list[type[GatewayError]], status: int, problems: Object) -> Json:
+    name = f"{status}.{'.'.join(error.slug for error in errors)}"
+    if name not in problems:
+        problems[name] = _build_problem(errors, status)
+    return {"$ref": _point(name, "responses")}
 
 
 def _is_checked(error: type[GatewayError], route: Route, method: str) -> bool:
@@ -197,13 +212,9 @@ def _is_checked(error: type[GatewayError], route: Route, method: str) -> bool:
     return route.choose_payload(method) == "body" and (error is not InvalidBody or route.body_schema is not None)
 
 
-def _build_problem(errors: list[type[GatewayError]], status: int, route: Route) -> Json:
+def _build_problem(errors: list[type[GatewayError]], status: int) -> Json:
     examples: Object = {
-        error.slug: {
-            "summary": error.title,
-            "value": build_problem(_make(error, status), instance=route.example_path, request_id="01-1"),
-        }
-        for error in errors
+        error.slug: {"summary": error.title, "value": _build_example(error, status)} for error in errors
     }
     response: Object = {
         "description": " Or: ".join(error.cause for error in errors),
@@ -214,5 +225,7 @@ def _build_problem(errors: list[type[GatewayError]], status: int, route: Route) 
     return response
 
 
-def _make(error: type[GatewayError], status: int) -> GatewayError:
-    return ServiceError(status=status) if issubclass(error, ServiceError) else error()
+def _build_example(error: type[GatewayError], status: int) -> Json:
+    made = ServiceError(status=status) if issubclass(error, ServiceError) else error()
+    problem = build_problem(made, instance="", request_id="01-1")
+    return {key: value for key, value in problem.items() if key != "instance"}

@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import httpx
 from fastapi import FastAPI
@@ -267,6 +267,20 @@ async def eventually(condition: Callable[[], object], timeout: float = PATIENCE)
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
         await asyncio.sleep(0.01)
+
+
+def follow_references(document: dict[str, Any]) -> dict[str, Any]:
+    """An OpenAPI document with the shared parameters and responses in the places that refer to them."""
+    shared = document["components"]
+
+    def find(entry: dict[str, Any]) -> Any:
+        _, kind, name = entry.get("$ref", "#/./.").rsplit("/", 2)
+        return shared[kind][name] if "$ref" in entry else entry
+
+    for operation in (operation for item in document["paths"].values() for operation in item.values()):
+        operation["parameters"] = [find(entry) for entry in operation["parameters"]]
+        operation["responses"] = {status: find(entry) for status, entry in operation["responses"].items()}
+    return document
 
 
 def clean_environment(**values: str) -> dict[str, str]:

@@ -10,7 +10,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from playwright.async_api import Browser, Error, Locator, Page, expect
 
 from tests.browser.conftest import NARROW, Visitor
-from tests.harness import Gateway, NatsServer, eventually, responder
+from tests.harness import Gateway, NatsServer, eventually, follow_references, responder
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -83,7 +83,8 @@ async def test_docs_lists_greet_with_every_response_and_an_example_of_every_prob
     page = await open_greet(visitor)
     await expect(page.locator(".opblock")).to_have_count(1)
     await expect(page.locator(".opblock-summary-path")).to_have_text("/greet/{name}")
-    responses = (await gateway.get("/openapi.json")).json()["paths"]["/greet/{name}"]["get"]["responses"]
+    document = follow_references((await gateway.get("/openapi.json")).json())
+    responses = document["paths"]["/greet/{name}"]["get"]["responses"]
     rows = page.locator(".responses-table tr.response")
     assert await read_texts(rows.locator(".response-col_status")) == ["200", *PROBLEMS] == list(responses)
     described = await read_texts(rows.locator(".response-col_description__inner"))

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from tests.harness import clean_environment
+from tests.harness import clean_environment, follow_references
 from tests.process.programs import PROGRAM, run
 
 # Checks that look at one thing alone, and what is left out:
@@ -26,6 +26,7 @@ EXAMPLES = 60  # of each operation
 
 def make_strict(document: dict[str, Any]) -> dict[str, Any]:
     """Without `default`, which would allow every status, and without the header that asks for a timeout of 1 ms."""
+    follow_references(document)
     for operations in document["paths"].values():
         for operation in operations.values():
             del operation["responses"]["default"]
