@@ -10,6 +10,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14 p
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 TESTS ?= tests
+JAVASCRIPT := tests/javascript
 # Tests wait more than they compute: one process more than there are cores.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 
@@ -19,7 +20,7 @@ help: ## what can be made
 run: $(VENV)/.run ## set up, then NATS, two greet responders and the gateway on port 8000 (PORT=… for another)
 	@exec $(BIN)/nats-http dev
 
-install: $(VENV)/.dev ## only the set-up, with all that tests and checks need
+install: $(VENV)/.dev $(JAVASCRIPT)/node_modules/.package-lock.json ## only the set-up, with all that tests and checks need
 
 check: $(VENV)/.dev ## format, lint, types, import rules
 	$(BIN)/ruff format --check
@@ -27,7 +28,7 @@ check: $(VENV)/.dev ## format, lint, types, import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: $(VENV)/.dev $(VENV)/.browser $(VENV)/.javascript ## all tests but those of the container stack, with coverage
+test: $(VENV)/.dev $(VENV)/.browser $(JAVASCRIPT)/node_modules/.package-lock.json ## all tests but those of the container stack, with coverage
 	@rm -f .coverage .coverage.*
 	$(BIN)/coverage run -m pytest -n $(WORKERS) --dist worksteal --ignore tests/compose $(TESTS)
 	@$(BIN)/coverage combine --quiet
@@ -50,7 +51,7 @@ lock: $(VENV)/.dev ## write requirements/*.txt anew from pyproject.toml
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command 'make lock'
 
 clean: ## forget everything that was built
-	rm -rf $(VENV) tests/javascript/node_modules dist build .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(JAVASCRIPT)/node_modules dist build .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or newer found: install one, or set PYTHON=/path/to/python3" >&2; exit 1; }
@@ -76,9 +77,9 @@ $(VENV)/.browser: | $(BIN)/python
 	@touch $@
 
 # A service in JavaScript is put behind the gateway.
-$(VENV)/.javascript: tests/javascript/package-lock.json | $(BIN)/python
+$(JAVASCRIPT)/node_modules/.package-lock.json: $(addprefix $(JAVASCRIPT)/,package-lock.json package.json .npmrc)
 	@command -v npm >/dev/null || { \
 		echo "installing node …"; apt-get update -qq && apt-get install -y -qq --no-install-recommends nodejs npm >/dev/null; } || { \
 		echo "make: the tests need Node 18 or newer and npm: install them with your system's package manager" >&2; exit 1; }
-	@cd tests/javascript && npm ci --ignore-scripts --no-audit --no-fund --silent
+	@npm ci --prefix $(JAVASCRIPT) --ignore-scripts --no-audit --no-fund --loglevel error
 	@touch $@

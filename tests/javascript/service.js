@@ -32,6 +32,7 @@ async function main() {
       const h = headers();
       h.set("Http-Status", "201");
       h.set("Location", `/items/${item.id}`);
+      h.set("ETag", `"${item.id}"`);
       h.append("Set-Cookie", "a=1; Path=/");
       h.append("Set-Cookie", "b=2");
       h.set("X-Internal", "not for callers");
@@ -62,6 +63,8 @@ async function main() {
     subject: "items.*.reserve",
     handler: (_err, msg) => {
       switch (msg.subject.split(".")[2]) {
+        case "gone":
+          return msg.respondError(404, "品切れ: gone");
         case "sold":
           return msg.respondError(17, "it is sold out");
         case "odd":

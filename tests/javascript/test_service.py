@@ -6,17 +6,20 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from app.routefile import load_route_file
-from tests.harness import Gateway, NatsServer, connect, eventually, run_gateway
+from tests.harness import PATIENCE, Gateway, NatsServer, connect, eventually, run_gateway
 
 FOLDER = Path(__file__).parent
 ROUTES = load_route_file(FOLDER / "routes.yaml")
+LOGS = ("one", "two")
 
 
 @pytest.fixture
@@ -25,13 +28,14 @@ def instances(shared_nats: NatsServer, tmp_path: Path) -> Iterator[list[subproce
     node = shutil.which("node")
     if node is None or not (FOLDER / "node_modules").is_dir():
         pytest.fail(
-            "this test needs Node and what `make install` puts into tests/javascript/node_modules", pytrace=False
+            "this test needs Node 18 or newer with npm, and `npm ci --ignore-scripts` in tests/javascript: "
+            "`make test` sees to both",
+            pytrace=False,
         )
     environment = {**os.environ, "NATS_URL": shared_nats.url}
-    logs = [tmp_path / "one", tmp_path / "two"]
     processes = []
-    for log in logs:
-        with log.open("wb") as output:
+    for name in LOGS:
+        with (tmp_path / name).open("wb") as output:
             command = [node, str(FOLDER / "service.js")]
             processes.append(subprocess.Popen(command, env=environment, stdout=output, stderr=output))
     yield processes
@@ -41,20 +45,38 @@ def instances(shared_nats: NatsServer, tmp_path: Path) -> Iterator[list[subproce
 
 
 @pytest.fixture
-async def stock(shared_nats: NatsServer, instances: list[subprocess.Popen[bytes]]) -> AsyncIterator[Gateway]:
+async def stock(
+    shared_nats: NatsServer, instances: list[subprocess.Popen[bytes]], tmp_path: Path
+) -> AsyncIterator[Gateway]:
     """A gateway before the service, whose two instances answer."""
     async with connect(shared_nats.url) as client, run_gateway(shared_nats.url, routes=ROUTES) as gateway:
         found: set[str] = set()
         inbox = client.new_inbox()
         sub = await client.subscribe(inbox)
+        end = time.monotonic() + PATIENCE
         while len(found) < 2:
-            assert all(process.poll() is None for process in instances)
+            assert all(process.poll() is None for process in instances), read_logs(tmp_path)
+            assert time.monotonic() < end, f"the service did not answer in time: {read_logs(tmp_path)}"
             await client.publish("$SRV.PING.stock", reply=inbox)
             await asyncio.sleep(0.05)
             while sub.pending_msgs:
                 pong = await sub.next_msg()
                 found |= {json.loads(pong.data)["id"]} if pong.data else set()  # else: no responders yet
         yield gateway
+
+
+def read_logs(directory: Path) -> str:
+    """What the instances have written: why one of them ended."""
+    return "".join((directory / name).read_text() for name in LOGS)
+
+
+async def ask_each(url: str, subject: str) -> list[dict[str, Any]]:
+    """What each of the two instances answers to a question of ADR-32 that goes to all."""
+    async with connect(url) as client:
+        inbox = client.new_inbox()
+        sub = await client.subscribe(inbox)
+        await client.publish(subject, reply=inbox)
+        return [json.loads((await sub.next_msg(timeout=PATIENCE)).data) for _ in range(2)]
 
 
 def check_problem(response: httpx.Response, status: int, slug: str, detail: str, delivered: str = "yes") -> None:
@@ -73,9 +95,38 @@ async def test_a_service_of_the_official_client_works_as_it_is(stock: Gateway) -
     made = await stock.client.post("/items", json={"name": "名前"})
     assert (made.status_code, made.json()["name"]) == (201, "名前")
     assert made.headers["location"] == f"/items/{made.json()['id']}"
+    assert made.headers["etag"] == f'"{made.json()["id"]}"'
     assert made.headers.get_list("set-cookie") == ["a=1; Path=/", "b=2"]
     assert "x-internal" not in made.headers
     assert (await stock.client.post("/items", json={})).status_code == 422
+
+
+async def test_its_cookies_reach_nobody_unless_the_route_lists_them(stock: Gateway) -> None:
+    made = await stock.client.post("/plain-items", json={"name": "saw"})
+    assert (made.status_code, made.json()["name"]) == (201, "saw")
+    assert made.headers["location"] == f"/items/{made.json()['id']}"
+    assert made.headers["etag"] == f'"{made.json()["id"]}"'
+    assert "set-cookie" not in made.headers
+
+
+async def test_it_is_a_plain_adr_32_service(stock: Gateway, shared_nats: NatsServer) -> None:
+    for info in await ask_each(shared_nats.url, "$SRV.INFO.stock"):
+        assert (info["type"], info["version"]) == ("io.nats.micro.v1.info_response", "1.0.0")
+        subjects = {endpoint["subject"]: endpoint["queue_group"] for endpoint in info["endpoints"]}
+        assert subjects["stock.items.*.get"] == "stock"
+
+
+async def test_one_instance_of_its_queue_group_answers_each_request(stock: Gateway, shared_nats: NatsServer) -> None:
+    answers = await asyncio.gather(*[stock.get("/items/7") for _ in range(40)])
+    assert {answer.status_code for answer in answers} == {200}
+    counts = [
+        endpoint["num_requests"]
+        for stats in await ask_each(shared_nats.url, "$SRV.STATS.stock")
+        for endpoint in stats["endpoints"]
+        if endpoint["name"] == "get"
+    ]
+    assert sum(counts) == 40
+    assert all(counts), "one instance got everything"
 
 
 async def test_it_gets_typed_parameters_and_bodies_byte_for_byte(stock: Gateway) -> None:
@@ -107,6 +158,7 @@ async def test_its_errors_are_problems_with_the_mapped_status(stock: Gateway) ->
         return await stock.client.post(f"/items/{item}/reserve")
 
     assert (await reserve("7")).text == "reserved"
+    check_problem(await reserve("gone"), 404, "service-error", "品切れ: gone")
     check_problem(await reserve("sold"), 410, "service-error", "it is sold out")
     check_problem(await reserve("refused"), 403, "service-error", "not yours")
     check_problem(await reserve("odd"), 502, "service-error", "The service answered with an error.")
