@@ -233,8 +233,7 @@ async def test_a_terminal_that_is_closed_stops_the_gateway_unless_it_was_told_no
     def take_terminal() -> None:
         os.setsid()
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-        if ignored:
-            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
 
     with log.open("wb") as output, os.fdopen(ours, "wb", buffering=0) as terminal:
         process = subprocess.Popen(
