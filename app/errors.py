@@ -185,8 +185,8 @@ class ServiceError(GatewayError):
     cause = "The service took the request and answered with an error."
     cure = "Read `detail`; the service has run. The status is the service's own, or what the route maps it to."
 
-    def __init__(self, detail: str | None = None, *, status: int = 502) -> None:
-        super().__init__(detail)
+    def __init__(self, detail: str | None = None, *, status: int = 502, headers: Headers = ()) -> None:
+        super().__init__(detail, headers=headers)
         self.status = status
 
 

@@ -15,6 +15,11 @@ MAX_DETAIL = 512  # characters of a service error's text that reach the caller
 
 _JSON = b"application/json"
 _TEXT = b"text/plain; charset=utf-8"
+# Where the gateway writes the body, what a service says of one is not meant.
+_OF_THE_BODY = frozenset(
+    b"content-type content-language content-disposition content-encoding content-location content-range cache-control "
+    b"etag last-modified".split()
+)
 _NO_BLOCK = ReplyBlock(None, ())
 
 
@@ -92,10 +97,11 @@ def _to_http_error(code: bytes | None, fields: ReplyBlock, payload: bytes, route
     status = _map_code(code, route)
     if payload:
         return HttpReply(status, _choose_headers(fields, route), payload, ServiceError.slug)
+    headers = tuple(pair for pair in _choose_headers(fields, route) if pair[0] not in _OF_THE_BODY)
     if status >= 500 and not route.reply.expose_errors:
         # Libraries put exception text there (nats.micro: repr(error)).
-        raise ServiceError("The service answered with an error.", status=status)
-    raise ServiceError(_clean_detail(fields.first(b"nats-service-error") or b""), status=status)
+        raise ServiceError("The service answered with an error.", status=status, headers=headers)
+    raise ServiceError(_clean_detail(fields.first(b"nats-service-error") or b""), status=status, headers=headers)
 
 
 def _map_code(code: bytes | None, route: Route) -> int:

@@ -330,3 +330,10 @@ def test_a_reply_over_the_limit_of_its_route_is_a_bad_one(size: int, passes: boo
     else:
         with pytest.raises(BadReply, match=r"reply has 4 bytes; this route passes on 3\.$"):
             answer(payload=b"x" * size, rules=rules)
+
+
+def test_a_service_error_without_a_payload_keeps_the_headers_that_are_not_about_one() -> None:
+    pairs = [(b"Nats-Service-Error-Code", b"429"), (b"Retry-After", b"7"), (b"ETag", b"1"), (b"X-Secret", b"1")]
+    with pytest.raises(ServiceError) as caught:
+        answer(*pairs, (b"Content-Type", b"text/html"), (b"Cache-Control", b"public"))
+    assert (caught.value.status, caught.value.headers) == (429, ((b"retry-after", b"7"),))
