@@ -15,6 +15,7 @@ import typer
 
 from app import __version__
 from app.headers import is_token
+from app.lanes import LaneName
 from app.routefile import EXAMPLES, GREET, RouteFileError, load_route_file
 from app.settings import Settings, SettingsError, is_color_wanted, is_nats_url_set, load_settings
 from app.units import format_duration
@@ -33,6 +34,11 @@ Host = Annotated[
 Port = Annotated[
     int | None,
     typer.Option(help="Port to listen on, 0 picks a free one (PORT, else 8000).", min=0, max=65535, show_default=False),
+]
+
+
+Lane = Annotated[
+    LaneName, typer.Option(help="How routes are answered: in the HTTP protocol itself, or as an ASGI application.")
 ]
 
 
@@ -56,7 +62,7 @@ def _root(
 
 
 @cli.command()
-def dev(host: Host = None, port: Port = None) -> None:
+def dev(host: Host = None, port: Port = None, lane: Lane = "fast") -> None:
     """Start NATS, two of each example responder and the gateway; Ctrl-C stops it all.
 
     With NATS_URL set that server is used and none is started.
@@ -72,7 +78,7 @@ def dev(host: Host = None, port: Port = None) -> None:
     source = FileSource(settings.routes or EXAMPLES)
     with _listen(settings, host, port) as listener:
         try:
-            run_dev(settings, listener, source, embedded=not is_nats_url_set())
+            run_dev(settings, listener, source, embedded=not is_nats_url_set(), lane=lane)
         except (PartEnded, ServerMissing, RuntimeError) as error:
             raise CommandError(str(error)) from None
 
@@ -82,6 +88,7 @@ def serve(
     host: Host = None,
     port: Port = None,
     workers: Annotated[int, typer.Option(help="Worker processes.", min=1)] = 1,
+    lane: Lane = "fast",
     fd: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Run the gateway alone, for production. It listens at once, and connects to NATS in the background.
@@ -98,13 +105,13 @@ def serve(
     if fd is not None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a worker is told by its parent
         with socket.socket(fileno=fd) as listener:
-            serve_here(settings, listener, PipeSource(sys.stdin.fileno()))
+            serve_here(settings, listener, PipeSource(sys.stdin.fileno()), lane=lane)
         return
     source = FileSource(settings.routes or GREET)
     with _listen(settings, host, port) as listener:
         if workers == 1:
-            serve_here(settings, listener, source)
-        elif not serve_with_workers(settings, listener, source, workers):
+            serve_here(settings, listener, source, lane=lane)
+        elif not serve_with_workers(settings, listener, source, count=workers, lane=lane):
             raise CommandError("a worker ended right after its start; see its messages above")
 
 

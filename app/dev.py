@@ -16,8 +16,9 @@ from fastapi import FastAPI
 
 from app.devserver import build_command, wait_for_url
 from app.errors import NoResponders, NotConnected
+from app.lanes import LaneName
 from app.link import Link
-from app.main import create_app
+from app.main import choose_protocol, create_app
 from app.processes import Children
 from app.reload import FileSource, serve_with
 from app.server import GatewayServer, build_config, describe_address
@@ -33,7 +34,7 @@ class PartEnded(Exception):
     """A part of the stack ended by itself."""
 
 
-def run_dev(settings: Settings, listener: socket.socket, source: FileSource, *, embedded: bool) -> None:
+def run_dev(settings: Settings, listener: socket.socket, source: FileSource, *, embedded: bool, lane: LaneName) -> None:
     """Serve until a signal. Raises RouteFileError, PartEnded, ServerMissing or RuntimeError. Nothing is ever left
     behind."""
     file = source.load()
@@ -54,7 +55,8 @@ def run_dev(settings: Settings, listener: socket.socket, source: FileSource, *, 
         _start_responders(children, servers)
         settings = settings.model_copy(update={"nats_url": servers, "access_log": settings.access_log is not False})
         app = create_app(settings, routes=file)
-        gateway = GatewayServer(build_config(app), drain_timeout=settings.drain_timeout)
+        config = build_config(app, protocol=choose_protocol(app, lane))
+        gateway = GatewayServer(config, drain_timeout=settings.drain_timeout)
         gateway.should_exit = stopped
         with asyncio.Runner(loop_factory=gateway.config.get_loop_factory()) as runner:
             runner.run(_serve(gateway, listener, children, app, source, _find_example(file.table)))

@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from fastapi import FastAPI
 from starlette.requests import Request
@@ -14,7 +15,9 @@ from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 from app import __version__
 from app.docs import add_docs
 from app.health import add_health
+from app.lanes import LaneName
 from app.lanes.asgi import AsgiLane
+from app.lanes.fast import FastProtocol
 from app.link import Link
 from app.observe.log import choose_observers
 from app.openapi import build_openapi
@@ -22,6 +25,7 @@ from app.problems import add_problems
 from app.relay import Relay
 from app.routefile import GREET, RESERVED, Info, RouteFile, load_route_file
 from app.routes import Route
+from app.server import GatewayProtocol
 from app.settings import Settings, load_settings
 from app.table import RouteTable
 
@@ -69,7 +73,8 @@ def create_app(settings: Settings | None = None, *, routes: RouteFile | Iterable
     wrong there; without routes those of the settings, and raises RouteFileError; TableError for routes that conflict.
 
     Its lifespan owns the connection to NATS and yields the state `drain`, an event: set it and every response closes
-    its connection and `/readyz` says 503. `app.state.serve` takes what `prepare` made, between two requests."""
+    its connection and `/readyz` says 503. `app.state.serve` takes what `prepare` made, between two requests, and
+    `app.state.protocol` is a protocol class for uvicorn that answers routes without ASGI."""
     settings = settings or load_settings()
     if routes is None:
         routes = load_route_file(settings.routes or GREET)
@@ -108,11 +113,18 @@ def create_app(settings: Settings | None = None, *, routes: RouteFile | Iterable
     app.openapi = lambda: json.loads(served.openapi)  # type: ignore[method-assign] # FastAPI's documented way to replace it
     app.add_route("/openapi.json", openapi, include_in_schema=False)
     app.state.link = link
+    app.state.protocol = partial(FastProtocol, relay=relay, link=link, drain=drain)
     app.state.serve = serve
     add_health(app, link, drain, count_routes=lambda: len(served.table.routes))
     add_docs(app)
     add_problems(app)
     return app
+
+
+def choose_protocol(app: FastAPI, lane: LaneName) -> Callable[..., GatewayProtocol]:
+    """What uvicorn makes of each connection: routes are answered in it, or by the application."""
+    fast: Callable[..., GatewayProtocol] = app.state.protocol
+    return fast if lane == "fast" else GatewayProtocol
 
 
 def _to_route_file(routes: Iterable[Route]) -> RouteFile:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import structlog
 
-from app.main import create_app
+from app.lanes import LaneName
+from app.main import choose_protocol, create_app
 from app.processes import Child, Children
 from app.reload import Feed, FileSource, PipeSource, serve_with
 from app.routefile import RouteFile
@@ -24,10 +25,10 @@ MIN_LIFE = 5.0  # seconds: a worker that ends sooner would do so again
 _log = structlog.get_logger("nats-http.serve")
 
 
-def serve_here(settings: Settings, listener: socket.socket, source: FileSource | PipeSource) -> None:
+def serve_here(settings: Settings, listener: socket.socket, source: FileSource | PipeSource, *, lane: LaneName) -> None:
     """Serve until a signal, then drain; returns when all is closed. Raises RouteFileError."""
     app = create_app(settings, routes=source.load())
-    server = GatewayServer(build_config(app), drain_timeout=settings.drain_timeout)
+    server = GatewayServer(build_config(app, protocol=choose_protocol(app, lane)), drain_timeout=settings.drain_timeout)
     _log.info("listening", address=describe_address(listener))
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
         runner.run(serve_with(source, server, listener, app))
@@ -42,7 +43,9 @@ class _Worker:
     """The instant when it was started."""
 
 
-def serve_with_workers(settings: Settings, listener: socket.socket, source: FileSource, count: int) -> bool:
+def serve_with_workers(
+    settings: Settings, listener: socket.socket, source: FileSource, *, count: int, lane: LaneName
+) -> bool:
     """Serve with `count` worker processes until a signal; a worker that dies is replaced. False if one dies so soon
     that a new one would as well. Raises RouteFileError. All workers go by the routes that this process has read, also
     those that are started while the file does not hold."""
@@ -52,7 +55,8 @@ def serve_with_workers(settings: Settings, listener: socket.socket, source: File
         signal.signal(number, lambda *_: stop.set())
     _log.info("listening", address=describe_address(listener), workers=count)
     with Children(patience=settings.drain_timeout + PATIENCE) as children:
-        workers = [_start_worker(children, f"worker {number + 1}", listener, file) for number in range(count)]
+        names = [f"worker {number + 1}" for number in range(count)]
+        workers = [_start_worker(children, name, listener, file, lane) for name in names]
         while not stop.wait(0.1):
             if fresh := source.load_if_asked():
                 file = fresh
@@ -67,16 +71,16 @@ def serve_with_workers(settings: Settings, listener: socket.socket, source: File
             if time.monotonic() - ended.born < MIN_LIFE:
                 children.ask_all_to_stop()
                 return False
-            workers[workers.index(ended)] = _start_worker(children, child.name, listener, file)
+            workers[workers.index(ended)] = _start_worker(children, child.name, listener, file, lane)
         listener.close()
         children.ask_all_to_stop()
     _log.info("stopped")
     return True
 
 
-def _start_worker(children: Children, name: str, listener: socket.socket, file: RouteFile) -> _Worker:
+def _start_worker(children: Children, name: str, listener: socket.socket, file: RouteFile, lane: LaneName) -> _Worker:
     fd = listener.fileno()
-    command = [sys.executable, "-m", "app", "serve", "--fd", str(fd)]
+    command = [sys.executable, "-m", "app", "serve", "--fd", str(fd), "--lane", lane]
     child = children.start(name, command, pass_fds=[fd], stdin=subprocess.PIPE)
     assert child.process.stdin is not None  # noqa: S101 - it was asked for
     feed = Feed(child.process.stdin)

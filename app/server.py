@@ -80,7 +80,11 @@ class GatewayProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade():
             self._plain_head = self._encode_plain_head()
         else:
-            super().on_headers_complete()
+            self.begin_request()
+
+    def begin_request(self) -> None:
+        """A head is complete: the request goes to the application. A lane may answer it here instead."""
+        super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         if self._plain_head is None:
@@ -146,11 +150,11 @@ class GatewayProtocol(HttpToolsProtocol):
 _UPGRADE = frozenset((b"upgrade", b"http2-settings"))
 
 
-def build_config(app: ASGIApp) -> uvicorn.Config:
+def build_config(app: ASGIApp, *, protocol: Callable[..., GatewayProtocol] = GatewayProtocol) -> uvicorn.Config:
     """How uvicorn is run, in `serve` and in `dev`. Logging is set up before."""
     return uvicorn.Config(
         app,
-        http=GatewayProtocol,
+        http=protocol,  # type: ignore[arg-type] # uvicorn calls it
         ws="none",
         lifespan="on",
         log_config=None,

@@ -43,7 +43,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory, contextlib.ExitStack() as stack:
         url = start_nats(Path(directory), stack)
         targets = {
-            "gateway, ASGI lane": start(stack, ["-m", "app", "serve"], url),
+            "gateway, fast lane": start(stack, ["-m", "app", "serve"], url),
+            "gateway, ASGI lane": start(stack, ["-m", "app", "serve", "--lane", "asgi"], url),
             "plain FastAPI": start(stack, ["-m", "uvicorn", "benchmarks.peers.plain_fastapi:app", *PLAIN], url),
         }
         samples: dict[str, list[Sample]] = {name: [] for name in targets}
@@ -124,8 +125,9 @@ def print_table(samples: dict[str, list[Sample]], seconds: int) -> None:
     for name, found in samples.items():
         cells = [spread([getattr(sample, field) for sample in found]) for field in ("cpu", "rate", "p99")]
         print(f"| {name} | {' | '.join(cells)} | {sum(sample.errors for sample in found)} |")
-    ours, plain = (statistics.median(sample.cpu for sample in found) for found in samples.values())
-    print(f"\nCPU a request: {ours / plain:.2f} of the plain bridge")
+    *ours, plain = (statistics.median(sample.cpu for sample in found) for found in samples.values())
+    ratios = ", ".join(f"{name}: {cpu / plain:.2f}" for name, cpu in zip(samples, ours, strict=False))
+    print(f"\nCPU a request beside the plain bridge: {ratios}")
 
 
 def spread(values: list[float]) -> str:
