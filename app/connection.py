@@ -6,7 +6,7 @@ a buffer after a reconnect, and no state of nats-py outlives its socket.
 
 What is used of nats-py beyond its public API, each named by a test in tests/test_connection_contract.py:
 `Client._process_msg`, `_process_err`, `_process_op_err`, `_process_info`, `_reading_task`, `_ping_interval_task`,
-`_flusher_task`, `_transport._io_writer.transport`, `_ps.buf`, `_nuid`.
+`_flusher_task`, `_transport._io_writer.transport`, `_ps`, `_nuid`; `Parser.parse`, `state`, `needed`, `buf`.
 """
 
 import ast
@@ -24,10 +24,13 @@ from dataclasses import dataclass
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.transport import TcpTransport
+from nats.protocol.parser import AWAITING_MSG_PAYLOAD, Parser
 
 from app.servers import Server
 
 INBOX_SID = 1
+TOKEN_LENGTH = 16  # bytes of what tells one request's reply from another's
+MAX_BACKLOG = 8 * 1024 * 1024  # bytes that the server has not yet taken
 
 _DENIED_PUBLISH = re.compile(rb"""-ERR\s+'Permissions Violation for Publish to (".*")'\r\n""", re.IGNORECASE)
 
@@ -69,12 +72,32 @@ class _Client(Client):
         self.connection.take_info(info)
 
 
+class _Parser(Parser):
+    """nats-py's parser, but replies to the inbox, which are nearly all that ever comes, are taken in one pass."""
+
+    connection: "Connection"
+
+    async def parse(self, data: bytes = b"") -> None:
+        if self.state == AWAITING_MSG_PAYLOAD:
+            missing = self.needed + 2 - len(self.buf)
+            await super().parse(data[:missing])
+            data = data[missing:]
+        elif self.buf:
+            data = bytes(self.buf) + data
+            self.buf.clear()
+        end = self.connection.take_replies(data)
+        if end < len(data):
+            await super().parse(data[end:])
+
+
 class Connection:
     """Made by `open`. It does not check what it publishes: the link does, against `max_payload`."""
 
     def __init__(self, server: Server, events: Events) -> None:
         self.server = server
         self.max_payload = 0
+        self.is_backed_up = False
+        """Whether the server was too slow when that was last looked at: `measure_backlog` looks again."""
         self._received = 0
         self._events = events
         self.ended = False
@@ -89,6 +112,11 @@ class Connection:
         self._transport: asyncio.WriteTransport | None = None
         inbox = f"_INBOX.{self._client._nuid.next().decode()}."
         self.inbox = inbox.encode("ascii")
+        self._client._ps = parser = _Parser(self._client)
+        parser.connection = self
+        start = rb"MSG %b([^ ]{%d}) %d " % (re.escape(self.inbox), TOKEN_LENGTH, INBOX_SID)
+        self._match_plain = re.compile(rb"%b(\d{1,9})\r\n" % start).match
+        self._match_with_headers = re.compile(rb"H%b(\d{1,9}) (\d{1,9})\r\n" % start).match
 
     @classmethod
     async def open(cls, server: Server, *, name: str, timeout: float, events: Events) -> "Connection":
@@ -139,10 +167,11 @@ class Connection:
         found = self._client.discovered_servers
         return [self.server.at(uri.hostname, uri.port) for uri in found if uri.hostname]
 
-    @property
-    def backlog(self) -> int:
-        """Bytes that are written but that the server has not yet taken."""
-        return self._queued + (self._transport.get_write_buffer_size() if self._transport else 0)
+    def measure_backlog(self) -> bool:
+        """Whether more bytes are written than the server may leave untaken; also in `is_backed_up`, from then on."""
+        waiting = self._transport.get_write_buffer_size() if self._transport else 0
+        self.is_backed_up = self._queued + waiting > MAX_BACKLOG
+        return self.is_backed_up
 
     @property
     def life(self) -> tuple[int, int, int]:
@@ -162,12 +191,11 @@ class Connection:
 
     def publish(self, subject: bytes, token: bytes, headers: bytes, payload: bytes) -> None:
         """Send a request whose reply comes back under `token`. All requests of a loop turn go out in one write."""
-        reply = self.inbox + token
         if headers:
             sizes = len(headers), len(headers) + len(payload)
-            command = b"HPUB %b %b %d %d\r\n%b%b\r\n" % (subject, reply, *sizes, headers, payload)
+            command = b"HPUB %b %b%b %d %d\r\n%b%b\r\n" % (subject, self.inbox, token, *sizes, headers, payload)
         else:
-            command = b"PUB %b %b %d\r\n%b\r\n" % (subject, reply, len(payload), payload)
+            command = b"PUB %b %b%b %d\r\n%b\r\n" % (subject, self.inbox, token, len(payload), payload)
         self._unwritten.add(token)
         self._write(command)
 
@@ -181,6 +209,8 @@ class Connection:
             self._loop.call_soon(self._flush)
         self._queue.append(command)
         self._queued += len(command)
+        if self._queued > MAX_BACKLOG:
+            self.is_backed_up = True
 
     def _flush(self) -> None:
         queue, queued = self._queue, self._queued
@@ -189,6 +219,29 @@ class Connection:
             self._unwritten.clear()
             self._written += queued
             self._transport.write(queue[0] if len(queue) == 1 else b"".join(queue))
+            self.measure_backlog()
+
+    def take_replies(self, data: bytes) -> int:
+        """Hand over the replies that `data` begins with; how many bytes they take. Where one is not all there, or where
+        it is none, nats-py's parser takes over."""
+        self._received += 1
+        match_plain, replied = self._match_plain, self._events.replied
+        end = 0
+        while True:
+            if match := match_plain(data, end):
+                token, size = match.groups()
+                middle = start = match.end()
+            elif match := self._match_with_headers(data, end):
+                token, head, size = match.groups()
+                start = match.end()
+                middle = start + int(head)
+            else:
+                return end
+            stop = start + int(size)
+            if not data.startswith(b"\r\n", stop):
+                return end
+            replied(token, data[start:middle], data[middle:stop])
+            end = stop + 2
 
     def take_message(self, subject: bytes, headers: bytes, payload: bytes) -> None:
         self._received += 1

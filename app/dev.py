@@ -18,10 +18,10 @@ from app.devserver import build_command, wait_for_url
 from app.errors import NoResponders, NotConnected
 from app.lanes import LaneName
 from app.link import Link
-from app.main import choose_protocol, create_app
+from app.main import build_server, create_app
 from app.processes import Children
 from app.reload import FileSource, serve_with
-from app.server import GatewayServer, build_config, describe_address
+from app.server import describe_address
 from app.settings import Settings, child_environment, is_color_wanted
 from app.table import RouteTable
 
@@ -55,8 +55,7 @@ def run_dev(settings: Settings, listener: socket.socket, source: FileSource, *, 
         _start_responders(children, servers)
         settings = settings.model_copy(update={"nats_url": servers, "access_log": settings.access_log is not False})
         app = create_app(settings, routes=file)
-        config = build_config(app, protocol=choose_protocol(app, lane))
-        gateway = GatewayServer(config, drain_timeout=settings.drain_timeout)
+        gateway = build_server(app, lane=lane, drain_timeout=settings.drain_timeout)
         gateway.should_exit = stopped
         with asyncio.Runner(loop_factory=gateway.config.get_loop_factory()) as runner:
             runner.run(_serve(gateway, listener, children, app, source, _find_example(file.table)))

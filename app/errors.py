@@ -27,6 +27,8 @@ Headers = tuple[tuple[bytes, bytes], ...]
 PROBLEM_TYPE = b"application/problem+json"
 MAX_INSTANCE = 512  # characters; a longer path is left out of its problem
 
+CLOSE = (b"connection", b"close")
+
 _RETRY_SOON: Headers = ((b"retry-after", b"1"),)
 
 
@@ -99,6 +101,7 @@ class MethodNotAllowed(GatewayError):
 
 class RequestTimeout(GatewayError):
     slug, title, status, retryable = "request-timeout", "Request timeout", 408, True
+    headers = (CLOSE,)  # RFC 9110 §15.5.9; the rest of the request is not waited for
     cause = "The request was not complete before its deadline, so nothing was sent to the service."
     cure = "Send the request faster, or ask for more time with `X-Request-Timeout: 10s`."
 
@@ -133,9 +136,10 @@ class HeadersTooLarge(GatewayError):
 class Overloaded(GatewayError):
     slug, title, status, retryable = "overloaded", "Overloaded", 503, True
     headers = _RETRY_SOON
-    cause = "The gateway has as many requests in flight as it allows, or the NATS server reads too slowly."
+    cause = "The gateway has as many requests in flight, or connections, as it allows, or the NATS server reads too "
+    cause += "slowly."
     cure = "Retry after the time in `Retry-After`. Operators: look at the services' latency, add gateways, or "
-    cure += "raise `GATEWAY_MAX_IN_FLIGHT`."
+    cure += "raise `GATEWAY_MAX_IN_FLIGHT` or `GATEWAY_MAX_CONNECTIONS`."
 
 
 class NoResponders(GatewayError):
@@ -154,7 +158,7 @@ class NotConnected(GatewayError):
 
 class Draining(GatewayError):
     slug, title, status, retryable = "draining", "Shutting down", 503, True
-    headers = (*_RETRY_SOON, (b"connection", b"close"))
+    headers = (*_RETRY_SOON, CLOSE)
     cause = "This gateway is shutting down and takes no new requests."
     cure = "Retry on a new connection, which a load balancer leads to another gateway."
 

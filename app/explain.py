@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from app.errors import NotFound, build_problem
 from app.headers import Pair
 from app.observe import Observers
-from app.relay import Outbound, Relay, Request, Response, body_too_large
+from app.relay import Outbound, Relay, Request, body_too_large
+from app.responses import Response
 from app.settings import Settings
 from app.table import RouteTable
 from app.units import format_duration

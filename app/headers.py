@@ -85,7 +85,12 @@ def encode_block(pairs: Sequence[Pair]) -> bytes:
     """A NATS header block of clean pairs; empty when there are none, so that a plain PUB is sent."""
     if not pairs:
         return b""
-    return b"".join([_VERSION, b"\r\n", *(b"%b: %b\r\n" % pair for pair in pairs), b"\r\n"])
+    return b"%b\r\n%b\r\n" % (_VERSION, encode_fields(pairs))
+
+
+def encode_fields(pairs: Iterable[Pair]) -> bytes:
+    """Field lines of clean pairs, in wire form (RFC 9112 §5)."""
+    return b"".join([b"%b: %b\r\n" % pair for pair in pairs])
 
 
 @dataclass(frozen=True, slots=True)

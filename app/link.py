@@ -17,7 +17,7 @@ import asyncio
 import random
 import secrets
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -25,7 +25,8 @@ from typing import Self
 
 import structlog
 
-from app.connection import ConnectError, Connection, Events
+from app.connection import TOKEN_LENGTH, ConnectError, Connection, Events
+from app.deadlines import Deadlines, Wait
 from app.errors import (
     ConnectionLost,
     Draining,
@@ -45,12 +46,11 @@ CONNECT_TIMEOUT = 2.0  # seconds to one server
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0  # seconds between rounds of attempts to connect, before jitter
 STABLE = 5.0  # seconds after which a connection is taken to be one that lasts
 HEARTBEAT_INTERVAL = 2.0  # seconds; a connection that is silent for as long again is stuck
-MAX_BACKLOG = 8 * 1024 * 1024  # bytes that the server has not yet taken
 
 _log = structlog.get_logger("nats-http.link")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would triple the cost of making one
 class Reply:
     """A service's reply: the raw header block (empty for none) and the payload."""
 
@@ -61,22 +61,49 @@ class Reply:
 Outcome = Reply | GatewayError
 
 
+def _make_tokens() -> Iterator[bytes]:
+    """64 bits each, of the system's randomness, so that no service can guess where another's reply goes. Many at a
+    time: asking for each would cost more than all else that is done for it."""
+    while True:
+        pool = secrets.token_hex(TOKEN_LENGTH // 2 * 512).encode("ascii")
+        for start in range(0, len(pool), TOKEN_LENGTH):
+            yield pool[start : start + TOKEN_LENGTH]
+
+
 class Sent:
-    """A request in flight. `future` gets its outcome, an error included, as a result; it never raises."""
+    """A request in flight. Who sends one defines `take`, which gets the outcome once, unless the request is abandoned
+    before. It may neither block nor raise."""
 
-    __slots__ = ("_link", "connection", "future", "subject", "timer", "token")
+    # The link sets these when it sends.
+    link: "Link | None" = None
+    token: bytes
+    subject: str
+    connection: Connection
+    slot: set[Wait]
 
-    def __init__(self, link: "Link", token: bytes, subject: str, connection: Connection | None) -> None:
-        self._link = link
-        self.token = token
-        self.subject = subject
-        self.connection = connection
-        self.future: asyncio.Future[Outcome] = link.loop.create_future()
-        self.timer: asyncio.TimerHandle | None = None
+    def take(self, outcome: Outcome) -> None:
+        raise NotImplementedError
 
     def abandon(self) -> None:
         """Nobody waits any more: forget the request. The service may run all the same."""
-        self._link.settle(self.token, None)
+        if self.link is not None:
+            self.link.forget(self.token)
+
+    def expire(self) -> None:
+        """Law 1."""
+        if self.link is not None:
+            self.link.settle(self.token, Timeout())
+
+
+class Awaited(Sent):
+    """A request whose outcome, an error included, is the result of `future`; to cancel that is fine."""
+
+    def __init__(self) -> None:
+        self.future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+
+    def take(self, outcome: Outcome) -> None:
+        if not self.future.done():
+            self.future.set_result(outcome)
 
 
 class Link:
@@ -94,6 +121,8 @@ class Link:
         self._closing = False
         self._pause = FIRST_PAUSE
         self._tasks: set[asyncio.Task[None]] = set()
+        self._tokens = _make_tokens()
+        self._deadlines = Deadlines()
         self._events = Events(replied=self._take_reply, denied=self._take_denial, lame=self._leave, lost=self._lose)
         self._reason = "connecting to NATS"
         self.loop: asyncio.AbstractEventLoop
@@ -126,23 +155,26 @@ class Link:
     ) -> None:
         await self.close()
 
-    def send(self, subject: str, headers: bytes, payload: bytes, deadline: float) -> Sent:
-        """Send a request now, or settle it now with the reason why not. `headers` is a header block or empty,
-        `deadline` an instant of `time.monotonic`."""
+    def send(self, sent: Sent, subject: str, headers: bytes, payload: bytes, deadline: float) -> None:
+        """Send a request now, or refuse it now: then `sent` takes the refusal before this returns. `headers` is a
+        header block or empty, `deadline` an instant of `time.monotonic`."""
         connection = self._connection
         refusal = self._check(connection, len(headers) + len(payload), deadline)
-        sent = Sent(self, secrets.token_hex(8).encode("ascii"), subject, connection)
         if refusal is not None or connection is None:
-            sent.future.set_result(refusal or NotConnected())
-            return sent
-        self._sent[sent.token] = sent
-        sent.timer = self.loop.call_later(deadline - time.monotonic(), self._expire, sent.token)
-        connection.publish(subject.encode(), sent.token, headers, payload)
-        return sent
+            sent.take(refusal or NotConnected())
+            return
+        sent.link = self
+        sent.subject = subject
+        sent.connection = connection
+        sent.token = token = next(self._tokens)
+        sent.slot = self._deadlines.add(deadline, sent)
+        self._sent[token] = sent
+        connection.publish(subject.encode(), token, headers, payload)
 
     async def request(self, subject: str, headers: bytes, payload: bytes, deadline: float) -> Outcome:
         """Send, and wait for the outcome; cancelling abandons the request."""
-        sent = self.send(subject, headers, payload, deadline)
+        sent = Awaited()
+        self.send(sent, subject, headers, payload, deadline)
         try:
             return await sent.future
         finally:
@@ -153,7 +185,7 @@ class Link:
             return Draining()
         if connection is None:
             return NotConnected()
-        if len(self._sent) >= self._max_in_flight or connection.backlog > MAX_BACKLOG:
+        if len(self._sent) >= self._max_in_flight or (connection.is_backed_up and connection.measure_backlog()):
             return Overloaded()
         if size > connection.max_payload:
             return PayloadTooLarge(
@@ -161,26 +193,25 @@ class Link:
             )
         return RequestTimeout() if deadline <= time.monotonic() else None
 
-    def settle(self, token: bytes, outcome: Outcome | None) -> None:
-        """End a request, if it is still in flight; None tells nobody."""
+    def settle(self, token: bytes, outcome: Outcome) -> None:
+        """End a request, if it is still in flight, and tell whoever waits for it."""
         sent = self._sent.pop(token, None)
-        if sent is None:
-            return
-        if sent.timer is not None:
-            sent.timer.cancel()
-        if outcome is None:
-            sent.future.cancel()
-        elif not sent.future.done():
-            sent.future.set_result(outcome)
+        if sent is not None:
+            sent.slot.discard(sent)
+            try:
+                sent.take(outcome)
+            except Exception:  # a bug of whoever waits: it may not end the connection, nor what else is settled
+                _log.exception("outcome-not-taken")
 
-    def _expire(self, token: bytes) -> None:
-        self.settle(token, Timeout())
+    def forget(self, token: bytes) -> None:
+        """End a request, if it is still in flight, and tell nobody."""
+        sent = self._sent.pop(token, None)
+        if sent is not None:
+            sent.slot.discard(sent)
 
     def _take_reply(self, token: bytes, headers: bytes, payload: bytes) -> None:
-        if headers and is_no_responders(headers, payload):
-            self.settle(token, NoResponders())
-        else:
-            self.settle(token, Reply(headers, payload))
+        is_none = headers and is_no_responders(headers, payload)
+        self.settle(token, NoResponders() if is_none else Reply(headers, payload))
 
     def _take_denial(self, connection: Connection, subject: str) -> None:
         # One denial is of one publish. The newest is taken: an older one to the same subject may have been let through.

@@ -22,10 +22,11 @@ from app.link import Link
 from app.observe.log import choose_observers
 from app.openapi import build_openapi
 from app.problems import add_problems
+from app.protocol import Connections, GatewayProtocol, Protocol
 from app.relay import Relay
 from app.routefile import GREET, RESERVED, Info, RouteFile, load_route_file
 from app.routes import Route
-from app.server import GatewayProtocol
+from app.server import GatewayServer, spare_collector
 from app.settings import Settings, load_settings
 from app.table import RouteTable
 
@@ -73,8 +74,8 @@ def create_app(settings: Settings | None = None, *, routes: RouteFile | Iterable
     wrong there; without routes those of the settings, and raises RouteFileError; TableError for routes that conflict.
 
     Its lifespan owns the connection to NATS and yields the state `drain`, an event: set it and every response closes
-    its connection and `/readyz` says 503. `app.state.serve` takes what `prepare` made, between two requests, and
-    `app.state.protocol` is a protocol class for uvicorn that answers routes without ASGI."""
+    its connection and `/readyz` says 503. `app.state.serve` takes what `prepare` made, between two requests. Any ASGI
+    server can serve it; `build_server` makes the one that also bounds connections, and that has the fast lane."""
     settings = settings or load_settings()
     if routes is None:
         routes = load_route_file(settings.routes or GREET)
@@ -106,6 +107,7 @@ def create_app(settings: Settings | None = None, *, routes: RouteFile | Iterable
         nonlocal served
         served, app.title = fresh, fresh.title
         relay.use(fresh.table)
+        spare_collector()
 
     async def openapi(_: Request) -> Response:
         return Response(served.openapi, media_type="application/json")
@@ -113,7 +115,12 @@ def create_app(settings: Settings | None = None, *, routes: RouteFile | Iterable
     app.openapi = lambda: json.loads(served.openapi)  # type: ignore[method-assign] # FastAPI's documented way to replace it
     app.add_route("/openapi.json", openapi, include_in_schema=False)
     app.state.link = link
-    app.state.protocol = partial(FastProtocol, relay=relay, link=link, drain=drain)
+    # A body has to arrive before its request's own deadline; this is for those that nobody waits for.
+    app.state.bounds = bounds = Connections(maximum=settings.max_connections, body_timeout=settings.max_timeout + 1)
+    app.state.protocols = {
+        "fast": partial(FastProtocol, bounds=bounds, relay=relay, link=link, drain=drain),
+        "asgi": partial(GatewayProtocol, bounds=bounds),
+    }
     app.state.serve = serve
     add_health(app, link, drain, count_routes=lambda: len(served.table.routes))
     add_docs(app)
@@ -121,10 +128,11 @@ def create_app(settings: Settings | None = None, *, routes: RouteFile | Iterable
     return app
 
 
-def choose_protocol(app: FastAPI, lane: LaneName) -> Callable[..., GatewayProtocol]:
-    """What uvicorn makes of each connection: routes are answered in it, or by the application."""
-    fast: Callable[..., GatewayProtocol] = app.state.protocol
-    return fast if lane == "fast" else GatewayProtocol
+def build_server(app: FastAPI, *, lane: LaneName, drain_timeout: float) -> GatewayServer:
+    """The server of what `create_app` made: routes are answered in the protocol, or by the application."""
+    bounds: Connections = app.state.bounds
+    protocol: Protocol = app.state.protocols[lane]
+    return GatewayServer(app, protocol, bounds=bounds, drain_timeout=drain_timeout)
 
 
 def _to_route_file(routes: Iterable[Route]) -> RouteFile:

@@ -18,7 +18,7 @@ class ParameterReader:
     """Reads the declared parameters of one route. `path` are its path parameters, in the order of the path; `tokens`
     the names of those that stand in the subject."""
 
-    __slots__ = ("_headers", "_path", "_query", "_tokens", "header_names")
+    __slots__ = ("_headers", "_path", "_plain_tokens", "_query", "_tokens", "header_names")
 
     def __init__(self, parameters: Sequence[Parameter], *, path: Sequence[str], tokens: frozenset[str]) -> None:
         by_name = {parameter.name: parameter for parameter in parameters}
@@ -26,6 +26,9 @@ class ParameterReader:
         self._query = {p.name.encode("ascii"): p for p in parameters if p.location == "query"}
         self._headers = {p.name.lower().encode("ascii"): p for p in parameters if p.location == "header"}
         self._tokens = tokens
+        is_plain = len(path) == len(parameters) and all(name in tokens and by_name[name].is_plain for name in path)
+        self._plain_tokens = tuple(path) if is_plain else None
+        """The names, where every parameter is a token of the path, and nothing more."""
         self.header_names = frozenset(self._headers)
 
     def read(
@@ -33,11 +36,15 @@ class ParameterReader:
     ) -> tuple[Mapping[str, str], Mapping[str, Value]]:
         """The subject tokens, and the typed values of all that is there or has a default. Raises InvalidParameter or
         UriTooLong. `segments` and `query` are raw."""
-        values: dict[str, Value] = {}
         tokens: dict[str, str] = {}
+        if self._plain_tokens is not None:
+            for name, segment in zip(self._plain_tokens, segments):  # noqa: B905 - a table makes them equally long
+                tokens[name] = parse_token(segment, name)
+            return tokens, tokens
+        values: dict[str, Value] = {}
         for (parameter, is_in_subject, is_plain), segment in zip(self._path, segments, strict=True):
             name = parameter.name
-            text = parse_token(segment, parameter=name) if is_in_subject else _decode(segment, parameter)
+            text = parse_token(segment, name) if is_in_subject else _decode(segment, parameter)
             values[name] = text if is_plain else parameter.parse(text)
             if is_in_subject:
                 tokens[name] = text

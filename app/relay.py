@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from app.errors import (
+    CLOSE,
     PROBLEM_TYPE,
     Delivered,
     GatewayError,
@@ -42,12 +43,16 @@ from app.headers import (
 from app.link import Reply
 from app.observe import Exchange, Observers
 from app.parameters import Value
-from app.replies import to_http
-from app.routes import Route
+from app.replies import ReplyReader
+from app.responses import Fields, Response
+from app.routes import Payload, Route
 from app.table import RouteTable
 from app.units import format_duration, parse_duration
 
 _HEEDED = frozenset((b"x-request-id", b"x-request-timeout", b"accept", b"content-length", b"connection"))
+_WITHOUT_CONTENT = frozenset((204, 205, 304))  # RFC 9110 §15.3.5, §15.3.6, §15.4.5
+_WITHOUT_LENGTH = frozenset((204, 304))
+_encode_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _HEEDED_OF_BODIES = frozenset((b"content-type", b"content-encoding", b"transfer-encoding"))
 
 
@@ -63,30 +68,40 @@ class Request:
     received: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What a route comes to under the limits of this gateway, worked out once. `heeded` are the names of the request's
+    headers that have a say; `payloads` has what each method sends; the rest is in seconds and bytes."""
+
+    route: Route
+    heeded: frozenset[bytes]
+    payloads: Mapping[str, Payload]
+    wraps: bool
+    timeout: float
+    max_timeout: float
+    max_body: int
+    replies: ReplyReader
+
+
 @dataclass(slots=True)
 class Outbound:
     """A request on its way to NATS. `deadline` is an instant, `timeout` the seconds it stands for. Where `max_body` is
     not None the lane reads the request body, of at most that many bytes, and has it loaded."""
 
     request: Request
-    route: Route
+    plan: _Plan
     request_id: str
     subject: str
     headers: bytes
+    payload: bytes
     deadline: float
     timeout: float
     max_body: int | None
     prefers_text: bool
-    payload: bytes = b""
 
-
-@dataclass(slots=True)
-class Response:
-    """What a lane writes. `headers` are complete, but for `date` and the connection's own."""
-
-    status: int
-    headers: list[Pair]
-    body: bytes
+    @property
+    def route(self) -> Route:
+        return self.plan.route
 
 
 class Relay:
@@ -95,44 +110,48 @@ class Relay:
     def __init__(
         self, table: RouteTable, *, timeout: float, max_timeout: float, max_body: int, observers: Observers
     ) -> None:
-        self.use(table)
         self._timeout = timeout
         self._max_timeout = max_timeout
         self._max_body = max_body
         self._observers = observers
-        self._id_prefix = secrets.token_hex(6)
+        self._id_prefix = f"{secrets.token_hex(6)}-"
         self._id_counter = itertools.count(1)
+        self.use(table)
 
     def use(self, table: RouteTable) -> None:
         """Go by this table from the next request on; what has begun finishes by the one that it began with."""
-        self._heeded = {route: _choose_heeded(route) for route in table.routes}
+        self._plans = {route: self._plan(route) for route in table.routes}
         self._table = table
 
     def begin(self, request: Request) -> Outbound | Response | None:
         """What to send, or the answer where there is nothing to send; None where no route has this path."""
-        method = "GET" if request.method == "HEAD" else request.method
-        match = self._table.match(method, request.path)
+        match = self._table.match(request.method, request.path)
         if match is None:
             return self._begin_unmatched(request)
         route, segments = match
-        heeded = self._heeded[route]
+        plan = self._plans[route]
+        heeded = plan.heeded
         fields = [pair for pair in request.headers if pair[0] in heeded]
         request_id = self._choose_request_id(fields)
         try:
             tokens, values = route.reader.read(segments, request.query, fields)
-            payload = route.choose_payload(method)
-            timeout = self._choose_timeout(route, fields)
-            return Outbound(
-                request=request,
-                route=route,
-                request_id=request_id,
-                subject=route.subject_template.fill(tokens),
-                headers=_encode_headers(route, fields, request_id) if fields else b"",
-                deadline=request.received + timeout,
-                timeout=timeout,
-                max_body=self._choose_max_body(route, fields) if payload == "body" else None,
-                prefers_text=route.reply.wrap is not None and _prefers_text(fields),
-                payload=_encode_values(values) if payload == "params" else b"",
+            payload = plan.payloads[request.method]
+            timeout, headers, prefers_text = plan.timeout, b"", False
+            if fields:
+                timeout = _choose_timeout(plan, fields)
+                headers = _encode_headers(route, fields, request_id)
+                prefers_text = plan.wraps and _prefers_text(fields)
+            return Outbound(  # by position: by name it would cost twice as much
+                request,
+                plan,
+                request_id,
+                route.subject_template.fill(tokens),
+                headers,
+                _encode_values(values) if payload == "params" else b"",
+                request.received + timeout,
+                timeout,
+                _choose_max_body(plan, fields) if payload == "body" else None,
+                prefers_text,
             )
         except GatewayError as error:
             return self._answer_problem(request, route, request_id, error)
@@ -152,17 +171,15 @@ class Relay:
 
     def finish(self, outbound: Outbound, outcome: Reply | GatewayError) -> Response:
         """The answer to a reply, or to a failure."""
-        if isinstance(outcome, Timeout):
-            return self.refuse(outbound, _describe_timeout(outbound))
         if isinstance(outcome, GatewayError):
-            return self.refuse(outbound, outcome)
-        route = outbound.route
+            return self.refuse(outbound, _describe_timeout(outbound) if isinstance(outcome, Timeout) else outcome)
         try:
-            reply = to_http(outcome.headers, outcome.payload, route=route, prefers_text=outbound.prefers_text)
+            response = outbound.plan.replies.read(outcome.headers, outcome.payload, prefers_text=outbound.prefers_text)
         except GatewayError as error:
             return self.refuse(outbound, error)
-        self._observe(outbound.request, route, reply.status, reply.slug, "yes", outbound.request_id)
-        return _respond(outbound.request, outbound.request_id, reply.status, reply.headers, reply.body)
+        if response.status >= 500 or self._observers.other:
+            self._observe(outbound.request, outbound.route, response, "yes", outbound.request_id)
+        return _complete(response, outbound.request, outbound.request_id)
 
     def fail(self, request: Request) -> Response:
         """The answer where the gateway itself has a bug; the lane logs the exception."""
@@ -179,58 +196,68 @@ class Relay:
             detail = f"This path allows {', '.join(allowed)}."
             error = MethodNotAllowed(detail, headers=allow)
             return self._answer_problem(request, None, request_id, error)
-        self._observe(request, None, 204, None, "no", request_id)
-        return _respond(request, request_id, 204, list(allow), b"")
+        response = Response(204, Fields(allow), b"")
+        self._observe(request, None, response, "no", request_id)
+        return _complete(response, request, request_id)
 
     def _choose_request_id(self, fields: Sequence[Pair]) -> str:
-        for name, value in fields:
-            if name == b"x-request-id" and is_clean_request_id(value):
-                return value.decode("ascii")
-        return f"{self._id_prefix}-{next(self._id_counter):x}"
+        if fields:
+            for name, value in fields:
+                if name == b"x-request-id" and is_clean_request_id(value):
+                    return value.decode("ascii")
+        return f"{self._id_prefix}{next(self._id_counter)}"
 
-    def _choose_timeout(self, route: Route, fields: Sequence[Pair]) -> float:
-        maximum = self._max_timeout if route.max_timeout is None else min(route.max_timeout, self._max_timeout)
-        asked = [value for name, value in fields if name == b"x-request-timeout"]
-        if not asked:
-            return min(self._timeout if route.timeout is None else route.timeout, maximum)
-        if len(asked) > 1:
-            raise InvalidParameter("Header X-Request-Timeout stands in the request more than once.")
-        try:
-            return min(parse_duration(asked[0].decode("latin-1")), maximum)
-        except ValueError as error:
-            raise InvalidParameter(f"Header X-Request-Timeout is not a duration: {error}.") from None
-
-    def _choose_max_body(self, route: Route, fields: Sequence[Pair]) -> int:
-        route.body_rules.check_head(fields)
-        limit = self._max_body if route.max_body is None else min(route.max_body, self._max_body)
-        for name, value in fields:
-            if name == b"content-length" and value.isdigit() and (len(value) > 20 or int(value) > limit):
-                raise body_too_large(limit)
-        return limit
+    def _plan(self, route: Route) -> _Plan:
+        max_timeout = self._max_timeout if route.max_timeout is None else min(route.max_timeout, self._max_timeout)
+        return _Plan(
+            route=route,
+            heeded=_choose_heeded(route),
+            payloads={method: route.choose_payload(method) for method in (*route.methods, "HEAD")},
+            timeout=min(self._timeout if route.timeout is None else route.timeout, max_timeout),
+            max_timeout=max_timeout,
+            max_body=self._max_body if route.max_body is None else min(route.max_body, self._max_body),
+            wraps=route.reply.wrap is not None,
+            replies=ReplyReader(route),
+        )
 
     def _answer_problem(self, request: Request, route: Route | None, request_id: str, error: GatewayError) -> Response:
-        self._observe(request, route, error.status, error.slug, error.delivered, request_id)
         problem = build_problem(error, instance=request.path.decode("latin-1"), request_id=request_id)
-        headers = [(b"content-type", PROBLEM_TYPE), (b"cache-control", b"no-store"), *error.headers]
-        body = json.dumps(problem, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
-        return _respond(request, request_id, error.status, headers, body)
+        fields = Fields(((b"content-type", PROBLEM_TYPE), (b"cache-control", b"no-store"), *error.headers))
+        body = _encode_json(problem).encode("utf-8")
+        response = Response(error.status, fields, body, error.slug, CLOSE in error.headers)
+        self._observe(request, route, response, error.delivered, request_id)
+        return _complete(response, request, request_id)
 
     def _observe(
-        self,
-        request: Request,
-        route: Route | None,
-        status: int,
-        slug: str | None,
-        delivered: Delivered,
-        request_id: str,
+        self, request: Request, route: Route | None, response: Response, delivered: Delivered, request_id: str
     ) -> None:
-        observers = self._observers.failure if status >= 500 else self._observers.other
+        observers = self._observers.failure if response.status >= 500 else self._observers.other
         if observers:
             duration = time.monotonic() - request.received
             name = route.name if route else None
-            exchange = Exchange(name, request.method, status, slug, delivered, duration, request_id)
+            exchange = Exchange(name, request.method, response.status, response.slug, delivered, duration, request_id)
             for observer in observers:
                 observer(exchange)
+
+
+def _choose_timeout(plan: _Plan, fields: Sequence[Pair]) -> float:
+    asked = [value for name, value in fields if name == b"x-request-timeout"]
+    if not asked:
+        return plan.timeout
+    if len(asked) > 1:
+        raise InvalidParameter("Header X-Request-Timeout stands in the request more than once.")
+    try:
+        return min(parse_duration(asked[0].decode("latin-1")), plan.max_timeout)
+    except ValueError as error:
+        raise InvalidParameter(f"Header X-Request-Timeout is not a duration: {error}.") from None
+
+
+def _choose_max_body(plan: _Plan, fields: Sequence[Pair]) -> int:
+    plan.route.body_rules.check_head(fields)
+    for name, value in fields:
+        if name == b"content-length" and value.isdigit() and (len(value) > 20 or int(value) > plan.max_body):
+            raise body_too_large(plan.max_body)
+    return plan.max_body
 
 
 def _choose_heeded(route: Route) -> frozenset[bytes]:
@@ -239,7 +266,7 @@ def _choose_heeded(route: Route) -> frozenset[bytes]:
 
 
 def _encode_values(values: Mapping[str, Value]) -> bytes:
-    return json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    return _encode_json(values).encode("utf-8")
 
 
 def body_too_large(limit: int) -> PayloadTooLarge:
@@ -276,12 +303,13 @@ def _prefers_text(fields: Sequence[Pair]) -> bool:
     return prefers_plain_text(b",".join(value for name, value in fields if name == b"accept"))
 
 
-def _respond(request: Request, request_id: str, status: int, headers: list[Pair], body: bytes) -> Response:
-    headers.append((b"x-request-id", request_id.encode("ascii")))
-    headers.append((b"x-content-type-options", b"nosniff"))
-    if status in (204, 304):  # RFC 9110 §15.3.5, §15.4.5: no content
-        return Response(status, headers, b"")
-    if status == 205:  # §15.3.6: none either, but its length is told
-        body = b""
-    headers.append((b"content-length", b"%d" % len(body)))
-    return Response(status, headers, b"" if request.method == "HEAD" else body)
+def _complete(response: Response, request: Request, request_id: str) -> Response:
+    """With what every response has."""
+    response.request_id = request_id.encode("ascii")
+    if response.status in _WITHOUT_CONTENT:
+        response.body = b""
+    if response.status not in _WITHOUT_LENGTH:
+        response.length = len(response.body)
+    if request.method == "HEAD":
+        response.body = b""
+    return response

@@ -5,10 +5,10 @@ A service needs no HTTP: a payload is enough. One that knows more sets the statu
 """
 
 import json
-from dataclasses import dataclass
 
 from app.errors import BadReply, ServiceError
 from app.headers import Pair, ReplyBlock, parse_block
+from app.responses import Fields, Response
 from app.routes import Route
 
 MAX_DETAIL = 512  # characters of a service error's text that reach the caller
@@ -21,33 +21,45 @@ _OF_THE_BODY = frozenset(
     b"etag last-modified".split()
 )
 _NO_BLOCK = ReplyBlock(None, ())
+_encode_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
-@dataclass(slots=True)
-class HttpReply:
-    """What the service said, in HTTP's terms. `slug` is set where it said that it failed, with a payload of its own."""
+class ReplyReader:
+    """Reads the replies to one route, as it declares them."""
 
-    status: int
-    headers: list[Pair]
-    body: bytes
-    slug: str | None = None
+    __slots__ = ("_max_bytes", "_plain", "_route", "_status", "_text", "_wrapped", "_wraps")
 
+    def __init__(self, route: Route) -> None:
+        self._route = route
+        self._status = route.reply.status
+        self._max_bytes = route.reply.max_bytes
+        self._wraps = route.reply.wrap is not None
+        self._plain = Fields(_choose_headers(_NO_BLOCK, route))
+        self._wrapped, self._text = (Fields(_choose_headers_of_text(_NO_BLOCK, route, kind)) for kind in (_JSON, _TEXT))
 
-def to_http(block: bytes, payload: bytes, *, route: Route, prefers_text: bool) -> HttpReply:
-    """The response that a reply asks for. Raises BadReply, or ServiceError for an error without a payload."""
-    if route.reply.max_bytes is not None and len(payload) > route.reply.max_bytes:
-        raise BadReply(f"The service's reply has {len(payload)} bytes; this route passes on {route.reply.max_bytes}.")
-    status = route.reply.status
-    fields = _NO_BLOCK
-    if block:
-        fields = _parse(block)
+    def read(self, block: bytes, payload: bytes, *, prefers_text: bool) -> Response:
+        """What the service said, in HTTP's terms, with no fields but its own. Raises BadReply, or ServiceError for an
+        error without a payload."""
+        if self._max_bytes is not None and len(payload) > self._max_bytes:
+            raise BadReply(f"The service's reply has {len(payload)} bytes; this route passes on {self._max_bytes}.")
+        if block:
+            return self._read_block(_parse(block), payload, prefers_text)
+        if not self._wraps:
+            return Response(self._status, self._plain, payload)
+        body = _wrap(payload, prefers_text)
+        return Response(self._status, self._text if prefers_text else self._wrapped, body)
+
+    def _read_block(self, fields: ReplyBlock, payload: bytes, prefers_text: bool) -> Response:
+        route = self._route
         code = fields.first(b"nats-service-error-code")
         if code is not None or fields.first(b"nats-service-error") is not None:
             return _to_http_error(code, fields, payload, route)
         status = _read_status(fields, route)
-    if route.reply.wrap is None:
-        return HttpReply(status, _choose_headers(fields, route), payload)
-    return HttpReply(status, *_wrap(payload, fields, route, prefers_text))
+        if not self._wraps:
+            return Response(status, Fields(_choose_headers(fields, route)), payload)
+        body = _wrap(payload, prefers_text)
+        headers = _choose_headers_of_text(fields, route, _TEXT if prefers_text else _JSON)
+        return Response(status, Fields(headers), body)
 
 
 def _parse(block: bytes) -> ReplyBlock:
@@ -69,34 +81,32 @@ def _read_status(fields: ReplyBlock, route: Route) -> int:
     raise BadReply("The service's reply has a header Http-Status that is not a number from 200 to 599.")
 
 
-def _choose_headers(fields: ReplyBlock, route: Route) -> list[Pair]:
+def _choose_headers(fields: ReplyBlock, route: Route) -> tuple[Pair, ...]:
     allowed = route.reply_allow.names
     headers = [pair for pair in fields.pairs if pair[0] in allowed and pair[0] != b"content-type"]
     declared = (route.reply.content_type or "application/octet-stream").encode("ascii")
     given = fields.first(b"content-type") if b"content-type" in allowed else None
-    headers.append((b"content-type", declared if given is None else given))
-    return headers
+    return (*headers, (b"content-type", declared if given is None else given))
 
 
-def _wrap(payload: bytes, fields: ReplyBlock, route: Route, prefers_text: bool) -> tuple[list[Pair], bytes]:
+def _choose_headers_of_text(fields: ReplyBlock, route: Route, content_type: bytes) -> tuple[Pair, ...]:
+    allowed = route.reply_allow.names
+    headers = [pair for pair in fields.pairs if pair[0] in allowed and pair[0] != b"content-type"]
+    return (*headers, (b"vary", b"Accept"), (b"content-type", content_type))  # RFC 9110 §12.5.5
+
+
+def _wrap(payload: bytes, prefers_text: bool) -> bytes:
     try:
         text = payload.decode("utf-8")
     except UnicodeDecodeError:
         raise BadReply("The service's reply is not text in UTF-8, as this route declares.") from None
-    allowed = route.reply_allow.names
-    headers = [pair for pair in fields.pairs if pair[0] in allowed and pair[0] != b"content-type"]
-    headers.append((b"vary", b"Accept"))  # RFC 9110 §12.5.5
-    if prefers_text:
-        headers.append((b"content-type", _TEXT))
-        return headers, payload
-    headers.append((b"content-type", _JSON))
-    return headers, b'{"message":%b}' % json.dumps(text, ensure_ascii=False).encode("utf-8")
+    return payload if prefers_text else b'{"message":%b}' % _encode_json(text).encode("utf-8")
 
 
-def _to_http_error(code: bytes | None, fields: ReplyBlock, payload: bytes, route: Route) -> HttpReply:
+def _to_http_error(code: bytes | None, fields: ReplyBlock, payload: bytes, route: Route) -> Response:
     status = _map_code(code, route)
     if payload:
-        return HttpReply(status, _choose_headers(fields, route), payload, ServiceError.slug)
+        return Response(status, Fields(_choose_headers(fields, route)), payload, ServiceError.slug)
     headers = tuple(pair for pair in _choose_headers(fields, route) if pair[0] not in _OF_THE_BODY)
     if status >= 500 and not route.reply.expose_errors:
         # Libraries put exception text there (nats.micro: repr(error)).

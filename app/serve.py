@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import structlog
 
 from app.lanes import LaneName
-from app.main import choose_protocol, create_app
+from app.main import build_server, create_app
 from app.processes import Child, Children
 from app.reload import Feed, FileSource, PipeSource, serve_with
 from app.routefile import RouteFile
-from app.server import GatewayServer, build_config, describe_address
+from app.server import describe_address
 from app.settings import Settings
 
 PATIENCE = 5.0  # seconds that a worker may take beyond its drain timeout
@@ -28,7 +28,7 @@ _log = structlog.get_logger("nats-http.serve")
 def serve_here(settings: Settings, listener: socket.socket, source: FileSource | PipeSource, *, lane: LaneName) -> None:
     """Serve until a signal, then drain; returns when all is closed. Raises RouteFileError."""
     app = create_app(settings, routes=source.load())
-    server = GatewayServer(build_config(app, protocol=choose_protocol(app, lane)), drain_timeout=settings.drain_timeout)
+    server = build_server(app, lane=lane, drain_timeout=settings.drain_timeout)
     _log.info("listening", address=describe_address(listener))
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
         runner.run(serve_with(source, server, listener, app))

@@ -73,6 +73,13 @@ class Settings(BaseSettings):
         validation_alias="GATEWAY_MAX_IN_FLIGHT",
         description="Requests in flight a worker; more get 503.",
     )
+    max_connections: int = Field(
+        default=10_000,
+        ge=1,
+        validation_alias="GATEWAY_MAX_CONNECTIONS",
+        description="Connections a worker, at most as many as it may have files open. Beyond, the one that has been "
+        "idle for longest makes room; where none is idle, new ones get 503.",
+    )
     drain_timeout: Duration = Field(
         default=25.0,
         validation_alias="GATEWAY_DRAIN_TIMEOUT",

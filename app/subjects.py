@@ -29,7 +29,7 @@ _REFUSED_CHARACTERS = frozenset(".*>/\u115f\u1160\u3164\uffa0\u2800\u034f\u17b4\
 _LITERAL_TOKEN = re.compile(r"[A-Za-z0-9_$~-]+")
 
 
-def parse_token(segment: bytes, *, parameter: str) -> str:
+def parse_token(segment: bytes, parameter: str) -> str:
     """The subject token of one raw (still percent-encoded) path segment; InvalidParameter or UriTooLong names the
     parameter and its rule."""
     if _PLAIN_TOKEN.fullmatch(segment):
@@ -69,7 +69,7 @@ def _too_long(label: str) -> UriTooLong:
 class SubjectTemplate:
     """A subject with parameters, such as `orders.{id}.get`: `fill` makes a subject of exactly as many tokens."""
 
-    tokens: tuple[str, ...]
+    text: str
     parameters: tuple[str | None, ...]
     """For each token: the name of the parameter that fills it, or None for a literal."""
 
@@ -82,16 +82,11 @@ class SubjectTemplate:
             raise ValueError(f"subject '{text}' must begin with a literal token that is not $… or _…")
         if len(text.encode()) > MAX_SUBJECT:
             raise ValueError(f"subject '{text[:50]}…' has more than {MAX_SUBJECT} bytes")
-        return cls(tokens, parameters)
+        return cls(text, parameters)
 
     def fill(self, values: Mapping[str, str]) -> str:
         """The subject. `values` are tokens that `parse_token` made; UriTooLong when they are too many bytes."""
-        subject = ".".join(
-            [
-                token if parameter is None else values[parameter]
-                for token, parameter in zip(self.tokens, self.parameters, strict=True)
-            ]
-        )
+        subject = self.text.format_map(values)  # one pass: braces in a value are only characters
         if len(subject) > MAX_SUBJECT or (not subject.isascii() and len(subject.encode()) > MAX_SUBJECT):
             raise UriTooLong(f"The path makes a subject of more than {MAX_SUBJECT} bytes.")
         return subject

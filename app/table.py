@@ -60,16 +60,17 @@ class RouteTable:
                 break
         if faults:
             raise TableError(faults)
+        if "GET" in self._tries:
+            self._tries["HEAD"] = self._tries["GET"]
 
     def match(self, method: str, path: bytes) -> tuple[Route, list[bytes]] | None:
-        """The route and the raw values of its path parameters, in order."""
+        """The route and the raw values of its path parameters, in order. HEAD matches as GET does."""
         trie = self._tries.get(method)
-        if trie is None:
+        if trie is None or path[:1] != b"/":
             return None
         values: list[bytes] = []
-        segments = path.split(b"/")
-        route = None if segments[0] else _find(trie, segments, 1, values)
-        return None if route is None else (route, values)
+        route = _find(trie, path[1:].split(b"/"), values)
+        return (route, values) if route else None
 
     def allowed(self, path: bytes) -> tuple[str, ...]:
         """The methods that match a raw path, HEAD and OPTIONS included, in the order of RFC 9110; empty for none."""
@@ -136,16 +137,23 @@ def _insert(node: _Node, route: Route) -> None:
     node.route = route
 
 
-def _find(node: _Node, segments: Sequence[bytes], index: int, values: list[bytes]) -> Route | None:
-    if index == len(segments):
-        return node.route
-    segment = segments[index]
-    literal = node.literals.get(unquote_to_bytes(segment) if b"%" in segment else segment)
-    if literal is not None and (route := _find(literal, segments, index + 1, values)):
-        return route
-    if node.parameter is not None:
+def _find(node: _Node, segments: Sequence[bytes], values: list[bytes]) -> Route | None:
+    """Goes down one segment after the other; only where a literal and a parameter both fit may it have to come back."""
+    depth = 0
+    for segment in segments:
+        depth += 1
+        literal = node.literals.get(unquote_to_bytes(segment) if b"%" in segment else segment)
+        parameter = node.parameter
+        if parameter is None:
+            if literal is None:
+                return None
+            node = literal
+            continue
+        if literal is not None:
+            count = len(values)
+            if route := _find(literal, segments[depth:], values):
+                return route
+            del values[count:]
         values.append(segment)
-        if route := _find(node.parameter, segments, index + 1, values):
-            return route
-        values.pop()
-    return None
+        node = parameter
+    return node.route

@@ -22,10 +22,10 @@ from nats.errors import Error
 from app.devserver import build_command, wait_for_url
 from app.lanes import LaneName
 from app.link import Link
-from app.main import choose_protocol, create_app
+from app.main import build_server, create_app
 from app.routefile import GREET, RouteFile, load_route_file
 from app.routes import Route
-from app.server import GatewayServer, bind, build_config, describe_address
+from app.server import GatewayServer, bind, describe_address
 from app.settings import Settings
 
 GREET_ROUTES = load_route_file(GREET).table.routes
@@ -138,7 +138,7 @@ async def run_gateway(
     app = create_app(Settings.model_validate(values), routes=routes)
     listener = bind("127.0.0.1", 0)
     url, port = describe_address(listener), listener.getsockname()[1]
-    server = GatewayServer(build_config(app, protocol=choose_protocol(app, LANE)), drain_timeout=5.0)
+    server = build_server(app, lane=LANE, drain_timeout=5.0)
     serving = asyncio.create_task(server._serve([listener]))
     try:
         await eventually(lambda: server.started)

@@ -7,7 +7,7 @@ from importlib.metadata import version
 import pytest
 from nats.aio.client import Client
 from nats.aio.transport import TcpTransport
-from nats.protocol.parser import Parser
+from nats.protocol.parser import AWAITING_CONTROL_LINE, AWAITING_MSG_PAYLOAD, Parser
 
 from tests.harness import NatsServer
 
@@ -73,3 +73,18 @@ async def test_a_message_is_handed_over_as_bytes_with_its_raw_header_block() -> 
     parser = Parser(Recorder())
     await parser.parse(b"MSG a 1 2\r\nhi\r\nHMSG a 1 b 12 14\r\nNATS/1.0\r\n\r\nhi\r\n")
     assert seen == [(1, b"a", b"", b"hi", None), (1, b"a", b"b", b"hi", b"NATS/1.0\r\n\r\n")]
+
+
+async def test_the_parser_tells_what_it_still_waits_for() -> None:
+    class Recorder:
+        async def _process_msg(self, *_: object) -> None:
+            pass
+
+    parser = Parser(Recorder())
+    assert (parser.state, bytes(parser.buf)) == (AWAITING_CONTROL_LINE, b"")
+    await parser.parse(b"MSG a 1")
+    assert (parser.state, bytes(parser.buf)) == (AWAITING_CONTROL_LINE, b"MSG a 1")
+    await parser.parse(b" 5\r\nhe")
+    assert (parser.state, parser.needed, bytes(parser.buf)) == (AWAITING_MSG_PAYLOAD, 5, b"he")
+    await parser.parse(b"llo\r\n")
+    assert (parser.state, bytes(parser.buf)) == (AWAITING_CONTROL_LINE, b"")

@@ -17,6 +17,7 @@ DEFAULTS = {
     "max_timeout": 30.0,
     "max_body": 1024 * 1024,
     "max_in_flight": 4096,
+    "max_connections": 10_000,
     "drain_timeout": 25.0,
     "access_log": None,
 }
@@ -63,6 +64,7 @@ def test_nothing_needs_to_be_set() -> None:
         ("GATEWAY_MAX_BODY", "1048577", "max_body", 1_048_577),
         ("GATEWAY_MAX_BODY", "64KiB", "max_body", 65_536),
         ("GATEWAY_MAX_IN_FLIGHT", "1", "max_in_flight", 1),
+        ("GATEWAY_MAX_CONNECTIONS", "100", "max_connections", 100),
         ("GATEWAY_DRAIN_TIMEOUT", "1.5s", "drain_timeout", 1.5),
         ("GATEWAY_ACCESS_LOG", "on", "access_log", True),
         ("GATEWAY_ACCESS_LOG", "off", "access_log", False),
@@ -110,6 +112,7 @@ def test_settings_are_frozen(field: str) -> None:
         ("GATEWAY_MAX_BODY", "1MB", "1048576, 64KiB or 1MiB"),
         ("GATEWAY_MAX_BODY", "-1", "1048576, 64KiB or 1MiB"),
         ("GATEWAY_MAX_IN_FLIGHT", "0", "greater than or equal to 1"),
+        ("GATEWAY_MAX_CONNECTIONS", "0", "greater than or equal to 1"),
         ("GATEWAY_MAX_IN_FLIGHT", "many", "valid integer"),
         ("GATEWAY_ACCESS_LOG", "maybe", "valid boolean"),
     ],

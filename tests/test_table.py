@@ -122,7 +122,15 @@ def test_each_method_finds_its_own_route() -> None:
     ]
 
 
-@pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "TRACE", "CONNECT", "get", "", "GET "])
+def test_head_matches_as_get_does() -> None:
+    table = RouteTable([make_route("/a", "GET"), make_route("/b", "POST")])
+    found = table.match("HEAD", b"/a")
+    assert found is not None
+    assert found == table.match("GET", b"/a")
+    assert table.match("HEAD", b"/b") is None
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", "TRACE", "CONNECT", "get", "", "GET "])
 def test_no_other_method_matches(method: str) -> None:
     assert RouteTable([make_route("/a", *METHODS)]).match(method, b"/a") is None
 

@@ -7,13 +7,13 @@ from urllib.parse import quote
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import GatewayError, RequestTimeout
-from app.link import Link, Outcome
-from app.relay import Outbound, Relay, Request, Response, body_too_large
+from app.deadlines import Deadlines, Wait
+from app.errors import CLOSE, GatewayError, RequestTimeout
+from app.link import Awaited, Link, Outcome
+from app.relay import Outbound, Relay, Request, body_too_large
+from app.responses import Response
 
 WATCH_AFTER = 0.05  # seconds that an exchange may take before somebody looks whether its caller has gone
-
-_CLOSE = (b"connection", b"close")
 
 _log = structlog.get_logger("nats-http.asgi")
 
@@ -31,6 +31,7 @@ class AsgiLane:
         self._relay = relay
         self._link = link
         self._drain = drain
+        self._watches = Deadlines()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -65,8 +66,10 @@ class AsgiLane:
 
     async def _request(self, outbound: Outbound, receive: Receive) -> Outcome:
         """The outcome; CallerGone, with the entry removed, when the caller went away before it came."""
-        sent = self._link.send(outbound.subject, outbound.headers, outbound.payload, outbound.deadline)
+        sent = Awaited()
+        self._link.send(sent, outbound.subject, outbound.headers, outbound.payload, outbound.deadline)
         watch = _Watch(receive, sent.future)
+        watch.slot = self._watches.add(time.monotonic() + WATCH_AFTER, watch)
         try:
             return await sent.future
         except asyncio.CancelledError:
@@ -79,15 +82,15 @@ class AsgiLane:
 
     async def _respond(self, response: Response, send: Send) -> None:
         headers = response.headers
-        if self._drain.is_set() and _CLOSE not in headers:
-            headers = [*headers, _CLOSE]
+        if self._drain.is_set() and not response.closes:
+            headers.append(CLOSE)
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
         await send({"type": "http.response.body", "body": response.body})
 
     def _close_when_draining(self, send: Send) -> Send:
         async def closing(message: Message) -> None:
             if message["type"] == "http.response.start" and self._drain.is_set():
-                message["headers"] = [*message["headers"], _CLOSE]
+                message["headers"] = [*message["headers"], CLOSE]
             await send(message)
 
         return closing
@@ -96,14 +99,17 @@ class AsgiLane:
 class _Watch:
     """Looks, once an exchange takes long, whether its caller has gone, and then cancels `future`."""
 
+    __slots__ = ("_future", "_receive", "_task", "caller_gone", "slot")
+
     def __init__(self, receive: Receive, future: "asyncio.Future[Outcome]") -> None:
         self._receive = receive
         self._future = future
         self._task: asyncio.Task[None] | None = None
+        self.slot: set[Wait]
         self.caller_gone = False
-        self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER, self._start)
 
-    def _start(self) -> None:
+    def expire(self) -> None:
+        """It takes long."""
         self._task = asyncio.get_running_loop().create_task(self._look())
 
     async def _look(self) -> None:
@@ -112,7 +118,7 @@ class _Watch:
         self.caller_gone = self._future.cancel()
 
     def stop(self) -> None:
-        self._timer.cancel()
+        self.slot.discard(self)
         if self._task is not None:
             self._task.cancel()
 

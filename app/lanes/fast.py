@@ -15,15 +15,17 @@ from typing import Any
 import httptools
 import structlog
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from app.errors import GatewayError, RequestTimeout
 from app.link import Link, Outcome, Sent
-from app.relay import Outbound, Relay, Request, Response, body_too_large
-from app.server import GatewayProtocol
+from app.protocol import Connections, GatewayProtocol
+from app.relay import Outbound, Relay, Request, body_too_large
+from app.responses import Response
 
-_CLOSE = (b"connection", b"close")
+_SLASH = ord("/")
+_CONNECTION = (b"connection", b"proxy-connection")  # llhttp heeds both
 
 _log = structlog.get_logger("nats-http.fast")
 
@@ -38,16 +40,18 @@ class FastProtocol(GatewayProtocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
         *,
+        bounds: Connections,
         relay: Relay,
         link: Link,
         drain: asyncio.Event,
     ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
+        super().__init__(config, server_state, app_state, _loop, bounds=bounds)
         self.relay = relay
         self.link = link
-        self.drain = drain
+        self._drain = drain
         self._exchange: Exchange | None = None
-        self._held: bytes | None = None
+        self._held: tuple[bytes, bool] | None = None
+        """A response that waits for the caller to read, and whether the connection is kept after it."""
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -56,27 +60,63 @@ class FastProtocol(GatewayProtocol):
             self._exchange.disconnected = True
             self._exchange.set()
 
+    def on_message_begin(self) -> None:
+        """As in uvicorn, but for the scope: `_hand_on` makes it for an application."""
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
+        self._in_head = True
+        self._head_size = 0
+
     def begin_request(self) -> None:
-        if self.expect_100_continue or not (self.cycle is None or self.cycle.response_complete):
-            super().begin_request()
+        cycle = self.cycle
+        if self.expect_100_continue or (cycle is not None and not cycle.response_complete):
+            self._hand_on()
             return
-        parsed = httptools.parse_url(self.url)
-        if parsed.path is None:
-            super().begin_request()
-            return
-        request = Request(
-            self.parser.get_method().decode("ascii"), parsed.path, parsed.query or b"", self.headers, time.monotonic()
-        )
+        parser, target = self.parser, self.url
+        if b"#" in target or target[0] != _SLASH:
+            path, query = split_target(target)
+        else:
+            path, _, query = target.partition(b"?")
+        request = Request(parser.get_method().decode("ascii"), path, query, self.headers, time.monotonic())
         try:
             begun = self.relay.begin(request)
         except Exception:
             begun = self.fail(request)
         if begun is None:
-            super().begin_request()
+            self._hand_on()
             return
-        keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
-        self._exchange = self.cycle = Exchange(self, request, keep_alive=keep_alive)  # type: ignore[assignment]
-        self._exchange.start(begun)
+        exchange = Exchange(self, request, parser.should_keep_alive() and self._may_keep_alive())
+        self._exchange = self.cycle = exchange  # type: ignore[assignment]
+        if isinstance(begun, Outbound):
+            exchange.start(begun)
+        else:
+            exchange.respond(begun)
+
+    def _may_keep_alive(self) -> bool:
+        """Not in HTTP/1.0, as in uvicorn. To ask for the version costs as much as a twentieth of a request: only such
+        a header can make the parser keep a connection of HTTP/1.0."""
+        for name, _ in self.headers:
+            if name in _CONNECTION:
+                return self.parser.get_http_version() != "1.0"
+        return True
+
+    def _hand_on(self) -> None:
+        """Leave the request to uvicorn's class, as if it had seen all of it."""
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        HttpToolsProtocol.on_message_begin(self)
+        self.url, self.expect_100_continue = url, expects
+        self.headers.extend(headers)
+        super().begin_request()
+
+    def on_message_complete(self) -> None:
+        exchange = self._exchange
+        if exchange is None or exchange is not self.cycle or self._plain_head is not None:  # type: ignore[comparison-overlap]
+            super().on_message_complete()
+            return
+        self._in_body = exchange.more_body = False
+        if exchange.body_timer is not None:
+            exchange.set()
 
     def fail(self, request: Request) -> Response:
         """The answer to a bug of ours, in the except clause that caught it."""
@@ -84,137 +124,136 @@ class FastProtocol(GatewayProtocol):
         _log.exception("internal-error", request_id=dict(response.headers)[b"x-request-id"].decode("ascii"))
         return response
 
-    def write_response(self, data: bytes) -> None:
-        """Now, or once the caller reads again what it has been sent."""
+    def write_response(self, response: Response, keep_alive: bool) -> None:
+        """Now, or once the caller reads again what it has been sent. The last one of a connection closes it."""
+        end = b"\r\n"
+        if response.closes:
+            keep_alive = False
+        elif not keep_alive or self._drain.is_set():
+            keep_alive = False
+            end = b"connection: close\r\n\r\n"
+        default = self.bounds.encode_default(self.server_state.default_headers)
+        data = b"".join((STATUS_LINE[response.status], default, response.encode_headers(), end, response.body))
         if self.flow.write_paused:
-            self._held = data
+            self._held = data, keep_alive
         else:
-            self._write(data)
+            self._write(data, keep_alive)
 
     def resume_writing(self) -> None:
         super().resume_writing()
         if self._held is not None:
-            data, self._held = self._held, None
-            self._write(data)
+            (data, keep_alive), self._held = self._held, None
+            self._write(data, keep_alive)
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: bytes, keep_alive: bool) -> None:
         exchange, self._exchange = self._exchange, None
         if exchange is None or self.transport.is_closing():
             return
         exchange.response_complete = True
+        self._steps += 1
         self.transport.write(data)
-        if not exchange.keep_alive:
+        if not keep_alive:
             self.transport.close()
-        self.on_response_complete()
+        elif self.flow.read_paused or self.pipeline:
+            self.on_response_complete()
 
 
-class Exchange:
+class Exchange(Sent):
     """One request on a connection, from its head to its response."""
 
-    __slots__ = (
-        "_body_timer",
-        "_outbound",
-        "_protocol",
-        "_request",
-        "_sent",
-        "body",
-        "disconnected",
-        "keep_alive",
-        "message_event",
-        "more_body",
-        "response_complete",
-    )
+    # What uvicorn's protocol looks at and sets, `body`, `keep_alive` and `message_event` too.
+    more_body = True
+    disconnected = False
+    response_started = False
+    response_complete = False
 
-    def __init__(self, protocol: FastProtocol, request: Request, *, keep_alive: bool) -> None:
+    body_timer: asyncio.TimerHandle | None = None
+    """Set while the body is awaited."""
+    _outbound: Outbound
+
+    def __init__(self, protocol: FastProtocol, request: Request, keep_alive: bool) -> None:
         self._protocol = protocol
         self._request = request
-        self._outbound: Outbound | None = None
-        self._sent: Sent | None = None
-        self._body_timer: asyncio.TimerHandle | None = None
-        # What uvicorn's protocol looks at and sets.
         self.keep_alive = keep_alive
-        self.body = bytearray()
-        self.more_body = True
-        self.disconnected = False
-        self.response_complete = False
-        self.message_event = self
+        self.body: bytes | bytearray = b""
 
-    def start(self, begun: Outbound | Response) -> None:
-        """Send, once the body is there where the route takes one; or respond."""
-        if isinstance(begun, Response):
-            self._respond(begun)
-            return
-        self._outbound = begun
-        if begun.max_body is None:
-            self._send(begun)
+    @property
+    def message_event(self) -> "Exchange":
+        return self
+
+    def start(self, outbound: Outbound) -> None:
+        """Send, once the body is there where the route takes one."""
+        self._outbound = outbound
+        if outbound.max_body is None:
+            self._send(outbound)
         else:
-            delay = begun.deadline - time.monotonic()
-            self._body_timer = self._protocol.loop.call_later(delay, self._refuse, RequestTimeout())
+            self.body = bytearray()
+            delay = outbound.deadline - time.monotonic()
+            self.body_timer = self._protocol.loop.call_later(delay, self._refuse, RequestTimeout())
+
+    def respond(self, response: Response) -> None:
+        self.body = b""
+        self._protocol.write_response(response, self.keep_alive)
 
     def set(self) -> None:
         """Something has happened, says the protocol: a piece of the body, its end, or that the caller has gone."""
         if self.response_complete:
             return
         if self.disconnected:
-            self._abandon()
-        elif self._outbound is None or self._outbound.max_body is None or self._sent is not None:
-            self.body.clear()
+            self._give_up()
+        elif self.body_timer is not None:
+            self._take_body(self._outbound)
+        else:
+            self.body = b""
             self._protocol.flow.resume_reading()
-        elif len(self.body) > self._outbound.max_body:
-            self._refuse(body_too_large(self._outbound.max_body))
+
+    def _take_body(self, outbound: Outbound) -> None:
+        if outbound.max_body is not None and len(self.body) > outbound.max_body:
+            self._refuse(body_too_large(outbound.max_body))
         elif self.more_body:
             self._protocol.flow.resume_reading()
         else:
-            self._load(self._outbound)
+            self._load(outbound)
 
     def _load(self, outbound: Outbound) -> None:
         self._stop_body_timer()
+        body, self.body = bytes(self.body), b""
         try:
-            refused = self._protocol.relay.load(outbound, bytes(self.body))
+            refused = self._protocol.relay.load(outbound, body)
         except Exception:
             refused = self._protocol.fail(self._request)
-        self.body.clear()
         if refused is None:
             self._send(outbound)
         else:
-            self._respond(refused)
+            self.respond(refused)
 
     def _send(self, outbound: Outbound) -> None:
-        self._sent = self._protocol.link.send(outbound.subject, outbound.headers, outbound.payload, outbound.deadline)
-        self._sent.future.add_done_callback(self._take_outcome)
+        link = self._protocol.link
+        link.send(self, outbound.subject, outbound.headers, outbound.payload, outbound.deadline)
 
-    def _take_outcome(self, future: "asyncio.Future[Outcome]") -> None:
-        if future.cancelled() or self._outbound is None:
-            return
+    def take(self, outcome: Outcome) -> None:
         try:
-            response = self._protocol.relay.finish(self._outbound, future.result())
+            response = self._protocol.relay.finish(self._outbound, outcome)
         except Exception:
             response = self._protocol.fail(self._request)
-        self._respond(response)
+        self._protocol.write_response(response, self.keep_alive)
 
     def _refuse(self, error: GatewayError) -> None:
         self._stop_body_timer()
-        if self._outbound is not None:
-            self._respond(self._protocol.relay.refuse(self._outbound, error))
+        self.respond(self._protocol.relay.refuse(self._outbound, error))
 
-    def _respond(self, response: Response) -> None:
-        self.body.clear()
-        headers = response.headers
-        if _CLOSE in headers:
-            self.keep_alive = False
-        elif not self.keep_alive or self._protocol.drain.is_set():
-            self.keep_alive = False
-            headers = [*headers, _CLOSE]
-        fields = [b"%b: %b\r\n" % pair for pair in (*self._protocol.server_state.default_headers, *headers)]
-        self._protocol.write_response(b"".join([STATUS_LINE[response.status], *fields, b"\r\n", response.body]))
-
-    def _abandon(self) -> None:
+    def _give_up(self) -> None:
         self._stop_body_timer()
         self.response_complete = True
-        if self._sent is not None:
-            self._sent.abandon()
+        self.abandon()
 
     def _stop_body_timer(self) -> None:
-        if self._body_timer is not None:
-            self._body_timer.cancel()
-            self._body_timer = None
+        if self.body_timer is not None:
+            self.body_timer.cancel()
+            self.body_timer = None
+
+
+def split_target(target: bytes) -> tuple[bytes, bytes]:
+    """The raw path and query of any request target; a path of b"" for one that has none, such as that of CONNECT."""
+    parsed = httptools.parse_url(target)
+    return parsed.path or b"", parsed.query or b""

@@ -11,8 +11,15 @@ from nats.aio.msg import Msg
 
 from app.connection import Connection
 from app.errors import ConnectionLost, Draining, NoResponders, NotConnected, Timeout
-from app.link import HEARTBEAT_INTERVAL, Link, Outcome, Reply
+from app.link import HEARTBEAT_INTERVAL, Awaited, Link, Outcome, Reply
 from tests.harness import NatsServer, RawPeer, eventually, replying, responder, run_nats
+
+
+def ask(link: Link, subject: str, payload: bytes, deadline: float) -> Awaited:
+    """A request of which the test holds the future."""
+    sent = Awaited()
+    link.send(sent, subject, b"", payload, deadline)
+    return sent
 
 
 def soon(seconds: float = 5.0) -> float:
@@ -71,9 +78,9 @@ async def test_3_a_lost_connection_fails_what_is_in_flight_at_once_and_tells_the
 ) -> None:
     async with Link([own_nats.url], max_in_flight=10) as link, RawPeer.connect(own_nats.url, "s") as peer:
         await ready(link)
-        written = link.send("s", b"", b"1", soon(30))
+        written = ask(link, "s", b"1", soon(30))
         await peer.next()
-        unwritten = link.send("s", b"", b"2", soon(30))
+        unwritten = ask(link, "s", b"2", soon(30))
         connection_of(link).end("cut in this very moment")
         assert isinstance(await written.future, ConnectionLost)
         assert isinstance(await unwritten.future, NotConnected)
@@ -84,7 +91,7 @@ async def test_3_a_lost_connection_fails_what_is_in_flight_at_once_and_tells_the
 async def test_3_a_killed_server_fails_all_requests_within_a_second(own_nats: NatsServer) -> None:
     async with Link([own_nats.url], max_in_flight=1000) as link, responder(own_nats.url, "s", stay_silent):
         await ready(link)
-        sent = [link.send("s", b"", b"", soon(30)) for _ in range(500)]
+        sent = [ask(link, "s", b"", soon(30)) for _ in range(500)]
         await asyncio.sleep(0.1)
         own_nats.kill()
         outcomes = await asyncio.wait_for(asyncio.gather(*(one.future for one in sent)), 1)
@@ -212,9 +219,9 @@ async def test_7_a_denied_publish_fails_its_own_request_and_no_other(own_nats: N
     url = own_nats.url.replace("//", "//u:p@")
     async with Link([url], max_in_flight=100) as link, responder(url, "s", stay_silent):
         await ready(link)
-        allowed = link.send("s", b"", b"", soon(0.5))
+        allowed = ask(link, "s", b"", soon(0.5))
         subjects = ['d.q"uo\\te', "d.é", "d.名前", "d.😀", "d.Sue", "d.sue", "d.o'neil"]
-        denied = [link.send(subject, b"", b"", soon()) for subject in subjects for _ in range(2)]
+        denied = [ask(link, subject, b"", soon()) for subject in subjects for _ in range(2)]
         outcomes = await asyncio.wait_for(asyncio.gather(*(one.future for one in denied)), 2)
         assert {outcome.slug for outcome in outcomes if not isinstance(outcome, Reply)} == {"permission-denied"}
         assert not allowed.future.done()
@@ -226,7 +233,7 @@ async def test_8_only_the_server_s_status_line_means_no_responders(own_nats: Nat
         await ready(link)
         assert isinstance(await link.request("nobody", b"", b"", soon()), NoResponders)
         for block, payload in ((b"NATS/1.0\r\nStatus: 503\r\n\r\n", b""), (b"NATS/1.0 503\r\n\r\n", b"payload")):
-            sent = link.send("s", b"", b"", soon())
+            sent = ask(link, "s", b"", soon())
             peer.publish((await peer.next()).reply, block, payload)
             assert await sent.future == Reply(block, payload)
 
@@ -241,7 +248,7 @@ async def test_9_no_entry_outlives_its_request(own_nats: NatsServer) -> None:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         assert all(task.cancelled() for task in tasks)
-        link.send("s", b"", b"", soon(30)).abandon()
+        ask(link, "s", b"", soon(30)).abandon()
         await link.request("nobody", b"", b"", soon())
         await link.request("s", b"", b"", soon(0.02))
         assert link.in_flight == 0
@@ -250,7 +257,7 @@ async def test_9_no_entry_outlives_its_request(own_nats: NatsServer) -> None:
 async def test_10_after_close_nothing_is_taken_and_nothing_waits(own_nats: NatsServer) -> None:
     async with Link([own_nats.url], max_in_flight=10) as link, responder(own_nats.url, "s", stay_silent):
         await ready(link)
-        waiting = link.send("s", b"", b"", soon(30))
+        waiting = ask(link, "s", b"", soon(30))
         await asyncio.sleep(0.05)
         await asyncio.wait_for(link.close(), 1)
         assert isinstance(await waiting.future, ConnectionLost)
@@ -266,7 +273,7 @@ async def test_10_close_is_quick_while_the_server_is_frozen_or_away(own_nats: Na
                 await ready(link)
                 hurt()
                 for _ in range(7):
-                    link.send("s", b"", b"x" * 1_000_000, soon(30))
+                    ask(link, "s", b"x" * 1_000_000, soon(30))
             else:
                 own_nats.thaw()
                 hurt()
@@ -338,7 +345,7 @@ async def test_5_a_slow_connection_that_still_takes_bytes_is_left_alone(own_nats
     async with proxy, responder(own_nats.url, "s", stay_silent), Link([proxied], max_in_flight=10) as link:
         await ready(link)
         connection = connection_of(link)
-        sent = [link.send("s", b"", b"x" * 1_000_000, soon(30)) for _ in range(3)]
+        sent = [ask(link, "s", b"x" * 1_000_000, soon(30)) for _ in range(3)]
         await asyncio.sleep(2 * HEARTBEAT_INTERVAL + 1)
         assert link._connection is connection
         assert not any(one.future.done() for one in sent)
@@ -348,7 +355,7 @@ async def test_6_a_retired_connection_is_closed_with_the_link(own_nats: NatsServ
     async with Link([own_nats.url], max_in_flight=10) as link, responder(own_nats.url, "s", stay_silent):
         await ready(link)
         old = connection_of(link)
-        link.send("s", b"", b"", soon(30))
+        ask(link, "s", b"", soon(30))
         link._leave(old)  # as on lame duck
         await eventually(lambda: link._connection is not old)
     assert old.ended

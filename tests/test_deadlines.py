@@ -1,0 +1,70 @@
+import asyncio
+import time
+
+from app.deadlines import TICK, Deadlines
+
+
+class Wait:
+    def __init__(self) -> None:
+        self.expired_at: float | None = None
+
+    def expire(self) -> None:
+        assert self.expired_at is None
+        self.expired_at = time.monotonic()
+
+
+async def test_each_wait_expires_once_at_its_deadline_and_never_before() -> None:
+    deadlines = Deadlines()
+    began = time.monotonic()
+    waits = {began + number * 0.0037: Wait() for number in range(-3, 60)}
+    for deadline, wait in waits.items():
+        deadlines.add(deadline, wait)
+    await asyncio.sleep(0.3)
+    for deadline, wait in waits.items():
+        assert wait.expired_at is not None
+        assert deadline <= wait.expired_at < deadline + TICK + 0.2  # the machine may be slow
+
+
+async def test_a_wait_that_is_discarded_never_expires() -> None:
+    deadlines = Deadlines()
+    kept, gone = Wait(), Wait()
+    deadline = time.monotonic() + 0.03
+    deadlines.add(deadline, kept)
+    slot = deadlines.add(deadline, gone)
+    slot.discard(gone)
+    await asyncio.sleep(0.1)
+    assert kept.expired_at is not None
+    assert gone.expired_at is None
+
+
+async def test_a_wait_may_call_off_another_and_add_a_new_one_while_it_expires() -> None:
+    deadlines = Deadlines()
+    deadline = time.monotonic() + 0.02
+    expired: list[str] = []
+
+    class Rival:
+        def __init__(self, name: str) -> None:
+            self.name = name
+            self.rivals: list[Rival] = []
+
+        def expire(self) -> None:
+            expired.append(self.name)
+            for rival in self.rivals:
+                slot.discard(rival)
+            deadlines.add(time.monotonic(), late)
+
+    late = Wait()
+    one, other = Rival("one"), Rival("other")
+    one.rivals, other.rivals = [other], [one]
+    slot = deadlines.add(deadline, one)
+    assert deadlines.add(deadline, other) is slot
+    await asyncio.sleep(0.1)
+    assert len(expired) == 1
+    assert late.expired_at is not None
+
+
+async def test_many_waits_of_one_moment_share_a_timer() -> None:
+    deadlines = Deadlines()
+    deadline = time.monotonic() + 60
+    assert len({id(deadlines.add(deadline, Wait())) for _ in range(1000)}) == 1
+    assert len(deadlines._slots) == 1
