@@ -192,8 +192,10 @@ class Exchange(Sent):
             self.body_timer = self._protocol.loop.call_later(delay, self._refuse, RequestTimeout())
 
     def respond(self, response: Response) -> None:
+        """Respond without having asked the service: a turn later, as an application would. So what else came with the
+        request is looked at first, and where it is no HTTP, both lanes cut the connection."""
         self.body = b""
-        self._protocol.write_response(response, self.keep_alive)
+        self._protocol.loop.call_soon(self._protocol.write_response, response, self.keep_alive)
 
     def set(self) -> None:
         """Something has happened, says the protocol: a piece of the body, its end, or that the caller has gone."""
@@ -236,7 +238,10 @@ class Exchange(Sent):
             response = self._protocol.relay.finish(self._outbound, outcome)
         except Exception:
             response = self._protocol.fail(self._request)
-        self._protocol.write_response(response, self.keep_alive)
+        if self.link is None:  # it was not even sent
+            self.respond(response)
+        else:
+            self._protocol.write_response(response, self.keep_alive)
 
     def _refuse(self, error: GatewayError) -> None:
         self._stop_body_timer()
