@@ -6,7 +6,8 @@ a buffer after a reconnect, and no state of nats-py outlives its socket.
 
 What is used of nats-py beyond its public API, each named by a test in tests/test_connection_contract.py:
 `Client._process_msg`, `_process_err`, `_process_op_err`, `_process_info`, `_reading_task`, `_ping_interval_task`,
-`_flusher_task`, `_transport._io_writer.transport`, `_ps`, `_nuid`; `Parser.parse`, `state`, `needed`, `buf`.
+`_flusher_task`, `_transport._io_writer.transport` and its protocol, `_ps`, `_nuid`; `Parser.parse`, `state`, `needed`,
+`buf`.
 """
 
 import ast
@@ -24,11 +25,13 @@ from dataclasses import dataclass
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.transport import TcpTransport
-from nats.protocol.parser import AWAITING_MSG_PAYLOAD, Parser
+from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
 from app.servers import Server
 
 INBOX_SID = 1
+BIG = 16 * 1024  # bytes of a payload: to copy fewer is cheaper than to write them apart
+_END = b"\r\n"
 TOKEN_LENGTH = 16  # bytes of what tells one request's reply from another's
 MAX_BACKLOG = 8 * 1024 * 1024  # bytes that the server has not yet taken
 
@@ -73,21 +76,78 @@ class _Client(Client):
 
 
 class _Parser(Parser):
-    """nats-py's parser, but replies to the inbox, which are nearly all that ever comes, are taken in one pass."""
+    """nats-py's parser, but replies to the inbox, which are nearly all that ever comes, are taken in one pass. It is
+    given the rest, and never an incomplete reply, whose payload it would copy three times."""
 
     connection: "Connection"
+    parsed = 0
+    """Bytes so far."""
 
     async def parse(self, data: bytes = b"") -> None:
-        if self.state == AWAITING_MSG_PAYLOAD:
+        self.parsed += len(data)
+        if self.buf and self.state == AWAITING_CONTROL_LINE:
+            data = bytes(self.buf) + data
+            self.buf.clear()
+        elif self.buf or self.state != AWAITING_CONTROL_LINE:
             missing = self.needed + 2 - len(self.buf)
             await super().parse(data[:missing])
             data = data[missing:]
-        elif self.buf:
-            data = bytes(self.buf) + data
-            self.buf.clear()
         end = self.connection.take_replies(data)
         if end < len(data):
             await super().parse(data[end:])
+
+
+class _Tap(asyncio.Protocol):
+    """Takes replies off the wire before the stream that nats-py reads from, which would copy them and wake a task. It
+    passes on the rest, and all that comes while nats-py is not yet done with that."""
+
+    def __init__(self, stream: asyncio.Protocol, parser: _Parser, connection: "Connection") -> None:
+        self._parser = parser
+        self._take_replies = connection.take_replies
+        self._passed_on = parser.parsed
+        self._pass_on = stream.data_received
+        self.eof_received = stream.eof_received  # type: ignore[method-assign]
+        self.connection_lost = stream.connection_lost  # type: ignore[method-assign]
+        self.pause_writing = stream.pause_writing  # type: ignore[method-assign]
+        self.resume_writing = stream.resume_writing  # type: ignore[method-assign]
+
+    def data_received(self, data: bytes) -> None:
+        parser = self._parser
+        if self._passed_on == parser.parsed and not parser.buf and parser.state == AWAITING_CONTROL_LINE:
+            end = self._take_replies(data)
+            if end == len(data):
+                return
+            data = data[end:]
+        self._passed_on += len(data)
+        self._pass_on(data)
+
+
+@dataclass(slots=True)
+class _Partial:
+    """A reply that is still coming: its token, the size of its header block, what has come of block and payload, and
+    how many bytes are missing, the line's end included."""
+
+    token: bytes
+    head: int
+    pieces: list[bytes]
+    missing: int
+
+    def add(self, data: bytes) -> int:
+        """Take what belongs to the reply; how many bytes that is."""
+        piece = data[: self.missing]
+        self.pieces.append(piece)
+        self.missing -= len(piece)
+        return len(piece)
+
+    def finish(self) -> tuple[bytes, bytes] | None:
+        """The header block and the payload; None where the line does not end where it should."""
+        last = self.pieces.pop()
+        while len(last) < len(_END) and self.pieces:
+            last = self.pieces.pop() + last
+        if not last.endswith(_END):
+            return None
+        whole = b"".join((*self.pieces, last[: -len(_END)]))
+        return (whole[: self.head], whole[self.head :]) if self.head else (b"", whole)
 
 
 class Connection:
@@ -112,6 +172,7 @@ class Connection:
         self._transport: asyncio.WriteTransport | None = None
         inbox = f"_INBOX.{self._client._nuid.next().decode()}."
         self.inbox = inbox.encode("ascii")
+        self._partial: _Partial | None = None
         self._client._ps = parser = _Parser(self._client)
         parser.connection = self
         start = rb"MSG %b([^ ]{%d}) %d " % (re.escape(self.inbox), TOKEN_LENGTH, INBOX_SID)
@@ -152,6 +213,9 @@ class Connection:
         if not isinstance(stream, TcpTransport) or stream._io_writer is None or reading is None:
             raise ConnectionError
         transport = self._transport = stream._io_writer.transport
+        stream_protocol = transport.get_protocol()
+        if isinstance(stream_protocol, asyncio.Protocol) and isinstance(self._client._ps, _Parser):
+            transport.set_protocol(_Tap(stream_protocol, self._client._ps, self))
         reading.add_done_callback(lambda _: self.end("the connection was closed"))
         transport.write(b"SUB %b* %d\r\n" % (self.inbox, INBOX_SID))
 
@@ -178,7 +242,8 @@ class Connection:
         """Changes while the server lives: messages received, bytes of one that is still coming, and, while bytes wait
         to go out, how many have gone."""
         waiting = self._count_waiting()
-        return self._received, len(self._client._ps.buf), self._written - waiting if waiting else 0
+        coming = self._partial.missing if self._partial else len(self._client._ps.buf)
+        return self._received, coming, self._written - waiting if waiting else 0
 
     def _count_waiting(self) -> int:
         """Bytes in the transport's buffer, and in the kernel's where it tells (tcp(7): SIOCOUTQ, here TIOCOUTQ)."""
@@ -193,11 +258,16 @@ class Connection:
         """Send a request whose reply comes back under `token`. All requests of a loop turn go out in one write."""
         if headers:
             sizes = len(headers), len(headers) + len(payload)
-            command = b"HPUB %b %b%b %d %d\r\n%b%b\r\n" % (subject, self.inbox, token, *sizes, headers, payload)
+            line = b"HPUB %b %b%b %d %d\r\n%b" % (subject, self.inbox, token, *sizes, headers)
         else:
-            command = b"PUB %b %b%b %d\r\n%b\r\n" % (subject, self.inbox, token, len(payload), payload)
+            line = b"PUB %b %b%b %d\r\n" % (subject, self.inbox, token, len(payload))
         self._unwritten.add(token)
-        self._write(command)
+        if len(payload) > BIG:
+            self._write(line)
+            self._write(payload)
+            self._write(_END)
+        else:
+            self._write(b"%b%b\r\n" % (line, payload))
 
     def publish_heartbeat(self) -> None:
         """A message to the own inbox: it comes back, or is denied, and both show in `life`. Not a request to a
@@ -218,15 +288,17 @@ class Connection:
         if queue and self._transport is not None and not self.ended:
             self._unwritten.clear()
             self._written += queued
-            self._transport.write(queue[0] if len(queue) == 1 else b"".join(queue))
+            if queued > BIG:
+                self._transport.writelines(queue)
+            else:
+                self._transport.write(b"".join(queue))
             self.measure_backlog()
 
     def take_replies(self, data: bytes) -> int:
-        """Hand over the replies that `data` begins with; how many bytes they take. Where one is not all there, or where
-        it is none, nats-py's parser takes over."""
+        """Hand over the replies that `data` begins with; how many bytes they take. The rest is for nats-py's parser."""
         self._received += 1
         match_plain, replied = self._match_plain, self._events.replied
-        end = 0
+        end = self._go_on(data) if self._partial is not None else 0
         while True:
             if match := match_plain(data, end):
                 token, size = match.groups()
@@ -238,10 +310,27 @@ class Connection:
             else:
                 return end
             stop = start + int(size)
-            if not data.startswith(b"\r\n", stop):
-                return end
+            if not data.startswith(_END, stop):
+                if stop + len(_END) <= len(data):
+                    return end
+                self._partial = _Partial(token, middle - start, [data[start:]], stop + len(_END) - len(data))
+                return len(data)
             replied(token, data[start:middle], data[middle:stop])
             end = stop + 2
+
+    def _go_on(self, data: bytes) -> int:
+        """With the reply that is still coming; how many bytes of `data` belong to it."""
+        partial = self._partial
+        if partial is None:
+            return 0
+        end = partial.add(data)
+        if not partial.missing:
+            self._partial = None
+            if found := partial.finish():
+                self._events.replied(partial.token, *found)
+            else:
+                self.end("the server sent a message that does not end where it should")
+        return end
 
     def take_message(self, subject: bytes, headers: bytes, payload: bytes) -> None:
         self._received += 1

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from app import __version__
+from app.deadlines import Deadlines
 from app.docs import add_docs
 from app.health import add_health
 from app.lanes import LaneName
@@ -118,7 +119,7 @@ def create_app(settings: Settings | None = None, *, routes: RouteFile | Iterable
     # A body has to arrive before its request's own deadline; this is for those that nobody waits for.
     app.state.bounds = bounds = Connections(maximum=settings.max_connections, body_timeout=settings.max_timeout + 1)
     app.state.protocols = {
-        "fast": partial(FastProtocol, bounds=bounds, relay=relay, link=link, drain=drain),
+        "fast": partial(FastProtocol, bounds=bounds, relay=relay, link=link, drain=drain, deadlines=Deadlines()),
         "asgi": partial(GatewayProtocol, bounds=bounds),
     }
     app.state.serve = serve

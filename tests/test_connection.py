@@ -1,11 +1,12 @@
 """What comes from the server, in whatever pieces: a connection hands over the same."""
 
+import asyncio
 import random
 from typing import Any
 
 import pytest
 
-from app.connection import TOKEN_LENGTH, Connection, Events, _Parser
+from app.connection import TOKEN_LENGTH, Connection, Events, _Parser, _Tap
 from app.servers import Server
 
 ONE, TWO = b"0123456789abcdef", b"fedcba9876543210"
@@ -133,3 +134,56 @@ async def test_a_reply_whose_end_is_not_where_it_says_is_not_handed_over_in_one_
     line = b"MSG %b%b 1 2\r\nhi--" % (recorded.connection.inbox, ONE)
     assert recorded.connection.take_replies(line) == 0
     assert recorded.events == []
+
+
+async def test_a_reply_in_pieces_whose_end_is_not_where_it_says_is_never_handed_over() -> None:
+    recorded = Recorded()
+    line = b"MSG %b%b 1 2\r\nhi--" % (recorded.connection.inbox, ONE)
+    for cut in range(len(line) - 3, len(line)):
+        assert recorded.connection.take_replies(line[:cut]) == cut
+        assert recorded.connection.take_replies(line[cut:]) == len(line) - cut
+    assert recorded.events == []
+
+
+class Stream(asyncio.Protocol):
+    """What nats-py reads from, and reads when the test says so."""
+
+    def __init__(self) -> None:
+        self.data = b""
+
+    def data_received(self, data: bytes) -> None:
+        self.data += data
+
+    async def read(self, parser: _Parser) -> None:
+        data, self.data = self.data, b""
+        await parser.parse(data)
+
+
+async def test_what_is_not_taken_off_the_wire_stays_in_order_with_what_comes_behind() -> None:
+    recorded = Recorded()
+    stream = Stream()
+    tap = _Tap(stream, recorded.parser, recorded.connection)
+    data, events = recorded.make_stream()
+    choose = random.Random(7)  # noqa: S311 - the same each time
+    for _ in range(500):
+        recorded.events.clear()
+        rest = data
+        while rest:
+            size = choose.choice((1, 5, 40, 200, 500))
+            tap.data_received(rest[:size])
+            rest = rest[size:]
+            if choose.random() < 0.3:
+                await stream.read(recorded.parser)
+        await stream.read(recorded.parser)
+        assert recorded.events == events
+
+
+async def test_replies_need_no_reader() -> None:
+    recorded = Recorded()
+    stream = Stream()
+    tap = _Tap(stream, recorded.parser, recorded.connection)
+    reply = recorded.reply(TWO, b"2" * 100)
+    for piece in (recorded.reply(ONE, b"1"), reply[:90], reply[90:]):
+        tap.data_received(piece)
+    assert stream.data == b""
+    assert recorded.events == [(ONE, b"", b"1"), (TWO, b"", b"2" * 100)]

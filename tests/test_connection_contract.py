@@ -44,6 +44,9 @@ async def test_a_connected_client_has_its_tasks_its_transport_and_its_nuid(share
         transport = client._transport._io_writer.transport
         assert transport.get_write_buffer_size() == 0
         assert callable(transport.abort)
+        stream = transport.get_protocol()
+        assert isinstance(stream, asyncio.StreamReaderProtocol)
+        assert client._transport._io_reader is getattr(stream, "_stream_reader")  # noqa: B009 - typeshed leaves it out
         assert client._nuid.next().decode().isalnum()
         assert isinstance(client._ps, Parser)
     finally:

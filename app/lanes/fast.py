@@ -18,6 +18,8 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from app.connection import BIG
+from app.deadlines import Deadlines
 from app.errors import GatewayError, RequestTimeout
 from app.link import Link, Outcome, Sent
 from app.protocol import Connections, GatewayProtocol
@@ -31,7 +33,8 @@ _log = structlog.get_logger("nats-http.fast")
 
 
 class FastProtocol(GatewayProtocol):
-    """One connection. `relay` and `link` answer its requests; while `drain` is set every response closes it."""
+    """One connection. `relay` and `link` answer its requests; while `drain` is set every response closes it.
+    `deadlines` are those of request bodies."""
 
     def __init__(
         self,
@@ -44,14 +47,17 @@ class FastProtocol(GatewayProtocol):
         relay: Relay,
         link: Link,
         drain: asyncio.Event,
+        deadlines: Deadlines,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop, bounds=bounds)
         self.relay = relay
         self.link = link
         self._drain = drain
+        self.deadlines = deadlines
         self._exchange: Exchange | None = None
-        self._held: tuple[bytes, bool] | None = None
-        """A response that waits for the caller to read, and whether the connection is kept after it."""
+        self._held: tuple[bytes, bytes | None, bool] | None = None
+        """A response that waits for the caller to read: its bytes, a big body that is apart, and whether the connection
+        is kept after it."""
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -109,14 +115,20 @@ class FastProtocol(GatewayProtocol):
         self.headers.extend(headers)
         super().begin_request()
 
+    def on_body(self, body: bytes) -> None:
+        exchange = self._exchange
+        if exchange is not None and exchange is self.cycle:  # type: ignore[comparison-overlap]
+            exchange.add_body(body)
+        else:
+            super().on_body(body)
+
     def on_message_complete(self) -> None:
         exchange = self._exchange
         if exchange is None or exchange is not self.cycle or self._plain_head is not None:  # type: ignore[comparison-overlap]
             super().on_message_complete()
             return
         self._in_body = exchange.more_body = False
-        if exchange.body_timer is not None:
-            exchange.set()
+        exchange.end_body()
 
     def fail(self, request: Request) -> Response:
         """The answer to a bug of ours, in the except clause that caught it."""
@@ -133,25 +145,29 @@ class FastProtocol(GatewayProtocol):
             keep_alive = False
             end = b"connection: close\r\n\r\n"
         default = self.bounds.encode_default(self.server_state.default_headers)
-        data = b"".join((STATUS_LINE[response.status], default, response.encode_headers(), end, response.body))
+        body = response.body
+        big = body if len(body) > BIG else None
+        data = b"".join((STATUS_LINE[response.status], default, response.encode_headers(), end, b"" if big else body))
         if self.flow.write_paused:
-            self._held = data, keep_alive
+            self._held = data, big, keep_alive
         else:
-            self._write(data, keep_alive)
+            self._write(data, big, keep_alive)
 
     def resume_writing(self) -> None:
         super().resume_writing()
         if self._held is not None:
-            (data, keep_alive), self._held = self._held, None
-            self._write(data, keep_alive)
+            held, self._held = self._held, None
+            self._write(*held)
 
-    def _write(self, data: bytes, keep_alive: bool) -> None:
+    def _write(self, data: bytes, big: bytes | None, keep_alive: bool) -> None:
         exchange, self._exchange = self._exchange, None
         if exchange is None or self.transport.is_closing():
             return
         exchange.response_complete = True
         self._steps += 1
         self.transport.write(data)
+        if big is not None:
+            self.transport.write(big)
         if not keep_alive:
             self.transport.close()
         elif self.flow.read_paused or self.pipeline:
@@ -167,9 +183,8 @@ class Exchange(Sent):
     response_started = False
     response_complete = False
 
-    body_timer: asyncio.TimerHandle | None = None
-    """Set while the body is awaited."""
     _outbound: Outbound
+    _reads_body = False
 
     def __init__(self, protocol: FastProtocol, request: Request, keep_alive: bool) -> None:
         self._protocol = protocol
@@ -187,39 +202,49 @@ class Exchange(Sent):
         if outbound.max_body is None:
             self._send(outbound)
         else:
-            self.body = bytearray()
-            delay = outbound.deadline - time.monotonic()
-            self.body_timer = self._protocol.loop.call_later(delay, self._refuse, RequestTimeout())
+            self._reads_body = True
+            self.slot = self._protocol.deadlines.add(outbound.deadline, self)
+
+    def add_body(self, piece: bytes) -> None:
+        """A piece of the body; one that nobody waits for is dropped."""
+        if not self._reads_body:
+            return
+        if not self.body:
+            self.body = piece
+        elif isinstance(self.body, bytes):
+            self.body = bytearray().join((self.body, piece))
+        else:
+            self.body += piece
+        if self._outbound.max_body is not None and len(self.body) > self._outbound.max_body:
+            self._refuse(body_too_large(self._outbound.max_body))
+
+    def end_body(self) -> None:
+        """The body is all there."""
+        if self._reads_body:
+            self._stop_reading()
+            body, self.body = bytes(self.body), b""
+            self._load(self._outbound, body)
+
+    def expire(self) -> None:
+        """The deadline has passed, while the body was still coming or while the service was at work."""
+        if self._reads_body:
+            self._refuse(RequestTimeout())
+        else:
+            super().expire()
 
     def respond(self, response: Response) -> None:
         """Respond without having asked the service: a turn later, as an application would. So what else came with the
         request is looked at first, and where it is no HTTP, both lanes cut the connection."""
-        self.body = b""
         self._protocol.loop.call_soon(self._protocol.write_response, response, self.keep_alive)
 
     def set(self) -> None:
-        """Something has happened, says the protocol: a piece of the body, its end, or that the caller has gone."""
-        if self.response_complete:
-            return
-        if self.disconnected:
-            self._give_up()
-        elif self.body_timer is not None:
-            self._take_body(self._outbound)
-        else:
-            self.body = b""
-            self._protocol.flow.resume_reading()
+        """Something has happened, says uvicorn's protocol: here only, that the caller has gone."""
+        if self.disconnected and not self.response_complete:
+            self._stop_reading()
+            self.response_complete = True
+            self.abandon()
 
-    def _take_body(self, outbound: Outbound) -> None:
-        if outbound.max_body is not None and len(self.body) > outbound.max_body:
-            self._refuse(body_too_large(outbound.max_body))
-        elif self.more_body:
-            self._protocol.flow.resume_reading()
-        else:
-            self._load(outbound)
-
-    def _load(self, outbound: Outbound) -> None:
-        self._stop_body_timer()
-        body, self.body = bytes(self.body), b""
+    def _load(self, outbound: Outbound, body: bytes) -> None:
         try:
             refused = self._protocol.relay.load(outbound, body)
         except Exception:
@@ -244,18 +269,14 @@ class Exchange(Sent):
             self._protocol.write_response(response, self.keep_alive)
 
     def _refuse(self, error: GatewayError) -> None:
-        self._stop_body_timer()
+        self._stop_reading()
+        self.body = b""
         self.respond(self._protocol.relay.refuse(self._outbound, error))
 
-    def _give_up(self) -> None:
-        self._stop_body_timer()
-        self.response_complete = True
-        self.abandon()
-
-    def _stop_body_timer(self) -> None:
-        if self.body_timer is not None:
-            self.body_timer.cancel()
-            self.body_timer = None
+    def _stop_reading(self) -> None:
+        if self._reads_body:
+            self._reads_body = False
+            self.slot.discard(self)
 
 
 def split_target(target: bytes) -> tuple[bytes, bytes]:
