@@ -10,6 +10,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14 p
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 TESTS ?= tests
+BENCH ?= --drift 10 --out benchmarks
 JAVASCRIPT := tests/javascript
 # Tests wait more than they compute: one process more than there are cores.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
@@ -28,7 +29,7 @@ check: $(VENV)/.dev ## format, lint, types, import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: $(VENV)/.dev $(VENV)/.browser $(JAVASCRIPT)/node_modules/.package-lock.json ## all tests but those of the container stack, with coverage
+test: $(VENV)/.dev $(VENV)/.browser $(VENV)/.wrk $(JAVASCRIPT)/node_modules/.package-lock.json ## all tests but those of the container stack, with coverage
 	@rm -f .coverage .coverage.*
 	$(BIN)/coverage run -m pytest -n $(WORKERS) --dist worksteal --ignore tests/compose $(TESTS)
 	@$(BIN)/coverage combine --quiet
@@ -37,8 +38,8 @@ test: $(VENV)/.dev $(VENV)/.browser $(JAVASCRIPT)/node_modules/.package-lock.jso
 compose-test: $(VENV)/.dev ## the container stack, where `docker compose` has an engine
 	$(BIN)/pytest -p no:cacheprovider tests/compose
 
-bench: $(VENV)/.dev ## CPU per request of the gateway beside a plain FastAPI bridge (needs wrk)
-	$(BIN)/python -m benchmarks.compare
+bench: $(VENV)/.bench ## the gateway beside its peers, 40 minutes: tables, benchmarks/results.json and chart.svg (BENCH=… for less)
+	$(BIN)/python -m benchmarks $(BENCH)
 
 lock: $(VENV)/.dev ## write requirements/*.txt anew from pyproject.toml
 	$(PIP) install uv
@@ -48,6 +49,8 @@ lock: $(VENV)/.dev ## write requirements/*.txt anew from pyproject.toml
 		pyproject.toml --extra embedded --group build -o requirements/run.txt
 	$(BIN)/uv pip compile $(LOCK) -c requirements/run.txt --upgrade \
 		pyproject.toml --extra embedded --group build --group dev -o requirements/dev.txt
+	$(BIN)/uv pip compile $(LOCK) -c requirements/dev.txt --upgrade \
+		pyproject.toml --extra embedded --group build --group dev --group bench -o requirements/bench.txt
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command 'make lock'
 
 clean: ## forget everything that was built
@@ -69,11 +72,27 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.run
 	@$(PIP) install --require-hashes -r requirements/dev.txt
 	@touch $@
 
+# What the benchmarks run beside the gateway. A tool or a peer that can't be had is left out, and they say so.
+$(VENV)/.bench: requirements/bench.txt $(VENV)/.dev
+	@echo "installing what the benchmarks compare …"
+	@$(PIP) install --require-hashes -r requirements/bench.txt
+	@command -v wrk nginx >/dev/null && test -d /usr/share/gocode/src/github.com/nats-io/nats.go || { apt-get update -qq && \
+		RUNLEVEL=1 apt-get install -y -qq --no-install-recommends wrk nginx-light golang-github-nats-io-go-nats-dev >/dev/null; } || \
+		echo "make: not all of wrk, nginx and nats.go is there: install them with your system's package manager" >&2
+	@touch $@
+
 # The browser tests drive the system's Chromium.
 $(VENV)/.browser: | $(BIN)/python
 	@command -v chromium chromium-browser google-chrome >/dev/null || { \
 		echo "installing chromium …"; apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; } || { \
 		echo "make: the browser tests need Chromium: install it with your system's package manager" >&2; exit 1; }
+	@touch $@
+
+# One test runs a benchmark, for a second.
+$(VENV)/.wrk: | $(BIN)/python
+	@command -v wrk >/dev/null || { \
+		echo "installing wrk …"; apt-get update -qq && apt-get install -y -qq --no-install-recommends wrk >/dev/null; } || { \
+		echo "make: the tests need wrk: install it with your system's package manager" >&2; exit 1; }
 	@touch $@
 
 # A service in JavaScript is put behind the gateway.

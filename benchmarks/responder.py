@@ -1,36 +1,57 @@
-"""Answers `greet.*` as fast as Python can, so that it is not what a benchmark measures. Usage: HOST PORT."""
+"""Answers `greet.*`, `echo` and `blob.SIZE` with as little CPU as Python can, so that it is not what a benchmark
+measures. Usage: HOST PORT."""
 
 import asyncio
 import re
 import sys
 
-REQUEST = re.compile(rb"H?MSG greet\.(\S+) 1 (\S+) (?:(\d+) )?(\d+)\r\n")
+import uvloop
+
+COMMAND = re.compile(rb"(?:H?MSG (\S+) [1-3] (\S+) (?:(\d+) )?(\d+)|[^\r]*)\r\n")
 
 
 class Responder(asyncio.Protocol):
-    """Reads requests without a payload off the wire and writes all replies of a read at once."""
+    """Reads requests off the wire, and writes all replies of a read at once."""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # of a socket
         self.transport = transport
-        self.rest = b""
-        transport.write(b'CONNECT {"headers":true,"verbose":false}\r\nSUB greet.* q 1\r\nPING\r\n')
+        self.data = bytearray()
+        self.wanted = 0
+        subscriptions = b"SUB greet.* q 1\r\nSUB echo q 2\r\nSUB blob.* q 3\r\n"
+        transport.write(b'CONNECT {"headers":true,"verbose":false}\r\n' + subscriptions + b"PING\r\n")
 
     def data_received(self, data: bytes) -> None:
-        data = self.rest + data
-        replies = []
+        self.data += data
+        if len(self.data) < self.wanted:
+            return
+        replies: list[bytes] = []
         end = 0
-        for match in REQUEST.finditer(data):
-            size = int(match[4])
-            if match.end() + size + 2 > len(data):
+        while match := COMMAND.match(self.data, end):
+            subject = match[1]
+            if subject is None:
+                if match[0] == b"PING\r\n":
+                    replies.append(b"PONG\r\n")
+                end = match.end()
+                continue
+            start, size = match.end(), int(match[4])
+            if start + size + 2 > len(self.data):
+                self.wanted = start + size + 2 - end
                 break
-            text = b"hello, " + match[1]
-            replies.append(b"PUB %b %d\r\n%b\r\n" % (match[2], len(text), text))
-            end = match.end() + size + 2
-        if b"PING\r\n" in data[end:]:
-            replies.append(b"PONG\r\n")
-        self.rest = data[max(end, data.rfind(b"\r\n") + 2 if not replies else end) :][-4096:]
+            payload = answer(subject, self.data, start + int(match[3] or 0), start + size)
+            replies += (b"PUB %b %d\r\n" % (match[2], len(payload)), payload, b"\r\n")
+            end = start + size + 2
+        else:
+            self.wanted = 0
+        del self.data[:end]
         self.transport.write(b"".join(replies))
+
+
+def answer(subject: bytes, data: bytearray, start: int, end: int) -> bytes:
+    if subject[:6] == b"greet.":
+        return b"hello, " + subject[6:]
+    if subject[:5] == b"blob.":
+        return bytes(int(subject[5:]))
+    return bytes(memoryview(data)[start:end])
 
 
 async def main() -> None:
@@ -40,4 +61,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    uvloop.run(main())

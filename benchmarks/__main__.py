@@ -1,0 +1,95 @@
+"""The gateway beside its peers, all in one run: `make bench`, or `python -m benchmarks --help`.
+
+For each case the targets are measured in turn, A B A B …, with the same nats-server and responders. Prints tables of
+medians with min–max, and writes results.json and the chart.
+"""
+
+import argparse
+import contextlib
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from benchmarks.cases import CASES, FAST, Case
+from benchmarks.load import Load, Sample, measure
+from benchmarks.report import describe_machine, print_case, print_drift, write_results
+from benchmarks.targets import Place, Target, find_port, find_targets, run_nats, run_target
+
+WARM_UP = 1  # seconds
+DRIFT_STEP = 10  # seconds
+
+
+def main() -> None:
+    options = parse_options()
+    if shutil.which("wrk") is None:
+        sys.exit("benchmarks: wrk is not installed (Debian: apt install wrk)")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        targets = find_targets(folder, options.targets)
+        for target in targets.values():
+            if target.missing:
+                print(f"LEFT OUT: {target.name}: {target.missing}\n")
+        machine = describe_machine()
+        print(machine.text, flush=True)
+        found: dict[str, dict[str, list[Sample]]] = {}
+        for case in CASES:
+            if re.search(options.only, case.name):
+                found[case.name] = run_case(case, targets, folder, options)
+                print_case(case.name, found[case.name])
+        drift = run_drift(targets[FAST], folder, options.drift) if options.drift else []
+        print_drift(drift)
+    if options.out:
+        from benchmarks.chart import draw_chart  # its library is not needed to measure
+
+        write_results(options.out / "results.json", machine, found, drift)
+        draw_chart(options.out / "chart.svg", found)
+
+
+def parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks")
+    parser.add_argument("--rounds", type=int, default=5, help="times that each target is measured in a case")
+    parser.add_argument("--seconds", type=int, default=3, help="length of one measurement")
+    parser.add_argument("--only", default="", help="a regular expression for the names of cases")
+    parser.add_argument("--targets", default="", help="one for the names of targets")
+    parser.add_argument("--drift", type=float, default=0, help="minutes of load on the fast lane, to see it drift")
+    parser.add_argument("--out", type=Path, help="folder for results.json and chart.svg; without it, none are written")
+    return parser.parse_args()
+
+
+def run_case(
+    case: Case, targets: Mapping[str, Target], folder: Path, options: argparse.Namespace
+) -> dict[str, list[Sample]]:
+    """The samples of each target of a case that is there."""
+    chosen = [targets[name] for name in case.targets if name in targets and not targets[name].missing]
+    samples: dict[str, list[Sample]] = {target.name: [] for target in chosen}
+    with contextlib.ExitStack() as stack:
+        url, responders = stack.enter_context(run_nats(folder))
+        running = {}
+        for target in chosen:
+            place = Place(folder, url, find_port(), case.extra_routes, case.workers)
+            running[target.name] = stack.enter_context(run_target(target, place))
+            measure(case.load, *running[target.name], responders, seconds=WARM_UP, folder=folder)
+        for _ in range(options.rounds):
+            for name, (address, pid) in running.items():
+                sample = measure(case.load, address, pid, responders, seconds=options.seconds, folder=folder)
+                samples[name].append(sample)
+    return samples
+
+
+def run_drift(target: Target, folder: Path, minutes: float) -> list[Sample]:
+    """One sample each ten seconds of load."""
+    with run_nats(folder) as (url, responders):
+        place = Place(folder, url, find_port(), extra_routes=0, workers=1)
+        with run_target(target, place) as (address, pid):
+            load = Load("/greet/sue")
+            return [
+                measure(load, address, pid, responders, seconds=DRIFT_STEP, folder=folder)
+                for _ in range(round(minutes * 60 / DRIFT_STEP))
+            ]
+
+
+if __name__ == "__main__":
+    main()

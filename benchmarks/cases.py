@@ -1,0 +1,64 @@
+"""What is measured: each case is one load, on the targets that can take it."""
+
+from dataclasses import dataclass
+
+from benchmarks.load import Load
+
+FAST, ASGI = "gateway, fast lane", "gateway, ASGI lane"
+GO, STARLETTE, FASTAPI = "Go net/http + nats.go", "Starlette + nats-py", "FastAPI + nats-py"
+FASTSTREAM, NGINX = "FastStream", "nginx, no NATS"
+
+BRIDGES = (FAST, ASGI, GO, FASTAPI)
+TRACED = (
+    "Traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    "Tracestate: vendor=00f067aa0ba902b7",
+    "X-Request-Id: 7f3c9b52-2a43-4f6e-9b0e-6f1d2c3b4a59",
+)
+JSON = ("Content-Type: application/json",)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    name: str
+    load: Load
+    targets: tuple[str, ...] = BRIDGES
+    extra_routes: int = 0
+    workers: int = 1
+
+
+def _greet(connections: int, *more: str) -> Case:
+    return Case(f"greet, {connections:,} connections", Load("/greet/sue", connections), (*BRIDGES, *more))
+
+
+def _echo(size: int, name: str) -> Case:
+    connections = 8 if size > 100_000 else 64
+    return Case(
+        f"POST {name}", Load("/echo", connections, "POST", bytes(size), ("Content-Type: application/octet-stream",))
+    )
+
+
+def _blob(size: int, name: str) -> Case:
+    return Case(f"reply of {name}", Load(f"/blob/{size}", 8 if size > 100_000 else 64))
+
+
+CASES = (
+    _greet(1, NGINX),
+    _greet(8, NGINX),
+    _greet(64, STARLETTE, FASTSTREAM, NGINX),
+    _greet(256, NGINX),
+    _greet(1000, NGINX),
+    Case("greet, 64 callers with pauses", Load("/greet/sue", pause=8), (FAST, ASGI, GO)),
+    _echo(1 << 10, "1 KiB"),
+    _echo(64 << 10, "64 KiB"),
+    _echo(900 << 10, "900 KiB"),
+    _blob(1 << 10, "1 KiB"),
+    _blob(64 << 10, "64 KiB"),
+    _blob(900 << 10, "900 KiB"),
+    Case("one of 10 routes", Load("/extra1/greet/sue"), (FAST, GO, FASTAPI), extra_routes=3),
+    Case("one of 10,000 routes", Load("/extra5000/greet/sue"), (FAST, GO, FASTAPI), extra_routes=9_993),
+    Case("headers forwarded", Load("/traced/sue", headers=TRACED)),
+    Case("typed parameters", Load("/typed/42?limit=20&deep=true"), (FAST, ASGI, FASTAPI)),
+    Case("body checked by schema", Load("/orders", 64, "POST", b'{"item":"tea","amount":2}', JSON)),
+    Case("no responders", Load("/nobody/sue", fails=True)),
+    Case("two workers", Load("/greet/sue"), workers=2),
+)

@@ -1,0 +1,123 @@
+"""The tables, results.json and the chart of a run."""
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from benchmarks.load import Sample
+
+COLUMNS = (("cpu_us", "CPU µs a request"), ("rate", "requests a second"), ("p50_ms", "p50 ms"), ("p99_ms", "p99 ms"))
+
+Found = Mapping[str, Mapping[str, Sequence[Sample]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    date: str
+    text: str
+
+
+def describe_machine() -> Machine:
+    """The day, the processor, and the versions of all that has a say in the figures."""
+    date = datetime.now(UTC).date().isoformat()
+    words = [
+        date,
+        f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores ({_read_processor()})",
+        f"Python {platform.python_version()}",
+    ]
+    words += [
+        f"{name} {found}"
+        for name in ("uvicorn", "uvloop", "fastapi", "nats-py", "faststream")
+        if (found := _find_version(name))
+    ]
+    words.append(_run("nats-server", "--version").replace(": v", " "))
+    words.append(_run("go", "version").removeprefix("go version ").split(" ")[0])
+    nats_go = _run("dpkg-query", "-W", "-f", "nats.go ${Version}", "golang-github-nats-io-go-nats-dev")
+    words += [nats_go, _run("nginx", "-v").replace("nginx version: nginx/", "nginx ")]
+    return Machine(date, ", ".join(word for word in words if word) + ".")
+
+
+def _read_processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), "unknown processor")
+
+
+def _find_version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _run(program: str, *arguments: str) -> str:
+    """The first line that a program says of itself; empty where there is none."""
+    path = Path(sys.executable).parent / program
+    try:
+        done = subprocess.run(
+            [str(path) if path.exists() else program, *arguments], capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:
+        return ""
+    return (done.stdout or done.stderr).strip().partition("\n")[0] if done.returncode == 0 else ""
+
+
+def print_case(name: str, found: Mapping[str, Sequence[Sample]]) -> None:
+    """A table of medians, each with its least and its greatest."""
+    busiest = max(sample.responder_busy for samples in found.values() for sample in samples)
+    print(f"\n### {name}\n\nBusiest responder: {busiest:.0%} of a core.\n")
+    print(f"| | {' | '.join(title for _, title in COLUMNS)} | MiB | errors |")
+    print("|---" * (len(COLUMNS) + 3) + "|")
+    for target, samples in found.items():
+        cells = [spread([getattr(sample, field) for sample in samples]) for field, _ in COLUMNS]
+        memory = max(sample.memory_mib for sample in samples)
+        errors = sum(sample.errors for sample in samples)
+        print(f"| {target} | {' | '.join(cells)} | {memory:.0f} | {errors} |")
+    print(flush=True)
+
+
+def spread(values: Sequence[float]) -> str:
+    return f"{number(statistics.median(values))} ({number(min(values))}–{number(max(values))})"
+
+
+def number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def median(samples: Sequence[Sample], field: str) -> float:
+    values: list[float] = [getattr(sample, field) for sample in samples]
+    return statistics.median(values)
+
+
+def print_drift(samples: Sequence[Sample]) -> None:
+    """The first minute beside the last."""
+    if len(samples) < 12:
+        return
+    print(
+        f"\n### {len(samples) / 6:.0f} minutes of load on the fast lane\n\n| | CPU µs a request | MiB |\n|---|---|---|"
+    )
+    for name, part in (("first minute", samples[:6]), ("last minute", samples[-6:])):
+        print(f"| {name} | {spread([one.cpu_us for one in part])} | {spread([one.memory_mib for one in part])} |")
+    print(f"\nErrors: {sum(sample.errors for sample in samples)}.", flush=True)
+
+
+def write_results(path: Path, machine: Machine, found: Found, drift: Sequence[Sample]) -> None:
+    """Every sample of every target and case, as JSON."""
+    cases = {
+        case: {target: [_round(sample) for sample in samples] for target, samples in targets.items()}
+        for case, targets in found.items()
+    }
+    document = {"date": machine.date, "machine": machine.text, "cases": cases, "drift": [_round(one) for one in drift]}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+
+
+def _round(sample: Sample) -> dict[str, float]:
+    return {key: round(value, 3) for key, value in asdict(sample).items()}

