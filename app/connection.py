@@ -263,9 +263,8 @@ class Connection:
             line = b"PUB %b %b%b %d\r\n" % (subject, self.inbox, token, len(payload))
         self._unwritten.add(token)
         if len(payload) > BIG:
-            self._write(line)
-            self._write(payload)
-            self._write(_END)
+            for piece in (line, payload, _END):
+                self._write(piece)
         else:
             self._write(b"%b%b\r\n" % (line, payload))
 

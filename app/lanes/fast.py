@@ -55,9 +55,8 @@ class FastProtocol(GatewayProtocol):
         self._drain = drain
         self.deadlines = deadlines
         self._exchange: Exchange | None = None
-        self._held: tuple[bytes, bytes | None, bool] | None = None
-        """A response that waits for the caller to read: its bytes, a big body that is apart, and whether the connection
-        is kept after it."""
+        self._held: tuple[bytes, bytes, bool] | None = None
+        """Head and body of a response that waits for the caller to read, and whether the connection is kept then."""
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -128,7 +127,8 @@ class FastProtocol(GatewayProtocol):
             super().on_message_complete()
             return
         self._in_body = exchange.more_body = False
-        exchange.end_body()
+        if exchange.reads_body:
+            exchange.end_body()
 
     def fail(self, request: Request) -> Response:
         """The answer to a bug of ours, in the except clause that caught it."""
@@ -145,13 +145,11 @@ class FastProtocol(GatewayProtocol):
             keep_alive = False
             end = b"connection: close\r\n\r\n"
         default = self.bounds.encode_default(self.server_state.default_headers)
-        body = response.body
-        big = body if len(body) > BIG else None
-        data = b"".join((STATUS_LINE[response.status], default, response.encode_headers(), end, b"" if big else body))
+        head = b"".join((STATUS_LINE[response.status], default, response.encode_headers(), end))
         if self.flow.write_paused:
-            self._held = data, big, keep_alive
+            self._held = head, response.body, keep_alive
         else:
-            self._write(data, big, keep_alive)
+            self._write(head, response.body, keep_alive)
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -159,17 +157,20 @@ class FastProtocol(GatewayProtocol):
             held, self._held = self._held, None
             self._write(*held)
 
-    def _write(self, data: bytes, big: bytes | None, keep_alive: bool) -> None:
+    def _write(self, head: bytes, body: bytes, keep_alive: bool) -> None:
         exchange, self._exchange = self._exchange, None
-        if exchange is None or self.transport.is_closing():
+        transport = self.transport
+        if exchange is None or transport.is_closing():
             return
         exchange.response_complete = True
         self._steps += 1
-        self.transport.write(data)
-        if big is not None:
-            self.transport.write(big)
+        if len(body) > BIG:
+            transport.write(head)
+            transport.write(body)
+        else:
+            transport.write(head + body)
         if not keep_alive:
-            self.transport.close()
+            transport.close()
         elif self.flow.read_paused or self.pipeline:
             self.on_response_complete()
 
@@ -177,20 +178,22 @@ class FastProtocol(GatewayProtocol):
 class Exchange(Sent):
     """One request on a connection, from its head to its response."""
 
-    # What uvicorn's protocol looks at and sets, `body`, `keep_alive` and `message_event` too.
+    # What uvicorn's protocol looks at and sets, `keep_alive` and `message_event` too.
     more_body = True
     disconnected = False
     response_started = False
     response_complete = False
 
+    body: bytes | bytearray = b""
+
+    reads_body = False
+    """Whether the body is awaited."""
     _outbound: Outbound
-    _reads_body = False
 
     def __init__(self, protocol: FastProtocol, request: Request, keep_alive: bool) -> None:
         self._protocol = protocol
         self._request = request
         self.keep_alive = keep_alive
-        self.body: bytes | bytearray = b""
 
     @property
     def message_event(self) -> "Exchange":
@@ -202,12 +205,12 @@ class Exchange(Sent):
         if outbound.max_body is None:
             self._send(outbound)
         else:
-            self._reads_body = True
+            self.reads_body = True
             self.slot = self._protocol.deadlines.add(outbound.deadline, self)
 
     def add_body(self, piece: bytes) -> None:
         """A piece of the body; one that nobody waits for is dropped."""
-        if not self._reads_body:
+        if not self.reads_body:
             return
         if not self.body:
             self.body = piece
@@ -220,14 +223,14 @@ class Exchange(Sent):
 
     def end_body(self) -> None:
         """The body is all there."""
-        if self._reads_body:
+        if self.reads_body:
             self._stop_reading()
             body, self.body = bytes(self.body), b""
             self._load(self._outbound, body)
 
     def expire(self) -> None:
         """The deadline has passed, while the body was still coming or while the service was at work."""
-        if self._reads_body:
+        if self.reads_body:
             self._refuse(RequestTimeout())
         else:
             super().expire()
@@ -274,8 +277,8 @@ class Exchange(Sent):
         self.respond(self._protocol.relay.refuse(self._outbound, error))
 
     def _stop_reading(self) -> None:
-        if self._reads_body:
-            self._reads_body = False
+        if self.reads_body:
+            self.reads_body = False
             self.slot.discard(self)
 
 
