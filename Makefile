@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14 p
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 TESTS ?= tests
-BENCH ?= --drift 10 --out benchmarks
+BENCH ?= --seconds 2 --drift 10 --out benchmarks
 JAVASCRIPT := tests/javascript
 # Tests wait more than they compute: one process more than there are cores.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
@@ -38,8 +38,8 @@ test: $(VENV)/.dev $(VENV)/.browser $(VENV)/.wrk $(JAVASCRIPT)/node_modules/.pac
 compose-test: $(VENV)/.dev ## the container stack, where `docker compose` has an engine
 	$(BIN)/pytest -p no:cacheprovider tests/compose
 
-bench: $(VENV)/.bench ## the gateway beside its peers, 40 minutes: tables, benchmarks/results.json and chart.svg (BENCH=… for less)
-	$(BIN)/python -m benchmarks $(BENCH)
+bench: $(VENV)/bench/.done ## the gateway beside its peers, half an hour: tables, results.json, chart.svg (BENCH=… for less)
+	$(VENV)/bench/bin/python -m benchmarks $(BENCH)
 
 lock: $(VENV)/.dev ## write requirements/*.txt anew from pyproject.toml
 	$(PIP) install uv
@@ -72,10 +72,13 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.run
 	@$(PIP) install --require-hashes -r requirements/dev.txt
 	@touch $@
 
-# What the benchmarks run beside the gateway. A tool or a peer that can't be had is left out, and they say so.
-$(VENV)/.bench: requirements/bench.txt $(VENV)/.dev
+# What the benchmarks run, in an environment of their own. A tool or a peer that can't be had is left out.
+BENCH_PYTHON ?= $(shell $(PYTHON) benchmarks/fastest_python.py $(PYTHON) /usr/bin/python3 python3.14 python3.13 python3.12 python3.11)
+$(VENV)/bench/.done: requirements/bench.txt pyproject.toml | $(BIN)/python
 	@echo "installing what the benchmarks compare …"
-	@$(PIP) install --require-hashes -r requirements/bench.txt
+	@$(BENCH_PYTHON) -m venv $(VENV)/bench
+	@$(VENV)/bench/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements/bench.txt
+	@$(VENV)/bench/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --no-build-isolation --editable .
 	@command -v wrk nginx >/dev/null && test -d /usr/share/gocode/src/github.com/nats-io/nats.go || { apt-get update -qq && \
 		RUNLEVEL=1 apt-get install -y -qq --no-install-recommends wrk nginx-light golang-github-nats-io-go-nats-dev >/dev/null; } || \
 		echo "make: not all of wrk, nginx and nats.go is there: install them with your system's package manager" >&2

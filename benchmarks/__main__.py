@@ -51,7 +51,7 @@ def main() -> None:
 def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("--rounds", type=int, default=5, help="times that each target is measured in a case")
-    parser.add_argument("--seconds", type=int, default=3, help="length of one measurement")
+    parser.add_argument("--seconds", type=int, default=3, help="length of one measurement, in whole seconds")
     parser.add_argument("--only", default="", help="a regular expression for the names of cases")
     parser.add_argument("--targets", default="", help="one for the names of targets")
     parser.add_argument("--drift", type=float, default=0, help="minutes of load on the fast lane, to see it drift")

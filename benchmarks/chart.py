@@ -24,6 +24,7 @@ def draw_chart(path: Path, found: Found) -> None:
     figure.patch.set_facecolor("white")
     left, right = figure.subplots(1, 2)
     costs = {name: median(samples, "cpu_us") for name, samples in found[CHARTED].items()}
+    costs = dict(sorted(costs.items(), key=lambda item: item[1]))
     _draw_bars(left, costs, title="CPU µs a request, GET /greet/sue, 64 connections", label="{:.0f}")
     ratios = {
         case: median(targets[FAST], "cpu_us") / median(targets[GO], "cpu_us")

@@ -14,6 +14,8 @@ import structlog
 
 from app.observe import Exchange, Observers
 
+_log = structlog.get_logger("nats-http.access")
+
 
 def configure_logging(*, color: bool) -> None:
     """Send everything, the libraries' logs included, to stderr: readable on a terminal, one JSON object a line
@@ -69,8 +71,7 @@ def _build_console_renderer(color: bool) -> structlog.dev.ConsoleRenderer:
 
 def log_exchange(exchange: Exchange) -> None:
     """One line for one exchange. `duration_ms` is rounded to microseconds."""
-    log = structlog.get_logger("nats-http.access")
-    write = log.error if exchange.status >= 500 else log.info
+    write = _log.error if exchange.status >= 500 else _log.info
     write(
         "exchange",
         route=exchange.route,
