@@ -4,6 +4,8 @@ Leans on uvicorn 0.54: tests/test_uvicorn_contract.py names what, and tests/proc
 """
 
 import asyncio
+import contextlib
+import ctypes
 import gc
 import resource
 import socket
@@ -21,6 +23,8 @@ BACKLOG = 2048  # connections that the kernel holds for us
 ACCEPT_REST = 0.3  # seconds to accept the connections that the kernel already holds when the gateway stops
 LINGER = 0.5  # seconds in which idle connections may still send a request when the gateway stops
 CHECK_TICKS = 10  # of 0.1 s each: how often connections are checked
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
+HEAP = 64 * 1024 * 1024  # bytes
 OTHER_FILES = 64  # open files that are no connections
 
 _log = structlog.get_logger("nats-http.server")
@@ -56,6 +60,7 @@ class GatewayServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._bounds.maximum = fit_connections(self._bounds.maximum)
+        keep_heap()
         spare_collector()
 
     def handle_exit(self, _sig: int, _frame: FrameType | None) -> None:
@@ -94,6 +99,15 @@ class GatewayServer(uvicorn.Server):
         end = time.monotonic() + seconds
         while not self.force_exit and not condition() and time.monotonic() < end:
             await asyncio.sleep(0.02)
+
+
+def keep_heap() -> None:
+    """Let the allocator of glibc keep what it has freed, up to HEAP bytes, for the next large body: to give pages back
+    and to get them anew costs half of what such a body does. Elsewhere it does as it likes (mallopt(3))."""
+    with contextlib.suppress(AttributeError, OSError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(M_TRIM_THRESHOLD, HEAP)
+        mallopt(M_MMAP_THRESHOLD, HEAP // 2)
 
 
 def spare_collector() -> None:

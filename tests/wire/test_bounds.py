@@ -254,6 +254,26 @@ async def test_a_caller_that_reads_slowly_gets_all_of_it(shared_nats: NatsServer
     assert answer.count(body) == 8
 
 
+async def test_a_response_waits_until_the_caller_reads_those_before_it(shared_nats: NatsServer) -> None:
+    body = bytes(range(256)) * 3906
+    async with (
+        responder(shared_nats.url, "greet.*", replying(body)),
+        run_gateway(shared_nats.url, routes=[GREET]) as gateway,
+    ):
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port, limit=8192)
+        await eventually(lambda: gateway.server.server_state.connections)
+        (connection,) = gateway.server.server_state.connections
+        for _ in range(15):
+            writer.write(HEAD + b"\r\n")
+            await asyncio.sleep(0.03)
+            assert connection.transport.get_write_buffer_size() < 1_100_000  # one response
+        writer.write(HEAD + b"Connection: close\r\n\r\n")
+        answer = await read_all(reader)
+        writer.close()
+    assert answer.count(b"HTTP/1.1 200 OK") == 16
+    assert answer.count(body) == 16
+
+
 # Connections
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import httpx
@@ -10,6 +11,7 @@ import pytest
 from nats.aio.msg import Msg
 from starlette.exceptions import HTTPException
 
+from app.bodies import BodyRules
 from app.errors import ERRORS
 from app.routes import ReplyRules, Route
 from tests.harness import Gateway, NatsServer, RawPeer, eventually, replying, responder, run_gateway, run_nats
@@ -228,18 +230,33 @@ async def test_a_service_s_own_status_header_is_not_no_responders(gateway: Gatew
         assert (await gateway.get("/greet/sue")).json() == {"message": ""}
 
 
+def break_reading(route: Route) -> None:
+    object.__setattr__(route, "reader", None)
+
+
+def break_body(route: Route) -> None:
+    rules = BodyRules((), object(), keeps_encoding=False)  # type: ignore[arg-type]
+    object.__setattr__(route, "body_rules", rules)
+
+
+def break_reply(route: Route) -> None:
+    object.__setattr__(route, "reply_allow", None)
+
+
+@pytest.mark.parametrize("break_route", [break_reading, break_body, break_reply])
 async def test_a_bug_of_ours_is_internal_with_a_request_id_and_no_traceback(
-    shared_nats: NatsServer, capfd: pytest.CaptureFixture[str]
+    shared_nats: NatsServer, capfd: pytest.CaptureFixture[str], break_route: Callable[[Route], None]
 ) -> None:
-    broken = Route(name="broken", methods=("GET",), path="/broken", subject="broken")
+    """What no route file can do."""
+    broken = Route(name="broken", methods=("POST",), path="/broken", subject="broken")
     async with (
         run_gateway(shared_nats.url, routes=[broken]) as gateway,
         responder(shared_nats.url, "broken", replying(b"fine", {"a": "b"})),
     ):
-        object.__setattr__(broken, "reply_allow", None)  # what no route file can do
-        response = await gateway.get("/broken", x_request_id="find-me")
+        break_route(broken)
+        response = await gateway.client.post("/broken", content=b"{}", headers={"x-request-id": "find-me"})
         Expected("internal", 500, "unknown").check(response)
-        assert "reply_allow" not in response.text
+        assert not any(word in response.text for word in ("Error:", "reader", "reply_allow", "find_problems"))
         assert gateway.link.in_flight == 0
     out, err = capfd.readouterr()
     assert "find-me" in out + err
