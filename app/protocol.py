@@ -174,6 +174,8 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def check(self, now: float) -> None:
         """End the connection, or what it waits for, when nothing has moved for too long."""
+        if self._refused:  # it has its last words
+            return
         unread = self.transport.get_write_buffer_size()
         seen = self._steps, self._in_head, self._in_body, unread
         if seen != self._seen:

@@ -115,6 +115,19 @@ async def test_a_head_that_trickles_in_has_a_time_to_arrive(gateway: Gateway, mo
     assert (await gateway.get("/livez")).status_code == 200
 
 
+async def test_a_caller_that_goes_on_after_its_refusal_is_refused_once(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.protocol.HEAD_TIMEOUT", 0.2)
+    async with open_connection(gateway) as (reader, writer):
+        writer.write(HEAD)
+        check_problem(await read_all(reader), 408, "request-timeout")
+        await asyncio.sleep(0.5)  # longer than a head may take, and shorter than the last words
+        writer.write(b"\r\n")
+        await eventually(lambda: not gateway.server.server_state.connections)
+    assert (await gateway.get("/livez")).status_code == 200
+
+
 async def test_the_time_of_a_head_begins_with_it_on_a_connection_that_was_idle(
     gateway: Gateway, shared_nats: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
