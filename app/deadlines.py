@@ -1,5 +1,5 @@
-"""The deadlines of many short waits at the price of few timers: one of an event loop costs as much as a tenth of a
-request, and nearly every one of them is called off."""
+"""The deadlines of many short waits at the price of few timers: one of an event loop costs four times as much, and
+nearly every one of them is called off."""
 
 import asyncio
 import time
