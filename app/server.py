@@ -49,8 +49,9 @@ class GatewayServer(uvicorn.Server):
     """Serves connections of `protocol`, which `bounds` keeps in check.
 
     Stops in this order: `/readyz` says 503 and every response closes its connection; the kernel takes no new
-    connections, and those that it holds are accepted; requests in flight finish, for at most the drain timeout; NATS is
-    closed, which answers what is left; the process ends with 0. A second signal cuts all waiting. ADR 3."""
+    connections, and those that it holds are accepted; requests in flight finish, until the drain timeout is over; NATS
+    is closed, which answers what is left, and callers have LAST_WORDS to read it; the process ends with 0. A second
+    signal cuts all waiting. ADR 3."""
 
     def __init__(self, app: ASGIApp, protocol: Protocol, *, bounds: Connections, drain_timeout: float) -> None:
         super().__init__(build_config(app, protocol))
@@ -73,18 +74,19 @@ class GatewayServer(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        end = time.monotonic() + self._drain_timeout
         self.lifespan.state["drain"].set()
         for listener in sockets or []:
             listener.listen(0)  # the kernel takes no more; closing now would reset those that it already holds for us
-        await self._wait(ACCEPT_REST, lambda: False)
+        await self._wait(min(ACCEPT_REST, self._drain_timeout), lambda: False)
         for server in self.servers:
             server.close()
         for listener in sockets or []:
             listener.close()
-        await self._wait_for_connections(LINGER)
+        await self._wait_for_connections(min(LINGER, end - time.monotonic()))
         for connection in list(self.server_state.connections):
             connection.shutdown()
-        await self._wait_for_connections(self._drain_timeout)
+        await self._wait_for_connections(end - time.monotonic())
         await self.lifespan.shutdown()
         await self._wait_for_connections(LAST_WORDS)
         for connection in list(self.server_state.connections):
