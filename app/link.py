@@ -43,7 +43,7 @@ from app.headers import is_no_responders
 from app.servers import Server
 
 CONNECT_TIMEOUT = 2.0  # seconds to one server
-FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0  # seconds between rounds of attempts to connect, before jitter
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 2.0  # seconds between rounds of attempts to connect; jitter takes a part of them
 STABLE = 5.0  # seconds after which a connection is taken to be one that lasts
 HEARTBEAT_INTERVAL = 2.0  # seconds; a connection that is silent for as long again is stuck
 
@@ -125,6 +125,7 @@ class Link:
         self._deadlines = Deadlines()
         self._events = Events(replied=self._take_reply, denied=self._take_denial, lame=self._leave, lost=self._lose)
         self._reason = "connecting to NATS"
+        self._connected_at = 0.0
         self.loop: asyncio.AbstractEventLoop
 
     @property
@@ -188,10 +189,17 @@ class Link:
         if len(self._sent) >= self._max_in_flight or (connection.is_backed_up and connection.measure_backlog()):
             return Overloaded()
         if size > connection.max_payload:
+            self._renew()
             return PayloadTooLarge(
                 f"Headers and body have {size} bytes; the NATS server accepts {connection.max_payload}."
             )
         return RequestTimeout() if deadline <= time.monotonic() else None
+
+    def _renew(self) -> None:
+        """Move to a new connection, as on lame duck: a reload may have raised max_payload, of which nats-server tells
+        only new ones. At most once in STABLE seconds, however many bodies are too large."""
+        if time.monotonic() - self._connected_at > STABLE:
+            self._leaving.set()
 
     def settle(self, token: bytes, outcome: Outcome) -> None:
         """End a request, if it is still in flight, and tell whoever waits for it."""
@@ -242,6 +250,7 @@ class Link:
             if fresh.ended:
                 continue
             stale, self._connection = self._connection, fresh
+            self._connected_at = time.monotonic()
             self._leaving.clear()
             _log.info("connected", server=fresh.server.address)
             if stale is not None:
@@ -293,7 +302,7 @@ class Link:
             await asyncio.sleep(HEARTBEAT_INTERVAL)
             if connection.life == life:
                 await asyncio.sleep(0.1)  # this process may have been the one that slept: let it read first
-                if connection.life == life:
+                if connection.life == life:  # nothing happens where it has ended
                     connection.end(f"no answer to a heartbeat for {HEARTBEAT_INTERVAL:g}s")
 
     async def close(self) -> None:

@@ -10,8 +10,8 @@ import pytest
 from nats.aio.msg import Msg
 
 from app.connection import Connection
-from app.errors import ConnectionLost, Draining, NoResponders, NotConnected, Timeout
-from app.link import HEARTBEAT_INTERVAL, Awaited, Link, Outcome, Reply
+from app.errors import ConnectionLost, Draining, NoResponders, NotConnected, PayloadTooLarge, Timeout
+from app.link import HEARTBEAT_INTERVAL, STABLE, Awaited, Link, Outcome, Reply
 from tests.harness import NatsServer, RawPeer, eventually, replying, responder, run_nats
 
 
@@ -109,6 +109,29 @@ async def test_4_the_largest_request_is_taken_and_the_connection_stays(own_nats:
         assert isinstance(await link.request(subject, block, payload, soon()), Reply)
         assert not isinstance(await link.request(subject, block, payload + b"x", soon()), Reply)
         assert link._connection is connection
+
+
+async def test_4_a_raised_max_payload_is_learned_and_costs_no_request(own_nats: NatsServer) -> None:
+    own_nats.reload("max_payload: 1000")
+    await asyncio.sleep(0.2)
+    async with Link([own_nats.url], max_in_flight=10) as link, RawPeer.connect(own_nats.url, "s") as peer:
+        await ready(link)
+        own_nats.reload("max_payload: 2000")
+        await asyncio.sleep(STABLE + 0.1)  # it does not look more often, however many bodies are too large
+        old = connection_of(link)
+        waiting = ask(link, "s", b"", soon(30))
+        message = await peer.next()
+        assert isinstance(await link.request("s", b"", b"x" * 2000, soon()), PayloadTooLarge)
+        await eventually(lambda: link._connection is not old)
+        taken = ask(link, "s", b"x" * 2000, soon())
+        assert (await peer.next()).payload == b"x" * 2000
+        taken.abandon()
+        peer.publish(message.reply, b"NATS/1.0\r\n\r\n", b"on the old connection")
+        assert await waiting.future == Reply(b"NATS/1.0\r\n\r\n", b"on the old connection")
+        fresh = connection_of(link)
+        assert isinstance(await link.request("s", b"", b"x" * 2001, soon()), PayloadTooLarge)
+        await asyncio.sleep(0.5)
+        assert link._connection is fresh
 
 
 async def test_5_a_server_that_comes_back_is_found_again(own_nats: NatsServer) -> None:
