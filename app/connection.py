@@ -1,4 +1,4 @@
-"""One connection to one NATS server, used once. The only importer of nats.
+"""One connection to one NATS server, used once. Only it and what it is made of, `wire` and `failures`, import nats.
 
 nats-py (>= 2.16, < 3) owns the socket, TLS, authentication, PING and PONG, and the parser. A connection never comes
 back: when it ends, for whatever reason, it says so once, and the link makes another one. So nothing can be sent from
@@ -16,24 +16,24 @@ import contextlib
 import fcntl
 import math
 import re
-import ssl
 import sys
 import termios
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.transport import TcpTransport
-from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
+from app.failures import describe
+from app.inbox import SID, Inbox
 from app.servers import Server
+from app.wire import Tap, WireParser
 
-INBOX_SID = 1
 BIG = 16 * 1024  # bytes of a payload: to copy fewer is cheaper than to write them apart
-_END = b"\r\n"
-TOKEN_LENGTH = 16  # bytes of what tells one request's reply from another's
 MAX_BACKLOG = 8 * 1024 * 1024  # bytes that the server has not yet taken
+LONGEST_MESSAGE = 10.0  # seconds; one that takes longer to come is no sign of life
 
 _DENIED_PUBLISH = re.compile(rb"""-ERR\s+'Permissions Violation for Publish to (".*")'\r\n""", re.IGNORECASE)
 
@@ -66,88 +66,13 @@ class _Client(Client):
         self.connection.take_error(bytes(self._ps.buf), err_msg)
 
     async def _process_op_err(self, e: Exception) -> None:
-        self.connection.end(_describe(e))
+        self.connection.end(describe(e))
 
     async def _process_info(self, info: dict[str, object], initial_connection: bool = False) -> None:
         if initial_connection and self.connection.server.scheme == "tls" and not info.get("tls_required"):
             raise nats.errors.Error("the server does not speak TLS")  # before any credentials are sent
         await super()._process_info(info, initial_connection)
         self.connection.take_info(info)
-
-
-class _Parser(Parser):
-    """nats-py's parser, but replies to the inbox, which are nearly all that ever comes, are taken in one pass. It is
-    given the rest, and never an incomplete reply, whose payload it would copy three times."""
-
-    connection: "Connection"
-    parsed = 0
-    """Bytes so far."""
-
-    async def parse(self, data: bytes = b"") -> None:
-        self.parsed += len(data)
-        if self.buf and self.state == AWAITING_CONTROL_LINE:
-            data = bytes(self.buf) + data
-            self.buf.clear()
-        elif self.buf or self.state != AWAITING_CONTROL_LINE:
-            missing = self.needed + 2 - len(self.buf)
-            await super().parse(data[:missing])
-            data = data[missing:]
-        end = self.connection.take_replies(data)
-        if end < len(data):
-            await super().parse(data[end:])
-
-
-class _Tap(asyncio.Protocol):
-    """Takes replies off the wire before the stream that nats-py reads from, which would copy them and wake a task. It
-    passes on the rest, and all that comes while nats-py is not yet done with that."""
-
-    def __init__(self, stream: asyncio.Protocol, parser: _Parser, connection: "Connection") -> None:
-        self._parser = parser
-        self._take_replies = connection.take_replies
-        self._passed_on = parser.parsed
-        self._pass_on = stream.data_received
-        self.eof_received = stream.eof_received  # type: ignore[method-assign]
-        self.connection_lost = stream.connection_lost  # type: ignore[method-assign]
-        self.pause_writing = stream.pause_writing  # type: ignore[method-assign]
-        self.resume_writing = stream.resume_writing  # type: ignore[method-assign]
-
-    def data_received(self, data: bytes) -> None:
-        parser = self._parser
-        if self._passed_on == parser.parsed and not parser.buf and parser.state == AWAITING_CONTROL_LINE:
-            end = self._take_replies(data)
-            if end == len(data):
-                return
-            data = data[end:]
-        self._passed_on += len(data)
-        self._pass_on(data)
-
-
-@dataclass(slots=True)
-class _Partial:
-    """A reply that is still coming: its token, the size of its header block, what has come of block and payload, and
-    how many bytes are missing, the line's end included."""
-
-    token: bytes
-    head: int
-    pieces: list[bytes]
-    missing: int
-
-    def add(self, data: bytes) -> int:
-        """Take what belongs to the reply; how many bytes that is."""
-        piece = data[: self.missing]
-        self.pieces.append(piece)
-        self.missing -= len(piece)
-        return len(piece)
-
-    def finish(self) -> tuple[bytes, bytes] | None:
-        """The header block and the payload; None where the line does not end where it should."""
-        last = self.pieces.pop()
-        while len(last) < len(_END) and self.pieces:
-            last = self.pieces.pop() + last
-        if not last.endswith(_END):
-            return None
-        whole = b"".join((*self.pieces, last[: -len(_END)]))
-        return (whole[: self.head], whole[self.head :]) if self.head else (b"", whole)
 
 
 class Connection:
@@ -170,14 +95,9 @@ class Connection:
         self._client.connection = self
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.WriteTransport | None = None
-        inbox = f"_INBOX.{self._client._nuid.next().decode()}."
-        self.inbox = inbox.encode("ascii")
-        self._partial: _Partial | None = None
-        self._client._ps = parser = _Parser(self._client)
-        parser.connection = self
-        start = rb"MSG %b([^ ]{%d}) %d " % (re.escape(self.inbox), TOKEN_LENGTH, INBOX_SID)
-        self._match_plain = re.compile(rb"%b(\d{1,9})\r\n" % start).match
-        self._match_with_headers = re.compile(rb"H%b(\d{1,9}) (\d{1,9})\r\n" % start).match
+        prefix = b"_INBOX.%b." % bytes(self._client._nuid.next())
+        self.inbox = Inbox(prefix, replied=events.replied, broken=self.end)
+        self._client._ps = self._parser = WireParser(self._client, self.inbox, broken=self.end)
 
     @classmethod
     async def open(cls, server: Server, *, name: str, timeout: float, events: Events) -> "Connection":
@@ -187,7 +107,7 @@ class Connection:
             async with asyncio.timeout(timeout):
                 await connection._connect(name, timeout)
         except Exception as error:
-            raise ConnectError(f"{server.address}: {_describe(connection._cause or error)}") from None
+            raise ConnectError(f"{server.address}: {describe(connection._cause or error)}") from None
         finally:
             if connection._transport is None:
                 connection.close()
@@ -214,10 +134,10 @@ class Connection:
             raise ConnectionError
         transport = self._transport = stream._io_writer.transport
         stream_protocol = transport.get_protocol()
-        if isinstance(stream_protocol, asyncio.Protocol) and isinstance(self._client._ps, _Parser):
-            transport.set_protocol(_Tap(stream_protocol, self._client._ps, self))
+        if isinstance(stream_protocol, asyncio.Protocol):
+            transport.set_protocol(Tap(stream_protocol, self._parser, self.inbox))
         reading.add_done_callback(lambda _: self.end("the connection was closed"))
-        transport.write(b"SUB %b* %d\r\n" % (self.inbox, INBOX_SID))
+        transport.write(b"SUB %b* %d\r\n" % (self.inbox.prefix, SID))
 
     async def _take_async_error(self, error: Exception) -> None:
         self._cause = error
@@ -239,11 +159,14 @@ class Connection:
 
     @property
     def life(self) -> tuple[int, int, int]:
-        """Changes while the server lives: messages received, bytes of one that is still coming, and, while bytes wait
-        to go out, how many have gone."""
+        """Changes while the server lives: messages received, bytes of one that is still coming, for as long as it may
+        take, and, while bytes wait to go out, how many have gone."""
         waiting = self._count_waiting()
-        coming = self._partial.missing if self._partial else len(self._client._ps.buf)
-        return self._received, coming, self._written - waiting if waiting else 0
+        return self._received + self.inbox.received, self._count_coming(), self._written - waiting if waiting else 0
+
+    def _count_coming(self) -> int:
+        since, count = self.inbox.coming or (self._parser.coming_since, len(self._parser.buf))
+        return count if since is not None and time.monotonic() - since < LONGEST_MESSAGE else 0
 
     def _count_waiting(self) -> int:
         """Bytes in the transport's buffer, and in the kernel's where it tells (tcp(7): SIOCOUTQ, here TIOCOUTQ)."""
@@ -258,12 +181,12 @@ class Connection:
         """Send a request whose reply comes back under `token`. All requests of a loop turn go out in one write."""
         if headers:
             sizes = len(headers), len(headers) + len(payload)
-            line = b"HPUB %b %b%b %d %d\r\n%b" % (subject, self.inbox, token, *sizes, headers)
+            line = b"HPUB %b %b%b %d %d\r\n%b" % (subject, self.inbox.prefix, token, *sizes, headers)
         else:
-            line = b"PUB %b %b%b %d\r\n" % (subject, self.inbox, token, len(payload))
+            line = b"PUB %b %b%b %d\r\n" % (subject, self.inbox.prefix, token, len(payload))
         self._unwritten.add(token)
         if len(payload) > BIG:
-            for piece in (line, payload, _END):
+            for piece in (line, payload, b"\r\n"):
                 self._write(piece)
         else:
             self._write(b"%b%b\r\n" % (line, payload))
@@ -271,7 +194,7 @@ class Connection:
     def publish_heartbeat(self) -> None:
         """A message to the own inbox: it comes back, or is denied, and both show in `life`. Not a request to a
         fresh inbox: wherever somebody subscribes to `>`, that one is never answered."""
-        self._write(b"PUB %bheartbeat 0\r\n\r\n" % self.inbox)
+        self._write(b"PUB %bheartbeat 0\r\n\r\n" % self.inbox.prefix)
 
     def _write(self, command: bytes) -> None:
         if not self._queue:
@@ -293,47 +216,9 @@ class Connection:
                 self._transport.write(b"".join(queue))
             self.measure_backlog()
 
-    def take_replies(self, data: bytes) -> int:
-        """Hand over the replies that `data` begins with; how many bytes they take. The rest is for nats-py's parser."""
-        self._received += 1
-        match_plain, replied = self._match_plain, self._events.replied
-        end = self._go_on(data) if self._partial is not None else 0
-        while True:
-            if match := match_plain(data, end):
-                token, size = match.groups()
-                middle = start = match.end()
-            elif match := self._match_with_headers(data, end):
-                token, head, size = match.groups()
-                start = match.end()
-                middle = start + int(head)
-            else:
-                return end
-            stop = start + int(size)
-            if not data.startswith(_END, stop):
-                if stop + len(_END) <= len(data):
-                    return end
-                self._partial = _Partial(token, middle - start, [data[start:]], stop + len(_END) - len(data))
-                return len(data)
-            replied(token, data[start:middle], data[middle:stop])
-            end = stop + 2
-
-    def _go_on(self, data: bytes) -> int:
-        """With the reply that is still coming; how many bytes of `data` belong to it."""
-        partial = self._partial
-        if partial is None:
-            return 0
-        end = partial.add(data)
-        if not partial.missing:
-            self._partial = None
-            if found := partial.finish():
-                self._events.replied(partial.token, *found)
-            else:
-                self.end("the server sent a message that does not end where it should")
-        return end
-
     def take_message(self, subject: bytes, headers: bytes, payload: bytes) -> None:
         self._received += 1
-        self._events.replied(subject[len(self.inbox) :], headers, payload)
+        self._events.replied(subject[len(self.inbox.prefix) :], headers, payload)
 
     def take_error(self, buffer: bytes, message: str) -> None:
         """An -ERR line. Only a denied publish leaves the connection as it is."""
@@ -373,28 +258,6 @@ class Connection:
 
 class ConnectError(Exception):
     """No connection to this server; the text is for operators and holds no secret."""
-
-
-def _describe(error: Exception) -> str:
-    """The kind of a connection's failure in words that hold nothing of its input."""
-    for kind, words in _KINDS:
-        if isinstance(error, kind):
-            return words
-    if isinstance(error, nats.errors.Error):
-        return str(error).removeprefix("nats: ").strip("'").lower()
-    return type(error).__name__
-
-
-_KINDS: tuple[tuple[type[BaseException], str], ...] = (
-    (ConnectionRefusedError, "connection refused"),
-    (ssl.SSLCertVerificationError, "the server's certificate is not trusted"),
-    (ssl.SSLError, "TLS handshake failed"),
-    (nats.errors.UnexpectedEOF, "the server closed the connection"),
-    (ConnectionError, "the connection was reset"),
-    (TimeoutError, "timed out"),
-    (nats.errors.TimeoutError, "timed out"),
-    (OSError, "the host can't be reached"),
-)
 
 
 def _unquote(text: bytes) -> str:

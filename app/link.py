@@ -25,7 +25,7 @@ from typing import Self
 
 import structlog
 
-from app.connection import TOKEN_LENGTH, ConnectError, Connection, Events
+from app.connection import ConnectError, Connection, Events
 from app.deadlines import Deadlines, Wait
 from app.errors import (
     ConnectionLost,
@@ -40,6 +40,7 @@ from app.errors import (
     Timeout,
 )
 from app.headers import is_no_responders
+from app.inbox import TOKEN_LENGTH
 from app.servers import Server
 
 CONNECT_TIMEOUT = 2.0  # seconds to one server

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from app.connection import TOKEN_LENGTH, Connection, Events, _Parser, _Tap
+from app.connection import Connection, Events
+from app.inbox import TOKEN_LENGTH
 from app.servers import Server
+from app.wire import Tap, WireParser
 
 ONE, TWO = b"0123456789abcdef", b"fedcba9876543210"
 BLOCK = b"NATS/1.0\r\nA: b\r\n\r\n"
@@ -31,13 +33,13 @@ class Recorded:
         assert len(ONE) == len(TWO) == TOKEN_LENGTH
 
     @property
-    def parser(self) -> _Parser:
+    def parser(self) -> WireParser:
         parser = self.connection._client._ps
-        assert isinstance(parser, _Parser)
+        assert isinstance(parser, WireParser)
         return parser
 
     def reply(self, token: bytes, payload: bytes, block: bytes = b"", sid: int = 1) -> bytes:
-        subject = self.connection.inbox + token
+        subject = self.connection.inbox.prefix + token
         if block:
             sizes = len(block), len(block) + len(payload)
             return b"HMSG %b %d %d %d\r\n%b%b\r\n" % (subject, sid, *sizes, block, payload)
@@ -45,7 +47,7 @@ class Recorded:
 
     def make_stream(self) -> tuple[bytes, list[tuple[object, ...]]]:
         """All that can come, and what it means."""
-        tricky = b"\r\nMSG %b%b 1 1\r\nx\r\n" % (self.connection.inbox, TWO)
+        tricky = b"\r\nMSG %b%b 1 1\r\nx\r\n" % (self.connection.inbox.prefix, TWO)
         stream = [
             self.reply(ONE, b"hi"),
             self.reply(TWO, b""),
@@ -131,17 +133,17 @@ async def test_what_is_no_reply_to_the_inbox_goes_the_long_way_and_disturbs_noth
 
 async def test_a_reply_whose_end_is_not_where_it_says_is_not_handed_over_in_one_pass() -> None:
     recorded = Recorded()
-    line = b"MSG %b%b 1 2\r\nhi--" % (recorded.connection.inbox, ONE)
-    assert recorded.connection.take_replies(line) == 0
+    line = b"MSG %b%b 1 2\r\nhi--" % (recorded.connection.inbox.prefix, ONE)
+    assert recorded.connection.inbox.take(line) == 0
     assert recorded.events == []
 
 
 async def test_a_reply_in_pieces_whose_end_is_not_where_it_says_is_never_handed_over() -> None:
     recorded = Recorded()
-    line = b"MSG %b%b 1 2\r\nhi--" % (recorded.connection.inbox, ONE)
+    line = b"MSG %b%b 1 2\r\nhi--" % (recorded.connection.inbox.prefix, ONE)
     for cut in range(len(line) - 3, len(line)):
-        assert recorded.connection.take_replies(line[:cut]) == cut
-        assert recorded.connection.take_replies(line[cut:]) == len(line) - cut
+        assert recorded.connection.inbox.take(line[:cut]) == cut
+        assert recorded.connection.inbox.take(line[cut:]) == len(line) - cut
     assert recorded.events == []
 
 
@@ -154,7 +156,7 @@ class Stream(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.data += data
 
-    async def read(self, parser: _Parser) -> None:
+    async def read(self, parser: WireParser) -> None:
         data, self.data = self.data, b""
         await parser.parse(data)
 
@@ -162,7 +164,7 @@ class Stream(asyncio.Protocol):
 async def test_what_is_not_taken_off_the_wire_stays_in_order_with_what_comes_behind() -> None:
     recorded = Recorded()
     stream = Stream()
-    tap = _Tap(stream, recorded.parser, recorded.connection)
+    tap = Tap(stream, recorded.parser, recorded.connection.inbox)
     data, events = recorded.make_stream()
     choose = random.Random(7)  # noqa: S311 - the same each time
     for _ in range(500):
@@ -181,7 +183,7 @@ async def test_what_is_not_taken_off_the_wire_stays_in_order_with_what_comes_beh
 async def test_replies_need_no_reader() -> None:
     recorded = Recorded()
     stream = Stream()
-    tap = _Tap(stream, recorded.parser, recorded.connection)
+    tap = Tap(stream, recorded.parser, recorded.connection.inbox)
     reply = recorded.reply(TWO, b"2" * 100)
     for piece in (recorded.reply(ONE, b"1"), reply[:90], reply[90:]):
         tap.data_received(piece)

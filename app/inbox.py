@@ -1,0 +1,117 @@
+"""Replies to one inbox, found in the bytes that a server sends. Pure."""
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+SID = 1
+TOKEN_LENGTH = 16  # bytes of what tells one request's reply from another's
+# nats-server allows no more for max_payload than 64 MiB, headers included, and may add headers of its own.
+LARGEST_MESSAGE = 64 * 1024 * 1024 + 64 * 1024
+TOO_LARGE = "the server announced a message that is larger than any can be"
+
+_END = b"\r\n"
+
+
+@dataclass(slots=True)
+class _Partial:
+    """A reply that is still coming: its token, the size of its header block, what has come of block and payload, how
+    many bytes are missing, the line's end included, and the instant at which it began."""
+
+    token: bytes
+    head: int
+    pieces: list[bytes]
+    missing: int
+    since: float = field(default_factory=time.monotonic)
+
+    def add(self, data: bytes) -> int:
+        """Take what belongs to the reply; how many bytes that is."""
+        piece = data[: self.missing]
+        self.pieces.append(piece)
+        self.missing -= len(piece)
+        return len(piece)
+
+    def finish(self) -> tuple[bytes, bytes] | None:
+        """The header block and the payload; None where the line does not end where it should."""
+        last = self.pieces.pop()
+        while len(last) < len(_END) and self.pieces:
+            last = self.pieces.pop() + last
+        if not last.endswith(_END):
+            return None
+        whole = b"".join((*self.pieces, last[: -len(_END)]))
+        return (whole[: self.head], whole[self.head :]) if self.head else (b"", whole)
+
+
+class Inbox:
+    """The subscription SID to `prefix` and any token. Hands each reply over once, whole and in the order in which it
+    came, in whatever pieces: token, header block (empty for none), payload. One that can't be true is never handed
+    over: `broken` is told why. No reply that is announced makes it wait for more than LARGEST_MESSAGE bytes."""
+
+    def __init__(
+        self, prefix: bytes, *, replied: Callable[[bytes, bytes, bytes], None], broken: Callable[[str], None]
+    ) -> None:
+        self.prefix = prefix
+        self.received = 0
+        """Bytes of the replies that were handed over, of those that came whole; it changes with each of the others."""
+        self._replied = replied
+        self._broken = broken
+        self._partial: _Partial | None = None
+        start = rb"MSG %b([^ ]{%d}) %d " % (re.escape(prefix), TOKEN_LENGTH, SID)
+        self._match_plain = re.compile(rb"%b(\d{1,9})\r\n" % start).match
+        self._match_with_headers = re.compile(rb"H%b(\d{1,9}) (\d{1,9})\r\n" % start).match
+
+    @property
+    def coming(self) -> tuple[float, int] | None:
+        """The instant at which a reply that is still incomplete began, and how many of its bytes are missing."""
+        return (self._partial.since, self._partial.missing) if self._partial is not None else None
+
+    def take(self, data: bytes) -> int:
+        """Hand over the replies that `data` begins with; how many bytes they take. The rest is none of ours."""
+        match_plain, replied = self._match_plain, self._replied
+        end = 0
+        if self._partial is not None:
+            end = self._go_on(data)
+            if self._partial is not None:
+                return end
+        while True:
+            if match := match_plain(data, end):
+                token, size = match.groups()
+                middle = start = match.end()
+            elif match := self._match_with_headers(data, end):
+                token, head, size = match.groups()
+                start = match.end()
+                middle = start + int(head)
+            else:
+                break
+            stop = start + int(size)
+            if not data.startswith(_END, stop):
+                if stop + len(_END) <= len(data):
+                    break
+                self.received += end
+                self._begin(_Partial(token, middle - start, [data[start:]], stop + len(_END) - len(data)))
+                return len(data)
+            replied(token, data[start:middle], data[middle:stop])
+            end = stop + 2
+        self.received += end
+        return end
+
+    def _begin(self, partial: _Partial) -> None:
+        if partial.missing > LARGEST_MESSAGE:
+            self._broken(TOO_LARGE)
+        else:
+            self._partial = partial
+
+    def _go_on(self, data: bytes) -> int:
+        """With the reply that is still coming; how many bytes of `data` belong to it."""
+        partial = self._partial
+        if partial is None:
+            return 0
+        end = partial.add(data)
+        if not partial.missing:
+            self._partial = None
+            if found := partial.finish():
+                self._replied(partial.token, *found)
+            else:
+                self._broken("the server sent a message that does not end where it should")
+        return end

@@ -1,0 +1,68 @@
+"""What comes over the wire: replies to the inbox are taken off it, nats-py gets the rest."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from nats.aio.client import Client
+from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
+
+from app.inbox import LARGEST_MESSAGE, TOO_LARGE, Inbox
+
+
+class WireParser(Parser):
+    """nats-py's parser, but replies to the inbox, which are nearly all that ever comes, are taken in one pass. It is
+    given the rest, and never an incomplete reply, whose payload it would copy three times."""
+
+    def __init__(self, client: Client, inbox: Inbox, *, broken: Callable[[str], None]) -> None:
+        super().__init__(client)
+        self._inbox = inbox
+        self._broken = broken
+        self.parsed = 0
+        """Bytes so far."""
+        self.coming_since: float | None = None
+        """The instant at which what is still incomplete began."""
+
+    async def parse(self, data: bytes = b"") -> None:
+        self.parsed += len(data)
+        if self.buf and self.state == AWAITING_CONTROL_LINE:
+            data = bytes(self.buf) + data
+            self.buf.clear()
+        elif self.buf or self.state != AWAITING_CONTROL_LINE:
+            missing = self.needed + 2 - len(self.buf)
+            await super().parse(data[:missing])
+            data = data[missing:]
+        end = self._inbox.take(data)
+        if end < len(data):
+            await super().parse(data[end:])
+            if self.state != AWAITING_CONTROL_LINE and self.needed > LARGEST_MESSAGE:
+                self._broken(TOO_LARGE)
+        if not self.buf and self.state == AWAITING_CONTROL_LINE:
+            self.coming_since = None
+        elif self.coming_since is None:
+            self.coming_since = time.monotonic()
+
+
+class Tap(asyncio.Protocol):
+    """Takes replies off the wire before the stream that nats-py reads from, which would copy them and wake a task. It
+    passes on the rest, and all that comes while nats-py is not yet done with that."""
+
+    def __init__(self, stream: asyncio.Protocol, parser: WireParser, inbox: Inbox) -> None:
+        self._parser = parser
+        self._take_replies = inbox.take
+        self._passed_on = parser.parsed
+        self._pass_on = stream.data_received
+        self.eof_received = stream.eof_received  # type: ignore[method-assign]
+        self.connection_lost = stream.connection_lost  # type: ignore[method-assign]
+        self.pause_writing = stream.pause_writing  # type: ignore[method-assign]
+        self.resume_writing = stream.resume_writing  # type: ignore[method-assign]
+
+    def data_received(self, data: bytes) -> None:
+        parser = self._parser
+        if self._passed_on == parser.parsed and not parser.buf and parser.state == AWAITING_CONTROL_LINE:
+            end = self._take_replies(data)
+            if end == len(data):
+                return
+            data = data[end:]
+        self._passed_on += len(data)
+        self._pass_on(data)

@@ -1,0 +1,58 @@
+"""A server that says what can't be: it costs its own connection, and nothing waits for it."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+from structlog.testing import capture_logs
+
+from app.inbox import TOO_LARGE
+from app.link import Link
+from tests.harness import eventually
+
+Tell = Callable[[asyncio.StreamWriter], Awaitable[None]]
+
+
+@contextlib.asynccontextmanager
+async def run_liar(lie: bytes, go_on: Tell | None = None) -> AsyncIterator[str]:
+    """The address of a server that says this to its first client, `@` being the inbox, and then what `go_on` writes."""
+    told = False
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal told
+        with contextlib.suppress(ConnectionError, asyncio.CancelledError):
+            writer.write(b'INFO {"server_id":"x","version":"2.15.0","max_payload":1048576,"headers":true}\r\n')
+            while line := await reader.readline():
+                if line.startswith(b"PING"):
+                    writer.write(b"PONG\r\n")
+                if line.startswith(b"SUB") and not told:
+                    told = True
+                    writer.write(lie.replace(b"@", line.split()[1].removesuffix(b"*")))
+                    if go_on is not None:
+                        await go_on(writer)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        b"MSG @0123456789abcdef 1 999999999\r\n",
+        b"HMSG @0123456789abcdef 1 12 999999999\r\n",
+        b"MSG @0123456789abcdef 1 99999999999\r\n",
+        b"HMSG @heartbeat 1 12 999999999\r\n",
+        b"MSG other 1 99999999999\r\nxx",
+    ],
+)
+async def test_a_message_larger_than_any_can_be_ends_the_connection_at_once(lie: bytes) -> None:
+    started = time.monotonic()
+    with capture_logs() as logs:
+        async with run_liar(lie) as url, Link([url], max_in_flight=1):
+            await eventually(lambda: [entry for entry in logs if entry["event"] == "disconnected"])
+    assert [entry["reason"] for entry in logs if entry["event"] == "disconnected"] == [TOO_LARGE]
+    assert time.monotonic() - started < 1.5
