@@ -84,6 +84,8 @@ class Connection:
         self.is_backed_up = False
         """Whether the server was too slow when that was last looked at: `measure_backlog` looks again."""
         self._received = 0
+        self._heard_before = -1
+        self._heartbeat = 0
         self._events = events
         self.ended = False
         self._cause: Exception | None = None
@@ -160,9 +162,13 @@ class Connection:
     @property
     def life(self) -> tuple[int, int, int]:
         """Changes while the server lives: messages received, bytes of one that is still coming, for as long as it may
-        take, and, while bytes wait to go out, how many have gone."""
-        waiting = self._count_waiting()
-        return self._received + self.inbox.received, self._count_coming(), self._written - waiting if waiting else 0
+        take, and how much has gone of all that was written up to the first heartbeat that is not answered. No more:
+        the kernel of a server that is stuck goes on to take bytes."""
+        return self._heard, self._count_coming(), min(self._written - self._count_waiting(), self._heartbeat)
+
+    @property
+    def _heard(self) -> int:
+        return self._received + self.inbox.received
 
     def _count_coming(self) -> int:
         since, count = self.inbox.coming or (self._parser.coming_since, len(self._parser.buf))
@@ -195,6 +201,9 @@ class Connection:
         """A message to the own inbox: it comes back, or is denied, and both show in `life`. Not a request to a
         fresh inbox: wherever somebody subscribes to `>`, that one is never answered."""
         self._write(b"PUB %bheartbeat 0\r\n\r\n" % self.inbox.prefix)
+        if self._heard != self._heard_before:
+            self._heard_before = self._heard
+            self._heartbeat = self._written + self._queued
 
     def _write(self, command: bytes) -> None:
         if not self._queue:

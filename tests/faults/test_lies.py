@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partialmethod
 
 import pytest
 from structlog.testing import capture_logs
 
+from app.connection import Connection
 from app.inbox import TOO_LARGE
 from app.link import Link
 from tests.harness import eventually
@@ -56,3 +58,53 @@ async def test_a_message_larger_than_any_can_be_ends_the_connection_at_once(lie:
             await eventually(lambda: [entry for entry in logs if entry["event"] == "disconnected"])
     assert [entry["reason"] for entry in logs if entry["event"] == "disconnected"] == [TOO_LARGE]
     assert time.monotonic() - started < 1.5
+
+
+async def dribble(writer: asyncio.StreamWriter) -> None:
+    while not writer.is_closing():
+        writer.write(b"x")
+        await writer.drain()
+        await asyncio.sleep(0.02)
+
+
+NEVER_ENDING = [b"MSG @0123456789abcdef 1 1000000\r\n", b"MSG @heartbeat 1 1000000\r\n", b"INFO {"]
+
+
+@pytest.mark.parametrize("lie", NEVER_ENDING)
+async def test_a_message_that_never_ends_is_no_sign_of_life(lie: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.connection.LONGEST_MESSAGE", 0.5)
+    monkeypatch.setattr("app.link.HEARTBEAT_INTERVAL", 0.2)
+    with capture_logs() as logs:
+        async with run_liar(lie, dribble) as url, Link([url], max_in_flight=1):
+            await eventually(lambda: [entry for entry in logs if entry["event"] == "disconnected"], 4)
+    (reason,) = {entry["reason"] for entry in logs if entry["event"] == "disconnected"}
+    assert reason.startswith("no answer to a heartbeat")
+
+
+@pytest.mark.parametrize("lie", NEVER_ENDING)
+async def test_a_message_that_is_slow_to_come_is_a_sign_of_life(lie: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.link.HEARTBEAT_INTERVAL", 0.2)
+    async with run_liar(lie, dribble) as url, Link([url], max_in_flight=1) as link:
+        await eventually(lambda: link.trouble is None)
+        connection = link._connection
+        await asyncio.sleep(1.5)
+        assert link._connection is connection
+
+
+async def test_a_server_that_is_stuck_is_left_though_its_kernel_takes_all_that_is_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Over a network, where each byte waits for a while until the other side's kernel has it."""
+    monkeypatch.setattr("app.link.HEARTBEAT_INTERVAL", 0.2)
+    sent = time.monotonic()
+
+    def publish_heartbeat(self: Connection, publish: Callable[[Connection], None]) -> None:
+        nonlocal sent
+        sent = time.monotonic()
+        publish(self)
+
+    monkeypatch.setattr(Connection, "publish_heartbeat", partialmethod(publish_heartbeat, Connection.publish_heartbeat))
+    monkeypatch.setattr(Connection, "_count_waiting", lambda _: 30 if time.monotonic() - sent < 0.05 else 0)
+    with capture_logs() as logs:
+        async with run_liar(b"") as url, Link([url], max_in_flight=1):
+            await eventually(lambda: [entry for entry in logs if entry["event"] == "disconnected"], 4)
