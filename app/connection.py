@@ -6,8 +6,8 @@ a buffer after a reconnect, and no state of nats-py outlives its socket.
 
 What is used of nats-py beyond its public API, each named by a test in tests/test_connection_contract.py:
 `Client._process_msg`, `_process_err`, `_process_op_err`, `_process_info`, `_reading_task`, `_ping_interval_task`,
-`_flusher_task`, `_transport._io_writer.transport` and its protocol, `_ps`, `_nuid`; `Parser.parse`, `state`, `needed`,
-`buf`.
+`_flusher_task`, `_transport._io_writer.transport` and its protocol, `_io_reader`, `_ps`, `_nuid`; `Parser.parse`,
+`state`, `needed`, `buf`.
 """
 
 import ast
@@ -137,7 +137,8 @@ class Connection:
         transport = self._transport = stream._io_writer.transport
         stream_protocol = transport.get_protocol()
         if isinstance(stream_protocol, asyncio.Protocol):
-            transport.set_protocol(Tap(stream_protocol, self._parser, self.inbox))
+            unread = len(getattr(stream._io_reader, "_buffer"))  # noqa: B009 - typeshed leaves it out
+            transport.set_protocol(Tap(stream_protocol, self._parser, self.inbox, unread=unread))
         reading.add_done_callback(lambda _: self.end("the connection was closed"))
         transport.write(b"SUB %b* %d\r\n" % (self.inbox.prefix, SID))
 

@@ -45,12 +45,13 @@ class WireParser(Parser):
 
 class Tap(asyncio.Protocol):
     """Takes replies off the wire before the stream that nats-py reads from, which would copy them and wake a task. It
-    passes on the rest, and all that comes while nats-py is not yet done with that."""
+    passes on the rest, and all that comes while nats-py is not yet done with that, or with the `unread` bytes that the
+    stream had before."""
 
-    def __init__(self, stream: asyncio.Protocol, parser: WireParser, inbox: Inbox) -> None:
+    def __init__(self, stream: asyncio.Protocol, parser: WireParser, inbox: Inbox, *, unread: int) -> None:
         self._parser = parser
         self._take_replies = inbox.take
-        self._passed_on = parser.parsed
+        self._passed_on = parser.parsed + unread
         self._pass_on = stream.data_received
         self.eof_received = stream.eof_received  # type: ignore[method-assign]
         self.connection_lost = stream.connection_lost  # type: ignore[method-assign]

@@ -2,14 +2,17 @@
 
 import asyncio
 import random
+import time
 from typing import Any
 
 import pytest
 
 from app.connection import Connection, Events
 from app.inbox import TOKEN_LENGTH
+from app.link import Link
 from app.servers import Server
 from app.wire import Tap, WireParser
+from tests.harness import NatsServer, eventually
 
 ONE, TWO = b"0123456789abcdef", b"fedcba9876543210"
 BLOCK = b"NATS/1.0\r\nA: b\r\n\r\n"
@@ -164,7 +167,7 @@ class Stream(asyncio.Protocol):
 async def test_what_is_not_taken_off_the_wire_stays_in_order_with_what_comes_behind() -> None:
     recorded = Recorded()
     stream = Stream()
-    tap = Tap(stream, recorded.parser, recorded.connection.inbox)
+    tap = Tap(stream, recorded.parser, recorded.connection.inbox, unread=0)
     data, events = recorded.make_stream()
     choose = random.Random(7)  # noqa: S311 - the same each time
     for _ in range(500):
@@ -183,9 +186,35 @@ async def test_what_is_not_taken_off_the_wire_stays_in_order_with_what_comes_beh
 async def test_replies_need_no_reader() -> None:
     recorded = Recorded()
     stream = Stream()
-    tap = Tap(stream, recorded.parser, recorded.connection.inbox)
+    tap = Tap(stream, recorded.parser, recorded.connection.inbox, unread=0)
     reply = recorded.reply(TWO, b"2" * 100)
     for piece in (recorded.reply(ONE, b"1"), reply[:90], reply[90:]):
         tap.data_received(piece)
     assert stream.data == b""
     assert recorded.events == [(ONE, b"", b"1"), (TWO, b"", b"2" * 100)]
+
+
+async def test_what_the_stream_had_before_is_waited_for_and_then_replies_are_taken_off_the_wire() -> None:
+    recorded = Recorded()
+    stream = Stream()
+    stream.data = b"+OK\r\n"
+    tap = Tap(stream, recorded.parser, recorded.connection.inbox, unread=len(stream.data))
+    tap.data_received(recorded.reply(ONE, b"1"))
+    assert recorded.events == []
+    await stream.read(recorded.parser)
+    tap.data_received(recorded.reply(TWO, b"2"))
+    assert stream.data == b""
+    assert recorded.events == [(ONE, b"", b"1"), (TWO, b"", b"2")]
+
+
+async def test_replies_of_a_real_server_are_taken_off_the_wire(shared_nats: NatsServer) -> None:
+    """Right after PONG it sends another INFO, which must not keep the tap shut."""
+    async with Link([shared_nats.url], max_in_flight=1) as link:
+        await eventually(lambda: link.trouble is None)
+        connection = link._connection
+        assert connection is not None
+        parsed = connection._parser.parsed
+        for _ in range(100):
+            await link.request("nobody", b"", b"", time.monotonic() + 5)
+        assert connection.inbox.received > 5000
+        assert connection._parser.parsed - parsed < 2000

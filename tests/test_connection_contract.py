@@ -47,6 +47,7 @@ async def test_a_connected_client_has_its_tasks_its_transport_and_its_nuid(share
         stream = transport.get_protocol()
         assert isinstance(stream, asyncio.StreamReaderProtocol)
         assert client._transport._io_reader is getattr(stream, "_stream_reader")  # noqa: B009 - typeshed leaves it out
+        assert len(getattr(client._transport._io_reader, "_buffer")) >= 0  # noqa: B009
         assert client._nuid.next().decode().isalnum()
         assert isinstance(client._ps, Parser)
     finally:
