@@ -6,16 +6,14 @@ a buffer after a reconnect, and no state of nats-py outlives its socket.
 
 What is used of nats-py beyond its public API, each named by a test in tests/test_connection_contract.py:
 `Client._process_msg`, `_process_err`, `_process_op_err`, `_process_info`, `_reading_task`, `_ping_interval_task`,
-`_flusher_task`, `_transport._io_writer.transport` and its protocol, `_io_reader`, `_ps`, `_nuid`; `Parser.parse`,
-`state`, `needed`, `buf`.
+`_flusher_task`, `options`, `_ps`, `_nuid`; `_transport._io_writer.transport` and its protocol, `_bare_io_writer`,
+`_io_reader`; `Parser.parse`, `state`, `needed`, `buf`.
 """
 
-import ast
 import asyncio
 import contextlib
 import fcntl
 import math
-import re
 import sys
 import termios
 import time
@@ -26,16 +24,15 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.transport import TcpTransport
 
+from app.credentials import ANONYMOUS, Credentials, Login
 from app.failures import describe
 from app.inbox import SID, Inbox
 from app.servers import Server
-from app.wire import Tap, WireParser
+from app.wire import Tap, WireParser, read_denial
 
 BIG = 16 * 1024  # bytes of a payload: to copy fewer is cheaper than to write them apart
 MAX_BACKLOG = 8 * 1024 * 1024  # bytes that the server has not yet taken
 LONGEST_MESSAGE = 10.0  # seconds; one that takes longer to come is no sign of life
-
-_DENIED_PUBLISH = re.compile(rb"""-ERR\s+'Permissions Violation for Publish to (".*")'\r\n""", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +66,28 @@ class _Client(Client):
         self.connection.end(describe(e))
 
     async def _process_info(self, info: dict[str, object], initial_connection: bool = False) -> None:
-        if initial_connection and self.connection.server.scheme == "tls" and not info.get("tls_required"):
-            raise nats.errors.Error("the server does not speak TLS")  # before any credentials are sent
+        if initial_connection:
+            await self._prepare_tls(info)
         await super()._process_info(info, initial_connection)
         self.connection.take_info(info)
+
+    async def _prepare_tls(self, info: dict[str, object]) -> None:
+        """nats-py speaks TLS where `info` says that the server requires it. Raises before any credentials are sent."""
+        connection = self.connection
+        if connection.server.scheme == "tls" or connection.credentials.want_tls:
+            if not info.get("tls_required") and not info.get("tls_available"):
+                raise nats.errors.Error("the server does not speak TLS")
+            info["tls_required"] = True
+        if info.get("tls_required"):
+            self.options["tls"] = await asyncio.to_thread(connection.credentials.make_tls)  # takes 20 ms and more
 
 
 class Connection:
     """Made by `open`. It does not check what it publishes: the link does, against `max_payload`."""
 
-    def __init__(self, server: Server, events: Events) -> None:
+    def __init__(self, server: Server, events: Events, credentials: Credentials = ANONYMOUS) -> None:
         self.server = server
+        self.credentials = credentials
         self.max_payload = 0
         self.is_backed_up = False
         """Whether the server was too slow when that was last looked at: `measure_backlog` looks again."""
@@ -97,31 +105,42 @@ class Connection:
         self._client.connection = self
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.WriteTransport | None = None
+        self._socket: asyncio.WriteTransport | None = None
+        """What TLS writes to, where there is TLS."""
         prefix = b"_INBOX.%b." % bytes(self._client._nuid.next())
         self.inbox = Inbox(prefix, replied=events.replied, broken=self.end)
         self._client._ps = self._parser = WireParser(self._client, self.inbox, broken=self.end)
 
     @classmethod
-    async def open(cls, server: Server, *, name: str, timeout: float, events: Events) -> "Connection":
+    async def open(
+        cls, server: Server, *, name: str, timeout: float, events: Events, credentials: Credentials = ANONYMOUS
+    ) -> "Connection":
         """A connection that is ready to send and to receive. Raises ConnectError, within `timeout` seconds."""
-        connection = cls(server, events)
+        connection, login = cls(server, events, credentials), Login()
         try:
             async with asyncio.timeout(timeout):
-                await connection._connect(name, timeout)
+                login = await asyncio.to_thread(credentials.read_login, server)
+                await connection._connect(login, name, timeout)
         except Exception as error:
-            raise ConnectError(f"{server.address}: {describe(connection._cause or error)}") from None
+            reason = describe(connection._cause or error)
+            if reason == "authorization violation" and login.is_expired:
+                reason = "NATS_CREDS: the user's JWT has expired"
+            raise ConnectError(f"{server.address}: {reason}") from None
         finally:
             if connection._transport is None:
                 connection.close()
         return connection
 
-    async def _connect(self, name: str, timeout: float) -> None:
-        server = self.server
+    async def _connect(self, login: Login, name: str, timeout: float) -> None:
+        jwt = login.jwt
         await self._client.connect(
-            server.url,
-            user=server.user if server.password is not None else None,
-            password=server.password,
-            token=server.user if server.password is None else None,
+            self.server.url,
+            user=login.user,
+            password=login.password,
+            token=login.token,
+            nkeys_seed_str=login.seed,
+            user_jwt_cb=None if jwt is None else lambda: jwt.encode("ascii"),
+            tls_hostname=self.server.tls_name,
             name=name,
             allow_reconnect=False,
             max_reconnect_attempts=1,
@@ -132,9 +151,10 @@ class Connection:
         )
         self.max_payload = self._client.max_payload
         stream, reading = self._client._transport, self._client._reading_task
-        if not isinstance(stream, TcpTransport) or stream._io_writer is None or reading is None:
+        if not isinstance(stream, TcpTransport) or not stream._io_writer or not stream._bare_io_writer or not reading:
             raise ConnectionError
         transport = self._transport = stream._io_writer.transport
+        self._socket = stream._bare_io_writer.transport if stream._bare_io_writer is not stream._io_writer else None
         stream_protocol = transport.get_protocol()
         if isinstance(stream_protocol, asyncio.Protocol):
             unread = len(getattr(stream._io_reader, "_buffer"))  # noqa: B009 - typeshed leaves it out
@@ -156,8 +176,7 @@ class Connection:
 
     def measure_backlog(self) -> bool:
         """Whether more bytes are written than the server may leave untaken; also in `is_backed_up`, from then on."""
-        waiting = self._transport.get_write_buffer_size() if self._transport else 0
-        self.is_backed_up = self._queued + waiting > MAX_BACKLOG
+        self.is_backed_up = self._queued + self._count_buffered() > MAX_BACKLOG
         return self.is_backed_up
 
     @property
@@ -175,14 +194,19 @@ class Connection:
         since, count = self.inbox.coming or (self._parser.coming_since, len(self._parser.buf))
         return count if since is not None and time.monotonic() - since < LONGEST_MESSAGE else 0
 
+    def _count_buffered(self) -> int:
+        """Bytes that the kernel has not yet taken."""
+        buffered = self._transport.get_write_buffer_size() if self._transport else 0
+        return buffered + self._socket.get_write_buffer_size() if self._socket else buffered
+
     def _count_waiting(self) -> int:
-        """Bytes in the transport's buffer, and in the kernel's where it tells (tcp(7): SIOCOUTQ, here TIOCOUTQ)."""
+        """Those, and what is in the kernel's buffer where it tells (tcp(7): SIOCOUTQ, here TIOCOUTQ)."""
         if self._transport is None:
             return 0
         kernel = bytearray(4)
         with contextlib.suppress(OSError):
             fcntl.ioctl(self._transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, kernel)
-        return self._transport.get_write_buffer_size() + int.from_bytes(kernel, sys.byteorder)
+        return self._count_buffered() + int.from_bytes(kernel, sys.byteorder)
 
     def publish(self, subject: bytes, token: bytes, headers: bytes, payload: bytes) -> None:
         """Send a request whose reply comes back under `token`. All requests of a loop turn go out in one write."""
@@ -233,11 +257,11 @@ class Connection:
     def take_error(self, buffer: bytes, message: str) -> None:
         """An -ERR line. Only a denied publish leaves the connection as it is."""
         self._received += 1
-        denied = _DENIED_PUBLISH.match(buffer)
-        if denied:
-            self._events.denied(self, _unquote(denied[1]))
-        else:
+        denied = read_denial(buffer)
+        if denied is None:
             self.end(f"the server said {message}")
+        else:
+            self._events.denied(self, denied)
 
     def take_info(self, info: dict[str, object]) -> None:
         """nats-py reads max_payload once; a reload of the server changes it."""
@@ -268,11 +292,3 @@ class Connection:
 
 class ConnectError(Exception):
     """No connection to this server; the text is for operators and holds no secret."""
-
-
-def _unquote(text: bytes) -> str:
-    """The subject that the server quoted in the manner of Go's %q, which a Python literal reads as well."""
-    try:
-        return str(ast.literal_eval(text.decode("utf-8")))
-    except (SyntaxError, ValueError):
-        return ""

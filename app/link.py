@@ -26,6 +26,7 @@ from typing import Self
 import structlog
 
 from app.connection import ConnectError, Connection, Events
+from app.credentials import ANONYMOUS, Credentials
 from app.deadlines import Deadlines, Wait
 from app.errors import (
     ConnectionLost,
@@ -111,11 +112,12 @@ class Link:
     """An async context manager, to be entered in the event loop that it serves. Connects in the background: entering
     never waits for NATS. `servers` are URLs (ValueError for what is none); durations are seconds."""
 
-    def __init__(self, servers: Sequence[str], *, max_in_flight: int) -> None:
+    def __init__(self, servers: Sequence[str], *, max_in_flight: int, credentials: Credentials = ANONYMOUS) -> None:
         self._configured = tuple(Server.parse(server) for server in servers)
         self._servers = self._configured
         """The configured servers, and those that the last one told of."""
         self._max_in_flight = max_in_flight
+        self._credentials = credentials
         self._sent: dict[bytes, Sent] = {}
         self._connection: Connection | None = None
         self._leaving = asyncio.Event()
@@ -275,7 +277,11 @@ class Link:
             for server in random.sample(self._servers, len(self._servers)):
                 try:
                     return await Connection.open(
-                        server, name="nats-http-gateway", timeout=CONNECT_TIMEOUT, events=self._events
+                        server,
+                        name="nats-http-gateway",
+                        timeout=CONNECT_TIMEOUT,
+                        events=self._events,
+                        credentials=self._credentials,
                     )
                 except ConnectError as error:
                     reason, self._reason = self._reason, str(error)

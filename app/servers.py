@@ -1,5 +1,6 @@
 """Addresses of NATS servers, parsed once. Pure."""
 
+import ipaddress
 import re
 from dataclasses import dataclass, field, replace
 from urllib.parse import unquote, urlsplit
@@ -19,6 +20,8 @@ class Server:
     port: int
     user: str | None = field(default=None, repr=False)
     password: str | None = field(default=None, repr=False)
+    tls_name: str | None = None
+    """The name that its certificate has to have; None for its host."""
 
     @classmethod
     def parse(cls, text: str) -> "Server":
@@ -48,8 +51,19 @@ class Server:
         return f"{self.scheme}://{self.address}"
 
     def at(self, host: str, port: int | None) -> "Server":
-        """Another server of the same cluster: the same scheme and credentials."""
-        return replace(self, host=host, port=port or DEFAULT_PORT)
+        """Another server of the same cluster: the same scheme and credentials. Servers tell of each other by IP
+        address, which their certificates seldom have: then the name by which the first was found counts, as in
+        nats.go."""
+        name = self.tls_name or (None if _is_ip(self.host) else self.host)
+        return replace(self, host=host, port=port or DEFAULT_PORT, tls_name=name if _is_ip(host) else None)
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 _FORM = "a NATS server is nats://host:port or tls://host:port, with user:password@ or token@ where it asks for it"

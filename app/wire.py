@@ -1,6 +1,8 @@
 """What comes over the wire: replies to the inbox are taken off it, nats-py gets the rest."""
 
+import ast
 import asyncio
+import re
 import time
 from collections.abc import Callable
 
@@ -8,6 +10,8 @@ from nats.aio.client import Client
 from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
 from app.inbox import LARGEST_MESSAGE, TOO_LARGE, Inbox
+
+_DENIED_PUBLISH = re.compile(rb"""-ERR\s+'Permissions Violation for Publish to (".*")'\r\n""", re.IGNORECASE)
 
 
 class WireParser(Parser):
@@ -53,7 +57,7 @@ class Tap(asyncio.Protocol):
         self._take_replies = inbox.take
         self._passed_on = parser.parsed + unread
         self._pass_on = stream.data_received
-        self.eof_received = stream.eof_received  # type: ignore[method-assign]
+        self._end = stream.eof_received
         self.connection_lost = stream.connection_lost  # type: ignore[method-assign]
         self.pause_writing = stream.pause_writing  # type: ignore[method-assign]
         self.resume_writing = stream.resume_writing  # type: ignore[method-assign]
@@ -67,3 +71,18 @@ class Tap(asyncio.Protocol):
             data = data[end:]
         self._passed_on += len(data)
         self._pass_on(data)
+
+    def eof_received(self) -> None:
+        """The stream would stay open for what is still to be written: with TLS it can't, and nobody would read it."""
+        self._end()
+
+
+def read_denial(line: bytes) -> str | None:
+    """The subject to which the server, with this line, refused a publish; None where it says something else."""
+    denied = _DENIED_PUBLISH.match(line)
+    if denied is None:
+        return None
+    try:  # quoted in the manner of Go's %q, which a Python literal reads as well
+        return str(ast.literal_eval(denied[1].decode("utf-8")))
+    except (SyntaxError, ValueError):
+        return ""

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import ssl
 import subprocess
 import time
@@ -156,9 +157,9 @@ async def run_gateway(
 
 
 @contextlib.asynccontextmanager
-async def connect(url: str) -> AsyncIterator[Client]:
+async def connect(url: str, tls: ssl.SSLContext | None = None) -> AsyncIterator[Client]:
     """An ordinary NATS client, as any service or tool would use it."""
-    client = await connect_nats(url, max_reconnect_attempts=-1, reconnect_time_wait=0)
+    client = await connect_nats(url, tls=tls, max_reconnect_attempts=-1, reconnect_time_wait=0)
     try:
         yield client
     finally:
@@ -271,6 +272,31 @@ async def eventually(condition: Callable[[], object], timeout: float = PATIENCE)
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
         await asyncio.sleep(0.01)
+
+
+@contextlib.asynccontextmanager
+async def run_slow_proxy(port: int) -> AsyncIterator[int]:
+    """The port of a proxy that passes on 0.5 MB/s to another of this host, and takes no more ahead of it."""
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pause: float) -> None:
+        try:
+            while data := await reader.read(10_000):
+                writer.write(data)
+                await writer.drain()
+                await asyncio.sleep(pause)
+        finally:
+            writer.close()
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there_reader, there_writer = await asyncio.open_connection("127.0.0.1", port)
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(pump(reader, there_writer, 0.02), pump(there_reader, writer, 0))
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 20_000)  # so that what waits, waits at the sender
+    proxy = await asyncio.start_server(forward, sock=listener, limit=10_000)
+    async with proxy:
+        yield proxy.sockets[0].getsockname()[1]
 
 
 def follow_references(document: dict[str, Any]) -> dict[str, Any]:

@@ -47,6 +47,7 @@ async def test_a_connected_client_has_its_tasks_its_transport_and_its_nuid(share
         stream = transport.get_protocol()
         assert isinstance(stream, asyncio.StreamReaderProtocol)
         assert client._transport._io_reader is getattr(stream, "_stream_reader")  # noqa: B009 - typeshed leaves it out
+        assert client._transport._bare_io_writer is client._transport._io_writer  # without TLS
         assert len(getattr(client._transport._io_reader, "_buffer")) >= 0  # noqa: B009
         assert client._nuid.next().decode().isalnum()
         assert isinstance(client._ps, Parser)
@@ -92,3 +93,16 @@ async def test_the_parser_tells_what_it_still_waits_for() -> None:
     assert (parser.state, parser.needed, bytes(parser.buf)) == (AWAITING_MSG_PAYLOAD, 5, b"he")
     await parser.parse(b"llo\r\n")
     assert (parser.state, bytes(parser.buf)) == (AWAITING_CONTROL_LINE, b"")
+
+
+async def test_tls_is_what_the_info_and_the_options_say_after_it_was_processed(shared_nats: NatsServer) -> None:
+    """The context that is put there is used, once the info says that TLS is required: this server knows none."""
+
+    class Asking(Client):
+        async def _process_info(self, info: dict[str, object], initial_connection: bool = False) -> None:
+            info["tls_required"] = True
+            self.options["tls"] = "no context"
+            await super()._process_info(info, initial_connection)
+
+    with pytest.raises(TypeError, match="no context"):
+        await Asking().connect(shared_nats.url, allow_reconnect=False)

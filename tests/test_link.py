@@ -1,8 +1,6 @@
 """Each law of the link, with a real server that dies, freezes, refuses or moves."""
 
 import asyncio
-import contextlib
-import socket
 import time
 from pathlib import Path
 
@@ -12,7 +10,7 @@ from nats.aio.msg import Msg
 from app.connection import Connection
 from app.errors import ConnectionLost, Draining, NoResponders, NotConnected, PayloadTooLarge, Timeout
 from app.link import HEARTBEAT_INTERVAL, STABLE, Awaited, Link, Outcome, Reply
-from tests.harness import NatsServer, RawPeer, eventually, replying, responder, run_nats
+from tests.harness import NatsServer, RawPeer, eventually, replying, responder, run_nats, run_slow_proxy
 
 
 def ask(link: Link, subject: str, payload: bytes, deadline: float) -> Awaited:
@@ -346,26 +344,11 @@ async def test_5_a_connection_that_ends_at_once_is_not_replaced_in_a_tight_loop(
 async def test_5_a_slow_connection_that_still_takes_bytes_is_left_alone(own_nats: NatsServer) -> None:
     """3 MB through a proxy of 0.5 MB/s: the heartbeat waits behind them for longer than its interval."""
     port = int(own_nats.url.rpartition(":")[2])
-
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pause: float) -> None:
-        try:
-            while data := await reader.read(10_000):
-                writer.write(data)
-                await writer.drain()
-                await asyncio.sleep(pause)
-        finally:
-            writer.close()
-
-    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there_reader, there_writer = await asyncio.open_connection("127.0.0.1", port)
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(pump(reader, there_writer, 0.02), pump(there_reader, writer, 0))
-
-    listener = socket.create_server(("127.0.0.1", 0))
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 20_000)  # so that what waits, waits at the sender
-    proxy = await asyncio.start_server(forward, sock=listener, limit=10_000)
-    proxied = f"nats://127.0.0.1:{proxy.sockets[0].getsockname()[1]}"
-    async with proxy, responder(own_nats.url, "s", stay_silent), Link([proxied], max_in_flight=10) as link:
+    async with (
+        run_slow_proxy(port) as slow,
+        responder(own_nats.url, "s", stay_silent),
+        Link([f"nats://127.0.0.1:{slow}"], max_in_flight=10) as link,
+    ):
         await ready(link)
         connection = connection_of(link)
         sent = [ask(link, "s", b"x" * 1_000_000, soon(30)) for _ in range(3)]

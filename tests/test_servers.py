@@ -52,3 +52,13 @@ def test_credentials_show_nowhere_and_go_along_to_other_servers_of_the_cluster()
     server = Server.parse("tls://user:s3cret@h:1")
     assert "s3cret" not in repr(server) + server.address + server.url
     assert server.at("other", None) == Server("tls", "other", 4222, "user", "s3cret")
+
+
+def test_a_discovered_address_is_checked_against_the_name_that_was_configured() -> None:
+    named = Server.parse("tls://u:p@nats.example:1")
+    found = named.at("10.0.0.1", 2)
+    assert found.tls_name == "nats.example"
+    assert found.at("10.0.0.2", 2).tls_name == "nats.example"
+    assert found.at("other.example", 2).tls_name is None
+    assert Server.parse("tls://10.0.0.1").at("10.0.0.2", 2).tls_name is None
+    assert Server.parse("tls://[::1]").at("10.0.0.2", 2).tls_name is None
