@@ -73,7 +73,7 @@ def dev(host: Host = None, port: Port = None, lane: Lane = "fast") -> None:
     from app.observe.log import configure_logging
     from app.reload import FileSource
 
-    settings = load_settings()
+    settings = load_settings(check_files=True)
     configure_logging(color=is_color_wanted(sys.stderr))
     source = FileSource(settings.routes or EXAMPLES)
     with _listen(settings, host, port) as listener:
@@ -100,7 +100,7 @@ def serve(
     from app.reload import FileSource, PipeSource
     from app.serve import serve_here, serve_with_workers
 
-    settings = load_settings()
+    settings = load_settings(check_files=fd is None)  # a worker may be started while a file is being replaced
     configure_logging(color=is_color_wanted(sys.stderr))
     if fd is not None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a worker is told by its parent

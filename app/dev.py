@@ -51,9 +51,10 @@ def run_dev(settings: Settings, listener: socket.socket, source: FileSource, *, 
         tempfile.TemporaryDirectory(prefix="nats-http-", ignore_cleanup_errors=True) as directory,
         Children(patience=PATIENCE, directory=directory) as children,
     ):
-        servers = (_start_nats(children, Path(directory)),) if embedded else settings.nats_url
-        _start_responders(children, servers)
-        settings = settings.model_copy(update={"nats_url": servers, "access_log": settings.access_log is not False})
+        if embedded:
+            settings = settings.with_embedded(_start_nats(children, Path(directory)))
+        _start_responders(children, child_environment(**settings.nats_variables))
+        settings = settings.model_copy(update={"access_log": settings.access_log is not False})
         app = create_app(settings, routes=file)
         gateway = build_server(app, lane=lane, drain_timeout=settings.drain_timeout)
         gateway.should_exit = stopped
@@ -67,8 +68,7 @@ def _start_nats(children: Children, directory: Path) -> str:
     return wait_for_url(directory, server.process)
 
 
-def _start_responders(children: Children, servers: tuple[str, ...]) -> None:
-    environment = child_environment(NATS_URL=",".join(servers))
+def _start_responders(children: Children, environment: dict[str, str]) -> None:
     for module in _find_responders():
         for number in range(1, REPLICAS + 1):
             children.start(f"{module} {number}", [sys.executable, "-m", module], env=environment)

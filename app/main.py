@@ -77,11 +77,11 @@ def create_app(settings: Settings | None = None, *, routes: RouteFile | Iterable
     Its lifespan owns the connection to NATS and yields the state `drain`, an event: set it and every response closes
     its connection and `/readyz` says 503. `app.state.serve` takes what `prepare` made, between two requests. Any ASGI
     server can serve it; `build_server` makes the one that also bounds connections, and that has the fast lane."""
-    settings = settings or load_settings()
+    settings = settings or load_settings(check_files=True)
     if routes is None:
         routes = load_route_file(settings.routes or GREET)
     served = prepare(routes if isinstance(routes, RouteFile) else _to_route_file(routes))
-    link = Link(settings.nats_url, max_in_flight=settings.max_in_flight)
+    link = Link(settings.nats_url, max_in_flight=settings.max_in_flight, credentials=settings.credentials)
     relay = Relay(
         served.table,
         timeout=settings.timeout,

@@ -4,11 +4,12 @@ import difflib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import Annotated, Self, TextIO
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from app.credentials import Credentials
 from app.servers import Server
 from app.units import parse_duration, parse_size
 
@@ -37,13 +38,54 @@ Size = Annotated[int, _from_text(parse_size)]
 class Settings(BaseSettings):
     """All settings, frozen. Durations are seconds, sizes bytes."""
 
-    model_config = SettingsConfigDict(frozen=True, populate_by_name=True, extra="ignore")
+    model_config = SettingsConfigDict(frozen=True, populate_by_name=True, extra="ignore", hide_input_in_errors=True)
 
     nats_url: Annotated[tuple[str, ...], BeforeValidator(_split_servers)] = Field(
         default=("nats://localhost:4222",),
         validation_alias="NATS_URL",
+        repr=False,  # it may hold a password
         description="NATS servers, separated by commas: `nats://host:port` or `tls://host:port`, with `user:password@` "
         "or `token@` where the server asks for it, percent-encoded.",
+    )
+    nats_creds: Path | None = Field(
+        default=None,
+        validation_alias="NATS_CREDS",
+        repr=False,
+        description="File with the JWT and the seed of a user, as `nsc` writes it.",
+    )
+    nats_nkey_seed: Path | None = Field(
+        default=None,
+        validation_alias="NATS_NKEY_SEED",
+        repr=False,
+        description="File with the seed of a user's nkey, which begins with `SU`.",
+    )
+    nats_user: str | None = Field(
+        default=None, validation_alias="NATS_USER", repr=False, description="User, for servers that ask for one."
+    )
+    nats_password: SecretStr | None = Field(
+        default=None, validation_alias="NATS_PASSWORD", description="The password of `NATS_USER`."
+    )
+    nats_token: SecretStr | None = Field(
+        default=None, validation_alias="NATS_TOKEN", description="Token, for servers that ask for one."
+    )
+    nats_tls_ca: Path | None = Field(
+        default=None,
+        validation_alias="NATS_TLS_CA",
+        repr=False,
+        description="File with the certificates, in PEM form, of the authorities that may have signed the server's "
+        "certificate. Unset: those that the system trusts.",
+    )
+    nats_tls_cert: Path | None = Field(
+        default=None,
+        validation_alias="NATS_TLS_CERT",
+        repr=False,
+        description="File with the certificate, in PEM form, for servers that ask their clients for one.",
+    )
+    nats_tls_key: Path | None = Field(
+        default=None,
+        validation_alias="NATS_TLS_KEY",
+        repr=False,
+        description="File with the private key of `NATS_TLS_CERT`, in PEM form and not encrypted.",
     )
     routes: Path | None = Field(
         default=None,
@@ -92,6 +134,41 @@ class Settings(BaseSettings):
         "Unset: on in `dev`, off in `serve`.",
     )
 
+    @property
+    def credentials(self) -> Credentials:
+        """What to show to NATS servers, and to ask of theirs."""
+        password, token = (
+            None if secret is None else secret.get_secret_value() for secret in (self.nats_password, self.nats_token)
+        )
+        return Credentials(
+            creds=self.nats_creds,
+            nkey_seed=self.nats_nkey_seed,
+            user=self.nats_user,
+            password=password,
+            token=token,
+            tls_ca=self.nats_tls_ca,
+            tls_cert=self.nats_tls_cert,
+            tls_key=self.nats_tls_key,
+        )
+
+    def with_embedded(self, server: str) -> "Settings":
+        """The same settings for a server that asks for nothing."""
+        return self.model_copy(update={**dict.fromkeys(_nats_fields()), "nats_url": (server,)})
+
+    @property
+    def nats_variables(self) -> dict[str, str]:
+        """NATS_URL, and empty what is not set, so that a child process goes to the same servers in the same way."""
+        names = [name for name in _nats_fields() if getattr(self, name) is None]
+        unset = {str(Settings.model_fields[name].validation_alias): "" for name in names}
+        return {**unset, "NATS_URL": ",".join(self.nats_url)}
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        problems = self.credentials.find_conflicts([Server.parse(server) for server in self.nats_url])
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -105,6 +182,10 @@ class Settings(BaseSettings):
         return init_settings, InitSettingsSource(settings_cls, _read_variables())
 
 
+def _nats_fields() -> list[str]:
+    return [name for name in Settings.model_fields if name.startswith("nats_")]
+
+
 def _read_variables() -> dict[str, object]:
     return {name: os.environ[name] for name in VARIABLES if os.environ.get(name)}
 
@@ -112,8 +193,9 @@ def _read_variables() -> dict[str, object]:
 VARIABLES = tuple(str(field.validation_alias) for field in Settings.model_fields.values())
 
 
-def load_settings() -> Settings:
-    """The settings of this process. SettingsError names every one that is wrong."""
+def load_settings(*, check_files: bool = False) -> Settings:
+    """The settings of this process. SettingsError names every one that is wrong; so it does with the files of
+    credentials, where they are to be checked: for a start, since a gateway that runs waits for better ones."""
     problems = [
         f"{name}: unknown setting, did you mean {matches[0]}?"
         for name in sorted(os.environ)
@@ -126,6 +208,7 @@ def load_settings() -> Settings:
     except ValidationError as error:
         problems += [_describe(detail["loc"], detail["msg"], detail["input"]) for detail in error.errors()]
     else:
+        problems += settings.credentials.find_faults() if check_files else []
         if not problems:
             return settings
     raise SettingsError("\n".join(problems))
@@ -147,6 +230,10 @@ def child_environment(**changes: str) -> dict[str, str]:
 
 
 def _describe(location: tuple[int | str, ...], message: str, value: object) -> str:
+    words = message.removeprefix("Value error, ")
+    if not location:  # of several settings together, and the words begin with them
+        return words
     name = str(location[0])
-    shown = "" if name == "NATS_URL" else f" '{value}'"  # it may hold a password
-    return f"{name}{shown}: {message.removeprefix('Value error, ')}"
+    # A seed or a password may stand where an address or a path should.
+    shown = "" if name.startswith("NATS_") else f" '{value}'"
+    return f"{name}{shown}: {words.removeprefix(f'{name}: ')}"

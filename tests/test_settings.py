@@ -1,15 +1,33 @@
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
+import trustme
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from pydantic import SecretStr, ValidationError
 
+from app.credentials import Credentials
 from app.settings import Settings, SettingsError, child_environment, is_color_wanted, is_nats_url_set, load_settings
+from tests.credentials import Key, Operator, write_certificate
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "settings.md"
 DEFAULTS = {
     "nats_url": ("nats://localhost:4222",),
+    "nats_creds": None,
+    "nats_nkey_seed": None,
+    "nats_user": None,
+    "nats_password": None,
+    "nats_token": None,
+    "nats_tls_ca": None,
+    "nats_tls_cert": None,
+    "nats_tls_key": None,
     "routes": None,
     "host": "127.0.0.1",
     "port": 8000,
@@ -53,6 +71,11 @@ def test_nothing_needs_to_be_set() -> None:
         ("NATS_URL", "nats://a:1, tls://b:2 ,c:3", "nats_url", ("nats://a:1", "tls://b:2", "c:3")),
         ("NATS_URL", "nats://user:p%40ss@a:1", "nats_url", ("nats://user:p%40ss@a:1",)),
         ("NATS_URL", "a", "nats_url", ("a",)),
+        ("NATS_CREDS", "user.creds", "nats_creds", Path("user.creds")),
+        ("NATS_NKEY_SEED", "user.nk", "nats_nkey_seed", Path("user.nk")),
+        ("NATS_USER", "u", "nats_user", "u"),
+        ("NATS_TOKEN", "t", "nats_token", SecretStr("t")),
+        ("NATS_TLS_CA", "ca.pem", "nats_tls_ca", Path("ca.pem")),
         ("GATEWAY_ROUTES", "here/routes.yaml", "routes", Path("here/routes.yaml")),
         ("GATEWAY_HOST", "192.0.2.1", "host", "192.0.2.1"),
         ("GATEWAY_HOST", "::", "host", "::"),
@@ -192,6 +215,166 @@ def test_what_kubernetes_sets_for_a_service_called_gateway_is_ignored(
         environment.setenv(f"GATEWAY_{name}", text)
         environment.setenv(f"NATS_{name}", text)
     assert load_settings().model_dump() == DEFAULTS
+
+
+# Credentials
+
+SECRET = "s3cret"  # noqa: S105 - for tests
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, Path]:
+    """A good file for each variable that takes one."""
+    ca = trustme.CA()
+    made = write_certificate(tmp_path / "tls", ca, ca.issue_cert("localhost"))
+    creds, seed = tmp_path / "user.creds", tmp_path / "user.nk"
+    creds.write_text(Operator().make_creds())
+    seed.write_text(f"{Key().seed}\n")
+    tls = {"NATS_TLS_CA": made.ca, "NATS_TLS_CERT": made.cert, "NATS_TLS_KEY": made.key}
+    return {"NATS_CREDS": creds, "NATS_NKEY_SEED": seed, **tls}
+
+
+def test_credentials_are_what_the_settings_say(environment: pytest.MonkeyPatch, files: dict[str, Path]) -> None:
+    for name in ("NATS_TLS_CA", "NATS_TLS_CERT", "NATS_TLS_KEY"):
+        environment.setenv(name, str(files[name]))
+    environment.setenv("NATS_USER", "u")
+    environment.setenv("NATS_PASSWORD", SECRET)
+    settings = load_settings(check_files=True)
+    tls = (files["NATS_TLS_CA"], files["NATS_TLS_CERT"], files["NATS_TLS_KEY"])
+    assert settings.credentials == Credentials(None, None, "u", SECRET, None, *tls)
+
+
+@pytest.mark.parametrize("name", ["NATS_CREDS", "NATS_NKEY_SEED"])
+def test_a_good_file_is_taken(environment: pytest.MonkeyPatch, files: dict[str, Path], name: str) -> None:
+    environment.setenv(name, str(files[name]))
+    assert str(files[name]) in str(load_settings(check_files=True).model_dump())
+
+
+def test_no_secret_shows_in_the_repr_of_settings_or_credentials(environment: pytest.MonkeyPatch) -> None:
+    for variables in (
+        {"NATS_URL": f"nats://a,tls://{SECRET}-token@b"},
+        {"NATS_USER": "u", "NATS_PASSWORD": SECRET},
+        {"NATS_TOKEN": SECRET},
+    ):
+        with environment.context() as only:
+            for name, text in variables.items():
+                only.setenv(name, text)
+            settings = load_settings()
+        assert SECRET not in f"{settings!r} {settings} {settings.credentials!r}"
+
+
+@pytest.mark.parametrize(
+    ("variables", "problem"),
+    [
+        ({"NATS_PASSWORD": SECRET}, "NATS_PASSWORD: needs NATS_USER"),
+        ({"NATS_TLS_CERT": SECRET}, "NATS_TLS_CERT: needs NATS_TLS_KEY"),
+        ({"NATS_TLS_KEY": SECRET}, "NATS_TLS_KEY: needs NATS_TLS_CERT"),
+        ({"NATS_TOKEN": SECRET, "NATS_USER": "u"}, "NATS_USER, NATS_TOKEN: only one of them can say who we are"),
+        (
+            {"NATS_CREDS": SECRET, "NATS_NKEY_SEED": SECRET},
+            "NATS_CREDS, NATS_NKEY_SEED: only one of them can say who we are",
+        ),
+        (
+            {"NATS_URL": f"a,u:{SECRET}@b", "NATS_TOKEN": SECRET},
+            "NATS_TOKEN, NATS_URL with credentials: only one of them can say who we are",
+        ),
+    ],
+)
+def test_what_does_not_go_together_is_told_without_secrets(
+    environment: pytest.MonkeyPatch, variables: dict[str, str], problem: str
+) -> None:
+    for name, text in variables.items():
+        environment.setenv(name, text)
+    assert read_problems() == [problem]
+    with pytest.raises(ValidationError) as caught:
+        Settings()
+    assert SECRET not in str(caught.value)
+
+
+FILES = ["NATS_CREDS", "NATS_NKEY_SEED", "NATS_TLS_CA", "NATS_TLS_CERT", "NATS_TLS_KEY"]
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize(
+    ("hurt", "words"),
+    [
+        (Path.unlink, "there is no such file"),
+        (lambda path: (path.unlink(), path.mkdir()), "takes the path of a file, and this is none"),
+        (lambda path: (path.unlink(), path.symlink_to(path)), "the file can't be read"),
+        (lambda path: path.write_text(""), "takes a file with"),
+        (lambda path: path.write_text(f"{SECRET}\n"), "takes a file with"),
+        (lambda path: path.write_bytes(b"\xff\x00" * 99), "takes a file with"),
+        (lambda path: path.write_text(path.read_text().replace("M", "N").replace("S", "T")), "takes a file with"),
+    ],
+    ids=["gone", "folder", "loop", "empty", "text", "bytes", "broken"],
+)
+def test_a_file_that_can_t_be_right_is_told_with_its_variable_and_without_what_is_in_it(
+    environment: pytest.MonkeyPatch, files: dict[str, Path], name: str, hurt: Callable[[Path], object], words: str
+) -> None:
+    for each in FILES[2:] if "TLS" in name else [name]:
+        environment.setenv(each, str(files[each]))
+    hurt(files[name])
+    load_settings()  # what only asks, starts all the same
+    with pytest.raises(SettingsError) as caught:
+        load_settings(check_files=True)
+    assert str(caught.value).startswith(f"{name}: {words}")
+    assert "\n" not in str(caught.value)
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_secret_in_the_place_of_a_path_is_not_shown(environment: pytest.MonkeyPatch, name: str) -> None:
+    environment.setenv(name, Key().seed)
+    if "TLS" in name:
+        for other in FILES[3:]:
+            environment.setenv(other, Key().seed)
+    with pytest.raises(SettingsError) as caught:
+        load_settings(check_files=True)
+    assert "there is no such file" in str(caught.value)
+    assert "SU" not in str(caught.value)
+
+
+def test_a_key_of_another_certificate_and_an_encrypted_one_are_told(
+    environment: pytest.MonkeyPatch, files: dict[str, Path], tmp_path: Path
+) -> None:
+    ca = trustme.CA()
+    other = write_certificate(tmp_path / "other", ca, ca.issue_cert("localhost"))
+    environment.setenv("NATS_TLS_CERT", str(files["NATS_TLS_CERT"]))
+    environment.setenv("NATS_TLS_KEY", str(other.key))
+    with pytest.raises(SettingsError, match=r"^NATS_TLS_KEY: does not fit NATS_TLS_CERT$"):
+        load_settings(check_files=True)
+    key = load_pem_private_key(files["NATS_TLS_KEY"].read_bytes(), None)
+    encryption = BestAvailableEncryption(SECRET.encode())
+    other.key.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption))
+    with pytest.raises(SettingsError, match=r"^NATS_TLS_KEY: takes a file with a private key in PEM form, not encr"):
+        load_settings(check_files=True)
+
+
+def test_all_files_that_are_wrong_are_told_at_once(environment: pytest.MonkeyPatch) -> None:
+    for name in ("NATS_CREDS", *FILES[2:]):
+        environment.setenv(name, "/nowhere")
+    with pytest.raises(SettingsError) as caught:
+        load_settings(check_files=True)
+    assert [line.partition(":")[0] for line in str(caught.value).splitlines()] == [
+        "NATS_CREDS",
+        "NATS_TLS_CA",
+        "NATS_TLS_CERT",
+    ]
+
+
+def test_an_embedded_server_is_shown_nothing_and_neither_are_the_children(
+    environment: pytest.MonkeyPatch, files: dict[str, Path]
+) -> None:
+    environment.setenv("NATS_CREDS", str(files["NATS_CREDS"]))
+    environment.setenv("NATS_TLS_CA", str(files["NATS_TLS_CA"]))
+    settings = load_settings()
+    assert "NATS_CREDS" not in settings.nats_variables  # it is inherited
+    embedded = settings.with_embedded("nats://127.0.0.1:1")
+    assert embedded.credentials == Credentials()
+    assert embedded.nats_variables == {
+        **dict.fromkeys([*FILES, "NATS_USER", "NATS_PASSWORD", "NATS_TOKEN"], ""),
+        "NATS_URL": "nats://127.0.0.1:1",
+    }
 
 
 # The environment of others

@@ -340,3 +340,37 @@ async def test_a_log_that_nobody_reads_costs_no_request_and_no_reconnect(own_nat
     finally:
         process.kill()
         process.wait()
+
+
+async def test_readyz_says_why_a_server_refuses_us_and_not_the_password(tmp_path: Path, own_nats: NatsServer) -> None:
+    own_nats.reload("authorization {user: someone, password: other}")
+    variables = {"NATS_USER": "someone", "NATS_PASSWORD": "s3cret"}
+    with run(serve(), tmp_path / "log", NATS_URL=own_nats.url, **variables) as gateway:
+        url = gateway.find(ADDRESS)
+        gateway.find("(authorization violation)")
+        answer = httpx.get(f"{url}/readyz", trust_env=False)
+        assert answer.status_code == 503
+        assert "authorization violation" in answer.text
+        assert "s3cret" not in answer.text
+        refused = httpx.get(f"{url}/greet/sue", trust_env=False)
+        assert "s3cret" not in f"{refused.text} {refused.headers}"
+        own_nats.reload("authorization {user: someone, password: s3cret}")
+        wait_until_ready(url)
+        assert gateway.stop() == 0
+    assert "s3cret" not in gateway.log
+
+
+def test_credentials_that_can_t_be_right_are_a_line_each_and_no_start(tmp_path: Path) -> None:
+    (tmp_path / "user.nk").write_text("SUs3cret")
+    variables = {"NATS_NKEY_SEED": str(tmp_path / "user.nk"), "NATS_TLS_CA": "/nowhere"}
+    for command in ([*PROGRAM, "serve"], [*PROGRAM, "dev"]):
+        done = subprocess.run(
+            command, env=clean_environment(**variables), capture_output=True, text=True, timeout=PATIENCE
+        )
+        assert done.returncode == 1
+        lines = done.stderr.splitlines()
+        assert [line.removeprefix("nats-http: ").partition(":")[0] for line in lines] == [
+            "NATS_NKEY_SEED",
+            "NATS_TLS_CA",
+        ]
+        assert "s3cret" not in done.stderr
