@@ -16,6 +16,8 @@ from nats.aio.client import Client
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from responders._options import Connection
+
 ANSWER_SECONDS = 2.0  # for a server to answer while stopping, or to take the rest while closing
 RETRY_SECONDS = (0.5, 1.0)  # between two attempts to connect, drawn anew each time
 PING_SECONDS, MAX_UNANSWERED_PINGS = 1, 3  # so a dead connection is left after four seconds
@@ -37,10 +39,16 @@ class ServiceClient(Client):
         """The server of this connection, without credentials."""
         return self.connected_url.netloc.rpartition("@")[2] if self.connected_url else ""
 
-    async def open(self, servers: list[str], *, name: str) -> None:
+    async def open(self, connection: Connection, *, name: str) -> None:
         """Connects, however long that takes; from then on reconnects by itself."""
         await self.connect(
-            servers,
+            connection.servers,
+            user_credentials=connection.user_credentials,
+            nkeys_seed=connection.nkeys_seed,
+            user=connection.user,
+            password=connection.password,
+            token=connection.token,
+            tls=connection.tls,
             name=name,
             max_reconnect_attempts=-1,
             reconnect_time_wait=1,

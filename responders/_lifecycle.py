@@ -28,7 +28,7 @@ from nats.errors import ConnectionClosedError, ConnectionDrainingError, Outbound
 from nats.micro.request import Request, ServiceError
 
 from responders._client import ServiceClient, draw_wait
-from responders._options import read_servers
+from responders._options import Connection, read_connection
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
@@ -69,20 +69,20 @@ class Endpoint:
 def run(*, name: str, version: str, description: str, endpoints: Sequence[Endpoint]) -> None:
     """Serves until SIGTERM or SIGINT, then answers what it took and returns; a second signal ends the process.
 
-    Service and queue group are called `name`; NATS_URL says where NATS is.
+    Service and queue group are called `name`; NATS_URL and the like say where NATS is, and what it takes to connect.
     """
     logging.basicConfig(level=logging.INFO, format=f"%(asctime)s %(levelname)s {name}: %(message)s")
     config = micro.ServiceConfig(name=name, version=version, description=description, queue_group=name)
-    asyncio.run(_Responder(config, endpoints, read_servers(name)).serve())
+    asyncio.run(_Responder(config, endpoints, read_connection(name)).serve())
 
 
 class _Responder:
     """One service, on one connection at a time."""
 
-    def __init__(self, config: micro.ServiceConfig, endpoints: Sequence[Endpoint], servers: list[str]) -> None:
+    def __init__(self, config: micro.ServiceConfig, endpoints: Sequence[Endpoint], connection: Connection) -> None:
         self._config = config
         self._endpoints = endpoints
-        self._servers = servers
+        self._connection = connection
         self._running = _Running()
         self._open: list[_OpenEndpoint] = []
         self._troubles: dict[str, float] = {}
@@ -107,7 +107,7 @@ class _Responder:
     async def _serve_on(self, client: ServiceClient) -> None:
         """Connects, however long that takes, and returns when the client is of no more use."""
         try:
-            await client.open(self._servers, name=self._config.name)
+            await client.open(self._connection, name=self._config.name)
             service = micro.Service(client, self._config)
             await service.start()
             self._open = [_OpenEndpoint(service, endpoint, self._running) for endpoint in self._endpoints]

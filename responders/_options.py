@@ -5,6 +5,9 @@ Where that makes no sense, the process ends with status 2 and one line on stderr
 
 import argparse
 import os
+import ssl
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NoReturn
 
 from nats.aio.client import Client
@@ -12,10 +15,57 @@ from nats.errors import Error
 
 DEFAULT_URL = "nats://localhost:4222"
 SCHEMES = ("nats://", "tls://")
+_MARKS = {"NATS_CREDS": "-----BEGIN NATS USER JWT", "NATS_NKEY_SEED": "SU"}
 
 
-def read_servers(name: str) -> list[str]:
-    """The addresses in NATS_URL, a comma-separated list; else DEFAULT_URL."""
+@dataclass(frozen=True)
+class Connection:
+    """Where NATS is, and what it takes to connect, as `nats.connect` wants it."""
+
+    servers: list[str] = field(repr=False)
+    user_credentials: str | None
+    nkeys_seed: str | None
+    user: str | None
+    password: str | None = field(repr=False)
+    token: str | None = field(repr=False)
+    tls: ssl.SSLContext | None
+
+
+def read_connection(name: str) -> Connection:
+    """What NATS_URL says, a comma-separated list, else DEFAULT_URL; and the other variables that the gateway has."""
+    creds, seed, user, password, token, ca, cert, key = (
+        os.environ.get(f"NATS_{variable}") or None
+        for variable in ("CREDS", "NKEY_SEED", "USER", "PASSWORD", "TOKEN", "TLS_CA", "TLS_CERT", "TLS_KEY")
+    )
+    _check_files(name, NATS_CREDS=creds, NATS_NKEY_SEED=seed)
+    if user is not None and password is None:
+        password = ""
+    return Connection(_read_servers(name), creds, seed, user, password, token, _make_tls(name, ca, cert, key))
+
+
+def _check_files(name: str, **files: str | None) -> None:
+    for variable, file in files.items():
+        try:
+            # In a creds file without a JWT nats-py would look for it for ever.
+            if file is not None and _MARKS[variable] not in Path(file).read_text():
+                raise ValueError
+        except (OSError, ValueError):
+            _refuse(name, f"{variable} is not the path of a file that has {_MARKS[variable]}…")
+
+
+def _make_tls(name: str, ca: str | None, cert: str | None, key: str | None) -> ssl.SSLContext | None:
+    if not (ca or cert or key):
+        return None
+    try:
+        context = ssl.create_default_context(cafile=ca)
+        if cert:
+            context.load_cert_chain(cert, key, password="")  # else it would ask for one at the terminal
+    except OSError:
+        _refuse(name, "NATS_TLS_CA, NATS_TLS_CERT and NATS_TLS_KEY are not files in PEM form that fit")
+    return context
+
+
+def _read_servers(name: str) -> list[str]:
     servers = [server.strip() for server in (os.environ.get("NATS_URL") or DEFAULT_URL).split(",")]
     try:
         if any("://" in server and not server.startswith(SCHEMES) for server in servers):

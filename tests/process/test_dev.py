@@ -13,9 +13,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+import trustme
 from nats.aio.client import Client
 
-from tests.harness import PATIENCE, NatsServer, clean_environment, connect, eventually
+from tests.credentials import Key, Operator, make_tls_config, write_certificate
+from tests.harness import PATIENCE, NatsServer, clean_environment, connect, eventually, run_nats
 from tests.process.programs import PROGRAM, Process, find_children, is_alive, run
 
 DEV = [*PROGRAM, "dev", "--port", "0"]
@@ -144,6 +146,58 @@ async def test_with_nats_url_that_server_is_used_and_none_is_started(tmp_path: P
         assert not find_children(dev.process.pid, "nats-server")
         assert httpx.get(f"{dev.find(GATEWAY)}/greet/sue", trust_env=False).json() == {"message": "hello, sue"}
         assert dev.stop() == 0
+
+
+SECRET = "s3cret"  # noqa: S105 - for tests
+
+
+@pytest.fixture
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+def guard(kind: str, directory: Path, ca: trustme.CA) -> tuple[str, dict[str, str]]:
+    """The configuration of a server that asks for this kind of credentials, and the settings that it takes."""
+    if kind == "user":
+        return f"authorization {{user: u, password: {SECRET}}}", {"NATS_USER": "u", "NATS_PASSWORD": SECRET}
+    if kind == "token":
+        return f"authorization {{token: {SECRET}}}", {"NATS_TOKEN": SECRET}
+    if kind == "nkey":
+        key, file = Key(), directory / "user.nk"
+        file.write_text(f"{key.seed}\n")
+        return f"authorization {{users: [{{nkey: {key.public}}}]}}", {"NATS_NKEY_SEED": str(file)}
+    if kind == "creds":
+        operator, file = Operator(), directory / "user.creds"
+        file.write_text(operator.make_creds())
+        return operator.make_config(), {"NATS_CREDS": str(file)}
+    files = write_certificate(directory / "tls", ca, ca.issue_cert("localhost"))
+    client = write_certificate(directory / "client", ca, ca.issue_cert("client.test"))
+    variables = {"NATS_TLS_CA": files.ca, "NATS_TLS_CERT": client.cert, "NATS_TLS_KEY": client.key}
+    return make_tls_config(files, verify=True), {name: str(path) for name, path in variables.items()}
+
+
+@pytest.mark.parametrize("kind", ["user", "token", "nkey", "creds", "tls"])
+async def test_gateway_and_responders_show_what_the_server_asks_for(
+    tmp_path: Path, authority: trustme.CA, kind: str
+) -> None:
+    config, variables = guard(kind, tmp_path, authority)
+    with run_nats(tmp_path / "nats", config) as server:
+        url = server.url.replace("127.0.0.1", "localhost")
+        with run(DEV, tmp_path / "log", NATS_URL=url, **variables) as dev:
+            address = dev.find(GATEWAY)
+            assert httpx.get(f"{address}/greet/sue", trust_env=False).json() == {"message": "hello, sue"}
+            assert httpx.get(f"{address}/notes", trust_env=False, timeout=PATIENCE).status_code == 200
+            body = {"title": "long", "text": "x" * 9000}
+            assert httpx.post(f"{address}/notes", json=body, trust_env=False, timeout=PATIENCE).status_code == 201
+            assert dev.stop() == 0
+        assert SECRET not in dev.log
+        assert "Traceback" not in dev.log
+
+
+async def test_the_embedded_server_is_shown_nothing(tmp_path: Path, authority: trustme.CA) -> None:
+    _, tls = guard("tls", tmp_path, authority)
+    with run(DEV, tmp_path / "log", TMPDIR=str(tmp_path), NATS_USER="u", NATS_PASSWORD=SECRET, **tls) as dev:
+        assert httpx.get(f"{dev.find(GATEWAY)}/greet/sue", trust_env=False).json() == {"message": "hello, sue"}
 
 
 async def test_port_comes_from_the_environment_too(tmp_path: Path, own_nats: NatsServer) -> None:

@@ -220,6 +220,7 @@ async def answer(request):
         ((), {"GREET_DELAY": "soon"}, "GREET_DELAY"),
         (("--colour", "red"), {}, "--colour"),
         *(((), {"NATS_URL": value}, "NATS_URL") for value in ("http://h:1", ",", "nats://", "nats://u:sec/ret@h")),
+        *(((), {name: "/sec/ret"}, name) for name in ("NATS_CREDS", "NATS_NKEY_SEED", "NATS_TLS_CA")),
     ],
 )
 async def test_bad_value_is_one_line_that_names_it_and_exit_2(
