@@ -204,7 +204,7 @@ class Connection:
         if self._transport is None:
             return 0
         kernel = bytearray(4)
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):  # of a socket that is closed
             fcntl.ioctl(self._transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, kernel)
         return self._count_buffered() + int.from_bytes(kernel, sys.byteorder)
 

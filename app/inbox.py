@@ -9,6 +9,7 @@ SID = 1
 TOKEN_LENGTH = 16  # bytes of what tells one request's reply from another's
 # nats-server allows no more for max_payload than 64 MiB, headers included, and may add headers of its own.
 LARGEST_MESSAGE = 64 * 1024 * 1024 + 64 * 1024
+WRONG_END = "the server sent a message that does not end where it should"
 TOO_LARGE = "the server announced a message that is larger than any can be"
 
 _END = b"\r\n"
@@ -82,12 +83,16 @@ class Inbox:
                 token, head, size = match.groups()
                 start = match.end()
                 middle = start + int(head)
+                if int(head) > int(size):
+                    self._broken(WRONG_END)
+                    return len(data)
             else:
                 break
             stop = start + int(size)
             if not data.startswith(_END, stop):
                 if stop + len(_END) <= len(data):
-                    break
+                    self._broken(WRONG_END)
+                    return len(data)
                 self.received += end
                 self._begin(_Partial(token, middle - start, [data[start:]], stop + len(_END) - len(data)))
                 return len(data)
@@ -113,5 +118,5 @@ class Inbox:
             if found := partial.finish():
                 self._replied(partial.token, *found)
             else:
-                self._broken("the server sent a message that does not end where it should")
+                self._broken(WRONG_END)
         return end

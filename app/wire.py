@@ -11,6 +11,8 @@ from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
 from app.inbox import LARGEST_MESSAGE, TOO_LARGE, Inbox
 
+LONGEST_LINE = 1024 * 1024  # bytes; INFO has the addresses of all servers of a cluster
+
 _DENIED_PUBLISH = re.compile(rb"""-ERR\s+'Permissions Violation for Publish to (".*")'\r\n""", re.IGNORECASE)
 
 
@@ -39,12 +41,19 @@ class WireParser(Parser):
         end = self._inbox.take(data)
         if end < len(data):
             await super().parse(data[end:])
-            if self.state != AWAITING_CONTROL_LINE and self.needed > LARGEST_MESSAGE:
-                self._broken(TOO_LARGE)
+            self._check_what_is_coming()
         if not self.buf and self.state == AWAITING_CONTROL_LINE:
             self.coming_since = None
         elif self.coming_since is None:
             self.coming_since = time.monotonic()
+
+    def _check_what_is_coming(self) -> None:
+        """nats-py waits for the end of anything, and for more of a line of over 4 KiB that it can't read."""
+        if self.state != AWAITING_CONTROL_LINE:
+            if self.needed > LARGEST_MESSAGE:
+                self._broken(TOO_LARGE)
+        elif b"\r\n" in self.buf or len(self.buf) > LONGEST_LINE:
+            self._broken("the server sent a line that is none of its protocol")
 
 
 class Tap(asyncio.Protocol):

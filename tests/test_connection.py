@@ -134,13 +134,6 @@ async def test_what_is_no_reply_to_the_inbox_goes_the_long_way_and_disturbs_noth
     assert recorded.events[-1] == (TWO, b"", b"2")
 
 
-async def test_a_reply_whose_end_is_not_where_it_says_is_not_handed_over_in_one_pass() -> None:
-    recorded = Recorded()
-    line = b"MSG %b%b 1 2\r\nhi--" % (recorded.connection.inbox.prefix, ONE)
-    assert recorded.connection.inbox.take(line) == 0
-    assert recorded.events == []
-
-
 async def test_a_reply_in_pieces_whose_end_is_not_where_it_says_is_never_handed_over() -> None:
     recorded = Recorded()
     line = b"MSG %b%b 1 2\r\nhi--" % (recorded.connection.inbox.prefix, ONE)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.inbox import LARGEST_MESSAGE, TOO_LARGE, Inbox
+from app.inbox import LARGEST_MESSAGE, TOO_LARGE, WRONG_END, Inbox
 
 TOKEN = b"0123456789abcdef"
 
@@ -40,6 +40,26 @@ def test_a_reply_in_pieces_that_does_not_end_where_it_should_is_told() -> None:
     recorded.take(b"MSG @ 1 2\r\nhi-")
     recorded.take(b"-")
     assert len(recorded.broken) == 1
+    assert recorded.replies == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"MSG @ 1 1\r\nhi\r\n",
+        b"MSG @ 1 2\r\nhi--",
+        b"MSG @ 1 0\r\nMSG @ 1 2\r\nhi\r\n",
+        b"HMSG @ 1 12 13\r\nNATS/1.0\r\n\r\nhi\r\n",
+        b"HMSG @ 1 14 12\r\nNATS/1.0\r\n\r\n\r\n",
+        b"HMSG @ 1 14 12\r\n",
+    ],
+)
+def test_a_reply_of_a_false_size_is_told_and_nothing_behind_it_is_handed_over(text: bytes) -> None:
+    recorded = Recorded()
+    data = text + b"MSG @ 1 2\r\nhi\r\n"
+    whole = data.replace(b"@", b"_INBOX.x." + TOKEN)
+    assert recorded.take(data) == len(whole)
+    assert recorded.broken == [WRONG_END]
     assert recorded.replies == []
 
 

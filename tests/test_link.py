@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from nats.aio.msg import Msg
+from structlog.testing import capture_logs
 
 from app.connection import Connection
 from app.errors import ConnectionLost, Draining, NoResponders, NotConnected, PayloadTooLarge, Timeout
@@ -141,6 +142,20 @@ async def test_5_a_server_that_comes_back_is_found_again(own_nats: NatsServer) -
             own_nats.start()
             await ready(link)
             assert isinstance(await link.request("s", b"", b"", soon()), NoResponders)
+
+
+async def test_5_a_connection_that_ends_between_two_heartbeats_does_not_end_the_watch(
+    own_nats: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.link.HEARTBEAT_INTERVAL", 0.2)
+    with capture_logs() as logs:
+        async with Link([own_nats.url], max_in_flight=10) as link:
+            for _ in range(3):
+                await ready(link)
+                await asyncio.sleep(0.1)
+                connection_of(link)._client._transport._io_writer.transport.abort()  # type: ignore[union-attr]
+                await asyncio.sleep(0.4)
+    assert "link-broken" not in [entry["event"] for entry in logs]
 
 
 async def test_5_a_frozen_server_is_left_for_another(own_nats: NatsServer, tmp_path: Path) -> None:

@@ -60,6 +60,23 @@ async def test_a_message_larger_than_any_can_be_ends_the_connection_at_once(lie:
     assert time.monotonic() - started < 1.5
 
 
+@pytest.mark.parametrize(
+    "lie",
+    [
+        b"MSG @0123456789abcdef 1 1\r\nhi\r\n",
+        b"MSG @heartbeat 1 1\r\nhi\r\n+OK\r\n",
+        b"XYZ\r\n",
+        b"MSG " + b"x" * 10_000 + b"\r\n",
+        b"MSG " + b"x" * 2_000_000,
+        b"\x00" * 100 + b"\r\n",
+    ],
+)
+async def test_what_is_none_of_the_protocol_ends_the_connection_at_once(lie: bytes) -> None:
+    with capture_logs() as logs:
+        async with run_liar(lie) as url, Link([url], max_in_flight=1):
+            await eventually(lambda: [entry for entry in logs if entry["event"] == "disconnected"], 1.5)
+
+
 async def dribble(writer: asyncio.StreamWriter) -> None:
     while not writer.is_closing():
         writer.write(b"x")
