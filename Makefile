@@ -1,7 +1,7 @@
 # `make run` and `make test` set up everything that they need; see README.md.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run install check test compose-test bench lock clean
+.PHONY: help run install check test fault-test compose-test bench lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -31,9 +31,16 @@ check: $(VENV)/.dev ## format, lint, types, import rules
 
 test: $(VENV)/.dev $(VENV)/.browser $(VENV)/.wrk $(JAVASCRIPT)/node_modules/.package-lock.json ## all tests but those of the container stack, with coverage
 	@rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest -n $(WORKERS) --dist worksteal --ignore tests/compose $(TESTS)
+	$(BIN)/coverage run -m pytest -n $(WORKERS) --dist worksteal --ignore tests/compose $(APART) $(TESTS)
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+	$(if $(APART),$(FAULT_TEST))
+# They look at the clock, so nothing else runs beside them.
+APART := $(if $(filter tests,$(TESTS)),--ignore tests/faults)
+FAULT_TEST = $(BIN)/pytest -p no:cacheprovider tests/faults
+
+fault-test: $(VENV)/.dev $(VENV)/.wrk ## only the tests of the link under faults (FAULTS_REPORT=docs/faults.md writes their figures)
+	$(FAULT_TEST)
 
 compose-test: $(VENV)/.dev ## the container stack, where `docker compose` has an engine
 	$(BIN)/pytest -p no:cacheprovider tests/compose
@@ -91,7 +98,7 @@ $(VENV)/.browser: | $(BIN)/python
 		echo "make: the browser tests need Chromium: install it with your system's package manager" >&2; exit 1; }
 	@touch $@
 
-# One test runs a benchmark, for a second.
+# Two tests make their load with it.
 $(VENV)/.wrk: | $(BIN)/python
 	@command -v wrk >/dev/null || { \
 		echo "installing wrk …"; apt-get update -qq && apt-get install -y -qq --no-install-recommends wrk >/dev/null; } || { \

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -12,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import httpx
 from fastapi import FastAPI
@@ -218,16 +220,18 @@ class RawPeer:
     @classmethod
     @contextlib.asynccontextmanager
     async def connect(cls, url: str, *subjects: str) -> AsyncIterator[Self]:
-        """Subscribed to these subjects when it is yielded."""
-        host, _, port = url.removeprefix("nats://").rpartition(":")
-        reader, writer = await asyncio.open_connection(host, int(port))
-        writer.write(b'CONNECT {"headers":true,"verbose":false}\r\n')
+        """Subscribed to these subjects when it is yielded. `url` may have a user and password."""
+        parts = urlsplit(url)
+        options = {"headers": True, "verbose": False, "user": parts.username, "pass": parts.password}
+        reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+        writer.write(f"CONNECT {json.dumps(options)}\r\n".encode())
         for sid, subject in enumerate(subjects):
             writer.write(f"SUB {subject} {sid}\r\n".encode())
         peer = cls(reader, writer)
         writer.write(b"PING\r\n")
-        while not (await reader.readline()).startswith(b"PONG"):
-            pass
+        while not (line := await reader.readline()).startswith(b"PONG"):
+            if not line:
+                raise ConnectionError("the server closed the connection")
         try:
             yield peer
         finally:

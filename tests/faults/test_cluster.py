@@ -1,0 +1,192 @@
+"""A cluster of three nodes loses some, or is restarted node by node, under load."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error
+
+from app.server import bind
+from tests.faults.gateways import GatewayProcess, run_gateway_process
+from tests.faults.report import Report
+from tests.faults.truth import Witness
+from tests.harness import NatsServer, connect
+
+NODES = 3
+CONFIG = """
+server_name: node{number}
+lame_duck_duration: "30s"
+lame_duck_grace_period: "1s"
+cluster {{ name: c, listen: "127.0.0.1:{port}", routes: [{routes}] }}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    nodes: Sequence[NatsServer]
+
+    @property
+    def urls(self) -> list[str]:
+        return [node.url for node in self.nodes]
+
+    async def find_connected(self, gateway: GatewayProcess) -> NatsServer:
+        """The node that the gateway is connected to."""
+        address = (await gateway.get("/healthz")).json()["nats_server"]
+        return next(node for node in self.nodes if node.url.endswith(f":{address.rpartition(':')[2]}"))
+
+
+@pytest.fixture
+async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
+    listeners = [bind("127.0.0.1", 0) for _ in range(NODES)]
+    ports = [listener.getsockname()[1] for listener in listeners]
+    routes = ", ".join(f"nats://127.0.0.1:{port}" for port in ports)
+    for listener in listeners:
+        listener.close()
+    configs = [CONFIG.format(number=number, port=port, routes=routes) for number, port in enumerate(ports)]
+    nodes = [NatsServer(tmp_path / f"node{number}", config).start() for number, config in enumerate(configs)]
+    try:
+        cluster = Cluster(nodes)
+        await wait_until_joined(cluster)
+        yield cluster
+    finally:
+        for node in nodes:
+            node.stop()
+
+
+async def wait_until_joined(cluster: Cluster) -> None:
+    """Until each node knows of all."""
+    for node in cluster.nodes:
+        while True:
+            async with connect(node.url) as client:
+                if len(client.discovered_servers) >= NODES - 1:
+                    break
+            await asyncio.sleep(0.05)
+
+
+class Service:
+    """A well-behaved service at one node: on lame duck it subscribes elsewhere first, and answers what it has taken."""
+
+    def __init__(self, witness: Witness, urls: Sequence[str], tasks: asyncio.TaskGroup) -> None:
+        self._witness = witness
+        self._urls = urls
+        self._tasks = tasks
+        self._running: set[asyncio.Task[None]] = set()
+        self.client = Client()
+
+    async def open(self, urls: Sequence[str]) -> None:
+        """Returns when the node knows of the subscription."""
+        self.client = client = Client()
+        await client.connect(
+            list(urls),
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=0,
+            lame_duck_mode_cb=self._take_lame_duck,
+            error_cb=ignore,
+        )
+        await client.subscribe("work.*", queue="q", cb=self._take)
+        await client.flush()
+
+    async def _take(self, msg: Msg) -> None:
+        task = self._tasks.create_task(self._answer(msg))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _answer(self, msg: Msg) -> None:
+        payload = self._witness.note(msg.subject)
+        await asyncio.sleep(self._witness.delay)
+        with contextlib.suppress(Error):
+            await msg.respond(payload)
+
+    async def _take_lame_duck(self) -> None:
+        self._tasks.create_task(self._move())
+
+    async def _move(self) -> None:
+        stale = self.client
+        left = stale.connected_url.netloc if stale.connected_url else ""
+        await self.open([url for url in self._urls if not url.endswith(left)])
+        for sub in list(stale._subs.values()):
+            await sub._drain()  # its drain() has no types
+        await asyncio.gather(*self._running)
+        await stale.close()
+
+
+async def ignore(_: Exception) -> None:
+    """What goes wrong with a service's connection is no news."""
+
+
+@contextlib.asynccontextmanager
+async def run_services(witness: Witness, at: Sequence[NatsServer], cluster: Cluster) -> AsyncIterator[None]:
+    """One at each of these nodes."""
+    async with asyncio.TaskGroup() as tasks:
+        services = [Service(witness, cluster.urls, tasks) for _ in at]
+        for service, node in zip(services, at, strict=True):
+            await service.open([node.url])
+        try:
+            yield
+        finally:
+            for service in services:
+                await service.client.close()
+
+
+@pytest.mark.timeout(120)
+async def test_a_rolling_restart_in_lame_duck_mode_fails_no_request(
+    tmp_path: Path, cluster: Cluster, report: Report
+) -> None:
+    witness = Witness(delay=0.02)
+    async with (
+        run_gateway_process(tmp_path, *cluster.urls) as gateway,
+        run_services(witness, cluster.nodes, cluster),
+        gateway.load(timeout=2.0).running() as load,
+    ):
+        for node in cluster.nodes:
+            node.lame_duck()
+            await asyncio.to_thread(node.process.wait)
+            node.start()
+            await wait_until_joined(cluster)
+            await asyncio.sleep(0.5)
+    await load.check(witness)
+    assert set(load.count()) == {"200"}
+    moves = gateway.process.log.count('"event": "lame-duck"')
+    assert moves
+    report.add("a cluster restarted node by node in lame duck mode", load, measured=f"moves of the gateway: {moves}")
+
+
+async def test_the_connected_node_is_killed(tmp_path: Path, cluster: Cluster, report: Report) -> None:
+    witness = Witness(delay=0.02)
+    async with run_gateway_process(tmp_path, *cluster.urls) as gateway:
+        connected = await cluster.find_connected(gateway)
+        others = [node for node in cluster.nodes if node is not connected]
+        async with run_services(witness, others, cluster), gateway.load(timeout=1.0).running() as load:
+            killed = time.monotonic()
+            connected.kill()
+            recovery = await load.wait_for_recovery(since=killed)
+            await asyncio.sleep(1)
+    await load.check(witness)
+    assert set(load.count()) <= {"200", "connection-lost (unknown)", "not-connected (no)"}
+    assert all(answer.began < killed + 0.1 for answer in load.failures if answer.slug == "connection-lost")
+    assert load.count()["connection-lost (unknown)"] > 0
+    assert recovery < 1
+    report.add("the connected node of a cluster killed", load, measured=f"success again after {recovery:.2f} s")
+
+
+async def test_another_node_is_killed(tmp_path: Path, cluster: Cluster, report: Report) -> None:
+    """Only what its services had taken is lost."""
+    witness = Witness(delay=0.02)
+    async with run_gateway_process(tmp_path, *cluster.urls) as gateway:
+        connected = await cluster.find_connected(gateway)
+        other = next(node for node in cluster.nodes if node is not connected)
+        at = [node for node in cluster.nodes if node is not connected]
+        async with run_services(witness, at, cluster), gateway.load(timeout=1.0).running() as load:
+            killed = time.monotonic()
+            other.kill()
+            await asyncio.sleep(1.5)
+    await load.check(witness)
+    assert set(load.count()) <= {"200", "timeout (unknown)"}
+    assert all(answer.began < killed + 0.1 for answer in load.failures)
+    report.add("another node killed, with services at it", load, measured="only what those services had taken is lost")
