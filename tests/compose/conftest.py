@@ -27,7 +27,7 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """A failure shows the log of the containers."""
     report = yield
-    stack = item.funcargs.get("stack") if isinstance(item, pytest.Function) else None
-    if report.failed and isinstance(stack, Stack):
+    arguments = item.funcargs.values() if isinstance(item, pytest.Function) else ()
+    for stack in {argument for argument in arguments if report.failed and isinstance(argument, Stack)}:
         report.sections.append(("log of the stack", stack.compose("logs", "--no-color", "--tail", "100")))
     return report

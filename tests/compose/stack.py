@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import secrets
 import signal
 import socket
@@ -14,21 +15,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import pytest
 
 ROOT = Path(__file__).parents[2]
 COMPOSE_FILE = ROOT / "docker-compose.yml"
 UP_SECONDS = 120.0  # until all is healthy
 BUILD_SECONDS = 900.0
+CLUSTER = "cluster"  # the profile
 GREET_DELAY = 0.2  # seconds a reply takes: so at any time most requests of a load are in flight
 
-# Prints how many requests each instance of the service has taken, as JSON.
+# Prints how many requests each instance of the service has taken, by its id, as JSON.
 _COUNT_REQUESTS = """
 import asyncio, json, nats
 async def main():
     client = await nats.connect("nats://nats:4222")
-    counts = []
+    counts = {}
     async def count(msg):
-        counts.append(json.loads(msg.data)["endpoints"][0]["num_requests"])
+        stats = json.loads(msg.data)
+        counts[stats["id"]] = stats["endpoints"][0]["num_requests"]
     inbox = client.new_inbox()
     await client.subscribe(inbox, cb=count)
     await client.publish("$SRV.STATS.greet", reply=inbox)
@@ -64,20 +68,24 @@ def find_engine_trouble() -> str | None:
 
 
 class Stack:
-    """docker-compose.yml with the defaults that a user gets, but for port, image and the delay of a greeting."""
+    """docker-compose.yml with the defaults that a user gets, but for ports, image and the delay of a greeting."""
 
-    def __init__(self) -> None:
+    def __init__(self, *profiles: str, image: str = "") -> None:
         self.project = f"nats-http-test-{secrets.token_hex(4)}"
-        self.image = f"{self.project}:test"
-        port = _find_free_port()
+        self.image = image or f"{self.project}:test"
+        self._profiles = [option for profile in profiles for option in ("--profile", profile)]
+        port, port_2 = _find_free_port(), _find_free_port()
         self.url = f"http://127.0.0.1:{port}"
+        self.url_2 = f"http://127.0.0.1:{port_2}"
         ours = ("COMPOSE_", "GATEWAY_", "PUBLISH_", "NATS_", "ROUTES_")
         self._env = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-        self._env |= {"PORT": str(port), "IMAGE": self.image, "GREET_DELAY": str(GREET_DELAY)}
+        self._env |= {"PORT": str(port), "PORT_2": str(port_2), "IMAGE": self.image}
+        self._env |= {"GREET_DELAY": str(GREET_DELAY)}
 
     def compose(self, *arguments: str, timeout: float = 60.0, **variables: str) -> str:
         command = ["docker", "compose", "--file", str(COMPOSE_FILE), "--project-name", self.project]
-        return run(*command, "--env-file", os.devnull, *arguments, timeout=timeout, env=self._env | variables)
+        options = ["--env-file", os.devnull, *self._profiles]
+        return run(*command, *options, *arguments, timeout=timeout, env=self._env | variables)
 
     def docker(self, *arguments: str) -> str:
         return run("docker", *arguments, timeout=60).strip()
@@ -88,6 +96,15 @@ class Stack:
 
     def remove(self) -> None:
         self.compose("down", "--volumes", "--remove-orphans", timeout=120)
+
+    @contextlib.contextmanager
+    def without_profiles(self) -> Iterator[None]:
+        """As if there were none, for a while."""
+        profiles, self._profiles = self._profiles, []
+        try:
+            yield
+        finally:
+            self._profiles = profiles
 
     def find_containers(self, *services: str) -> list[str]:
         """The ids of those that run."""
@@ -100,6 +117,14 @@ class Stack:
     def execute(self, container: str, *command: str) -> str:
         return self.docker("exec", container, *command)
 
+    def find_peer(self, container: str, port: int) -> str:
+        """The container to whose `port` this one has its only open connection there."""
+        table = self.execute(container, "cat", "/proc/net/tcp")
+        (address,) = re.findall(rf" ([0-9A-F]{{8}}):{port:04X} 01 ", table)
+        wanted = ".".join(str(number) for number in reversed(bytes.fromhex(address)))
+        template = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+        return next(peer for peer in self.find_containers() if self.inspect(peer, template) == wanted)
+
     def is_healthy_now(self, container: str) -> bool:
         """The container's own health check, run at once."""
         kind, *command = json.loads(self.inspect(container, "{{json .Config.Healthcheck.Test}}"))
@@ -110,16 +135,47 @@ class Stack:
             return False
         return True
 
-    def count_requests(self) -> list[int]:
-        """How many requests each running responder has taken, by its own account."""
-        counts: list[int] = json.loads(self.compose("exec", "-T", "responder", "python", "-c", _COUNT_REQUESTS))
+    def count_requests(self) -> dict[str, int]:
+        """How many requests each running responder has taken, by its own account; the keys are their ids."""
+        counts: dict[str, int] = json.loads(self.compose("exec", "-T", "responder", "python", "-c", _COUNT_REQUESTS))
         return counts
+
+    def check_privileges(self, container: str, *, writable: str = "") -> None:
+        """Asserts that it has none, and can write nowhere but in `writable`."""
+        assert self.execute(container, "id", "-u") not in ("", "0")
+        status = self.execute(container, "cat", "/proc/1/status")
+        assert set(re.findall(r"^Cap\w+:\s*(\w+)$", status, re.MULTILINE)) == {"0" * 16}
+        assert re.search(r"^NoNewPrivs:\s*1$", status, re.MULTILINE)
+        for folder in {"/", "/tmp", "/etc", "/opt"} - {writable}:  # noqa: S108 - not to be written
+            with pytest.raises(AssertionError, match=r"Read-only file system|No such file"):
+                self.execute(container, "touch", f"{folder}/x")
+        assert self.inspect(container, "{{.HostConfig.RestartPolicy.Name}}") == "unless-stopped"
+
+    def list_published(self) -> set[str]:
+        """host:port of all that is published."""
+        return {
+            f"{binding['HostIp']}:{binding['HostPort']}"
+            for container in self.find_containers()
+            for published in json.loads(self.inspect(container, "{{json .HostConfig.PortBindings}}")).values()
+            for binding in published
+        }
 
     def list_leftovers(self) -> list[str]:
         """Containers, networks and volumes of the project."""
         ours = ("--quiet", "--filter", f"label=com.docker.compose.project={self.project}")
         kinds = (("ps", "--all"), ("network", "ls"), ("volume", "ls"))
         return [name for kind in kinds for name in self.docker(*kind, *ours).split()]
+
+
+@contextlib.contextmanager
+def run_cluster(image: str) -> Iterator[Stack]:
+    """The profile `cluster`, up and healthy, of an image that is there; whatever happens, nothing of it stays."""
+    stack = Stack(CLUSTER, image=image)
+    try:
+        stack.up()
+        yield stack
+    finally:
+        stack.remove()
 
 
 @contextlib.contextmanager
@@ -143,9 +199,10 @@ def _find_free_port() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`began` is an instant of `time.monotonic`; `slug` and `delivered` are those of a problem."""
+    """`began` and `ended` are instants of `time.monotonic`; `slug` and `delivered` are those of a problem."""
 
     began: float
+    ended: float
     status: int
     slug: str
     delivered: str
@@ -162,7 +219,7 @@ async def ask(client: httpx.AsyncClient) -> Answer:
         assert content == {"message": "hello, sue"}
     slug = content.get("type", "").removeprefix("/problems/")
     closes = response.headers.get("connection") == "close"
-    return Answer(began, response.status_code, slug, content.get("delivered", ""), closes)
+    return Answer(began, time.monotonic(), response.status_code, slug, content.get("delivered", ""), closes)
 
 
 class Load:
@@ -183,13 +240,13 @@ class Load:
 
 
 @contextlib.asynccontextmanager
-async def run_load(url: str, *, callers: int) -> AsyncIterator[Load]:
-    """All are at work when it is entered, and all have ended when it is left."""
+async def run_load(*urls: str, callers: int) -> AsyncIterator[Load]:
+    """So many callers at each of the URLs. All are at work when it is entered, and all have ended when it is left."""
     load = Load()
     async with asyncio.TaskGroup() as tasks:
-        for _ in range(callers):
+        for url in urls * callers:
             tasks.create_task(load.call(url))
-        while len(load.answers) < 2 * callers:
+        while len(load.answers) < 2 * callers * len(urls):
             await asyncio.sleep(0.01)
         yield load
         load.stopping = True
