@@ -26,12 +26,13 @@ from nats.aio.transport import TcpTransport
 
 from app.credentials import ANONYMOUS, Credentials, Login
 from app.failures import describe
-from app.inbox import SID, Inbox
+from app.inbox import SID, TOKEN_LENGTH, Inbox
 from app.servers import Server
 from app.wire import Tap, WireParser, read_denial
 
 BIG = 16 * 1024  # bytes of a payload: to copy fewer is cheaper than to write them apart
 MAX_BACKLOG = 8 * 1024 * 1024  # bytes that the server has not yet taken
+HEARTBEAT = b"heartbeat".ljust(TOKEN_LENGTH, b"-")  # so that it is taken off the wire as replies are
 LONGEST_MESSAGE = 10.0  # seconds; one that takes longer to come is no sign of life
 
 
@@ -225,7 +226,7 @@ class Connection:
     def publish_heartbeat(self) -> None:
         """A message to the own inbox: it comes back, or is denied, and both show in `life`. Not a request to a
         fresh inbox: wherever somebody subscribes to `>`, that one is never answered."""
-        self._write(b"PUB %bheartbeat 0\r\n\r\n" % self.inbox.prefix)
+        self._write(b"PUB %b%b 0\r\n\r\n" % (self.inbox.prefix, HEARTBEAT))
         if self._heard != self._heard_before:
             self._heard_before = self._heard
             self._heartbeat = self._written + self._queued

@@ -14,7 +14,6 @@ Laws (docs/adr/0004 says how they are kept):
 """
 
 import asyncio
-import random
 import secrets
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -25,7 +24,8 @@ from typing import Self
 
 import structlog
 
-from app.connection import ConnectError, Connection, Events
+from app.connection import Connection, Events
+from app.connector import Connector
 from app.credentials import ANONYMOUS, Credentials
 from app.deadlines import Deadlines, Wait
 from app.errors import (
@@ -42,11 +42,9 @@ from app.errors import (
 )
 from app.headers import is_no_responders
 from app.inbox import TOKEN_LENGTH
-from app.servers import Server
 
-CONNECT_TIMEOUT = 2.0  # seconds to one server
-FIRST_PAUSE, LONGEST_PAUSE = 0.2, 2.0  # seconds between rounds of attempts to connect; jitter takes a part of them
 STABLE = 5.0  # seconds after which a connection is taken to be one that lasts
+BROKEN_PAUSE = 2.0  # seconds until a task that broke is started again
 HEARTBEAT_INTERVAL = 2.0  # seconds; a connection that is silent for as long again is stuck
 
 _log = structlog.get_logger("nats-http.link")
@@ -113,21 +111,16 @@ class Link:
     never waits for NATS. `servers` are URLs (ValueError for what is none); durations are seconds."""
 
     def __init__(self, servers: Sequence[str], *, max_in_flight: int, credentials: Credentials = ANONYMOUS) -> None:
-        self._configured = tuple(Server.parse(server) for server in servers)
-        self._servers = self._configured
-        """The configured servers, and those that the last one told of."""
         self._max_in_flight = max_in_flight
-        self._credentials = credentials
         self._sent: dict[bytes, Sent] = {}
         self._connection: Connection | None = None
         self._leaving = asyncio.Event()
         self._closing = False
-        self._pause = FIRST_PAUSE
         self._tasks: set[asyncio.Task[None]] = set()
         self._tokens = _make_tokens()
         self._deadlines = Deadlines()
         self._events = Events(replied=self._take_reply, denied=self._take_denial, lame=self._leave, lost=self._lose)
-        self._reason = "connecting to NATS"
+        self._connector = Connector(servers, credentials=credentials, events=self._events)
         self._connected_at = 0.0
         self.loop: asyncio.AbstractEventLoop
 
@@ -136,7 +129,7 @@ class Link:
         """Why requests can't be sent now, without secrets; None when they can."""
         if self._closing:
             return "shutting down"
-        return self._reason if self._connection is None else None
+        return self._connector.reason if self._connection is None else None
 
     @property
     def in_flight(self) -> int:
@@ -237,19 +230,18 @@ class Link:
             self._leaving.set()
 
     def _lose(self, connection: Connection, unwritten: frozenset[bytes], reason: str) -> None:
-        current = connection is self._connection
-        if current:
+        if connection is self._connection:
             self._connection = None
-            self._reason = f"{connection.server.address}: {reason}"
             self._leaving.set()
+        if self._connection is None and not self._closing:  # it may have ended before it was taken
+            self._connector.reason = f"{connection.server.address}: {reason}"
+            _log.warning("disconnected", server=connection.server.address, reason=reason)
         for token in [token for token, sent in self._sent.items() if sent.connection is connection]:
             self.settle(token, NotConnected() if token in unwritten else ConnectionLost())
-        if current and not self._closing:
-            _log.warning("disconnected", server=connection.server.address, reason=reason)
 
     async def _supervise(self) -> None:
         while True:
-            fresh = await self._connect()
+            fresh = await self._connector.connect()
             if fresh.ended:
                 continue
             stale, self._connection = self._connection, fresh
@@ -259,34 +251,15 @@ class Link:
             if stale is not None:
                 self._own(partial(self._retire, stale))
             await self._leave_or_settle()
-            self._servers = tuple(dict.fromkeys((*self._configured, *fresh.servers)))
+            self._connector.learn(fresh.servers)
 
     async def _leave_or_settle(self) -> None:
         """Wait until the connection has to be replaced. Only one that has lasted ends the backoff."""
         try:
             await asyncio.wait_for(self._leaving.wait(), STABLE)
         except TimeoutError:
-            self._pause = FIRST_PAUSE
+            self._connector.end_backoff()
             await self._leaving.wait()
-
-    async def _connect(self) -> Connection:
-        """A connection to any of the servers; never gives up."""
-        while True:
-            await asyncio.sleep(random.uniform(0, self._pause))  # noqa: S311 - jitter, so that many gateways spread
-            self._pause = min(self._pause * 2, LONGEST_PAUSE)
-            for server in random.sample(self._servers, len(self._servers)):
-                try:
-                    return await Connection.open(
-                        server,
-                        name="nats-http-gateway",
-                        timeout=CONNECT_TIMEOUT,
-                        events=self._events,
-                        credentials=self._credentials,
-                    )
-                except ConnectError as error:
-                    reason, self._reason = self._reason, str(error)
-                    if self._reason != reason:
-                        _log.warning("connect-failed", reason=self._reason)
 
     async def _retire(self, connection: Connection) -> None:
         """Law 6: the requests in flight on the old connection are answered there; each has a deadline."""
@@ -332,7 +305,7 @@ class Link:
             if not task.cancelled() and (error := task.exception()):
                 _log.critical("link-broken", exc_info=error)
                 if not self._closing:
-                    self.loop.call_later(LONGEST_PAUSE, self._own, start)
+                    self.loop.call_later(BROKEN_PAUSE, self._own, start)
 
         task = self.loop.create_task(start())
         self._tasks.add(task)

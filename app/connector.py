@@ -1,0 +1,122 @@
+"""Where the next connection goes: to the first server that answers, of all that are known.
+
+A name can lead to several addresses, and a machine that is gone does not even refuse. So all addresses are tried, in
+random order, and each attempt waits for the one before it only STAGGER seconds (RFC 8305, section 5).
+"""
+
+import asyncio
+import random
+import socket
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+import structlog
+
+from app.connection import ConnectError, Connection, Events
+from app.credentials import Credentials
+from app.servers import Server
+
+CONNECT_TIMEOUT = 2.0  # seconds to find the addresses of a server, and again to connect to one
+STAGGER = 0.25  # seconds until the next address is tried as well
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 2.0  # seconds between rounds of attempts to connect; jitter takes a part of them
+
+_log = structlog.get_logger("nats-http.link")
+
+
+class Connector:
+    """`servers` are URLs (ValueError for what is none)."""
+
+    def __init__(self, servers: Sequence[str], *, credentials: Credentials, events: Events) -> None:
+        self._configured = tuple(Server.parse(server) for server in servers)
+        self._known = self._configured
+        self._credentials = credentials
+        self._events = events
+        self._pause = FIRST_PAUSE
+        self._told: set[str] = set()
+        self.reason = "connecting to NATS"
+        """Why there was no connection, the last time that there was none; without secrets."""
+
+    def learn(self, servers: Iterable[Server]) -> None:
+        """The servers that the last connection has told of; those of the ones before are forgotten."""
+        self._known = tuple(dict.fromkeys((*self._configured, *servers)))
+
+    def end_backoff(self) -> None:
+        """The connection has lasted: begin anew with the shortest pause."""
+        self._pause = FIRST_PAUSE
+
+    async def connect(self) -> Connection:
+        """A connection to any of the servers; never gives up. Between two rounds it waits for a random part of a pause
+        that doubles, so that many gateways do not come back in the same moment."""
+        while True:
+            await asyncio.sleep(random.uniform(0, self._pause))  # noqa: S311 - jitter
+            self._pause = min(self._pause * 2, LONGEST_PAUSE)
+            connection = await _race(self._known, self._reach)
+            if connection is not None:
+                self._told.clear()
+                return connection
+
+    async def _reach(self, server: Server) -> Connection | None:
+        """By any of its addresses."""
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                addresses = await _find_addresses(server)
+        except (OSError, UnicodeError):  # of a name that can't be one
+            self._tell(f"{server.address}: the host can't be found")
+            return None
+        return await _race(addresses, self._open)
+
+    async def _open(self, server: Server) -> Connection | None:
+        try:
+            return await Connection.open(
+                server,
+                name="nats-http-gateway",
+                timeout=CONNECT_TIMEOUT,
+                events=self._events,
+                credentials=self._credentials,
+            )
+        except ConnectError as error:
+            self._tell(str(error))
+            return None
+
+    def _tell(self, reason: str) -> None:
+        """Log a reason once, until there is a connection."""
+        self.reason = reason
+        if reason not in self._told:
+            self._told.add(reason)
+            _log.warning("connect-failed", reason=reason)
+
+
+async def _find_addresses(server: Server) -> list[Server]:
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(server.at(str(address[0]), server.port) for *_, address in found))
+
+
+async def _race(
+    servers: Sequence[Server], attempt: Callable[[Server], Awaitable[Connection | None]]
+) -> Connection | None:
+    """The first connection that an attempt brings. What the others bring later is closed."""
+    waiting = random.sample(servers, len(servers))
+    running: set[asyncio.Task[Connection | None]] = set()
+    try:
+        while waiting or running:
+            if waiting:
+                running.add(asyncio.ensure_future(attempt(waiting.pop())))
+            done, running = await asyncio.wait(
+                running, timeout=STAGGER if waiting else None, return_when=asyncio.FIRST_COMPLETED
+            )
+            connections = [connection for task in done if (connection := task.result()) is not None]
+            for surplus in connections[1:]:
+                surplus.close()
+            if connections:
+                return connections[0]
+        return None
+    finally:
+        for task in running:
+            task.add_done_callback(_discard)
+            task.cancel()
+
+
+def _discard(task: asyncio.Task[Connection | None]) -> None:
+    """Nobody waits for it any more."""
+    if not task.cancelled() and task.exception() is None and (connection := task.result()) is not None:
+        connection.close()

@@ -1,0 +1,136 @@
+"""Which of all known servers is connected to: those that are gone hold up none that lives."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from structlog.testing import capture_logs
+
+from app.connection import Connection, Events
+from app.connector import CONNECT_TIMEOUT, STAGGER, Connector
+from app.credentials import ANONYMOUS
+from app.servers import Server
+from tests.harness import NatsServer, eventually
+
+QUIET = Events(replied=lambda *_: None, denied=lambda *_: None, lame=lambda *_: None, lost=lambda *_: None)
+REFUSED = "nats://127.0.0.1:1"
+
+
+def make_connector(*servers: str) -> Connector:
+    connector = Connector(servers, credentials=ANONYMOUS, events=QUIET)
+    connector._pause = 0.0
+    return connector
+
+
+@asynccontextmanager
+async def run_silent_servers(count: int) -> AsyncIterator[list[str]]:
+    """Addresses that accept connections and say nothing, as those of a machine that hangs."""
+    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    try:
+        yield [f"nats://127.0.0.1:{listener.getsockname()[1]}" for listener in listeners]
+    finally:
+        for listener in listeners:
+            listener.close()
+
+
+async def connect_in(connector: Connector, seconds: float) -> Connection:
+    async with asyncio.timeout(seconds):
+        return await connector.connect()
+
+
+async def test_servers_that_refuse_cost_no_time(shared_nats: NatsServer) -> None:
+    for _ in range(10):
+        connection = await connect_in(make_connector(*[REFUSED] * 5, shared_nats.url), STAGGER)
+        connection.close()
+
+
+async def test_servers_that_hang_cost_a_quarter_of_a_second_each(shared_nats: NatsServer) -> None:
+    async with run_silent_servers(3) as silent:
+        for _ in range(5):
+            connection = await connect_in(make_connector(*silent, shared_nats.url), 3 * STAGGER + 0.25)
+            assert connection.server.url == shared_nats.url
+            connection.close()
+
+
+async def test_all_addresses_of_a_name_are_tried(shared_nats: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    port = int(shared_nats.url.rpartition(":")[2])
+
+    async def resolve(_: object, host: str, *arguments: object, **options: object) -> list[tuple[object, ...]]:
+        assert host == "nats.example"
+        hosts = ("192.0.2.1", "192.0.2.1", "127.0.0.1", "192.0.2.2")  # RFC 5737: of no machine
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port)) for host in hosts]
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", resolve)
+    for _ in range(3):
+        connection = await connect_in(make_connector(f"nats://nats.example:{port}"), 2 * STAGGER + 0.25)
+        assert connection.server.address == f"127.0.0.1:{port}"
+        assert connection.server.tls_name == "nats.example"
+        connection.close()
+
+
+async def test_only_one_of_the_connections_that_come_is_kept(shared_nats: NatsServer) -> None:
+    made: list[Connection] = []
+    remember = Connection.__init__
+
+    def init(self: Connection, *arguments: object) -> None:
+        made.append(self)
+        remember(self, *arguments)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Connection, "__init__", init)
+        patch.setattr("app.connector.STAGGER", 0.0)
+        connection = await connect_in(make_connector(*[f"{shared_nats.url}/{'/' * n}" for n in range(20)]), 5)
+        await eventually(lambda: [each for each in made if not each.ended] == [connection])
+        assert len(made) > 1
+    connection.close()
+
+
+async def test_a_cancelled_attempt_leaves_nothing_open() -> None:
+    async with run_silent_servers(1) as silent:
+        connecting = asyncio.create_task(make_connector(*silent).connect())
+        await asyncio.sleep(0.1)
+        connecting.cancel()
+        await asyncio.wait([connecting])
+        assert connecting.cancelled()
+        await eventually(lambda: len(asyncio.all_tasks()) == 1)
+
+
+async def test_a_reason_is_logged_once_and_again_after_there_was_a_connection(own_nats: NatsServer) -> None:
+    url = own_nats.url
+    own_nats.stop()
+    connector = make_connector(url, REFUSED, "nats://no.such.host.invalid", "nats://" + "x" * 70)
+    with capture_logs() as logs:
+        connecting = asyncio.create_task(connector.connect())
+        await asyncio.sleep(1)
+        refused = {f"{url.removeprefix('nats://')}: connection refused", "127.0.0.1:1: connection refused"}
+        unknown = {f"{name}:4222: the host can't be found" for name in ("no.such.host.invalid", "x" * 70)}
+        assert sorted(entry["reason"] for entry in logs) == sorted(refused | unknown)
+        assert connector.reason in refused | unknown
+        own_nats.start()
+        (await connecting).close()
+        own_nats.stop()
+        logs.clear()
+        connecting = asyncio.create_task(connector.connect())
+        await eventually(lambda: len(logs) == 4)
+        connecting.cancel()
+
+
+async def test_what_the_last_connection_told_is_tried_beside_what_is_configured(shared_nats: NatsServer) -> None:
+    connector = make_connector(REFUSED)
+    connector.learn([Server.parse("nats://127.0.0.1:2")])
+    connector.learn([Server.parse(shared_nats.url)])
+    assert connector._known == (Server.parse(REFUSED), Server.parse(shared_nats.url))
+    connection = await connect_in(connector, CONNECT_TIMEOUT)
+    assert connection.server.url == shared_nats.url
+    connection.close()
+
+
+async def test_pauses_grow_and_begin_anew_after_a_connection_that_has_lasted() -> None:
+    connector = Connector([REFUSED], credentials=ANONYMOUS, events=QUIET)
+    with pytest.raises(TimeoutError):
+        await connect_in(connector, 1.5)
+    grown = connector._pause
+    connector.end_backoff()
+    assert grown > 2 * connector._pause > 0
