@@ -17,6 +17,7 @@ from app.servers import Server
 
 CONNECT_TIMEOUT = 2.0  # seconds to find the addresses of a server, and again to connect to one
 STAGGER = 0.25  # seconds until the next address is tried as well
+CLEAN_UP = 0.1  # seconds
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 2.0  # seconds between rounds of attempts to connect; jitter takes a part of them
 
 _log = structlog.get_logger("nats-http.link")
@@ -94,29 +95,37 @@ async def _find_addresses(server: Server) -> list[Server]:
 async def _race(
     servers: Sequence[Server], attempt: Callable[[Server], Awaitable[Connection | None]]
 ) -> Connection | None:
-    """The first connection that an attempt brings. What the others bring later is closed."""
+    """The first connection that an attempt brings. What the others bring is closed."""
     waiting = random.sample(servers, len(servers))
     running: set[asyncio.Task[Connection | None]] = set()
+    connections: list[Connection] = []
     try:
-        while waiting or running:
+        while not connections and (waiting or running):
             if waiting:
                 running.add(asyncio.ensure_future(attempt(waiting.pop())))
-            done, running = await asyncio.wait(
-                running, timeout=STAGGER if waiting else None, return_when=asyncio.FIRST_COMPLETED
-            )
-            connections = [connection for task in done if (connection := task.result()) is not None]
-            for surplus in connections[1:]:
-                surplus.close()
-            if connections:
-                return connections[0]
-        return None
-    finally:
-        for task in running:
-            task.add_done_callback(_discard)
-            task.cancel()
+            pause = STAGGER if waiting else None
+            done, running = await asyncio.wait(running, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
+            connections += [connection for task in done if (connection := task.result()) is not None]
+        await _call_off(running)
+    except BaseException:
+        for connection in connections:
+            connection.close()
+        await _call_off(running)
+        raise
+    for surplus in connections[1:]:
+        surplus.close()
+    return connections[0] if connections else None
 
 
-def _discard(task: asyncio.Task[Connection | None]) -> None:
-    """Nobody waits for it any more."""
-    if not task.cancelled() and task.exception() is None and (connection := task.result()) is not None:
+async def _call_off(attempts: set[asyncio.Task[Connection | None]]) -> None:
+    """Cancel them, and let them clean up; one that does not hear it is not waited for."""
+    for attempt in attempts:
+        attempt.add_done_callback(_discard)
+        attempt.cancel()
+    if attempts:
+        await asyncio.wait(attempts, timeout=CLEAN_UP)
+
+
+def _discard(attempt: asyncio.Task[Connection | None]) -> None:
+    if not attempt.cancelled() and attempt.exception() is None and (connection := attempt.result()) is not None:
         connection.close()

@@ -7,7 +7,10 @@ Leans on uvicorn 0.54: tests/test_uvicorn_contract.py names what.
 import asyncio
 import json
 import secrets
+import select
+import socket
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -96,6 +99,8 @@ class GatewayProtocol(HttpToolsProtocol):
         self._refused = False
         self._steps = 0
         """Responses so far."""
+        self._before: deque[Any] = deque()
+        """Of requests that came behind one another: all but the last, those that are answered already at the front."""
         self._seen: tuple[object, ...] = ()
         self.seen_at = time.monotonic()
         """When `check` last saw it get something done."""
@@ -109,6 +114,15 @@ class GatewayProtocol(HttpToolsProtocol):
             self.refuse(Overloaded("The gateway has as many connections as it may have."))
         else:
             transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tells all requests of it; uvicorn tells only the last one that came."""
+        super().connection_lost(exc)
+        for cycle in self._before:
+            if not cycle.response_complete:
+                cycle.disconnected = True
+                cycle.message_event.set()
+        self._before.clear()
 
     def data_received(self, data: bytes) -> None:
         if len(data) > MAX_HEAD:  # so that a head which comes in one piece is not too long
@@ -149,7 +163,12 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def begin_request(self) -> None:
         """A head is complete: the request goes to the application. A lane may answer it here instead."""
+        before = self.cycle
         super().on_headers_complete()
+        if before is not None and not before.response_complete:
+            while self._before and self._before[0].response_complete:
+                self._before.popleft()
+            self._before.append(before)
 
     def on_message_complete(self) -> None:
         if self._plain_head is None:
@@ -175,6 +194,9 @@ class GatewayProtocol(HttpToolsProtocol):
     def check(self, now: float) -> None:
         """End the connection, or what it waits for, when nothing has moved for too long."""
         if self._refused:  # it has its last words
+            return
+        if self.flow.read_paused and has_hung_up(self.transport.get_extra_info("socket")):
+            self.transport.abort()
             return
         unread = self.transport.get_write_buffer_size()
         seen = self._steps, self._in_head, self._in_body, unread
@@ -259,6 +281,13 @@ class GatewayProtocol(HttpToolsProtocol):
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
         self.data_received(head + rest)
+
+
+def has_hung_up(connection: socket.socket) -> bool:
+    """Whether the other side has closed its end, of a socket that nobody reads at the moment."""
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLRDHUP)
+    return bool(poll.poll(0))
 
 
 _UPGRADE = frozenset((b"upgrade", b"http2-settings"))

@@ -104,5 +104,11 @@ async def test_tls_is_what_the_info_and_the_options_say_after_it_was_processed(s
             self.options["tls"] = "no context"
             await super()._process_info(info, initial_connection)
 
-    with pytest.raises(TypeError, match="no context"):
-        await Asking().connect(shared_nats.url, allow_reconnect=False)
+    client = Asking()
+    try:
+        with pytest.raises(TypeError, match="no context"):
+            await client.connect(shared_nats.url, allow_reconnect=False)
+    finally:
+        assert isinstance(client._transport, TcpTransport)
+        client._transport.close()  # type: ignore[no-untyped-call]
+        await client._transport.wait_closed()  # type: ignore[no-untyped-call]

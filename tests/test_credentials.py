@@ -255,7 +255,8 @@ async def test_replies_of_all_sizes_come_over_tls(tmp_path: Path, localhost: Cer
             await asyncio.gather(*(ask(b"%d" % number * 1000) for number in range(100)))
             await asyncio.gather(*(ask(bytes([number]) * 200_000) for number in range(30)))
             assert link._connection is connection
-            assert connection._parser.parsed - parsed < 10_000  # the rest was taken off the wire before
+            # Of 8 MB; all but what comes in one read with a PING of the server is taken off the wire before.
+            assert connection._parser.parsed - parsed < 500_000
 
 
 async def test_a_client_certificate(tmp_path: Path, localhost: Certificate, client: Certificate) -> None:

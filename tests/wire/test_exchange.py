@@ -146,6 +146,25 @@ async def test_a_caller_that_goes_away_leaves_no_entry(gateway: Gateway, shared_
             await eventually(lambda: gateway.link.in_flight == 0, 2)
 
 
+@pytest.mark.parametrize("hard", [True, False])
+async def test_a_caller_that_goes_away_behind_a_second_request_leaves_no_entry(
+    gateway: Gateway, shared_nats: NatsServer, hard: bool
+) -> None:
+    """Nothing is read then until the first one is answered, and that takes 30 s."""
+    request = b"GET /greet/%d HTTP/1.1\r\nHost: t\r\nX-Request-Timeout: 30s\r\n\r\n"
+    async with RawPeer.connect(shared_nats.url, "greet.*") as peer:
+        _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(request % 1 + request % 2)
+        await peer.next()
+        if hard:
+            writer.transport.abort()
+        else:
+            writer.close()
+        await eventually(lambda: gateway.link.in_flight == 0, 4)
+        with pytest.raises(TimeoutError):
+            await peer.next(0.2)
+
+
 async def test_a_caller_that_breaks_off_its_body_sends_nothing(shared_nats: NatsServer) -> None:
     async with run_gateway(shared_nats.url, routes=[ECHO]) as gateway, RawPeer.connect(shared_nats.url, ">") as peer:
         _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
