@@ -1,8 +1,9 @@
 """Replies to one inbox, found in the bytes that a server sends. Pure."""
 
 import re
+import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 SID = 1
@@ -13,6 +14,15 @@ WRONG_END = "the server sent a message that does not end where it should"
 TOO_LARGE = "the server announced a message that is larger than any can be"
 
 _END = b"\r\n"
+
+
+def make_tokens() -> Iterator[bytes]:
+    """64 bits each, of the system's randomness, so that no service can guess where another's reply goes. Many at a
+    time: asking for each would cost more than all else that is done for it."""
+    while True:
+        pool = secrets.token_hex(TOKEN_LENGTH // 2 * 512).encode("ascii")
+        for start in range(0, len(pool), TOKEN_LENGTH):
+            yield pool[start : start + TOKEN_LENGTH]
 
 
 @dataclass(slots=True)

@@ -14,9 +14,8 @@ Laws (docs/adr/0004 says how they are kept):
 """
 
 import asyncio
-import secrets
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -41,7 +40,7 @@ from app.errors import (
     Timeout,
 )
 from app.headers import is_no_responders
-from app.inbox import TOKEN_LENGTH
+from app.inbox import make_tokens
 
 STABLE = 5.0  # seconds after which a connection is taken to be one that lasts
 BROKEN_PAUSE = 2.0  # seconds until a task that broke is started again
@@ -59,15 +58,6 @@ class Reply:
 
 
 Outcome = Reply | GatewayError
-
-
-def _make_tokens() -> Iterator[bytes]:
-    """64 bits each, of the system's randomness, so that no service can guess where another's reply goes. Many at a
-    time: asking for each would cost more than all else that is done for it."""
-    while True:
-        pool = secrets.token_hex(TOKEN_LENGTH // 2 * 512).encode("ascii")
-        for start in range(0, len(pool), TOKEN_LENGTH):
-            yield pool[start : start + TOKEN_LENGTH]
 
 
 class Sent:
@@ -117,7 +107,7 @@ class Link:
         self._leaving = asyncio.Event()
         self._closing = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._tokens = _make_tokens()
+        self._tokens = make_tokens()
         self._deadlines = Deadlines()
         self._events = Events(replied=self._take_reply, denied=self._take_denial, lame=self._leave, lost=self._lose)
         self._connector = Connector(servers, credentials=credentials, events=self._events)

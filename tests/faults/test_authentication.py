@@ -3,6 +3,7 @@ heals without a restart."""
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import trustme
@@ -10,51 +11,51 @@ import trustme
 from tests.credentials import Certificate, Operator, make_tls_config, write_certificate
 from tests.faults.gateways import run_gateway_process
 from tests.faults.report import Report
-from tests.faults.truth import Load, Witness
+from tests.faults.truth import Witness
 from tests.harness import NatsServer, run_nats
 
 USERS = "authorization {{ users: [{{ user: gateway, password: {} }}, {{ user: service, password: service }}] }}"
 
 
-async def run_refused(
-    nats: NatsServer,
-    folder: Path,
-    settings: Mapping[str, str],
-    *,
-    reason: str,
-    mend: Callable[[], None],
-    healed: str = "no-responders (no)",
-) -> tuple[Load, float]:
-    """A load on a gateway that starts with this reason not to be ready, and how long after `mend` callers got answers
-    of the kind `healed`."""
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A server that does not let the gateway in at its start, until `mend` is called."""
+
+    nats: NatsServer
+    settings: Mapping[str, str]
+    reason: str
+    mend: Callable[[], None]
+    healed: str = "no-responders (no)"
+    """The kind of answers that callers get then."""
+
+
+async def check_refusal(refusal: Refusal, folder: Path, witness: Witness, report: Report, fault: str) -> None:
+    """`/readyz` says why, callers are told, and all is well soon after it is mended."""
+    url = refusal.nats.url
     async with (
-        run_gateway_process(folder, nats.url, settings=settings, wait=False) as gateway,
+        run_gateway_process(folder, url, settings=refusal.settings, wait=False) as gateway,
         gateway.load().running() as load,
     ):
-        assert await gateway.wait_for_reason(reason) == f"{nats.url.rpartition('//')[2]}: {reason}"
-        mend()
-        mended = time.monotonic()
-        recovery = await load.wait_for_recovery(since=mended, kind=healed)
+        reason = await gateway.wait_for_reason(refusal.reason)
+        assert reason == f"{url.rpartition('//')[2]}: {refusal.reason}"
+        refusal.mend()
+        recovery = await load.wait_for_recovery(since=time.monotonic(), kind=refusal.healed)
         assert await gateway.find_reason() == ""
     assert "s3cret" not in gateway.process.log
-    assert set(load.count()) == {"not-connected (no)", healed}
-    return load, recovery
+    await load.check(witness)
+    assert set(load.count()) == {"not-connected (no)", refusal.healed}
+    report.add(fault, load, measured=f"asked the service {recovery:.2f} s after it was mended")
 
 
 async def test_a_wrong_password_at_the_start(tmp_path: Path, report: Report) -> None:
     witness = Witness()
     with run_nats(tmp_path / "nats", USERS.format("another")) as nats:
+        settings = {"NATS_USER": "gateway", "NATS_PASSWORD": "s3cret"}
+        refusal = Refusal(
+            nats, settings, "authorization violation", lambda: nats.reload(USERS.format("s3cret")), healed="200"
+        )
         async with witness.answering(nats.url.replace("//", "//service:service@")):
-            load, recovery = await run_refused(
-                nats,
-                tmp_path,
-                {"NATS_USER": "gateway", "NATS_PASSWORD": "s3cret"},
-                reason="authorization violation",
-                mend=lambda: nats.reload(USERS.format("s3cret")),
-                healed="200",
-            )
-            await load.check(witness)
-    report.add("a wrong password at the start", load, measured=f"success {recovery:.2f} s after it was mended")
+            await check_refusal(refusal, tmp_path, witness, report, "a wrong password at the start")
 
 
 def make_certificate(folder: Path) -> Certificate:
@@ -64,24 +65,11 @@ def make_certificate(folder: Path) -> Certificate:
 
 async def test_a_wrong_authority_at_the_start(tmp_path: Path, report: Report) -> None:
     shown, right = make_certificate(tmp_path / "shown"), make_certificate(tmp_path / "right")
-
-    def mend() -> None:
-        nats.reload(make_tls_config(right))
-
+    reason = "the server's certificate is not trusted; see NATS_TLS_CA"
     with run_nats(tmp_path / "nats", make_tls_config(shown)) as nats:
-        load, recovery = await run_refused(
-            nats,
-            tmp_path,
-            {"NATS_TLS_CA": str(right.ca)},
-            reason="the server's certificate is not trusted; see NATS_TLS_CA",
-            mend=mend,
-        )
-    await load.check(Witness())
-    report.add(
-        "a certificate of the server that is not trusted, at the start",
-        load,
-        measured=f"the service was asked {recovery:.2f} s after it was mended",
-    )
+        settings = {"NATS_TLS_CA": str(right.ca)}
+        refusal = Refusal(nats, settings, reason, lambda: nats.reload(make_tls_config(right)))
+        await check_refusal(refusal, tmp_path, Witness(), report, "a certificate that is not trusted, at the start")
 
 
 async def test_a_jwt_that_has_expired_at_the_start(tmp_path: Path, report: Report) -> None:
@@ -93,19 +81,8 @@ async def test_a_jwt_that_has_expired_at_the_start(tmp_path: Path, report: Repor
         creds.write_text(operator.make_creds())
 
     with run_nats(tmp_path / "nats", operator.make_config()) as nats:
-        load, recovery = await run_refused(
-            nats,
-            tmp_path,
-            {"NATS_CREDS": str(creds)},
-            reason="NATS_CREDS: the user's JWT has expired",
-            mend=mend,
-        )
-    await load.check(Witness())
-    report.add(
-        "a JWT that has expired, at the start",
-        load,
-        measured=f"the service was asked {recovery:.2f} s after a new one was written",
-    )
+        refusal = Refusal(nats, {"NATS_CREDS": str(creds)}, "NATS_CREDS: the user's JWT has expired", mend)
+        await check_refusal(refusal, tmp_path, Witness(), report, "a JWT that has expired, at the start")
 
 
 async def test_a_jwt_that_expires_under_load(tmp_path: Path, report: Report) -> None:
