@@ -25,7 +25,7 @@ from nats.aio.client import Client
 from nats.aio.transport import TcpTransport
 
 from app.credentials import ANONYMOUS, Credentials, Login
-from app.failures import describe
+from app.failures import describe, shorten
 from app.inbox import SID, TOKEN_LENGTH, Inbox
 from app.servers import Server
 from app.wire import Tap, WireParser, read_denial
@@ -90,6 +90,8 @@ class Connection:
         self.server = server
         self.credentials = credentials
         self.max_payload = 0
+        self.is_lame = False
+        """Whether the server has said that it is about to leave."""
         self.is_backed_up = False
         """Whether the server was too slow when that was last looked at: `measure_backlog` looks again."""
         self._received = 0
@@ -123,7 +125,7 @@ class Connection:
                 login = await asyncio.to_thread(credentials.read_login, server)
                 await connection._connect(login, name, timeout)
         except Exception as error:
-            reason = describe(connection._cause or error)
+            reason = describe((isinstance(error, _VAGUE) and connection._cause) or error)
             if reason == "authorization violation" and login.is_expired:
                 reason = "NATS_CREDS: the user's JWT has expired"
             raise ConnectError(f"{server.address}: {reason}") from None
@@ -167,13 +169,18 @@ class Connection:
         self._cause = error
 
     async def _take_lame_duck(self) -> None:
+        self.is_lame = True
         self._events.lame(self)
 
     @property
     def servers(self) -> list[Server]:
         """The servers that this one has told of."""
-        found = self._client.discovered_servers
-        return [self.server.at(uri.hostname, uri.port) for uri in found if uri.hostname]
+        found: list[Server] = []
+        for uri in self._client.discovered_servers:
+            with contextlib.suppress(ValueError):  # a port that is none, or a host
+                told = Server.parse(uri.netloc)
+                found.append(self.server.at(told.host, told.port))
+        return found
 
     def measure_backlog(self) -> bool:
         """Whether more bytes are written than the server may leave untaken; also in `is_backed_up`, from then on."""
@@ -260,7 +267,7 @@ class Connection:
         self._received += 1
         denied = read_denial(buffer)
         if denied is None:
-            self.end(f"the server said {message}")
+            self.end(f"the server said {shorten(message)}")
         else:
             self._events.denied(self, denied)
 
@@ -289,6 +296,9 @@ class Connection:
             self._transport.abort()  # what is unsent is reported as lost, so nobody waits for it to be flushed
         elif client._transport is not None:
             client._transport.close()  # type: ignore[no-untyped-call] # nats-py leaves it untyped
+
+
+_VAGUE = (nats.errors.NoServersError, TimeoutError)  # of which an error before may tell the reason
 
 
 class ConnectError(Exception):

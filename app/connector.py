@@ -5,8 +5,10 @@ random order, and each attempt waits for the one before it only STAGGER seconds 
 """
 
 import asyncio
+import contextlib
 import random
 import socket
+import threading
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import structlog
@@ -18,6 +20,7 @@ from app.servers import Server
 CONNECT_TIMEOUT = 2.0  # seconds to find the addresses of a server, and again to connect to one
 STAGGER = 0.25  # seconds until the next address is tried as well
 CLEAN_UP = 0.1  # seconds
+MOST_TOLD = 100  # different reasons that are remembered
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 2.0  # seconds between rounds of attempts to connect; jitter takes a part of them
 
 _log = structlog.get_logger("nats-http.link")
@@ -33,6 +36,7 @@ class Connector:
         self._events = events
         self._pause = FIRST_PAUSE
         self._told: set[str] = set()
+        self._lookups: dict[str, asyncio.Future[list[str]]] = {}
         self.reason = "connecting to NATS"
         """Why there was no connection, the last time that there was none; without secrets."""
 
@@ -58,12 +62,22 @@ class Connector:
     async def _reach(self, server: Server) -> Connection | None:
         """By any of its addresses."""
         try:
-            async with asyncio.timeout(CONNECT_TIMEOUT):
-                addresses = await _find_addresses(server)
-        except (OSError, UnicodeError):  # of a name that can't be one
+            addresses = await self._find_addresses(server)
+        except (OSError, TimeoutError):
             self._tell(f"{server.address}: the host can't be found")
             return None
         return await _race(addresses, self._open)
+
+    async def _find_addresses(self, server: Server) -> list[Server]:
+        """Those of its name, of which at most one lookup runs: one that hangs is waited for again the next time."""
+        if server.is_address:
+            return [server]
+        lookup = self._lookups.get(server.host)
+        if lookup is None:
+            lookup = self._lookups[server.host] = look_up(server.host)
+            lookup.add_done_callback(lambda _: self._lookups.pop(server.host))
+        async with asyncio.timeout(CONNECT_TIMEOUT):
+            return [server.at(address, server.port) for address in await asyncio.shield(lookup)]
 
     async def _open(self, server: Server) -> Connection | None:
         try:
@@ -82,14 +96,42 @@ class Connector:
         """Log a reason once, until there is a connection."""
         self.reason = reason
         if reason not in self._told:
+            if len(self._told) >= MOST_TOLD:
+                self._told.clear()
             self._told.add(reason)
             _log.warning("connect-failed", reason=reason)
 
 
-async def _find_addresses(server: Server) -> list[Server]:
+def look_up(host: str) -> "asyncio.Future[list[str]]":
+    """The addresses of a name, or an OSError. In a thread of its own: those of a pool are waited for when the process
+    ends, and a resolver that hangs would take them all."""
     loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(server.at(str(address[0]), server.port) for *_, address in found))
+    future: asyncio.Future[list[str]] = loop.create_future()
+
+    def finish(addresses: list[str], error: OSError | None) -> None:
+        if future.cancelled():
+            return
+        if error is None:
+            future.set_result(addresses)
+        else:
+            future.set_exception(error)
+            future.exception()  # it may be that nobody waits any more
+
+    def work() -> None:
+        addresses: list[str] = []
+        error: OSError | None = None
+        try:
+            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+            addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))
+        except OSError as failure:
+            error = failure
+        except UnicodeError:  # a name that can't be one
+            error = OSError()
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(finish, addresses, error)
+
+    threading.Thread(target=work, name=f"lookup of {host}", daemon=True).start()
+    return future
 
 
 async def _race(

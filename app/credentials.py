@@ -50,7 +50,7 @@ class Login:
         try:
             claims = json.loads(base64.urlsafe_b64decode(self.jwt.split(".")[1] + "=="))
             return 0 < int(claims.get("exp", 0)) <= time.time()
-        except (ValueError, TypeError, AttributeError, IndexError):
+        except (ValueError, TypeError, AttributeError, IndexError, OverflowError):
             return False
 
 

@@ -1,10 +1,12 @@
-"""Why a connection failed, in words that hold nothing of its input."""
+"""Why a connection failed, in words: ours, or those of the server's -ERR."""
 
 import ssl
 
 import nats.errors
 
 from app.credentials import CredentialsError
+
+LONGEST = 200  # characters of what a server says
 
 
 def describe(error: Exception) -> str:
@@ -19,8 +21,13 @@ def describe(error: Exception) -> str:
     if isinstance(error, CredentialsError):
         return str(error)
     if isinstance(error, nats.errors.Error):
-        return str(error).removeprefix("nats: ").strip("'").lower()
+        return shorten(str(error).removeprefix("nats: ").strip("'").lower())
     return type(error).__name__
+
+
+def shorten(text: str) -> str:
+    """What a server says of an error, so that it can be shown."""
+    return "".join(character for character in text[:LONGEST] if character.isprintable())
 
 
 # OpenSSL, X509_STORE_CTX_get_error(3)

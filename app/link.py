@@ -43,6 +43,7 @@ from app.headers import is_no_responders
 from app.inbox import make_tokens
 
 STABLE = 5.0  # seconds after which a connection is taken to be one that lasts
+BRIEF = 1.0  # seconds; even on lame duck a connection that was briefer is a reason to wait longer before the next one
 BROKEN_PAUSE = 2.0  # seconds until a task that broke is started again
 HEARTBEAT_INTERVAL = 2.0  # seconds; a connection that is silent for as long again is stuck
 
@@ -237,19 +238,24 @@ class Link:
             stale, self._connection = self._connection, fresh
             self._connected_at = time.monotonic()
             self._leaving.clear()
+            if fresh.is_lame:
+                self._leaving.set()
             _log.info("connected", server=fresh.server.address)
             if stale is not None:
                 self._own(partial(self._retire, stale))
             await self._leave_or_settle()
-            self._connector.learn(fresh.servers)
+            self._connector.learn([fresh.server, *fresh.servers])
 
     async def _leave_or_settle(self) -> None:
-        """Wait until the connection has to be replaced. Only one that has lasted ends the backoff."""
+        """Wait until the connection has to be replaced. One that has lasted ends the backoff; so does one that is still
+        there, since the server may wait no longer."""
         try:
             await asyncio.wait_for(self._leaving.wait(), STABLE)
         except TimeoutError:
             self._connector.end_backoff()
             await self._leaving.wait()
+        if self._connection is not None and time.monotonic() - self._connected_at > BRIEF:
+            self._connector.end_backoff()
 
     async def _retire(self, connection: Connection) -> None:
         """Law 6: the requests in flight on the old connection are answered there; each has a deadline."""
@@ -289,13 +295,14 @@ class Link:
 
     def _own(self, start: Callable[[], Coroutine[object, object, None]]) -> None:
         """Run a task until the link is closed; should it ever break, log why and start it again."""
+        if self._closing:
+            return
 
         def take_ended(task: asyncio.Task[None]) -> None:
             self._tasks.discard(task)
             if not task.cancelled() and (error := task.exception()):
                 _log.critical("link-broken", exc_info=error)
-                if not self._closing:
-                    self.loop.call_later(BROKEN_PAUSE, self._own, start)
+                self.loop.call_later(BROKEN_PAUSE, self._own, start)
 
         task = self.loop.create_task(start())
         self._tasks.add(task)

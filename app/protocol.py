@@ -286,10 +286,11 @@ class GatewayProtocol(HttpToolsProtocol):
 def has_hung_up(connection: socket.socket) -> bool:
     """Whether the other side has closed its end, of a socket that nobody reads at the moment."""
     poll = select.poll()
-    poll.register(connection.fileno(), select.POLLRDHUP)
+    poll.register(connection.fileno(), _HUNG_UP)
     return bool(poll.poll(0))
 
 
+_HUNG_UP = getattr(select, "POLLRDHUP", select.POLLHUP)  # the first, half closed, is told by Linux alone
 _UPGRADE = frozenset((b"upgrade", b"http2-settings"))
 
 Protocol = Callable[..., GatewayProtocol]

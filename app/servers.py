@@ -50,6 +50,11 @@ class Server:
         """Scheme, host and port; no credentials."""
         return f"{self.scheme}://{self.address}"
 
+    @property
+    def is_address(self) -> bool:
+        """Whether its host is an IP address, not a name."""
+        return _is_ip(self.host)
+
     def at(self, host: str, port: int | None) -> "Server":
         """Another server of the same cluster: the same scheme and credentials. Servers tell of each other by IP
         address, which their certificates seldom have: then the name by which the first was found counts, as in

@@ -11,14 +11,14 @@ from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
 from app.inbox import LARGEST_MESSAGE, TOO_LARGE, Inbox
 
-LONGEST_LINE = 1024 * 1024  # bytes; INFO has the addresses of all servers of a cluster
+LONGEST_LINE = 64 * 1024  # bytes; INFO has the addresses of all servers of a cluster
 
 _DENIED_PUBLISH = re.compile(rb"""-ERR\s+'Permissions Violation for Publish to (".*")'\r\n""", re.IGNORECASE)
 
 
 class WireParser(Parser):
     """nats-py's parser, but replies to the inbox, which are nearly all that ever comes, are taken in one pass. It is
-    given the rest, and never an incomplete reply, whose payload it would copy three times."""
+    given the rest, and no incomplete reply but one behind that, since it would copy the payload three times."""
 
     def __init__(self, client: Client, inbox: Inbox, *, broken: Callable[[str], None]) -> None:
         super().__init__(client)

@@ -2,8 +2,10 @@
 
 import asyncio
 import socket
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -57,17 +59,51 @@ async def test_servers_that_hang_do_not_hold_up_one_that_lives_for_the_time_to_c
 async def test_all_addresses_of_a_name_are_tried(shared_nats: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:
     port = int(shared_nats.url.rpartition(":")[2])
 
-    async def resolve(_: object, host: str, *arguments: object, **options: object) -> list[tuple[object, ...]]:
-        assert host == "nats.example"
-        hosts = ("192.0.2.1", "192.0.2.1", "127.0.0.1", "192.0.2.2")  # RFC 5737: of no machine
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port)) for host in hosts]
+    resolve = socket.getaddrinfo
 
-    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", resolve)
+    def resolve_example(host: str, *arguments: Any, **options: Any) -> list[tuple[Any, ...]]:
+        hosts = ("192.0.2.1", "192.0.2.1", "127.0.0.1", "192.0.2.2")  # RFC 5737: of no machine
+        if host == "nats.example":
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port)) for host in hosts]
+        return resolve(host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve_example)
     for _ in range(3):
         connection = await connect_in(make_connector(f"nats://nats.example:{port}"), CONNECT_TIMEOUT)
         assert connection.server.address == f"127.0.0.1:{port}"
         assert connection.server.tls_name == "nats.example"
         connection.close()
+
+
+async def test_a_name_whose_lookup_hangs_holds_up_no_other_and_has_one_lookup_at_a_time(
+    shared_nats: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+    lookups: list[str] = []
+    resolve = socket.getaddrinfo
+
+    def hang(host: str, *arguments: Any, **options: Any) -> list[tuple[Any, ...]]:
+        if host.endswith(".example"):
+            lookups.append(host)
+            go_on.wait(20)
+        return resolve(host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    monkeypatch.setattr("app.connector.CONNECT_TIMEOUT", 0.3)
+    names = [f"nats://{number}.example" for number in range(10)]
+    named = shared_nats.url.replace("127.0.0.1", "localhost")
+    try:
+        connector = make_connector(*names, named)
+        for _ in range(3):
+            (await connect_in(connector, 10)).close()
+        connector._known = connector._configured[:1]
+        with pytest.raises(TimeoutError):
+            await connect_in(connector, 1.5)
+        assert connector.reason == "0.example:4222: the host can't be found"
+        assert len(lookups) == len(set(lookups))
+        assert await asyncio.to_thread(lambda: "free") == "free"
+    finally:
+        go_on.set()
 
 
 async def test_only_one_of_the_connections_that_come_is_kept(shared_nats: NatsServer) -> None:

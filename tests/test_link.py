@@ -249,6 +249,42 @@ def unused_tcp_ports() -> list[int]:
     return ports
 
 
+async def test_6_a_server_that_says_so_before_it_is_taken_is_left_too(own_nats: NatsServer) -> None:
+    async with Link([own_nats.url], max_in_flight=10) as link:
+        connect = link._connector.connect
+        made: list[Connection] = []
+
+        async def connect_to_lame() -> Connection:
+            connection = await connect()
+            if not made:
+                await connection._take_lame_duck()
+            made.append(connection)
+            return connection
+
+        link._connector.connect = connect_to_lame  # type: ignore[method-assign]
+        await ready(link)
+        await eventually(lambda: len(made) > 1 and link._connection is made[1])
+
+
+async def test_5_the_node_that_it_moved_to_is_not_forgotten(tmp_path: Path, unused_tcp_ports: list[int]) -> None:
+    """It was told of by one that is gone by then, and does not tell of itself."""
+    one, two = (NatsServer(tmp_path / f"n{number}", cluster(number, unused_tcp_ports)) for number in range(2))
+    first, second = one.start(), two.start()
+    try:
+        async with Link([first.url], max_in_flight=10) as link:
+            await ready(link)
+            await eventually(lambda: connection_of(link).servers)
+            first.kill()
+            for _ in range(2):
+                await eventually(lambda: link.server == second.url.removeprefix("nats://"))
+                connection_of(link).end("cut in this very moment")
+                assert link.trouble
+            await ready(link)
+    finally:
+        first.stop()
+        second.stop()
+
+
 async def test_7_a_denied_publish_fails_its_own_request_and_no_other(own_nats: NatsServer) -> None:
     own_nats.reload("authorization {users: [{user: u, password: p, permissions: {publish: {deny: 'd.>'}}}]}")
     await asyncio.sleep(0.2)

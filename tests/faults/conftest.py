@@ -16,11 +16,11 @@ def lane(request: pytest.FixtureRequest) -> LaneName:
 
 
 @pytest.fixture(scope="session")
-def page() -> Iterator[Page]:
-    """What was seen; written into the page that FAULTS_REPORT names, if it does."""
+def page(request: pytest.FixtureRequest) -> Iterator[Page]:
+    """What was seen; written into the page that FAULTS_REPORT names, if it does and all is well."""
     page = Page()
     yield page
-    if path := os.environ.get("FAULTS_REPORT"):
+    if (path := os.environ.get("FAULTS_REPORT")) and not request.session.testsfailed:
         page.write(Path(path))
 
 

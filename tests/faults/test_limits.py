@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from app.protocol import LAST_WORDS
 from tests.faults.gateways import GatewayProcess, run_gateway_process
 from tests.faults.report import Report
-from tests.faults.truth import CALLERS, LATE, LATE_WHERE_LOADED, Answer, Witness
+from tests.faults.truth import CALLERS, LATE_WHERE_LOADED, Answer, Witness
 from tests.harness import NatsServer, RawPeer
 from tests.process.programs import run
 
@@ -104,8 +105,8 @@ async def test_an_overload_is_told_at_once_and_what_is_accepted_keeps_its_latenc
     usual, accepted, refused = (
         find_latencies(load.answers, status) for load, status in ((calm, 200), (busy, 200), (busy, 503))
     )
-    assert statistics.median(accepted) < statistics.median(usual) + LATE
-    assert statistics.median(refused) < LATE
+    assert statistics.median(accepted) < statistics.median(usual) + LATE_WHERE_LOADED
+    assert statistics.median(refused) < SERVICE_DELAY / 2
     medians = [f"{statistics.median(latencies) * 1000:.0f} ms" for latencies in (accepted, usual, refused)]
     measured = "median of what was accepted {}, without overload {}, of what was refused {}".format(*medians)
     report.add(f"200 callers where {MOST_IN_FLIGHT} may be in flight", busy, measured=measured)
@@ -168,6 +169,6 @@ async def test_a_stop_with_services_that_hang_ends_with_the_drain_timeout(
     assert code == 0
     assert set(load.count()) == {"200"}
     assert hanging.count() == {"connection-lost (unknown)": CALLERS}
-    assert seconds < DRAIN_TIMEOUT + LATE_WHERE_LOADED
+    assert seconds < DRAIN_TIMEOUT + LAST_WORDS
     measured = f"ended with 0 after {seconds:.2f} s; the drain timeout is {DRAIN_TIMEOUT:g} s"
     report.add("SIGTERM with services that hang", load, hanging, measured=measured)

@@ -10,7 +10,7 @@ from pathlib import Path
 from app.lanes import LaneName
 from tests.faults.gateways import run_gateway_process
 from tests.faults.report import Report
-from tests.faults.truth import Witness
+from tests.faults.truth import LATE_WHERE_LOADED, Witness
 from tests.harness import NatsServer, RawMessage, RawPeer, eventually
 from tests.process.programs import run
 
@@ -122,13 +122,13 @@ async def test_a_service_that_is_killed_with_requests_in_flight(
         with run(command, tmp_path / "recorder.log") as service:
             await asyncio.to_thread(service.find, "(answering)")
             async with gateway.load(timeout=0.5).running() as load:
-                killed = time.monotonic()
                 service.process.kill()
+                killed = time.monotonic()
                 await eventually(lambda: load.count()["no-responders (no)"] > 100)
                 await asyncio.sleep(0.6)
         for name in file.read_text().split():
             witness.take(name)
         await load.check(witness)
     assert set(load.count()) == {"200", "timeout (unknown)", "no-responders (no)"}
-    assert all(answer.began < killed + 0.1 for answer in load.failures if answer.slug == "timeout")
+    assert all(answer.began < killed + LATE_WHERE_LOADED for answer in load.failures if answer.slug == "timeout")
     report.add(f"the only service killed ({lane} lane)", load, measured="what it had taken ran to its deadline")
