@@ -73,9 +73,9 @@ class Connector:
         if server.is_address:
             return [server]
         lookup = self._lookups.get(server.host)
-        if lookup is None:
+        if lookup is None or lookup.get_loop() is not asyncio.get_running_loop():
             lookup = self._lookups[server.host] = look_up(server.host)
-            lookup.add_done_callback(lambda _: self._lookups.pop(server.host))
+            lookup.add_done_callback(lambda _: self._lookups.pop(server.host, None))
         async with asyncio.timeout(CONNECT_TIMEOUT):
             return [server.at(address, server.port) for address in await asyncio.shield(lookup)]
 
