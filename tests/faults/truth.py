@@ -196,7 +196,7 @@ class Load:
         self._lags: list[float] = []
         """The instants at which a timer of this process came later than LOADED."""
         self.refused = 0
-        """Callers that found nobody listening any more."""
+        """Callers that found nobody who took their connection."""
         parts = urlsplit(url)
         self._address = parts.hostname or "", parts.port or 0
         self._path, self._timeout, self._body, self._pause = path, timeout, body, pause
@@ -231,7 +231,7 @@ class Load:
             name = f"{prefix}-{count}"
             try:
                 self.answers.append(await caller.ask(name, path=self._path, timeout=self._timeout, body=self._body))
-            except ConnectionRefusedError:
+            except OSError:  # of the attempt to connect
                 self.refused += 1
                 return
             await asyncio.sleep(random.uniform(0, self._pause))  # noqa: S311 - a load

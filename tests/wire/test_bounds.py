@@ -154,9 +154,9 @@ async def test_a_connection_that_sends_nothing_is_closed(gateway: Gateway, monke
 async def test_an_idle_connection_is_closed_after_its_time_and_not_before(
     gateway: Gateway, shared_nats: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.protocol.KEEP_ALIVE", 0.6)
+    monkeypatch.setattr("app.protocol.KEEP_ALIVE", 2.0)
     async with responder(shared_nats.url, "greet.*", replying(b"hi")), open_connection(gateway) as (reader, writer):
-        for _ in range(4):
+        for _ in range(8):
             writer.write(HEAD + b"\r\n")
             assert (await read_response(reader)).startswith(b"HTTP/1.1 200 ")
             await asyncio.sleep(0.3)
