@@ -248,7 +248,8 @@ class RawPeer:
     async def next(self, timeout: float = PATIENCE) -> RawMessage:
         """The next message but for heartbeats of a gateway."""
         while True:
-            message = await asyncio.wait_for(self._read(), timeout)
+            async with asyncio.timeout(timeout):  # wait_for of Python 3.11 can swallow a cancellation
+                message = await self._read()
             if not message.subject.startswith("_INBOX."):
                 return message
 

@@ -110,8 +110,13 @@ class Service:
         stale = self.client
         left = stale.connected_url.netloc if stale.connected_url else ""
         await self.open([url for url in self._urls if not url.endswith(left)])
-        for sub in list(stale._subs.values()):
-            await sub._drain()  # its drain() has no types
+        subs = list(stale._subs.values())
+        for sub in subs:
+            await stale._send_unsubscribe(sub._id)  # its own drain forgets what comes until the server has heard of it
+        for _ in range(2):  # nats-py writes a PING past what waits for its flusher
+            await stale.flush()
+        for sub in subs:
+            await sub._pending_queue.join()
         await asyncio.gather(*self._running)
         await stale.close()
 

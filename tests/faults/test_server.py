@@ -170,7 +170,13 @@ async def test_a_server_that_is_full(tmp_path: Path, report: Report) -> None:
     """It lets the witness go, or the gateway; either comes back when it may."""
     async with run_scene(tmp_path, report, "`max_connections` lowered to 1 by a reload, then raised") as scene:
         await scene.reload(configure(more="max_connections: 1"))
-        reason = await scene.gateway.find_reason()
+        reason = (await scene.gateway.find_reason()).partition(": ")[2]
     assert kinds(scene.load) <= {*LOST, "timeout (unknown)"}
     assert kinds(scene.load)
-    assert reason in ("", f"{scene.nats.url.removeprefix('nats://')}: maximum connections exceeded")
+    # It closes right behind its words, and a reset can overtake them.
+    assert reason in (
+        "",
+        "maximum connections exceeded",
+        "the connection was reset",
+        "the server closed the connection",
+    )
