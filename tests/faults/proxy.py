@@ -52,7 +52,7 @@ async def cut_replies(data: bytes, writer: asyncio.StreamWriter, replies: bool) 
 
 async def cut_requests(data: bytes, writer: asyncio.StreamWriter, replies: bool) -> None:
     """In the middle of a request."""
-    start = -1 if replies else data.find(b"PUB work.")
+    start = -1 if replies else data.find(b"PUB jobs.")
     if start < 0:
         await forward(data, writer, replies)
     else:

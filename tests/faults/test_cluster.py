@@ -89,7 +89,7 @@ class Service:
             lame_duck_mode_cb=self._take_lame_duck,
             error_cb=ignore,
         )
-        await client.subscribe("work.*", queue="q", cb=self._take)
+        await client.subscribe("jobs.*", queue="q", cb=self._take)
         await client.flush()
 
     async def _take(self, msg: Msg) -> None:

@@ -161,7 +161,7 @@ async def test_credentials_that_are_revoked_and_given_back(tmp_path: Path, repor
 
 async def test_a_publish_permission_that_is_removed_and_given_back(tmp_path: Path, report: Report) -> None:
     async with run_scene(tmp_path, report, "a publish permission removed by a reload, then given back") as scene:
-        await scene.reload(configure(denied="work.>"))
+        await scene.reload(configure(denied="jobs.>"))
         assert await scene.gateway.find_reason() == ""
     assert kinds(scene.load) == {"permission-denied (no)"}
 

@@ -33,7 +33,7 @@ QUIET = 0.5  # seconds without a request until nothing is taken to come any more
 
 
 class Witness:
-    """Answers `work.ID` and `load.ID` with the id, `delay` seconds after it has noted that it ran."""
+    """Answers `jobs.ID` and `load.ID` with the id, `delay` seconds after it has noted that it ran."""
 
     def __init__(self, *, delay: float = 0.0) -> None:
         self.ran: defaultdict[str, list[float]] = defaultdict(list)
@@ -67,7 +67,7 @@ class Witness:
     async def _answer(self, url: str, subscribed: asyncio.Event) -> None:
         while True:
             with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-                async with RawPeer.connect(url, "work.* q", "load.* q") as peer:
+                async with RawPeer.connect(url, "jobs.* q", "load.* q") as peer:
                     subscribed.set()
                     while True:
                         message = await peer.next(timeout=3600)
@@ -194,7 +194,7 @@ class Load:
         self,
         url: str,
         *,
-        path: str = "/work/{id}",
+        path: str = "/jobs/{id}",
         timeout: float = 1.0,
         body: bytes = b"",
         pause: float = 0.03,
