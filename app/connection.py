@@ -12,10 +12,7 @@ What is used of nats-py beyond its public API, each named by a test in tests/tes
 
 import asyncio
 import contextlib
-import fcntl
 import math
-import sys
-import termios
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,6 +25,7 @@ from app.credentials import ANONYMOUS, Credentials, Login
 from app.failures import describe, shorten
 from app.inbox import SID, TOKEN_LENGTH, Inbox
 from app.servers import Server
+from app.sockets import count_unsent
 from app.wire import Tap, WireParser, read_denial
 
 BIG = 16 * 1024  # bytes of a payload: to copy fewer is cheaper than to write them apart
@@ -208,13 +206,10 @@ class Connection:
         return buffered + self._socket.get_write_buffer_size() if self._socket else buffered
 
     def _count_waiting(self) -> int:
-        """Those, and what is in the kernel's buffer where it tells (tcp(7): SIOCOUTQ, here TIOCOUTQ)."""
+        """Those, and what is in the kernel's buffer where it tells."""
         if self._transport is None:
             return 0
-        kernel = bytearray(4)
-        with contextlib.suppress(OSError, ValueError):  # of a socket that is closed
-            fcntl.ioctl(self._transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, kernel)
-        return self._count_buffered() + int.from_bytes(kernel, sys.byteorder)
+        return self._count_buffered() + count_unsent(self._transport.get_extra_info("socket"))
 
     def publish(self, subject: bytes, token: bytes, headers: bytes, payload: bytes) -> None:
         """Send a request whose reply comes back under `token`. All requests of a loop turn go out in one write."""

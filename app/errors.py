@@ -231,8 +231,9 @@ ERRORS: tuple[type[GatewayError], ...] = (
 )
 
 
-def build_problem(error: GatewayError, *, instance: str, request_id: str) -> dict[str, Any]:
-    """The RFC 9457 document of a failure. `type` is a page that the gateway serves."""
+def build_problem(error: GatewayError, *, instance: str | None, request_id: str) -> dict[str, Any]:
+    """The RFC 9457 document of a failure. `type` is a page that the gateway serves; `instance` is None for a request
+    that nobody could read."""
     problem: dict[str, Any] = {
         "type": f"/problems/{error.slug}",
         "title": error.title,
@@ -245,6 +246,6 @@ def build_problem(error: GatewayError, *, instance: str, request_id: str) -> dic
     }
     if error.errors:  # as in the example of RFC 9457 §3: a JSON pointer as URI fragment
         problem["errors"] = [{"pointer": f"#{quote(pointer)}", "detail": detail} for pointer, detail in error.errors]
-    if len(instance) > MAX_INSTANCE:
+    if instance is None or len(instance) > MAX_INSTANCE:
         del problem["instance"]
     return problem

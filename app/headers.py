@@ -35,6 +35,7 @@ REPLY_HEADERS = (
 
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 §5.6.2, token
 _BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9110 §5.5
+_UPGRADE = frozenset((b"upgrade", b"http2-settings"))
 _VERSION = b"NATS/1.0"
 _NO_PREFERENCE = frozenset((b"", b"*/*", b"application/json"))
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
@@ -91,6 +92,15 @@ def encode_block(pairs: Sequence[Pair]) -> bytes:
 def encode_fields(pairs: Iterable[Pair]) -> bytes:
     """Field lines of clean pairs, in wire form (RFC 9112 §5)."""
     return b"".join([b"%b: %b\r\n" % pair for pair in pairs])
+
+
+def without_upgrade(pairs: Iterable[Pair]) -> Iterable[Pair]:
+    """The fields of a request without its offer to upgrade (RFC 9110 §7.8)."""
+    for name, value in pairs:
+        if name == b"connection":
+            value = b", ".join(token for token in value.split(b",") if token.strip().lower() not in _UPGRADE)
+        if name not in _UPGRADE:
+            yield name, value
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,7 @@ Laws (docs/adr/0004 says how they are kept):
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
 from functools import partial
-from types import TracebackType
 from typing import Self
 
 import structlog
@@ -40,7 +38,7 @@ from app.errors import (
     Timeout,
 )
 from app.headers import is_no_responders
-from app.inbox import make_tokens
+from app.inbox import Reply, make_tokens
 
 STABLE = 5.0  # seconds after which a connection is taken to be one that lasts
 BRIEF = 1.0  # seconds; even on lame duck a connection that was briefer is a reason to wait longer before the next one
@@ -48,14 +46,6 @@ BROKEN_PAUSE = 2.0  # seconds until a task that broke is started again
 HEARTBEAT_INTERVAL = 2.0  # seconds; a connection that is silent for as long again is stuck
 
 _log = structlog.get_logger("nats-http.link")
-
-
-@dataclass(slots=True)  # not frozen: that would triple the cost of making one
-class Reply:
-    """A service's reply: the raw header block (empty for none) and the payload."""
-
-    headers: bytes
-    payload: bytes
 
 
 Outcome = Reply | GatewayError
@@ -138,9 +128,7 @@ class Link:
         self._own(self._watch)
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     def send(self, sent: Sent, subject: str, headers: bytes, payload: bytes, deadline: float) -> None:

@@ -12,15 +12,12 @@ every lane: matching, parameters, allow-lists, limits, status and error mapping,
 """
 
 import itertools
-import json
 import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from app.errors import (
-    CLOSE,
-    PROBLEM_TYPE,
     Delivered,
     GatewayError,
     HeadersTooLarge,
@@ -29,7 +26,6 @@ from app.errors import (
     MethodNotAllowed,
     PayloadTooLarge,
     Timeout,
-    build_problem,
 )
 from app.headers import (
     MAX_BLOCK,
@@ -40,19 +36,16 @@ from app.headers import (
     nominated,
     prefers_plain_text,
 )
-from app.link import Reply
+from app.inbox import Reply
 from app.observe import Exchange, Observers
 from app.parameters import Value
 from app.replies import ReplyReader
-from app.responses import Fields, Response
+from app.responses import Fields, Response, build_problem_response, complete, encode_json
 from app.routes import Payload, Route
 from app.table import RouteTable
 from app.units import format_duration, parse_duration
 
 _HEEDED = frozenset((b"x-request-id", b"x-request-timeout", b"accept", b"content-length", b"connection"))
-_WITHOUT_CONTENT = frozenset((204, 205, 304))  # RFC 9110 §15.3.5, §15.3.6, §15.4.5
-_WITHOUT_LENGTH = frozenset((204, 304))
-_encode_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _HEEDED_OF_BODIES = frozenset((b"content-type", b"content-encoding", b"transfer-encoding"))
 
 
@@ -179,7 +172,7 @@ class Relay:
             return self.refuse(outbound, error)
         if response.status >= 500 or self._observers.other:
             self._observe(outbound.request, outbound.route, response, "yes", outbound.request_id)
-        return _complete(response, outbound.request, outbound.request_id)
+        return complete(response, outbound.request.method, outbound.request_id)
 
     def fail(self, request: Request) -> Response:
         """The answer where the gateway itself has a bug; the lane logs the exception."""
@@ -198,7 +191,7 @@ class Relay:
             return self._answer_problem(request, None, request_id, error)
         response = Response(204, Fields(allow), b"")
         self._observe(request, None, response, "no", request_id)
-        return _complete(response, request, request_id)
+        return complete(response, request.method, request_id)
 
     def _choose_request_id(self, fields: Sequence[Pair]) -> str:
         if fields:
@@ -221,12 +214,9 @@ class Relay:
         )
 
     def _answer_problem(self, request: Request, route: Route | None, request_id: str, error: GatewayError) -> Response:
-        problem = build_problem(error, instance=request.path.decode("latin-1"), request_id=request_id)
-        fields = Fields(((b"content-type", PROBLEM_TYPE), (b"cache-control", b"no-store"), *error.headers))
-        body = _encode_json(problem).encode("utf-8")
-        response = Response(error.status, fields, body, error.slug, CLOSE in error.headers)
+        response = build_problem_response(error, instance=request.path.decode("latin-1"), request_id=request_id)
         self._observe(request, route, response, error.delivered, request_id)
-        return _complete(response, request, request_id)
+        return complete(response, request.method, request_id)
 
     def _observe(
         self, request: Request, route: Route | None, response: Response, delivered: Delivered, request_id: str
@@ -266,7 +256,7 @@ def _choose_heeded(route: Route) -> frozenset[bytes]:
 
 
 def _encode_values(values: Mapping[str, Value]) -> bytes:
-    return _encode_json(values).encode("utf-8")
+    return encode_json(values).encode("utf-8")
 
 
 def body_too_large(limit: int) -> PayloadTooLarge:
@@ -301,15 +291,3 @@ def _encode_headers(route: Route, fields: Sequence[Pair], request_id: str) -> by
 
 def _prefers_text(fields: Sequence[Pair]) -> bool:
     return prefers_plain_text(b",".join(value for name, value in fields if name == b"accept"))
-
-
-def _complete(response: Response, request: Request, request_id: str) -> Response:
-    """With what every response has."""
-    response.request_id = request_id.encode("ascii")
-    if response.status in _WITHOUT_CONTENT:
-        response.body = b""
-    if response.status not in _WITHOUT_LENGTH:
-        response.length = len(response.body)
-    if request.method == "HEAD":
-        response.body = b""
-    return response

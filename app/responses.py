@@ -1,12 +1,19 @@
 """What a lane writes. Pure."""
 
+import json
 from dataclasses import dataclass, field
 
+from app.errors import CLOSE, PROBLEM_TYPE, GatewayError, build_problem
 from app.headers import Pair, encode_fields
 
 _NOSNIFF: Pair = (b"x-content-type-options", b"nosniff")
+_NO_CONTENT = frozenset((204, 205, 304))  # RFC 9110 §15.3.5, §15.3.6, §15.4.5
+_NO_LENGTH = frozenset((204, 304))
 _WITH_LENGTH = b"%bx-request-id: %b\r\nx-content-type-options: nosniff\r\ncontent-length: %d\r\n"
 _WITHOUT_LENGTH = b"%bx-request-id: %b\r\nx-content-type-options: nosniff\r\n"
+
+encode_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+"""Compact JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +53,23 @@ class Response:
         if self.length is None:
             return _WITHOUT_LENGTH % (self.fields.wire, self.request_id)
         return _WITH_LENGTH % (self.fields.wire, self.request_id, self.length)
+
+
+def build_problem_response(error: GatewayError, *, instance: str | None, request_id: str) -> Response:
+    """The answer of a failure, as RFC 9457 has it."""
+    fields = Fields(((b"content-type", PROBLEM_TYPE), (b"cache-control", b"no-store"), *error.headers))
+    body = encode_json(build_problem(error, instance=instance, request_id=request_id)).encode("utf-8")
+    closes = CLOSE in error.headers
+    return Response(error.status, fields, body, error.slug, closes, request_id.encode("ascii"), len(body))
+
+
+def complete(response: Response, method: str, request_id: str) -> Response:
+    """With what every response has, and without what its status or the method forbids."""
+    response.request_id = request_id.encode("ascii")
+    if response.status in _NO_CONTENT:
+        response.body = b""
+    if response.status not in _NO_LENGTH:
+        response.length = len(response.body)
+    if method == "HEAD":
+        response.body = b""
+    return response

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from app.errors import ERRORS, Draining, GatewayError, NotConnected, RequestTimeout, Timeout
 from app.headers import MAX_BLOCK, Pair, is_clean_request_id, parse_block
-from app.link import Reply
+from app.inbox import Reply
 from app.observe import Exchange, Observers
 from app.relay import Outbound, Relay, Request, body_too_large
 from app.responses import Response
