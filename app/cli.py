@@ -230,7 +230,7 @@ def _end_at_signals() -> None:
 
 
 def _listen(settings: Settings, host: str | None, port: int | None) -> socket.socket:
-    from app.server import bind
+    from app.sockets import bind
 
     host = settings.host if host is None else host
     port = settings.port if port is None else port

@@ -21,8 +21,8 @@ from app.link import Link
 from app.main import build_server, create_app
 from app.processes import Children
 from app.reload import FileSource, serve_with
-from app.server import describe_address
 from app.settings import Settings, child_environment, is_color_wanted
+from app.sockets import describe_address
 from app.table import RouteTable
 
 REPLICAS = 2  # of each example responder, in one queue group

@@ -5,13 +5,12 @@ Leans on uvicorn 0.54: tests/test_uvicorn_contract.py names what.
 """
 
 import asyncio
-import json
+import math
 import secrets
-import select
-import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from types import SimpleNamespace
 from typing import Any
 
 import httptools
@@ -19,23 +18,16 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from app.errors import (
-    CLOSE,
-    PROBLEM_TYPE,
-    BadRequest,
-    GatewayError,
-    HeadersTooLarge,
-    Overloaded,
-    RequestTimeout,
-    UriTooLong,
-    build_problem,
-)
-from app.headers import Pair, encode_fields
+from app.errors import BadRequest, GatewayError, HeadersTooLarge, Overloaded, RequestTimeout, UriTooLong
+from app.headers import Pair, encode_fields, without_upgrade
+from app.responses import build_problem_response
+from app.sockets import has_hung_up
 
 KEEP_ALIVE = 75.0  # seconds between two requests; longer than the 60 of common load balancers, so that they close first
 HEAD_TIMEOUT = 10.0  # seconds that a request head may take to arrive, the first of a connection from its opening on
 WRITE_TIMEOUT = 30.0  # seconds in which the caller must read something of what it was sent
-LAST_WORDS = 1.0  # seconds to write the answers of what was cut off
+LAST_WORDS = 1.0  # seconds in which a caller that is quiet must take its last answer
+LONGEST_LINGER = 30.0  # seconds in which it may send the rest of its request body first
 MAX_HEAD = 64 * 1024  # bytes of a request head
 RESERVE = 128  # connections over the cap that are told so; more are only closed
 
@@ -96,7 +88,10 @@ class GatewayProtocol(HttpToolsProtocol):
         """Bytes of a head that comes in pieces, before its last one; 0 where it comes in one."""
         self._fault: GatewayError | None = None
         self._plain_head: bytes | None = None
-        self._refused = False
+        self.lingers = False
+        """Whether it has had its last answer, and what it still sends is dropped."""
+        self._linger_end = math.inf
+        self._dropped = 0
         self._steps = 0
         """Responses so far."""
         self._before: deque[Any] = deque()
@@ -107,6 +102,7 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
         super().connection_made(transport)
+        self._of_cycles = SimpleNamespace(write=transport.write, is_closing=transport.is_closing, close=self.close)
         excess = len(self.connections) - self.bounds.maximum
         if excess <= 0 or self.bounds.make_room():
             return
@@ -129,7 +125,8 @@ class GatewayProtocol(HttpToolsProtocol):
             for start in range(0, len(data), MAX_HEAD):
                 self.data_received(data[start : start + MAX_HEAD])
             return
-        if self._refused:
+        if self.lingers:
+            self._dropped += len(data)
             return
         size_before = self._head_size
         try:
@@ -165,6 +162,7 @@ class GatewayProtocol(HttpToolsProtocol):
         """A head is complete: the request goes to the application. A lane may answer it here instead."""
         before = self.cycle
         super().on_headers_complete()
+        self.cycle.transport = self._of_cycles  # type: ignore[assignment]
         if before is not None and not before.response_complete:
             while self._before and self._before[0].response_complete:
                 self._before.popleft()
@@ -179,7 +177,7 @@ class GatewayProtocol(HttpToolsProtocol):
         """As in uvicorn, but without a timer for each request: `check` finds those that have been idle for too long."""
         self.server_state.total_requests += 1
         self._steps += 1
-        if self.transport.is_closing():
+        if self.lingers or self.transport.is_closing():
             return
         self.flow.resume_reading()
         if self.pipeline:
@@ -189,18 +187,18 @@ class GatewayProtocol(HttpToolsProtocol):
     def is_idle(self) -> bool:
         """Whether it is between two requests."""
         is_done = self.cycle is None or self.cycle.response_complete
-        return is_done and not (self._in_head or self._in_body or self._refused or self.transport.is_closing())
+        return is_done and not (self._in_head or self._in_body or self.lingers or self.transport.is_closing())
 
     def check(self, now: float) -> None:
         """End the connection, or what it waits for, when nothing has moved for too long."""
-        if self._refused:  # it has its last words
-            return
         if self.flow.read_paused and has_hung_up(self.transport.get_extra_info("socket")):
             self.transport.abort()
             return
         unread = self.transport.get_write_buffer_size()
-        seen = self._steps, self._in_head, self._in_body, unread
-        if seen != self._seen:
+        seen = self._steps, self._in_head, self._in_body, unread, self._dropped
+        if now > self._linger_end and not unread:
+            self.transport.abort()
+        elif seen != self._seen:
             self._seen, self.seen_at = seen, now
         elif now - self.seen_at > self._choose_patience(unread):
             self._expire(unread)
@@ -208,6 +206,8 @@ class GatewayProtocol(HttpToolsProtocol):
     def _choose_patience(self, unread: int) -> float:
         if unread or self.transport.is_closing():
             return WRITE_TIMEOUT
+        if self.lingers:
+            return LAST_WORDS
         if self._in_body:
             return self.bounds.body_timeout
         if self._in_head or self.cycle is None:
@@ -215,7 +215,7 @@ class GatewayProtocol(HttpToolsProtocol):
         return KEEP_ALIVE if self.cycle.response_complete else float("inf")
 
     def _expire(self, unread: int) -> None:
-        if unread or self.transport.is_closing():
+        if unread or self.lingers or self.transport.is_closing():
             self.transport.abort()
         elif self._in_head:
             self.refuse(RequestTimeout())
@@ -230,32 +230,43 @@ class GatewayProtocol(HttpToolsProtocol):
     def refuse(self, error: GatewayError) -> None:
         """Answer and close. Where an earlier request is not yet answered, only close: this would be taken for its
         answer."""
-        self._refused = True
+        self.lingers = True
         if self.cycle is not None and not self.cycle.response_complete:
             self.transport.abort()
             return
-        request_id = secrets.token_hex(8)
-        problem = build_problem(error, instance="", request_id=request_id)
-        del problem["instance"]
-        body = json.dumps(problem, separators=(",", ":")).encode("ascii")
-        headers = (
-            (b"content-type", PROBLEM_TYPE),
-            *(pair for pair in error.headers if pair != CLOSE),
-            (b"content-length", b"%d" % len(body)),
-            (b"x-request-id", request_id.encode("ascii")),
-            CLOSE,
-        )
+        response = build_problem_response(error, instance=None, request_id=secrets.token_hex(8))
         default = self.bounds.encode_default(self.server_state.default_headers)
-        self.transport.write(b"".join((STATUS_LINE[error.status], default, encode_fields(headers), b"\r\n", body)))
+        end = b"\r\n" if response.closes else b"connection: close\r\n\r\n"
+        head = STATUS_LINE[error.status], default, response.encode_headers(), end
+        self.transport.write(b"".join((*head, response.body)))
         self._linger()
 
-    def _linger(self) -> None:
-        """Close in a way that lets the answer arrive: what still comes is read and dropped (RFC 9112 §9.6)."""
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-            self.loop.call_later(LAST_WORDS, self.transport.abort)
+    def close(self) -> None:
+        """Close behind the last answer. Where the request is still coming, its rest is read and dropped first: the
+        reset that it would cause could take the answer away from its caller (RFC 9112 §9.6)."""
+        if self._in_body and not self.transport.is_closing():
+            self._linger()
         else:
             self.transport.close()
+
+    def _linger(self) -> None:
+        self.lingers = True
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+            self.flow.resume_reading()
+            self.seen_at = time.monotonic()
+            self._linger_end = self.seen_at + (LONGEST_LINGER if self._in_body else LAST_WORDS)
+        else:
+            self.transport.close()
+
+    def shutdown(self) -> None:
+        """The gateway stops: close, now or behind the answer that is awaited."""
+        if self.lingers:
+            return
+        if self.cycle is None or self.cycle.response_complete:
+            self.close()
+        else:
+            self.cycle.keep_alive = False
 
     def _measure_head(self) -> int:
         return len(self.url) + sum(len(name) + len(value) + len(b": \r\n") for name, value in self.headers)
@@ -265,13 +276,9 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def _encode_plain_head(self) -> bytes:
         """The head of this request without its offer to upgrade."""
-        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
-        for name, value in self.headers:
-            if name == b"connection":
-                value = b", ".join(token for token in value.split(b",") if token.strip().lower() not in _UPGRADE)
-            if name not in _UPGRADE:
-                lines.append(b"%b: %b" % (name, value))
-        return b"\r\n".join([*lines, b"", b""])
+        version = self.parser.get_http_version().encode()
+        line = b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, version)
+        return b"%b%b\r\n" % (line, encode_fields(without_upgrade(self.headers)))
 
     def _go_on_without_upgrade(self, rest: bytes) -> None:
         head, self._plain_head = self._plain_head, None
@@ -282,16 +289,6 @@ class GatewayProtocol(HttpToolsProtocol):
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
         self.data_received(head + rest)
 
-
-def has_hung_up(connection: socket.socket) -> bool:
-    """Whether the other side has closed its end, of a socket that nobody reads at the moment."""
-    poll = select.poll()
-    poll.register(connection.fileno(), _HUNG_UP)
-    return bool(poll.poll(0))
-
-
-_HUNG_UP = getattr(select, "POLLRDHUP", select.POLLHUP)  # the first, half closed, is told by Linux alone
-_UPGRADE = frozenset((b"upgrade", b"http2-settings"))
 
 Protocol = Callable[..., GatewayProtocol]
 """What uvicorn makes of each connection."""

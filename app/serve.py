@@ -16,8 +16,8 @@ from app.main import build_server, create_app
 from app.processes import Child, Children
 from app.reload import Feed, FileSource, PipeSource, serve_with
 from app.routefile import RouteFile
-from app.server import describe_address
 from app.settings import Settings
+from app.sockets import describe_address
 
 PATIENCE = 5.0  # seconds that a worker may take beyond its drain timeout
 MIN_LIFE = 5.0  # seconds: a worker that ends sooner would do so again

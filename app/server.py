@@ -17,9 +17,9 @@ import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
-from app.protocol import LAST_WORDS, RESERVE, Connections, Protocol
+from app.protocol import LAST_WORDS, RESERVE, Connections, GatewayProtocol, Protocol
+from app.sockets import BACKLOG
 
-BACKLOG = 2048  # connections that the kernel holds for us
 ACCEPT_REST = 0.3  # seconds to accept the connections that the kernel already holds when the gateway stops
 LINGER = 0.5  # seconds in which idle connections may still send a request when the gateway stops
 CHECK_TICKS = 10  # of 0.1 s each: how often connections are checked
@@ -83,19 +83,20 @@ class GatewayServer(uvicorn.Server):
             server.close()
         for listener in sockets or []:
             listener.close()
-        await self._wait_for_connections(min(LINGER, end - time.monotonic()))
+        await self._wait_for_answers(min(LINGER, end - time.monotonic()))
         for connection in list(self.server_state.connections):
             connection.shutdown()
-        await self._wait_for_connections(end - time.monotonic())
+        await self._wait_for_answers(end - time.monotonic())
         await self.lifespan.shutdown()
-        await self._wait_for_connections(LAST_WORDS)
+        await self._wait(LAST_WORDS, lambda: not self.server_state.connections)
         for connection in list(self.server_state.connections):
             connection.transport.abort()
         for task in list(self.server_state.tasks):
             task.cancel()
 
-    async def _wait_for_connections(self, seconds: float) -> None:
-        await self._wait(seconds, lambda: not self.server_state.connections)
+    async def _wait_for_answers(self, seconds: float) -> None:
+        connections: set[GatewayProtocol] = self.server_state.connections  # type: ignore[assignment] # they are of it
+        await self._wait(seconds, lambda: all(connection.lingers for connection in connections))
 
     async def _wait(self, seconds: float, condition: Callable[[], bool]) -> None:
         end = time.monotonic() + seconds
@@ -131,18 +132,3 @@ def fit_connections(wanted: int) -> int:
     if fitting < wanted:
         _log.warning("connections-limited", wanted=wanted, granted=fitting, reason="the limit of open files")
     return fitting
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """A listening socket; OSError when the address can't be had. Port 0 picks a free one."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
-    # Connections inherit it. asyncio sets it on none that comes from such a listener: head and body of a response are
-    # two writes, and the second would wait for the caller's delayed acknowledgement, 40 ms.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listener
-
-
-def describe_address(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

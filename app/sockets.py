@@ -2,9 +2,34 @@
 
 import contextlib
 import fcntl
+import select
 import socket
 import sys
 import termios
+
+BACKLOG = 2048  # connections that the kernel holds for us
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket; OSError when the address can't be had. Port 0 picks a free one."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    # Connections inherit it. asyncio sets it on none that comes from such a listener: head and body of a response are
+    # two writes, and the second would wait for the caller's delayed acknowledgement, 40 ms.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
+
+
+def describe_address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def has_hung_up(connection: socket.socket) -> bool:
+    """Whether the other side has closed its end, of a socket that nobody reads at the moment."""
+    poll = select.poll()
+    poll.register(connection.fileno(), _HUNG_UP)
+    return bool(poll.poll(0))
 
 
 def count_unsent(connection: socket.socket) -> int:
@@ -14,3 +39,6 @@ def count_unsent(connection: socket.socket) -> int:
     with contextlib.suppress(OSError, ValueError):
         fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, count)
     return int.from_bytes(count, sys.byteorder)
+
+
+_HUNG_UP = getattr(select, "POLLRDHUP", select.POLLHUP)  # the first, half closed, is told by Linux alone

@@ -17,7 +17,7 @@ from pathlib import Path
 import yaml
 
 from app.devserver import build_command, wait_for_url
-from app.server import bind
+from app.sockets import bind
 
 PEERS = Path(__file__).with_name("peers")
 ROUTES = PEERS / "routes.yaml"

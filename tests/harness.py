@@ -28,8 +28,9 @@ from app.link import Link
 from app.main import build_server, create_app
 from app.routefile import GREET, RouteFile, load_route_file
 from app.routes import Route
-from app.server import GatewayServer, bind, describe_address
+from app.server import GatewayServer
 from app.settings import Settings
+from app.sockets import bind, describe_address
 
 GREET_ROUTES = load_route_file(GREET).table.routes
 

@@ -15,8 +15,9 @@ from structlog.testing import capture_logs
 
 from app.credentials import Credentials, Login
 from app.errors import NoResponders
-from app.link import HEARTBEAT_INTERVAL, Link, Reply
-from app.server import bind
+from app.inbox import Reply
+from app.link import HEARTBEAT_INTERVAL, Link
+from app.sockets import bind
 from tests.credentials import Certificate, Key, Operator, make_tls_config, write_certificate
 from tests.harness import NatsServer, connect, eventually, run_nats, run_slow_proxy
 

@@ -10,7 +10,8 @@ from structlog.testing import capture_logs
 
 from app.connection import Connection
 from app.errors import ConnectionLost, Draining, NoResponders, NotConnected, PayloadTooLarge, Timeout
-from app.link import HEARTBEAT_INTERVAL, STABLE, Awaited, Link, Outcome, Reply
+from app.inbox import Reply
+from app.link import HEARTBEAT_INTERVAL, STABLE, Awaited, Link, Outcome
 from tests.harness import NatsServer, RawPeer, eventually, replying, responder, run_nats, run_slow_proxy
 
 
@@ -240,7 +241,7 @@ async def test_6_lame_duck_moves_to_another_server_and_no_request_fails(
 
 @pytest.fixture
 def unused_tcp_ports() -> list[int]:
-    from app.server import bind
+    from app.sockets import bind
 
     listeners = [bind("127.0.0.1", 0) for _ in range(2)]
     ports = [listener.getsockname()[1] for listener in listeners]

@@ -44,6 +44,15 @@ def test_a_cycle_has_what_the_bounds_look_at() -> None:
     assert {"disconnected", "message_event", "response_complete", "response_started"} <= names
 
 
+def test_a_cycle_does_with_its_transport_what_the_gateway_gives_it() -> None:
+    assert find_attributes(RequestResponseCycle, "self", "transport") == {"write", "is_closing", "close"}
+
+
+def test_a_stop_does_to_a_connection_what_the_gateway_does_too() -> None:
+    theirs = find_attributes(HttpToolsProtocol.shutdown, "self")
+    assert theirs - find_attributes(GatewayProtocol.shutdown, "self") == {"transport"}
+
+
 @pytest.mark.parametrize(
     ("method", "parameters"),
     [

@@ -170,7 +170,7 @@ class FastProtocol(GatewayProtocol):
         else:
             transport.write(head + body)
         if not keep_alive:
-            transport.close()
+            self.close()
         elif self.flow.read_paused or self.pipeline:
             self.on_response_complete()
 

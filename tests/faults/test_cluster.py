@@ -12,7 +12,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error
 
-from app.server import bind
+from app.sockets import bind
 from tests.faults.gateways import GatewayProcess, run_gateway_process
 from tests.faults.report import Report
 from tests.faults.truth import LATE_WHERE_LOADED, Witness

@@ -16,7 +16,7 @@ import pytest
 from nats.aio.msg import Msg
 
 from app.serve import MIN_LIFE
-from app.server import bind
+from app.sockets import bind
 from tests.harness import PATIENCE, NatsServer, clean_environment, eventually, responder
 from tests.process.programs import PROGRAM, find_children, is_alive, run, wait_until_ready
 

@@ -4,18 +4,20 @@ import asyncio
 import contextlib
 import json
 import resource
+import time
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from nats.aio.msg import Msg
 
-from app.protocol import MAX_HEAD, RESERVE
+from app.protocol import LAST_WORDS, MAX_HEAD, RESERVE
 from app.routes import Route
-from app.server import OTHER_FILES, fit_connections
+from app.server import ACCEPT_REST, OTHER_FILES, fit_connections
 from tests.harness import Gateway, NatsServer, eventually, replying, responder, run_gateway
 
 GREET = Route(name="greet", methods=("GET",), path="/greet/{name}", subject="greet.{name}")
 ECHO = Route(name="echo", methods=("POST",), path="/echo", subject="echo", payload="body")
+ENDLESS = b"POST /echo HTTP/1.1\r\nHost: t\r\nConnection: close\r\nContent-Length: 9000000000\r\n\r\n"
 HEAD = b"GET /greet/sue HTTP/1.1\r\nHost: t\r\n"
 
 
@@ -285,6 +287,82 @@ async def test_a_response_waits_until_the_caller_reads_those_before_it(shared_na
         writer.close()
     assert answer.count(b"HTTP/1.1 200 OK") == 16
     assert answer.count(body) == 16
+
+
+@contextlib.asynccontextmanager
+async def sending(writer: asyncio.StreamWriter, *, times: int) -> AsyncIterator[asyncio.Task[None]]:
+    """Somebody who goes on to send, for `times` steps of 50 ms, whatever is answered. Raises where that is cut off."""
+
+    async def send() -> None:
+        for _ in range(times):
+            writer.write(bytes(120_000))
+            await writer.drain()
+            await asyncio.sleep(0.05)
+
+    task = asyncio.create_task(send())
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"POST /echo HTTP/1.1\r\nHost: t\r\nConnection: close\r\nContent-Length: 3000000\r\n\r\n", 413),
+        (b"POST /echo HTTP/1.1\r\nHost: t\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n2dc6c0\r\n", 413),
+        (b"POST /echo HTTP/1.1\r\nHost: t\r\nX-Request-Timeout: 1ms\r\nContent-Length: 3000000\r\n\r\n", 408),
+        (b"POST /nowhere HTTP/1.1\r\nHost: t\r\nConnection: close\r\nContent-Length: 3000000\r\n\r\n", 404),
+        (b"DELETE /echo HTTP/1.1\r\nHost: t\r\nConnection: close\r\nContent-Length: 3000000\r\n\r\n", 405),
+    ],
+    ids=["announced", "chunked", "late", "no route", "no method"],
+)
+async def test_who_sends_all_of_a_body_before_reading_gets_the_answer(
+    shared_nats: NatsServer, head: bytes, status: int
+) -> None:
+    max_body = 4_000_000 if status == 408 else 100_000
+    async with (
+        run_gateway(shared_nats.url, routes=[ECHO], max_body=max_body) as gateway,
+        open_connection(gateway) as (reader, writer),
+    ):
+        writer.write(head)
+        async with sending(writer, times=25) as sent:
+            await sent
+        answer = await asyncio.wait_for(reader.read(), 10)  # no reset, which could take the answer with it
+        assert answer.startswith(b"HTTP/1.1 %d " % status)
+        assert answer.count(b"HTTP/1.1 ") == 1
+        writer.close()
+        await eventually(lambda: not gateway.server.server_state.connections)
+
+
+async def test_who_goes_on_to_send_after_the_answer_is_cut_off_in_the_end(
+    shared_nats: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.protocol.LONGEST_LINGER", 0.5)
+    async with (
+        run_gateway(shared_nats.url, routes=[ECHO]) as gateway,
+        open_connection(gateway) as (_, writer),
+    ):
+        writer.write(ENDLESS)
+        async with sending(writer, times=200) as sent:
+            with pytest.raises(ConnectionError):
+                await sent
+        assert not gateway.server.server_state.connections
+
+
+async def test_a_stop_does_not_wait_for_who_goes_on_to_send_after_the_answer(shared_nats: NatsServer) -> None:
+    async with (
+        run_gateway(shared_nats.url, routes=[ECHO]) as gateway,
+        open_connection(gateway) as (reader, writer),
+    ):
+        writer.write(ENDLESS)
+        async with sending(writer, times=200):
+            check_problem(await reader.read(), 413, "payload-too-large")
+            began = time.monotonic()
+            gateway.server.should_exit = True
+            await eventually(lambda: not gateway.server.server_state.connections)
+            assert time.monotonic() - began < LAST_WORDS + ACCEPT_REST + 0.5  # of a drain timeout of 5 s
 
 
 # Connections
