@@ -83,7 +83,7 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.run
 BENCH_PYTHON ?= $(shell $(PYTHON) benchmarks/fastest_python.py $(PYTHON) /usr/bin/python3 python3.14 python3.13 python3.12 python3.11)
 $(VENV)/bench/.done: requirements/bench.txt pyproject.toml | $(BIN)/python
 	@echo "installing what the benchmarks compare …"
-	@$(BENCH_PYTHON) -m venv $(VENV)/bench
+	@$(BENCH_PYTHON) -m venv --clear $(VENV)/bench
 	@$(VENV)/bench/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements/bench.txt
 	@$(VENV)/bench/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --no-build-isolation --editable .
 	@command -v wrk nginx >/dev/null && test -d /usr/share/gocode/src/github.com/nats-io/nats.go || { apt-get update -qq && \
