@@ -82,13 +82,7 @@ def create_app(settings: Settings | None = None, *, routes: RouteFile | Iterable
         routes = load_route_file(settings.routes or GREET)
     served = prepare(routes if isinstance(routes, RouteFile) else _to_route_file(routes))
     link = Link(settings.nats_url, max_in_flight=settings.max_in_flight, credentials=settings.credentials)
-    relay = Relay(
-        served.table,
-        timeout=settings.timeout,
-        max_timeout=settings.max_timeout,
-        max_body=settings.max_body,
-        observers=choose_observers(access_log=bool(settings.access_log)),
-    )
+    relay = _make_relay(served.table, settings)
     drain = asyncio.Event()
 
     @asynccontextmanager
@@ -104,17 +98,6 @@ def create_app(settings: Settings | None = None, *, routes: RouteFile | Iterable
         lifespan=lifespan,
     )
 
-    def serve(fresh: Served) -> None:
-        nonlocal served
-        served, app.title = fresh, fresh.title
-        relay.use(fresh.table)
-        spare_collector()
-
-    async def openapi(_: Request) -> Response:
-        return Response(served.openapi, media_type="application/json")
-
-    app.openapi = lambda: json.loads(served.openapi)  # type: ignore[method-assign] # FastAPI's documented way to replace it
-    app.add_route("/openapi.json", openapi, include_in_schema=False)
     app.state.link = link
     # A body has to arrive before its request's own deadline; this is for those that nobody waits for.
     app.state.bounds = bounds = Connections(maximum=settings.max_connections, body_timeout=settings.max_timeout + 1)
@@ -122,11 +105,38 @@ def create_app(settings: Settings | None = None, *, routes: RouteFile | Iterable
         "fast": partial(FastProtocol, bounds=bounds, relay=relay, link=link, drain=drain, deadlines=Deadlines()),
         "asgi": partial(GatewayProtocol, bounds=bounds),
     }
-    app.state.serve = serve
-    add_health(app, link, drain, count_routes=lambda: len(served.table.routes))
+    _add_served(app, served, relay)
+    add_health(app, link, drain, count_routes=lambda: len(app.state.served.table.routes))
     add_docs(app)
     add_problems(app)
     return app
+
+
+def _make_relay(table: RouteTable, settings: Settings) -> Relay:
+    return Relay(
+        table,
+        timeout=settings.timeout,
+        max_timeout=settings.max_timeout,
+        max_body=settings.max_body,
+        observers=choose_observers(access_log=bool(settings.access_log)),
+    )
+
+
+def _add_served(app: FastAPI, served: Served, relay: Relay) -> None:
+    """What is served now, its OpenAPI document, and the way to serve something else."""
+    app.state.served = served
+
+    def serve(fresh: Served) -> None:
+        app.state.served, app.title = fresh, fresh.title
+        relay.use(fresh.table)
+        spare_collector()
+
+    async def openapi(_: Request) -> Response:
+        return Response(app.state.served.openapi, media_type="application/json")
+
+    app.openapi = lambda: json.loads(app.state.served.openapi)  # type: ignore[method-assign] # FastAPI's documented way
+    app.add_route("/openapi.json", openapi, include_in_schema=False)
+    app.state.serve = serve
 
 
 def build_server(app: FastAPI, *, lane: LaneName, drain_timeout: float) -> GatewayServer:

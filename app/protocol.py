@@ -101,6 +101,7 @@ class GatewayProtocol(HttpToolsProtocol):
         """When `check` last saw it get something done."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
+        """Over the cap the one that has been idle for longest makes room, or this one is refused."""
         super().connection_made(transport)
         self._of_cycles = SimpleNamespace(write=transport.write, is_closing=transport.is_closing, close=self.close)
         excess = len(self.connections) - self.bounds.maximum
@@ -121,6 +122,7 @@ class GatewayProtocol(HttpToolsProtocol):
         self._before.clear()
 
     def data_received(self, data: bytes) -> None:
+        """As in uvicorn, with a bound on heads, and with an answer to what is no HTTP."""
         if len(data) > MAX_HEAD:  # so that a head which comes in one piece is not too long
             for start in range(0, len(data), MAX_HEAD):
                 self.data_received(data[start : start + MAX_HEAD])
@@ -148,6 +150,7 @@ class GatewayProtocol(HttpToolsProtocol):
         self._head_size = 0
 
     def on_headers_complete(self) -> None:
+        """Begin the request, unless its head is too long, or offers an upgrade: then it is read again without that."""
         self._in_head = False
         self._in_body = True
         if self._head_size and self._measure_head() > MAX_HEAD:

@@ -74,6 +74,7 @@ class GatewayServer(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """In the order that the class promises, within the drain timeout and LAST_WORDS."""
         end = time.monotonic() + self._drain_timeout
         self.lifespan.state["drain"].set()
         for listener in sockets or []:

@@ -30,6 +30,7 @@ class WireParser(Parser):
         """The instant at which what is still incomplete began."""
 
     async def parse(self, data: bytes = b"") -> None:
+        """As in nats-py, but replies are found by the inbox, and what can't be of the protocol is not waited for."""
         self.parsed += len(data)
         if self.buf and self.state == AWAITING_CONTROL_LINE:
             data = bytes(self.buf) + data
@@ -72,6 +73,7 @@ class Tap(asyncio.Protocol):
         self.resume_writing = stream.resume_writing  # type: ignore[method-assign]
 
     def data_received(self, data: bytes) -> None:
+        """Replies go to the inbox, the rest to the stream."""
         parser = self._parser
         if self._passed_on == parser.parsed and not parser.buf and parser.state == AWAITING_CONTROL_LINE:
             end = self._take_replies(data)

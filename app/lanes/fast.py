@@ -74,6 +74,7 @@ class FastProtocol(GatewayProtocol):
         self._head_size = 0
 
     def begin_request(self) -> None:
+        """Answer the request here where it is for a route, and hand on everything else."""
         cycle = self.cycle
         if self.expect_100_continue or (cycle is not None and not cycle.response_complete):
             self._hand_on()
@@ -262,6 +263,7 @@ class Exchange(Sent):
         link.send(self, outbound.subject, outbound.headers, outbound.payload, outbound.deadline)
 
     def take(self, outcome: Outcome) -> None:
+        """Respond with what came of it."""
         try:
             response = self._protocol.relay.finish(self._outbound, outcome)
         except Exception:
