@@ -178,8 +178,10 @@ async def test_a_killed_gateway_costs_the_callers_of_the_other_nothing(own_clust
     async with run_load(cluster.url, callers=CALLERS) as load:
         await eventually(lambda: len(victims.answers) > CALLERS)
         await asyncio.to_thread(cluster.compose, "kill", "gateway-2")
+        killed = time.monotonic()
         await asyncio.sleep(2)
     assert {answer.status for answer in load.answers + victims.answers} == {200}
+    assert sum(answer.began > killed for answer in load.answers) > CALLERS
     summarize("gateway-2 killed, callers of the other", load.answers)
     ends = await asyncio.gather(*calls, return_exceptions=True)
     assert all(isinstance(end, httpx.TransportError) for end in ends)

@@ -196,4 +196,5 @@ async def test_another_node_is_killed(tmp_path: Path, cluster: Cluster, report: 
     await load.check(witness)
     assert set(load.count()) <= {"200", "timeout (unknown)"}
     assert all(answer.began < killed + LATE_WHERE_LOADED for answer in load.failures)
+    assert any(answer.began > killed + LATE_WHERE_LOADED for answer in load.answers)
     report.add("another node killed, with services at it", load, measured="only what those services had taken is lost")
