@@ -1,10 +1,17 @@
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import structlog
 
 from tests.harness import Gateway, NatsServer, run_gateway, run_nats
+
+# No test looks at the clock of a machine that may be slow.
+hypothesis.settings.register_profile(
+    "here", hypothesis.settings(), deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("here")
 
 
 @pytest.fixture(scope="session", autouse=True)

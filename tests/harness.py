@@ -44,29 +44,46 @@ _NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # nothing here speaks TLS, an
 Handler = Callable[[Msg], Awaitable[None]]
 
 
+@contextlib.contextmanager
+def reserve_port() -> Iterator[int]:
+    """A port of loopback that the kernel gives to nobody who asks for any; a server that is told to take it can."""
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", 0))
+        yield holder.getsockname()[1]
+
+
 class NatsServer:
     """A nats-server on loopback that can be stopped, killed, frozen and started again on the same port."""
 
-    def __init__(self, directory: Path, config: str = "") -> None:
+    def __init__(self, directory: Path, port: int, config: str) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
         self._config = directory / "nats.conf"
         self._config.write_text(config)
-        self._port = -1
+        self._log = directory / "nats.log"
+        self._port = port
         self.process: subprocess.Popen[bytes]
         self.url = ""
 
     def start(self) -> Self:
-        log = self._directory / "nats.log"
-        command = build_command(self._directory, "-c", str(self._config), "-l", str(log), port=self._port)
+        command = build_command(self._directory, "-c", str(self._config), "-l", str(self._log), port=self._port)
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.url = wait_for_url(self._directory, self.process)
-        self._port = int(self.url.rpartition(":")[2])
         return self
 
     def reload(self, config: str) -> None:
+        """Returns when the server goes by it."""
+        before = self._count_reloads()
         self._config.write_text(config)
         self.process.send_signal(signal.SIGHUP)
+        end = time.monotonic() + PATIENCE
+        while self._count_reloads() == before:
+            assert time.monotonic() < end, self._log.read_text()
+            time.sleep(0.005)
+
+    def _count_reloads(self) -> int:
+        return self._log.read_text().count("Reloaded server configuration")
 
     def lame_duck(self) -> None:
         self.process.send_signal(signal.SIGUSR2)
@@ -90,11 +107,26 @@ class NatsServer:
 
 @contextlib.contextmanager
 def run_nats(directory: Path, config: str = "") -> Iterator[NatsServer]:
-    server = NatsServer(directory, config).start()
-    try:
-        yield server
-    finally:
-        server.stop()
+    with reserve_port() as port:
+        server = NatsServer(directory, port, config).start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+@contextlib.contextmanager
+def run_nats_cluster(directory: Path, size: int, config: str = "") -> Iterator[list[NatsServer]]:
+    """Servers that get to know of each other; this configuration is that of each."""
+    with contextlib.ExitStack() as stack:
+        ports = [stack.enter_context(reserve_port()) for _ in range(size)]
+        routes = ", ".join(f"nats://127.0.0.1:{port}" for port in ports)
+        servers = []
+        for number, port in enumerate(ports):
+            cluster = f'cluster {{ name: c, listen: "127.0.0.1:{port}", routes: [{routes}] }}'
+            whole = f"server_name: node{number}\n{cluster}\n{config}"
+            servers.append(stack.enter_context(run_nats(directory / f"node{number}", whole)))
+        yield servers
 
 
 @dataclass(frozen=True, slots=True)

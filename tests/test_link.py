@@ -12,7 +12,16 @@ from app.connection import Connection
 from app.errors import ConnectionLost, Draining, NoResponders, NotConnected, PayloadTooLarge, Timeout
 from app.inbox import Reply
 from app.link import HEARTBEAT_INTERVAL, STABLE, Awaited, Link, Outcome
-from tests.harness import NatsServer, RawPeer, eventually, replying, responder, run_nats, run_slow_proxy
+from tests.harness import (
+    NatsServer,
+    RawPeer,
+    eventually,
+    replying,
+    responder,
+    run_nats,
+    run_nats_cluster,
+    run_slow_proxy,
+)
 
 
 def ask(link: Link, subject: str, payload: bytes, deadline: float) -> Awaited:
@@ -50,9 +59,9 @@ async def test_1_every_request_ends_once_by_its_deadline_though_the_server_is_fr
             outcome = await link.request("s", b"", b"x", started + timeout)
             return outcome, time.monotonic() - started - timeout
 
-        outcomes = await asyncio.gather(*(request(0.1 + number / 1000) for number in range(200)))
+        outcomes = await asyncio.gather(*(request(0.5 + number / 1000) for number in range(200)))
         assert {type(outcome) for outcome, _ in outcomes} == {Timeout}
-        assert max(late for _, late in outcomes) < 0.25
+        assert max(late for _, late in outcomes) < 1
         assert min(late for _, late in outcomes) > -0.01
         assert link.in_flight == 0
 
@@ -62,10 +71,10 @@ async def test_2_nothing_is_sent_without_a_connection_nor_after_a_reconnect(own_
         await ready(link)
         own_nats.stop()
         await eventually(lambda: link.trouble)
-        started = time.monotonic()
         for _ in range(5):
-            assert isinstance(await link.request("s", b"", b"buffered?", soon()), NotConnected)
-        assert time.monotonic() - started < 0.1
+            sent = ask(link, "s", b"buffered?", soon())
+            assert sent.future.done()  # at once
+            assert isinstance(sent.future.result(), NotConnected)
         own_nats.start()
         async with RawPeer.connect(own_nats.url, ">") as everything:
             await ready(link)
@@ -113,7 +122,6 @@ async def test_4_the_largest_request_is_taken_and_the_connection_stays(own_nats:
 
 async def test_4_a_raised_max_payload_is_learned_and_costs_no_request(own_nats: NatsServer) -> None:
     own_nats.reload("max_payload: 1000")
-    await asyncio.sleep(0.2)
     async with Link([own_nats.url], max_in_flight=10) as link, RawPeer.connect(own_nats.url, "s") as peer:
         await ready(link)
         own_nats.reload("max_payload: 2000")
@@ -153,8 +161,9 @@ async def test_5_a_connection_that_ends_between_two_heartbeats_does_not_end_the_
         async with Link([own_nats.url], max_in_flight=10) as link:
             for _ in range(3):
                 await ready(link)
+                connection = connection_of(link)
                 await asyncio.sleep(0.1)
-                connection_of(link)._client._transport._io_writer.transport.abort()  # type: ignore[union-attr]
+                connection._client._transport._io_writer.transport.abort()  # type: ignore[union-attr]
                 await asyncio.sleep(0.4)
     assert "link-broken" not in [entry["event"] for entry in logs]
 
@@ -189,22 +198,8 @@ async def test_5_a_wildcard_subscriber_is_no_reason_to_reconnect(own_nats: NatsS
         assert link._connection is connection
 
 
-def cluster(number: int, routes: list[int]) -> str:
-    peers = ", ".join(f"nats://127.0.0.1:{port}" for port in routes)
-    return f"""
-    server_name: n{number}
-    lame_duck_duration: "30s"
-    lame_duck_grace_period: "1s"
-    cluster {{ name: c, listen: "127.0.0.1:{routes[number]}", routes: [{peers}] }}
-    """
-
-
-async def test_6_lame_duck_moves_to_another_server_and_no_request_fails(
-    tmp_path: Path, unused_tcp_ports: list[int]
-) -> None:
-    one, two = (NatsServer(tmp_path / f"n{number}", cluster(number, unused_tcp_ports)) for number in range(2))
-    first, second = one.start(), two.start()
-    try:
+async def test_6_lame_duck_moves_to_another_server_and_no_request_fails(tmp_path: Path) -> None:
+    with run_nats_cluster(tmp_path, 2, 'lame_duck_duration: "30s", lame_duck_grace_period: "10s"') as (first, second):
         async with Link([first.url], max_in_flight=1000) as link:
 
             async def slowly(msg: Msg) -> None:
@@ -234,20 +229,6 @@ async def test_6_lame_duck_moves_to_another_server_and_no_request_fails(
                 await asyncio.gather(*loads)
                 assert {type(outcome) for outcome in outcomes} == {Reply}
                 assert link.server == second.url.removeprefix("nats://")
-    finally:
-        first.stop()
-        second.stop()
-
-
-@pytest.fixture
-def unused_tcp_ports() -> list[int]:
-    from app.sockets import bind
-
-    listeners = [bind("127.0.0.1", 0) for _ in range(2)]
-    ports = [listener.getsockname()[1] for listener in listeners]
-    for listener in listeners:
-        listener.close()
-    return ports
 
 
 async def test_6_a_server_that_says_so_before_it_is_taken_is_left_too(own_nats: NatsServer) -> None:
@@ -267,11 +248,9 @@ async def test_6_a_server_that_says_so_before_it_is_taken_is_left_too(own_nats: 
         await eventually(lambda: len(made) > 1 and link._connection is made[1])
 
 
-async def test_5_the_node_that_it_moved_to_is_not_forgotten(tmp_path: Path, unused_tcp_ports: list[int]) -> None:
+async def test_5_the_node_that_it_moved_to_is_not_forgotten(tmp_path: Path) -> None:
     """It was told of by one that is gone by then, and does not tell of itself."""
-    one, two = (NatsServer(tmp_path / f"n{number}", cluster(number, unused_tcp_ports)) for number in range(2))
-    first, second = one.start(), two.start()
-    try:
+    with run_nats_cluster(tmp_path, 2) as (first, second):
         async with Link([first.url], max_in_flight=10) as link:
             await ready(link)
             await eventually(lambda: connection_of(link).servers)
@@ -281,24 +260,22 @@ async def test_5_the_node_that_it_moved_to_is_not_forgotten(tmp_path: Path, unus
                 connection_of(link).end("cut in this very moment")
                 assert link.trouble
             await ready(link)
-    finally:
-        first.stop()
-        second.stop()
 
 
 async def test_7_a_denied_publish_fails_its_own_request_and_no_other(own_nats: NatsServer) -> None:
     own_nats.reload("authorization {users: [{user: u, password: p, permissions: {publish: {deny: 'd.>'}}}]}")
-    await asyncio.sleep(0.2)
     url = own_nats.url.replace("//", "//u:p@")
-    async with Link([url], max_in_flight=100) as link, responder(url, "s", stay_silent):
+    async with Link([url], max_in_flight=100) as link, RawPeer.connect(url, "s") as peer:
         await ready(link)
-        allowed = ask(link, "s", b"", soon(0.5))
+        allowed = ask(link, "s", b"", soon(30))
+        message = await peer.next()
         subjects = ['d.q"uo\\te', "d.é", "d.名前", "d.😀", "d.Sue", "d.sue", "d.o'neil"]
         denied = [ask(link, subject, b"", soon()) for subject in subjects for _ in range(2)]
         outcomes = await asyncio.wait_for(asyncio.gather(*(one.future for one in denied)), 2)
         assert {outcome.slug for outcome in outcomes if not isinstance(outcome, Reply)} == {"permission-denied"}
         assert not allowed.future.done()
-        assert isinstance(await allowed.future, Timeout)
+        peer.publish(message.reply, b"NATS/1.0\r\n\r\n", b"taken")
+        assert await allowed.future == Reply(b"NATS/1.0\r\n\r\n", b"taken")
 
 
 async def test_8_only_the_server_s_status_line_means_no_responders(own_nats: NatsServer) -> None:
@@ -368,10 +345,8 @@ async def test_a_server_that_refuses_us_is_named_with_its_reason_and_without_sec
     with run_nats(tmp_path / "refusing", config) as server:
         url = server.url.replace("//", "//user:s3cret@")
         async with Link([url], max_in_flight=10) as link:
-            await eventually(lambda: link.trouble != "connecting to NATS")
-            assert link.trouble is not None
-            assert reason in link.trouble
-            assert "s3cret" not in link.trouble
+            await eventually(lambda: reason in str(link.trouble))
+            assert "s3cret" not in str(link.trouble)
             server.reload("")
             await ready(link)
 
@@ -379,12 +354,10 @@ async def test_a_server_that_refuses_us_is_named_with_its_reason_and_without_sec
 async def test_5_a_connection_that_ends_at_once_is_not_replaced_in_a_tight_loop(own_nats: NatsServer) -> None:
     """A user that may not subscribe to its inbox: every connection opens well and ends in the next moment."""
     own_nats.reload("authorization {users: [{user: u, password: p, permissions: {subscribe: {deny: '_INBOX.>'}}}]}")
-    await asyncio.sleep(0.2)
-
     with capture_logs() as logs:
         async with Link([own_nats.url.replace("//", "//u:p@")], max_in_flight=10):
             await asyncio.sleep(2)
-    assert 2 <= [entry["event"] for entry in logs].count("connected") < 15
+    assert 2 <= [entry["event"] for entry in logs].count("disconnected") < 15
 
 
 async def test_5_a_slow_connection_that_still_takes_bytes_is_left_alone(own_nats: NatsServer) -> None:

@@ -2,15 +2,13 @@ import json
 from typing import Literal, NamedTuple
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import BadReply, ServiceError
 from app.headers import Pair, encode_block
 from app.replies import MAX_DETAIL, ReplyReader
 from app.routes import ReplyRules, Route
-
-law = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine's time is not the law's
 
 OCTETS = (b"content-type", b"application/octet-stream")
 JSON = (b"content-type", b"application/json")
@@ -312,7 +310,6 @@ LINES += [b"ETag: \xff", b"ETag: a\rb", b"Vary: x", b"Content-Type: ", b"X: y", 
     wrap=st.sampled_from([None, "message"]),
     expose=st.booleans(),
 )
-@law
 def test_whatever_a_service_says_becomes_a_clean_response_or_one_of_two_errors(
     lines: list[bytes], payload: bytes, wrap: Literal["message"] | None, expose: bool
 ) -> None:

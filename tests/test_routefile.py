@@ -384,7 +384,7 @@ JUNK = ["", "{", "}", "[", ": ", "- ", "&x", "*x", "!t ", "'", "\t", "5", "null"
 
 
 @given(st.randoms(use_true_random=False))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_a_file_with_anything_in_it_is_taken_or_refused_and_never_breaks(chance: random.Random) -> None:
     lines = EXAMPLES.read_text(encoding="utf-8").splitlines()
     for _ in range(chance.randint(1, 4)):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, SupportsIndex
 from urllib.parse import unquote_to_bytes
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import app.table
@@ -18,8 +18,6 @@ from tests.harness import GREET_ROUTES
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
-
-law = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine's time is not the law's
 
 
 def make_route(path: str, *methods: str, name: str = "") -> Route:
@@ -165,7 +163,6 @@ def match_naively(routes: Sequence[Route], method: str, path: bytes) -> tuple[st
     declared=st.dictionaries(shapes, st.sets(st.sampled_from(METHODS[:3]), min_size=1), max_size=12),
     paths=st.lists(st.lists(path_segments, max_size=4), min_size=1, max_size=8),
 )
-@law
 def test_the_table_matches_as_a_naive_search_of_all_routes_does(
     declared: dict[tuple[str, ...], set[str]], paths: list[list[bytes]]
 ) -> None:
@@ -187,7 +184,6 @@ def crosses(one: Route, other: Route) -> bool:
 
 
 @given(st.lists(st.tuples(shapes, st.sampled_from(METHODS[:2])), max_size=8))
-@law
 def test_routes_conflict_only_where_neither_is_the_more_literal_one(
     declared: list[tuple[tuple[str, ...], str]],
 ) -> None:

@@ -1,6 +1,7 @@
 """The server does not let the gateway in, at the start or from some moment on: callers and `/readyz` are told, and it
 heals without a restart."""
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ async def check_refusal(refusal: Refusal, folder: Path, witness: Witness, report
     ):
         reason = await gateway.wait_for_reason(refusal.reason)
         assert reason == f"{url.rpartition('//')[2]}: {refusal.reason}"
-        refusal.mend()
+        await asyncio.to_thread(refusal.mend)
         recovery = await load.wait_for_recovery(since=time.monotonic(), kind=refusal.healed)
         assert await gateway.find_reason() == ""
     assert "s3cret" not in gateway.process.log

@@ -12,18 +12,15 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error
 
-from app.sockets import bind
 from tests.faults.gateways import GatewayProcess, run_gateway_process
 from tests.faults.report import Report
 from tests.faults.truth import LATE_WHERE_LOADED, Witness
-from tests.harness import NatsServer, connect
+from tests.harness import NatsServer, connect, run_nats_cluster
 
 NODES = 3
 CONFIG = """
-server_name: node{number}
 lame_duck_duration: "30s"
 lame_duck_grace_period: "1s"
-cluster {{ name: c, listen: "127.0.0.1:{port}", routes: [{routes}] }}
 """
 
 
@@ -43,20 +40,10 @@ class Cluster:
 
 @pytest.fixture
 async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
-    listeners = [bind("127.0.0.1", 0) for _ in range(NODES)]
-    ports = [listener.getsockname()[1] for listener in listeners]
-    routes = ", ".join(f"nats://127.0.0.1:{port}" for port in ports)
-    for listener in listeners:
-        listener.close()
-    configs = [CONFIG.format(number=number, port=port, routes=routes) for number, port in enumerate(ports)]
-    nodes = [NatsServer(tmp_path / f"node{number}", config).start() for number, config in enumerate(configs)]
-    try:
+    with run_nats_cluster(tmp_path, NODES, CONFIG) as nodes:
         cluster = Cluster(nodes)
         await wait_until_joined(cluster)
         yield cluster
-    finally:
-        for node in nodes:
-            node.stop()
 
 
 async def wait_until_joined(cluster: Cluster) -> None:
@@ -152,7 +139,7 @@ async def test_a_rolling_restart_in_lame_duck_mode_fails_no_request(
         for node in cluster.nodes:
             node.lame_duck()
             await asyncio.to_thread(node.process.wait)
-            node.start()
+            await asyncio.to_thread(node.start)
             await wait_until_joined(cluster)
             await asyncio.sleep(0.5)
     await load.check(witness)

@@ -35,7 +35,7 @@ async def test_ten_kills_and_restarts(tmp_path: Path, own_nats: NatsServer, lane
             await asyncio.sleep(0.3)
             own_nats.kill()
             await asyncio.sleep(0.3)
-            own_nats.start()
+            await asyncio.to_thread(own_nats.start)
             recoveries.append(await load.wait_for_recovery(since=time.monotonic()))
     await load.check(witness)
     assert kinds(load) <= LOST
@@ -114,8 +114,8 @@ class Scene:
 
     async def reload(self, config: str) -> float:
         """The instant at which the server was told; returns a second later."""
-        self.nats.reload(config)
         began = time.monotonic()
+        await asyncio.to_thread(self.nats.reload, config)
         await asyncio.sleep(1)
         return began
 
@@ -132,7 +132,7 @@ async def run_scene(folder: Path, report: Report, fault: str, **options: object)
         ):
             async with gateway.load(timeout=0.5, **options).running() as load:
                 yield Scene(nats, gateway, load, witness)
-                nats.reload(configure())
+                await asyncio.to_thread(nats.reload, configure())
                 mended = time.monotonic()
                 recovery = await load.wait_for_recovery(since=mended)
             await load.check(witness)

@@ -195,7 +195,7 @@ async def test_timeout_becomes_504_and_delivered_unknown(gateway: Gateway, share
         response = await gateway.get("/greet/sue", x_request_timeout="200ms")
         took = time.monotonic() - started
     assert response.status_code == 504
-    assert 0.19 < took < 0.45
+    assert 0.19 < took < 1.5  # the default is 2 s
     assert response.json()["type"] == "/problems/timeout"
     assert response.json()["detail"] == "The service did not reply within 200ms."
     assert (response.json()["delivered"], response.json()["retryable"]) == ("unknown", False)
@@ -265,6 +265,8 @@ async def test_a_reply_of_any_text_is_one_json_string(gateway: Gateway, shared_n
 
 async def test_many_requests_at_once_get_each_its_own_answer(gateway: Gateway, shared_nats: NatsServer) -> None:
     async with responder(shared_nats.url, "greet.*", greet):
-        responses = await asyncio.gather(*(gateway.get(f"/greet/n{number}") for number in range(100)))
+        responses = await asyncio.gather(
+            *(gateway.get(f"/greet/n{number}", x_request_timeout="20s") for number in range(100))
+        )
     assert [r.json()["message"] for r in responses] == [f"hello, n{number}" for number in range(100)]
     assert gateway.link.in_flight == 0

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 
 import pytest
-from hypothesis import HealthCheck, event, example, given, settings
+from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 from nats.aio.msg import Msg
 
@@ -247,6 +247,7 @@ async def serve(msg: Msg) -> None:
     await msg._client.publish(msg.reply, b"" if way == "denied" else text, headers=headers)
 
 
+@pytest.mark.timeout(240)
 async def test_both_lanes_write_the_same_bytes(shared_nats: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.protocol.LAST_WORDS", 0.02)
     loop = asyncio.get_running_loop()
@@ -278,7 +279,7 @@ def check_all(run: Callable[[list[bytes]], bytes]) -> None:
     @example([b"POST /echo HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: 5\r\n\r\nhello", LAST])
     @example([b"GET /greet/a HTTP/1.1\r\nHost: t\r\n\r\nGET /livez HTTP/1.1\r\nHost: t\r\n\r\n" + LAST])
     @example([b"POST /echo HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", LAST])
-    @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=EXAMPLES)
     def law(pieces: list[bytes]) -> None:
         event(" ".join(status.decode() for status in sorted(set(STATUS.findall(run(pieces))))))
 

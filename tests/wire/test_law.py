@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from nats.aio.msg import Msg
 
@@ -249,7 +249,7 @@ async def test_any_request_reaches_exactly_the_declared_subject_or_gets_a_4xx(
 
 def run_law(caller: Caller) -> None:
     @given(calls)
-    @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=EXAMPLES)
     def law(call: Call) -> None:
         check_law(caller, call)
 
