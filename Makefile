@@ -34,9 +34,9 @@ test: $(VENV)/.dev $(VENV)/.browser $(VENV)/.wrk $(JAVASCRIPT)/node_modules/.pac
 	$(BIN)/coverage run -m pytest -n $(WORKERS) --dist worksteal --ignore tests/compose $(APART) $(TESTS)
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
-	$(if $(APART),$(FAULT_TEST))
-# They look at the clock, so nothing else runs beside them.
-APART := $(if $(filter tests,$(TESTS)),--ignore tests/faults)
+	$(if $(APART),$(FAULT_TEST) tests/benchmarks)
+# They look at the clock or need all of the machine, so nothing else runs beside them.
+APART := $(if $(filter tests,$(TESTS)),--ignore tests/faults --ignore tests/benchmarks)
 FAULT_TEST = $(BIN)/pytest -p no:cacheprovider tests/faults
 
 fault-test: $(VENV)/.dev $(VENV)/.wrk ## only the tests of the link under faults (FAULTS_REPORT=docs/faults.md writes their figures)

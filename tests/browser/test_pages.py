@@ -196,7 +196,7 @@ async def test_a_page_fits_a_narrow_screen_without_broken_images_or_links(
 ) -> None:
     await (open_greet(visitor) if path == "/docs" else visitor.open(path, PAGES[path]))
     assert await visitor.page.evaluate("document.documentElement.scrollWidth") <= NARROW
-    assert await visitor.page.evaluate(BROKEN_IMAGES) == []
+    await visitor.page.wait_for_function(f"({BROKEN_IMAGES}).length == 0")
     links: list[str] = await visitor.page.locator("a[href]").evaluate_all("links => links.map(link => link.href)")
     ours = {link.partition("#")[0] for link in links if link.startswith(visitor.url)}
     assert ours

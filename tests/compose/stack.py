@@ -7,7 +7,6 @@ import os
 import re
 import secrets
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -16,6 +15,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+
+from tests.harness import reserve_port
 
 ROOT = Path(__file__).parents[2]
 COMPOSE_FILE = ROOT / "docker-compose.yml"
@@ -26,7 +27,7 @@ GREET_DELAY = 0.2  # seconds a reply takes: so at any time most requests of a lo
 
 # Prints how many requests each instance of the service has taken, by its id, as JSON.
 _COUNT_REQUESTS = """
-import asyncio, json, nats
+import asyncio, json, nats, sys
 async def main():
     client = await nats.connect("nats://nats:4222")
     counts = {}
@@ -36,7 +37,10 @@ async def main():
     inbox = client.new_inbox()
     await client.subscribe(inbox, cb=count)
     await client.publish("$SRV.STATS.greet", reply=inbox)
-    await asyncio.sleep(1)
+    for _ in range(100):
+        await asyncio.sleep(0.1)
+        if len(counts) >= int(sys.argv[1]):
+            break
     print(json.dumps(counts))
     await client.close()
 asyncio.run(main())
@@ -74,7 +78,8 @@ class Stack:
         self.project = f"nats-http-test-{secrets.token_hex(4)}"
         self.image = image or f"{self.project}:test"
         self._profiles = [option for profile in profiles for option in ("--profile", profile)]
-        port, port_2 = _find_free_port(), _find_free_port()
+        with reserve_port() as port, reserve_port() as port_2:
+            pass
         self.url = f"http://127.0.0.1:{port}"
         self.url_2 = f"http://127.0.0.1:{port_2}"
         ours = ("COMPOSE_", "GATEWAY_", "PUBLISH_", "NATS_", "ROUTES_")
@@ -135,9 +140,12 @@ class Stack:
             return False
         return True
 
-    def count_requests(self) -> dict[str, int]:
-        """How many requests each running responder has taken, by its own account; the keys are their ids."""
-        counts: dict[str, int] = json.loads(self.compose("exec", "-T", "responder", "python", "-c", _COUNT_REQUESTS))
+    def count_requests(self, responders: int) -> dict[str, int]:
+        """How many requests each of so many running responders has taken, by its own account; the keys are their
+        ids."""
+        command = ("python", "-c", _COUNT_REQUESTS, str(responders))
+        counts: dict[str, int] = json.loads(self.compose("exec", "-T", "responder", *command))
+        assert len(counts) == responders
         return counts
 
     def check_privileges(self, container: str, *, writable: str = "") -> None:
@@ -188,13 +196,6 @@ def run_stack() -> Iterator[Stack]:
     finally:
         stack.remove()
         stack.docker("image", "rm", "--force", stack.image)
-
-
-def _find_free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,10 @@ def find_routes(cluster: Stack, node: str) -> set[str]:
 
 def is_whole(cluster: Stack) -> bool:
     """Whether three nodes run, each with a route to the two others."""
-    return [len(find_routes(cluster, node)) for node in cluster.find_containers(*NODES)] == [2, 2, 2]
+    try:
+        return [len(find_routes(cluster, node)) for node in cluster.find_containers(*NODES)] == [2, 2, 2]
+    except AssertionError:  # one that has just been started does not answer yet
+        return False
 
 
 def summarize(title: str, answers: list[Answer], since: float = math.inf) -> float:
@@ -71,10 +74,16 @@ def summarize(title: str, answers: list[Answer], since: float = math.inf) -> flo
 
 
 async def wait_for(url: str) -> float:
-    """The seconds until it answers with 200."""
-    began = time.monotonic()
-    await eventually(lambda: get_status(url) == 200)
-    return time.monotonic() - began
+    """The seconds until a request begins that is answered with 200."""
+    began = asked = time.monotonic()
+
+    def is_well() -> bool:
+        nonlocal asked
+        asked = time.monotonic()
+        return get_status(url) == 200
+
+    await eventually(is_well)
+    return asked - began
 
 
 def get_status(url: str) -> int:
@@ -103,12 +112,11 @@ def test_only_the_gateways_are_published_and_only_on_loopback(cluster: Stack) ->
 
 
 async def test_all_four_responders_answer_through_both_gateways(cluster: Stack) -> None:
-    before = await asyncio.to_thread(cluster.count_requests)
-    assert len(before) == 4
+    before = await asyncio.to_thread(cluster.count_requests, 4)
     for url in (cluster.url, cluster.url_2):
         async with run_load(url, callers=2 * CALLERS) as load:
             pass
-        after = await asyncio.to_thread(cluster.count_requests)
+        after = await asyncio.to_thread(cluster.count_requests, 4)
         assert min(after[responder] - before[responder] for responder in before) > CALLERS / 5
         assert {answer.status for answer in load.answers} == {200}
         before = after
@@ -154,7 +162,7 @@ async def test_a_gateway_that_starts_while_a_node_is_down_finds_another(own_clus
     cluster.compose("restart", *GATEWAYS)
     for url in (cluster.url, cluster.url_2):
         await wait_for(f"{url}/readyz")
-        assert get_status(f"{url}/greet/sue") == 200
+        await wait_for(f"{url}/greet/sue")  # a responder may have been at the node that is down
 
 
 async def test_notes_outlive_the_loss_of_any_node(own_cluster: Stack) -> None:

@@ -51,8 +51,7 @@ async def test_two_responders_share_the_requests(stack: Stack) -> None:
     assert len(stack.find_containers("responder")) == 2
     async with run_load(stack.url, callers=CALLERS):
         pass
-    counts = await asyncio.to_thread(stack.count_requests)
-    assert len(counts) == 2
+    counts = await asyncio.to_thread(stack.count_requests, 2)
     assert min(counts.values()) > CALLERS / 2
 
 
@@ -175,7 +174,7 @@ async def test_a_stopping_gateway_answers_all_that_it_took(own_stack: Stack) -> 
     async with run_load(stack.url, callers=CALLERS) as load:
         began = time.monotonic()
         await asyncio.to_thread(stack.compose, "stop", "gateway")
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 30
     assert {answer.status for answer in load.answers} == {200}
     assert sum(answer.closes for answer in load.answers) == CALLERS
     assert stack.inspect(gateway, "{{.State.ExitCode}}") == "0"
@@ -188,7 +187,7 @@ def test_all_stop_in_order_and_without_a_kill(own_stack: Stack) -> None:
     containers = {service: stack.find_containers(service) for service in SERVICES}
     began = time.monotonic()
     stack.compose("stop")
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
     ends: dict[str, list[datetime]] = {}
     for service, ids in containers.items():
         assert [stack.inspect(container, "{{.State.ExitCode}}") for container in ids] == ["0"] * len(ids)

@@ -89,8 +89,8 @@ async def test_a_jwt_that_has_expired_at_the_start(tmp_path: Path, report: Repor
 async def test_a_jwt_that_expires_under_load(tmp_path: Path, report: Report) -> None:
     operator = Operator()
     creds = tmp_path / "gateway.creds"
-    creds.write_text(operator.make_creds(int(time.time()) + 4))
     with run_nats(tmp_path / "nats", operator.make_config()) as nats:
+        creds.write_text(operator.make_creds(int(time.time()) + 7))
         async with (
             run_gateway_process(tmp_path, nats.url, settings={"NATS_CREDS": str(creds)}) as gateway,
             gateway.load().running() as load,

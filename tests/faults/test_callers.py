@@ -60,6 +60,15 @@ class Held:
             len(list(Path("/proc/self/fd").iterdir())),
         )
 
+    @classmethod
+    async def count_most(cls, gateway: Gateway) -> "Held":
+        """What is held at any of several instants: a timer of the server's own may just be due."""
+        counts = []
+        for _ in range(10):
+            counts.append(astuple(cls.count(gateway)))
+            await asyncio.sleep(0.03)
+        return cls(*map(max, *counts))
+
     def is_within(self, other: "Held") -> bool:
         return all(now <= then for now, then in zip(astuple(self), astuple(other), strict=True))
 
@@ -84,7 +93,7 @@ async def test_ten_thousand_callers_that_leave_in_the_middle_leave_nothing_behin
     ):
         await asyncio.gather(*(leave_in_the_middle(gateway.port) for _ in range(AT_A_TIME)))
         await asyncio.sleep(LONGEST + 0.5)
-        before = Held.count(gateway)
+        before = await Held.count_most(gateway)
         most = 0
         for _ in range(DISCONNECTS // AT_A_TIME):
             leaving = asyncio.gather(*(leave_in_the_middle(gateway.port) for _ in range(AT_A_TIME)))
@@ -94,7 +103,7 @@ async def test_ten_thousand_callers_that_leave_in_the_middle_leave_nothing_behin
         # The timers of a wheel stay until their tick, and have nothing to end then.
         await eventually(lambda: replace(Held.count(gateway), timers=0).is_within(before), GONE)
         await asyncio.sleep(LONGEST + 0.5)
-        assert Held.count(gateway).is_within(before), (Held.count(gateway), before)
+        await eventually(lambda: Held.count(gateway).is_within(before), 1)
         assert most > 10, "no request was in flight: this test has not tested what it says"
     held = f"nothing stays behind; at most {most} requests were in flight"
     report.add(f"10,000 callers that leave in the middle ({lane} lane)", measured=held)
@@ -116,8 +125,8 @@ async def send_slowly(port: int, timeout: float) -> tuple[bytes, float]:
     """The answer to a body that comes a byte a second, and when it came."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     head = "POST /load/slow HTTP/1.1\r\nHost: t\r\nContent-Length: 100\r\nX-Request-Timeout: %dms\r\n\r\n"
-    writer.write((head % (timeout * 1000)).encode())
     began = time.monotonic()
+    writer.write((head % (timeout * 1000)).encode())
     answer = asyncio.create_task(reader.read())
     while not answer.done():
         writer.write(b"x")

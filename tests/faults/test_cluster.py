@@ -113,13 +113,17 @@ async def ignore(_: Exception) -> None:
 
 
 @contextlib.asynccontextmanager
-async def run_services(witness: Witness, at: Sequence[NatsServer], cluster: Cluster) -> AsyncIterator[None]:
-    """One at each of these nodes."""
+async def run_services(
+    witness: Witness, at: Sequence[NatsServer], cluster: Cluster, gateway: GatewayProcess
+) -> AsyncIterator[None]:
+    """One at each of these nodes. The gateway's node knows of them when it is entered."""
     async with asyncio.TaskGroup() as tasks:
         services = [Service(witness, cluster.urls, tasks) for _ in at]
         for service, node in zip(services, at, strict=True):
             await service.open([node.url])
         try:
+            while (await gateway.get("/jobs/first")).status_code != 200:
+                await asyncio.sleep(0.02)
             yield
         finally:
             for service in services:
@@ -133,7 +137,7 @@ async def test_a_rolling_restart_in_lame_duck_mode_fails_no_request(
     witness = Witness(delay=0.02)
     async with (
         run_gateway_process(tmp_path, *cluster.urls) as gateway,
-        run_services(witness, cluster.nodes, cluster),
+        run_services(witness, cluster.nodes, cluster, gateway),
         gateway.load(timeout=2.0).running() as load,
     ):
         for node in cluster.nodes:
@@ -154,7 +158,7 @@ async def test_the_connected_node_is_killed(tmp_path: Path, cluster: Cluster, re
     async with run_gateway_process(tmp_path, *cluster.urls) as gateway:
         connected = await cluster.find_connected(gateway)
         others = [node for node in cluster.nodes if node is not connected]
-        async with run_services(witness, others, cluster), gateway.load(timeout=1.0).running() as load:
+        async with run_services(witness, others, cluster, gateway), gateway.load(timeout=1.0).running() as load:
             connected.kill()
             killed = time.monotonic()
             recovery = await load.wait_for_recovery(since=killed)
@@ -176,7 +180,7 @@ async def test_another_node_is_killed(tmp_path: Path, cluster: Cluster, report: 
         connected = await cluster.find_connected(gateway)
         other = next(node for node in cluster.nodes if node is not connected)
         at = [node for node in cluster.nodes if node is not connected]
-        async with run_services(witness, at, cluster), gateway.load(timeout=1.0).running() as load:
+        async with run_services(witness, at, cluster, gateway), gateway.load(timeout=1.0).running() as load:
             other.kill()
             killed = time.monotonic()
             await asyncio.sleep(1.5)

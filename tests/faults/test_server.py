@@ -154,7 +154,7 @@ async def test_a_lowered_max_payload_costs_the_requests_of_one_connection(tmp_pa
 async def test_credentials_that_are_revoked_and_given_back(tmp_path: Path, report: Report) -> None:
     async with run_scene(tmp_path, report, "the gateway's user revoked by a reload, then given back") as scene:
         await scene.reload(configure(gateway="other"))
-        reason = await scene.gateway.find_reason()
+        reason = await scene.gateway.wait_for_reason("authorization violation")
     assert reason == f"{scene.nats.url.removeprefix('nats://')}: authorization violation"
     assert kinds(scene.load) == {"connection-lost (unknown)", "not-connected (no)"}
 

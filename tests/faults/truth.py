@@ -9,6 +9,7 @@ import bisect
 import contextlib
 import json
 import math
+import os
 import random
 import time
 from collections import Counter, defaultdict
@@ -26,7 +27,7 @@ CALLERS = 50
 LATE, LATE_WHERE_LOADED = 0.05, 0.25  # seconds after its deadline that an answer may come
 LOADED = 0.01  # seconds that a timer of this process comes late where the machine is loaded
 STARVED, SPAN = 0.3, 0.05  # the part of some seconds in which somebody waited for a processor, where it is loaded
-PRESSURE = Path("/proc/pressure/cpu")  # of Linux
+PRESSURE, STATISTICS = Path("/proc/pressure/cpu"), Path("/proc/stat")  # of Linux
 EARLY = 0.01  # seconds before its deadline that a timeout may come: the deadline is in whole milliseconds
 START = 0.2  # seconds for callers to connect and to ask
 QUIET = 0.5  # seconds without a request until nothing is taken to come any more
@@ -310,11 +311,14 @@ class Load:
 
 
 def read_waiting() -> float:
-    """Seconds so far in which some process here was ready, and had no processor; 0 where that is not told."""
+    """Seconds so far in which some process here was ready, and had no processor, or this machine had none. Where it is
+    not told, as if there always were one: then each answer may come as late as on a loaded machine."""
     try:
-        return int(PRESSURE.read_text().split("total=")[1].split()[0]) / 1e6
+        pressure = int(PRESSURE.read_text().split("total=")[1].split()[0]) / 1e6
+        stolen = int(STATISTICS.read_text().split()[8]) / os.sysconf("SC_CLK_TCK")
     except (OSError, LookupError):
-        return 0.0
+        return time.monotonic()
+    return pressure + stolen
 
 
 def find_lies(answer: Answer, witness: Witness, limit: float, echoes: bool) -> list[str]:

@@ -49,7 +49,7 @@ async def test_the_banner_s_curl_line_greets_at_once(dev: Process) -> None:
     assert httpx.get(dev.find(r"API docs +(\S+)"), trust_env=False).status_code == 200
     assert httpx.get(dev.find(r"health +(\S+)"), trust_env=False).json() == {"status": "ready"}
     async with connect(dev.find(r"NATS +(\S+)")) as client:  # any NATS client meets our responders
-        assert (await client.request("greet.bob")).data == b"hello, bob"
+        assert (await client.request("greet.bob", timeout=PATIENCE)).data == b"hello, bob"
         services = await collect_services(client)
     assert services == ["greet", "greet", "notes", "notes"]
     assert httpx.get(f"{url}/greet/José", trust_env=False).json() == {"message": "hello, José"}

@@ -118,9 +118,10 @@ async def test_a_file_that_has_gone_changes_nothing(own_nats: NatsServer, routes
 
 
 async def test_what_has_begun_finishes_by_the_routes_that_it_began_with(own_nats: NatsServer, routes: Path) -> None:
-    release = asyncio.Event()
+    arrived, release = asyncio.Event(), asyncio.Event()
 
     async def answer_late(msg: Msg) -> None:
+        arrived.set()
         await release.wait()
         await msg.respond(b"late")
 
@@ -133,7 +134,7 @@ async def test_what_has_begun_finishes_by_the_routes_that_it_began_with(own_nats
             httpx.AsyncClient(base_url=url, trust_env=False, timeout=20) as client,
         ):
             waiting = asyncio.create_task(client.get("/one", headers={"x-request-timeout": "20s"}))
-            await asyncio.sleep(0.3)
+            await arrived.wait()
             write_routes(routes, "two", status=203)
             hang_up(gateway)
             gateway.find("(routes-loaded)")

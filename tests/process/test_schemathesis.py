@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.harness import clean_environment, follow_references
 from tests.process.programs import PROGRAM, run
@@ -35,6 +36,7 @@ def make_strict(document: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
+@pytest.mark.timeout(300)
 def test_no_status_is_undocumented_and_no_answer_is_a_server_error(tmp_path: Path) -> None:
     with run([*PROGRAM, "dev", "--port", "0"], tmp_path / "log", TMPDIR=str(tmp_path)) as dev:
         url = dev.find(r"gateway +(http://\S+)")
@@ -50,7 +52,7 @@ def test_no_status_is_undocumented_and_no_answer_is_a_server_error(tmp_path: Pat
             env=clean_environment(HOME=str(tmp_path)),
             capture_output=True,
             text=True,
-            timeout=55,
+            timeout=240,
         )
         events = [json.loads(line) for line in dev.log.splitlines() if line.startswith("{")]
         assert dev.stop() == 0

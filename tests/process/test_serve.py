@@ -1,10 +1,12 @@
 """`nats-http serve` and `uvicorn app.main:app` as real processes: signals, exit codes, bad configuration."""
 
 import asyncio
+import contextlib
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,8 +18,9 @@ import pytest
 from nats.aio.msg import Msg
 
 from app.serve import MIN_LIFE
+from app.server import ACCEPT_REST, LINGER
 from app.sockets import bind
-from tests.harness import PATIENCE, NatsServer, clean_environment, eventually, responder
+from tests.harness import PATIENCE, NatsServer, clean_environment, eventually, reserve_port, responder
 from tests.process.programs import PROGRAM, find_children, is_alive, run, wait_until_ready
 
 
@@ -71,18 +74,20 @@ async def test_sigterm_under_load_answers_every_request_that_was_accepted(
         port = int(url.rpartition(":")[2])
         gateway.wait_for_connections(workers)
         results: Counter[str] = Counter()
+        closing = float("inf")  # the instant from which on the gateway closes what has long been idle
 
         async def client(number: int) -> None:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             request = b"GET /greet/n%d HTTP/1.1\r\nHost: t\r\n\r\n" % number
             while True:
+                sent = time.monotonic()
                 writer.write(request)
                 try:
                     head = await reader.readuntil(b"\r\n\r\n")
                     length = int(re.search(rb"content-length: (\d+)", head)[1])  # type: ignore[index]
                     body = await reader.readexactly(length)
                 except (asyncio.IncompleteReadError, ConnectionError):
-                    results["lost"] += 1
+                    results["lost" if sent < closing else "closed"] += 1
                     break
                 good = head.startswith(b"HTTP/1.1 200") and body == b'{"message":"hello, n%d"}' % number
                 results["good" if good else body.decode()] += 1
@@ -96,6 +101,7 @@ async def test_sigterm_under_load_answers_every_request_that_was_accepted(
             while results["good"] < 1000:
                 await asyncio.sleep(0.01)
             gateway.process.send_signal(signal.SIGTERM)
+            closing = time.monotonic() + ACCEPT_REST + LINGER
             await asyncio.wait_for(asyncio.gather(*clients), 20)
         assert gateway.process.wait(PATIENCE) == 0
         with pytest.raises(ConnectionRefusedError):
@@ -107,7 +113,8 @@ async def test_sigterm_under_load_answers_every_request_that_was_accepted(
 async def test_sigterm_answers_callers_that_open_a_connection_for_each_request(
     tmp_path: Path, own_nats: NatsServer
 ) -> None:
-    """Once the connection is made its request is answered, though the gateway may not yet have accepted it."""
+    """Once the connection is made its request is answered, though the gateway may not yet have accepted it: but for
+    the one that the kernel may still make between the last of those and the end of the listening socket."""
     with run(serve(), tmp_path / "log", NATS_URL=own_nats.url) as gateway:
         port = int(gateway.find(ADDRESS).rpartition(":")[2])
         wait_until_ready(f"http://127.0.0.1:{port}")
@@ -123,8 +130,8 @@ async def test_sigterm_answers_callers_that_open_a_connection_for_each_request(
                     writer.write(b"GET /greet/sue HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n")
                     answer = await reader.read()
                     results["good" if answer.endswith(b'{"message":"hello, sue"}') else answer.decode()] += 1
-                except ConnectionError as error:
-                    results[repr(error)] += 1
+                except ConnectionError:
+                    results["lost"] += 1
                 finally:
                     writer.close()
 
@@ -135,12 +142,16 @@ async def test_sigterm_answers_callers_that_open_a_connection_for_each_request(
             gateway.process.send_signal(signal.SIGTERM)
             await asyncio.wait_for(asyncio.gather(*callers), PATIENCE)
         assert gateway.process.wait(PATIENCE) == 0
+    assert results.pop("lost", 0) <= 1
     assert set(results) == {"good"}
 
 
 async def test_readyz_says_503_while_a_slow_request_is_finished(tmp_path: Path, own_nats: NatsServer) -> None:
-    async def slowly(msg: Msg) -> None:
-        await asyncio.sleep(0.6)
+    arrived, release = asyncio.Event(), asyncio.Event()
+
+    async def answer_late(msg: Msg) -> None:
+        arrived.set()
+        await release.wait()
         await msg.respond(b"done")
 
     with run(serve(), tmp_path / "log", NATS_URL=own_nats.url) as gateway:
@@ -148,16 +159,18 @@ async def test_readyz_says_503_while_a_slow_request_is_finished(tmp_path: Path, 
         wait_until_ready(url)
         async with (
             httpx.AsyncClient(base_url=url, trust_env=False) as client,
-            responder(own_nats.url, "greet.*", slowly),
+            httpx.AsyncClient(base_url=url, trust_env=False, timeout=PATIENCE) as other,
+            responder(own_nats.url, "greet.*", answer_late),
         ):
             assert (await client.get("/livez")).status_code == 200  # opens a connection that stays
-            slow = asyncio.create_task(httpx.AsyncClient(base_url=url, trust_env=False).get("/greet/sue"))
-            await asyncio.sleep(0.2)
+            slow = asyncio.create_task(other.get("/greet/sue", headers={"x-request-timeout": "20s"}))
+            await arrived.wait()
             gateway.process.send_signal(signal.SIGTERM)
-            await asyncio.sleep(0.2)
-            ready = await client.get("/readyz")
+            while (ready := await client.get("/readyz")).status_code == 200:
+                await asyncio.sleep(0.01)
             assert (ready.status_code, ready.json()["reason"]) == (503, "shutting down")
             assert ready.headers["connection"] == "close"
+            release.set()
             answer = await slow
             assert (answer.status_code, answer.json()) == (200, {"message": "done"})
         assert gateway.process.wait(PATIENCE) == 0
@@ -166,8 +179,10 @@ async def test_readyz_says_503_while_a_slow_request_is_finished(tmp_path: Path, 
 async def test_the_drain_timeout_bounds_the_stop_and_what_is_cut_gets_a_truthful_answer(
     tmp_path: Path, own_nats: NatsServer
 ) -> None:
+    arrived = asyncio.Event()
+
     async def stay_silent(msg: Msg) -> None:
-        pass
+        arrived.set()
 
     environment = {"NATS_URL": own_nats.url, "GATEWAY_DRAIN_TIMEOUT": "1s"}
     with run(serve(), tmp_path / "log", **environment) as gateway:
@@ -178,7 +193,7 @@ async def test_the_drain_timeout_bounds_the_stop_and_what_is_cut_gets_a_truthful
             responder(own_nats.url, "greet.*", stay_silent),
         ):
             waiting = asyncio.create_task(client.get("/greet/sue", headers={"x-request-timeout": "20s"}))
-            await asyncio.sleep(0.3)
+            await arrived.wait()
             started = time.monotonic()
             gateway.process.send_signal(signal.SIGTERM)
             answer = await waiting
@@ -188,17 +203,32 @@ async def test_the_drain_timeout_bounds_the_stop_and_what_is_cut_gets_a_truthful
 
 
 async def test_a_second_signal_stops_at_once(tmp_path: Path, own_nats: NatsServer) -> None:
+    arrived = asyncio.Event()
+
+    async def stay_silent(msg: Msg) -> None:
+        arrived.set()
+
     with run(serve(), tmp_path / "log", NATS_URL=own_nats.url) as gateway:
         url = gateway.find(ADDRESS)
-        _, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
-        writer.write(b"POST /docs HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\n\r\n")  # never sends its body
-        await asyncio.sleep(0.2)
-        gateway.process.send_signal(signal.SIGINT)
-        await asyncio.sleep(0.3)
-        started = time.monotonic()
-        assert gateway.stop(signal.SIGINT) == 0
-        assert time.monotonic() - started < 2
-        writer.close()
+        wait_until_ready(url)
+        async with (
+            httpx.AsyncClient(base_url=url, trust_env=False, timeout=PATIENCE) as client,
+            httpx.AsyncClient(base_url=url, trust_env=False) as other,
+            responder(own_nats.url, "greet.*", stay_silent),
+        ):
+            waiting = asyncio.create_task(client.get("/greet/sue", headers={"x-request-timeout": "30s"}))
+            await arrived.wait()
+            assert (await other.get("/readyz")).status_code == 200
+            gateway.process.send_signal(signal.SIGINT)
+            while (await other.get("/readyz")).status_code == 200:
+                await asyncio.sleep(0.01)
+            assert gateway.process.poll() is None
+            started = time.monotonic()
+            gateway.process.send_signal(signal.SIGINT)
+            assert gateway.process.wait(PATIENCE) == 0
+            assert time.monotonic() - started < 4  # the drain timeout is 10 s
+            with contextlib.suppress(httpx.TransportError):  # it may still be told
+                await waiting
 
 
 async def test_a_worker_that_is_killed_is_replaced_and_all_go_with_a_killed_parent(
@@ -225,7 +255,8 @@ async def test_a_worker_that_can_t_start_ends_the_gateway_with_1(tmp_path: Path,
 
         def kill_newborn() -> bool:
             for pid in find_children(gateway.process.pid, "serve"):
-                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             return gateway.process.poll() is not None
 
         await eventually(kill_newborn)
@@ -292,6 +323,14 @@ def test_an_address_that_can_t_be_had_is_one_clear_line_and_exit_code_1(command:
     assert len(done.stderr.splitlines()) == 1
 
 
+def is_refused(url: str) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=0.1).close()
+    except OSError:
+        return True
+    return False
+
+
 async def test_a_second_signal_stops_workers_at_once(tmp_path: Path, own_nats: NatsServer) -> None:
     arrived = asyncio.Event()
 
@@ -308,7 +347,7 @@ async def test_a_second_signal_stops_workers_at_once(tmp_path: Path, own_nats: N
             waiting = asyncio.create_task(client.get("/greet/sue", headers={"x-request-timeout": "30s"}))
             await arrived.wait()
             gateway.process.send_signal(signal.SIGTERM)
-            await asyncio.sleep(1)
+            await eventually(lambda: is_refused(url))
             gateway.process.send_signal(signal.SIGTERM)
             assert gateway.process.wait(5) == 0
             with pytest.raises(httpx.TransportError):
@@ -317,8 +356,11 @@ async def test_a_second_signal_stops_workers_at_once(tmp_path: Path, own_nats: N
 
 async def test_a_log_that_nobody_reads_costs_no_request_and_no_reconnect(own_nats: NatsServer) -> None:
     """`nats-http serve 2>&1 | head`: stderr is a pipe whose reader has gone."""
-    with bind("127.0.0.1", 0) as free:
-        port = free.getsockname()[1]
+    with reserve_port() as port:
+        await serve_unheard(own_nats, port)
+
+
+async def serve_unheard(own_nats: NatsServer, port: int) -> None:
     environment = clean_environment(NATS_URL=own_nats.url, GATEWAY_ACCESS_LOG="on", PORT=str(port))
     process = subprocess.Popen([*PROGRAM, "serve"], env=environment, stderr=subprocess.PIPE)
     assert process.stderr is not None
@@ -331,7 +373,8 @@ async def test_a_log_that_nobody_reads_costs_no_request_and_no_reconnect(own_nat
                 assert (await client.get("/greet/sue")).json() == {"message": "hello, sue"}
             assert (await client.get("/greet/sue")).json()["type"] == "/problems/no-responders"
             own_nats.kill()
-            await asyncio.sleep(0.2)
+            while (await client.get("/readyz")).status_code == 200:
+                await asyncio.sleep(0.01)
             assert (await client.get("/greet/sue")).json()["type"] == "/problems/not-connected"
             own_nats.start()
             wait_until_ready(url)
@@ -347,10 +390,9 @@ async def test_readyz_says_why_a_server_refuses_us_and_not_the_password(tmp_path
     variables = {"NATS_USER": "someone", "NATS_PASSWORD": "s3cret"}
     with run(serve(), tmp_path / "log", NATS_URL=own_nats.url, **variables) as gateway:
         url = gateway.find(ADDRESS)
-        gateway.find("(authorization violation)")
-        answer = httpx.get(f"{url}/readyz", trust_env=False)
+        while "authorization violation" not in (answer := httpx.get(f"{url}/readyz", trust_env=False)).text:
+            await asyncio.sleep(0.01)
         assert answer.status_code == 503
-        assert "authorization violation" in answer.text
         assert "s3cret" not in answer.text
         refused = httpx.get(f"{url}/greet/sue", trust_env=False)
         assert "s3cret" not in f"{refused.text} {refused.headers}"
