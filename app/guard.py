@@ -14,6 +14,7 @@ PATIENCE = 2.0  # seconds from SIGTERM to SIGKILL
 
 
 def main() -> None:
+    """Ends with the group: it never returns."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     sys.stdin.buffer.read()

@@ -52,6 +52,8 @@ class Children:
         pass_fds: Sequence[int] = (),
         stdin: int = subprocess.DEVNULL,
     ) -> Child:
+        """In the group of the guard, so that it ends with this process. `name` is for people. Raises OSError where the
+        command can't be run."""
         process = subprocess.Popen(
             command, env=env, stdin=stdin, bufsize=0, process_group=self._guard.pid, pass_fds=pass_fds
         )

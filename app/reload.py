@@ -106,6 +106,7 @@ class PipeSource:
         return build_route_file(json.loads(line))
 
     async def watch(self, serve: Callable[[Served], None]) -> None:
+        """Serve the routes of each further line. Never returns."""
         reader = asyncio.StreamReader(limit=MAX_LINE)
         reader.feed_data(self._rest)
         loop = asyncio.get_running_loop()

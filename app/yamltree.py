@@ -106,6 +106,7 @@ class _Reader:
         self._count = 0
 
     def read(self, node: yaml.Node, path: Path, depth: int) -> Json:
+        """The value of a node, with its place and faults noted in `tree`. Raises YamlError where it is too large."""
         mark = _mark(node.start_mark)
         self.tree.values[path] = mark
         self._count += 1

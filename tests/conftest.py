@@ -5,7 +5,7 @@ import hypothesis
 import pytest
 import structlog
 
-from tests.harness import Gateway, NatsServer, run_gateway, run_nats
+from tests.harness import Gateway, NatsServer, reserve_port, run_gateway, run_nats
 
 # No test looks at the clock of a machine that may be slow.
 hypothesis.settings.register_profile(
@@ -38,6 +38,13 @@ def own_nats(tmp_path: Path) -> Iterator[NatsServer]:
     """A server for one test that hurts it."""
     with run_nats(tmp_path / "nats") as server:
         yield server
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """A port that nobody else takes: for a server that is not there yet, or comes back."""
+    with reserve_port() as port:
+        yield port
 
 
 @pytest.fixture

@@ -158,12 +158,6 @@ def script(body: str) -> tuple[str, str]:
 
 
 @pytest.fixture
-def port() -> Iterator[int]:
-    with reserve_port() as port:
-        yield port
-
-
-@pytest.fixture
 def other_port() -> Iterator[int]:
     with reserve_port() as port:
         yield port

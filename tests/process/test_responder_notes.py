@@ -18,9 +18,9 @@ from nats.aio.msg import Msg
 from app.settings import Settings
 from responders.notes import STORAGE_SECONDS
 from tests.harness import reserve_port
-from tests.process.test_responder_greet import NatsServer, Process, Start, port, start, until
+from tests.process.test_responder_greet import NatsServer, Process, Start, start, until
 
-__all__ = ["port", "start"]  # fixtures
+__all__ = ["start"]  # a fixture
 
 NOTES = ("-m", "responders.notes")
 NOBODY = "0" * 20

@@ -20,7 +20,7 @@ from nats.aio.msg import Msg
 from app.serve import MIN_LIFE
 from app.server import ACCEPT_REST, LINGER
 from app.sockets import bind
-from tests.harness import PATIENCE, NatsServer, clean_environment, eventually, reserve_port, responder
+from tests.harness import PATIENCE, NatsServer, clean_environment, eventually, responder
 from tests.process.programs import PROGRAM, find_children, is_alive, run, wait_until_ready
 
 
@@ -44,6 +44,14 @@ async def greet(msg: Msg) -> None:
     task = asyncio.create_task(answer())
     _answers.add(task)
     task.add_done_callback(_answers.discard)
+
+
+async def wait_until_not_ready(client: httpx.AsyncClient) -> httpx.Response:
+    """The first answer of /readyz that is no success."""
+    async with asyncio.timeout(PATIENCE):
+        while (ready := await client.get("/readyz")).status_code == 200:
+            await asyncio.sleep(0.01)
+    return ready
 
 
 async def test_it_listens_while_nats_is_away_and_stops_with_0(tmp_path: Path, own_nats: NatsServer) -> None:
@@ -166,8 +174,7 @@ async def test_readyz_says_503_while_a_slow_request_is_finished(tmp_path: Path, 
             slow = asyncio.create_task(other.get("/greet/sue", headers={"x-request-timeout": "20s"}))
             await arrived.wait()
             gateway.process.send_signal(signal.SIGTERM)
-            while (ready := await client.get("/readyz")).status_code == 200:
-                await asyncio.sleep(0.01)
+            ready = await wait_until_not_ready(client)
             assert (ready.status_code, ready.json()["reason"]) == (503, "shutting down")
             assert ready.headers["connection"] == "close"
             release.set()
@@ -220,8 +227,7 @@ async def test_a_second_signal_stops_at_once(tmp_path: Path, own_nats: NatsServe
             await arrived.wait()
             assert (await other.get("/readyz")).status_code == 200
             gateway.process.send_signal(signal.SIGINT)
-            while (await other.get("/readyz")).status_code == 200:
-                await asyncio.sleep(0.01)
+            await wait_until_not_ready(other)
             assert gateway.process.poll() is None
             started = time.monotonic()
             gateway.process.send_signal(signal.SIGINT)
@@ -354,13 +360,8 @@ async def test_a_second_signal_stops_workers_at_once(tmp_path: Path, own_nats: N
                 await waiting
 
 
-async def test_a_log_that_nobody_reads_costs_no_request_and_no_reconnect(own_nats: NatsServer) -> None:
+async def test_a_log_that_nobody_reads_costs_no_request_and_no_reconnect(own_nats: NatsServer, port: int) -> None:
     """`nats-http serve 2>&1 | head`: stderr is a pipe whose reader has gone."""
-    with reserve_port() as port:
-        await serve_unheard(own_nats, port)
-
-
-async def serve_unheard(own_nats: NatsServer, port: int) -> None:
     environment = clean_environment(NATS_URL=own_nats.url, GATEWAY_ACCESS_LOG="on", PORT=str(port))
     process = subprocess.Popen([*PROGRAM, "serve"], env=environment, stderr=subprocess.PIPE)
     assert process.stderr is not None
@@ -373,8 +374,7 @@ async def serve_unheard(own_nats: NatsServer, port: int) -> None:
                 assert (await client.get("/greet/sue")).json() == {"message": "hello, sue"}
             assert (await client.get("/greet/sue")).json()["type"] == "/problems/no-responders"
             own_nats.kill()
-            while (await client.get("/readyz")).status_code == 200:
-                await asyncio.sleep(0.01)
+            await wait_until_not_ready(client)
             assert (await client.get("/greet/sue")).json()["type"] == "/problems/not-connected"
             own_nats.start()
             wait_until_ready(url)
