@@ -20,17 +20,24 @@ class Wait:
 
 async def test_each_wait_expires_once_at_its_deadline_and_never_before() -> None:
     deadlines = Deadlines()
-    began = time.monotonic()
-    waits = {began + number * 0.0037: Wait() for number in range(-3, 60)}
+    began = time.monotonic() + 0.1  # when all have been added
+    waits = {began + number * 0.0037: Wait() for number in range(60)}
     for deadline, wait in waits.items():
         deadlines.add(deadline, wait)
         # However late the machine is, the loop runs timers in the order of their times.
-        asyncio.get_running_loop().call_at(deadline + TICK + 0.005, wait.look)
-    await asyncio.sleep(0.3)
+        asyncio.get_running_loop().call_at(deadline + TICK + 0.008, wait.look)
+    await asyncio.sleep(0.5)
     for deadline, wait in waits.items():
         assert wait.seen_in_time
         assert wait.expired_at is not None
         assert deadline <= wait.expired_at
+
+
+async def test_a_deadline_that_has_passed_expires_in_a_later_turn() -> None:
+    deadlines, wait = Deadlines(), Wait()
+    deadlines.add(time.monotonic() - 0.03, wait)
+    assert wait.expired_at is None
+    await eventually(lambda: wait.expired_at)
 
 
 async def test_a_wait_that_is_discarded_never_expires() -> None:
