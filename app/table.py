@@ -48,13 +48,15 @@ class RouteTable:
         taken = frozenset(reserved)
         names: set[str] = set()
         paths: dict[_Shape, Route] = {}
+        overlaps = _Overlaps()
         faults: list[tuple[int, Fault]] = []
         for index, route in enumerate(self.routes):
-            found = [*_find_own_faults(route, names, paths, taken), *self._find_conflicts(route)]
+            found = [*_find_own_faults(route, names, paths, taken), *_find_conflicts(route, overlaps)]
             faults += [(index, fault) for fault in found]
             names.add(route.name)
             paths.setdefault(_shape(route), route)
             for method in route.methods if not found else ():
+                overlaps.add(method, route)
                 _insert(self._tries.setdefault(method, _Node()), route)
             if len(faults) >= MAX_CONFLICTS:
                 break
@@ -79,14 +81,6 @@ class RouteTable:
             return ()
         return (*found[:1], "HEAD", *found[1:], "OPTIONS") if "GET" in found else (*found, "OPTIONS")
 
-    def _find_conflicts(self, route: Route) -> Iterator[Fault]:
-        shape = _shape(route)
-        for method in route.methods:
-            for other in _find_overlapping(self._tries.get(method), shape, 0):
-                if not _is_decided(shape, _shape(other)):
-                    yield Fault(("path",), f"routes '{other.name}' and '{route.name}' both match {method} {route.path}")
-                    break
-
 
 def _find_own_faults(
     route: Route, names: set[str], paths: dict[_Shape, Route], taken: frozenset[str]
@@ -100,31 +94,60 @@ def _find_own_faults(
         yield Fault(("path",), f"routes '{twin.name}' and '{route.name}' name the parameters of one path differently")
 
 
+def _find_conflicts(route: Route, overlaps: "_Overlaps") -> Iterator[Fault]:
+    for method in route.methods:
+        if other := overlaps.find(method, route):
+            yield Fault(("path",), f"routes '{other.name}' and '{route.name}' both match {method} {route.path}")
+
+
 def _shape(route: Route) -> _Shape:
     return tuple(None if segment.startswith("{") else segment for segment in route.segments)
 
 
-def _is_decided(one: _Shape, other: _Shape) -> bool:
-    """Whether one of two that overlap is the more literal one in every segment in which they differ."""
-    literal_in = {left is not None for left, right in zip(one, other, strict=True) if left != right}
-    return len(literal_in) == 1
+@dataclass(slots=True)
+class _Overlaps:
+    """Finds the route that an earlier one may not stand beside (law 2), at a cost that does not grow with the routes.
+
+    Two routes of one length overlap where the segments that are literal in both are equal. One of them wins where its
+    literal segments are more than those of the other, and include them. So routes are kept by which of their segments
+    are literal, and found by the texts of those that a new route shares with them."""
+
+    _kinds: dict[tuple[str, int], dict[frozenset[int], dict[frozenset[int], dict[_Shape, Route]]]] = field(
+        default_factory=dict
+    )
+    """By method and length: literal positions, some of them, and the texts there lead to the first route that has
+    them."""
+
+    def find(self, method: str, route: Route) -> Route | None:
+        """An earlier route that matches some path as this one does, while neither is the more literal one."""
+        shape = _shape(route)
+        literal = _literal_positions(shape)
+        for others, indices in self._kinds.get((method, len(shape)), {}).items():
+            if literal < others or others < literal:
+                continue
+            shared = literal & others
+            if shared not in indices:
+                indices[shared] = {}
+                for other in indices[others].values():
+                    indices[shared].setdefault(_take(_shape(other), shared), other)
+            if found := indices[shared].get(_take(shape, shared)):
+                return found
+        return None
+
+    def add(self, method: str, route: Route) -> None:
+        shape = _shape(route)
+        literal = _literal_positions(shape)
+        indices = self._kinds.setdefault((method, len(shape)), {}).setdefault(literal, {literal: {}})
+        for positions, index in indices.items():
+            index.setdefault(_take(shape, positions), route)
 
 
-def _find_overlapping(node: _Node | None, shape: _Shape, index: int) -> Iterator[Route]:
-    """Routes in the trie that can match a path which this shape matches too."""
-    if node is None:
-        return
-    if index == len(shape):
-        if node.route is not None:
-            yield node.route
-        return
-    segment = shape[index]
-    if segment is None:
-        for child in node.literals.values():
-            yield from _find_overlapping(child, shape, index + 1)
-    else:
-        yield from _find_overlapping(node.literals.get(segment.encode("ascii")), shape, index + 1)
-    yield from _find_overlapping(node.parameter, shape, index + 1)
+def _literal_positions(shape: _Shape) -> frozenset[int]:
+    return frozenset(index for index, segment in enumerate(shape) if segment is not None)
+
+
+def _take(shape: _Shape, positions: frozenset[int]) -> _Shape:
+    return tuple(segment if index in positions else None for index, segment in enumerate(shape))
 
 
 def _insert(node: _Node, route: Route) -> None:

@@ -253,6 +253,15 @@ def test_a_match_takes_as_many_steps_among_ten_thousand_routes_as_among_ten(path
     assert count_steps(lambda: many.match("GET", counting)) == count_steps(lambda: few.match("GET", counting))
 
 
+def test_twice_as_many_routes_that_could_overlap_take_twice_as_many_steps_to_build() -> None:
+    def build(count: int) -> int:
+        declared = [make_route(f"/v/orders{n}/{{id}}/x{n}") for n in range(count)]
+        declared += [make_route(f"/v/{{a}}/{{b}}/o{n}") for n in range(count)]
+        return count_steps(lambda: RouteTable(declared))
+
+    assert build(400) == pytest.approx(2 * build(200), rel=0.02)
+
+
 def test_a_path_longer_than_any_route_ends_where_the_routes_end() -> None:
     table = make_table(10)
     long, longer = CountingPath(b"/v/1/2" + b"/x" * 50), CountingPath(b"/v/1/2" + b"/x" * 5_000)
