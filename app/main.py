@@ -46,10 +46,16 @@ class GatewayApp(FastAPI):
         super().__init__(
             title=title, version=version, lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None
         )
-        self._lane = wrap(super().__call__)
+        self._lane = wrap(self._serve_page)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._lane(scope, receive, send)
+
+    async def _serve_page(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Starlette's patterns end in `$`, which also matches before a final newline: /livez%0a would be /livez."""
+        if scope["type"] == "http" and scope["path"].endswith("\n"):
+            scope["path"] += "\n"
+        await super().__call__(scope, receive, send)
 
 
 @dataclass(frozen=True, slots=True)

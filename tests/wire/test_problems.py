@@ -301,6 +301,14 @@ async def test_the_framework_s_own_errors_are_problems_too(shared_nats: NatsServ
             assert (await gateway.client.head(path)).status_code == 200
 
 
+@pytest.mark.parametrize("path", ["", "livez", "docs", "openapi.json", "problems", "problems/timeout", "docs/assets/x"])
+@pytest.mark.parametrize("end", ["%0a", "%0A", "%0d%0a", "%0a%0a"])
+async def test_a_page_whose_path_ends_in_a_newline_is_not_found(gateway: Gateway, path: str, end: str) -> None:
+    answer = await gateway.get_raw(f"/{path}{end}".encode())
+    assert answer.startswith(b"HTTP/1.1 404 "), answer
+    assert b'"type":"/problems/not-found"' in answer
+
+
 async def test_every_problem_has_a_page_for_people_and_for_programs(gateway: Gateway) -> None:
     listed = (await gateway.get("/problems")).json()
     assert {problem["type"] for problem in listed} == {f"/problems/{error.slug}" for error in ERRORS}
