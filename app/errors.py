@@ -5,7 +5,7 @@
     │   ├── BadRequest 400            ├── InvalidParameter 422      ├── NotFound 404
     │   ├── MethodNotAllowed 405      ├── RequestTimeout 408        ├── PayloadTooLarge 413
     │   ├── UriTooLong 414            ├── UnsupportedMediaType 415  ├── InvalidBody 422
-    │   └── HeadersTooLarge 431
+    │   ├── HeadersTooLarge 431       └── VersionNotSupported 505
     ├── the gateway can't send now, nothing was sent
     │   ├── Overloaded 503            ├── NoResponders 503          ├── NotConnected 503
     │   ├── Draining 503              └── PermissionDenied 502
@@ -133,6 +133,13 @@ class HeadersTooLarge(GatewayError):
     cure = "Send shorter headers: all may have 64 KiB together, those that travel 16 KiB."
 
 
+class VersionNotSupported(GatewayError):
+    slug, title, status = "http-version-not-supported", "HTTP version not supported", 505
+    headers = (CLOSE,)
+    cause = "The request is of another version of HTTP than 1.1 and 1.0."
+    cure = "Send the request as HTTP/1.1; for HTTP/2 or HTTP/3, put a proxy in front of the gateway."
+
+
 class Overloaded(GatewayError):
     slug, title, status, retryable = "overloaded", "Overloaded", 503, True
     headers = _RETRY_SOON
@@ -218,6 +225,7 @@ ERRORS: tuple[type[GatewayError], ...] = (
     UriTooLong,
     UnsupportedMediaType,
     HeadersTooLarge,
+    VersionNotSupported,
     Overloaded,
     NoResponders,
     NotConnected,

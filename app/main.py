@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from app import __version__
+from app.bounds import Bounds
 from app.deadlines import Deadlines
 from app.docs import add_docs
 from app.health import add_health
@@ -23,7 +24,7 @@ from app.link import Link
 from app.observe.log import choose_observers
 from app.openapi import build_openapi
 from app.problems import add_problems
-from app.protocol import Connections, GatewayProtocol, Protocol
+from app.protocol import GatewayProtocol, Protocol
 from app.relay import Relay
 from app.routefile import GREET, RESERVED, Info, RouteFile, load_route_file
 from app.routes import Route
@@ -97,16 +98,19 @@ def create_app(settings: Settings | None = None, *, routes: RouteFile | Iterable
         async with link:
             yield {"drain": drain}
 
+    # A body has to arrive before its request's own deadline; the timeout is for those that nobody waits for.
+    bounds = Bounds(
+        maximum=settings.max_connections, body_timeout=settings.max_timeout + 1, max_buffered=settings.max_buffered
+    )
     app = GatewayApp(
-        lambda inner: AsgiLane(inner, relay=relay, link=link, drain=drain),
+        lambda inner: AsgiLane(inner, relay=relay, link=link, drain=drain, uploads=bounds.uploads),
         title=served.title,
         version=__version__,
         lifespan=lifespan,
     )
 
     app.state.link = link
-    # A body has to arrive before its request's own deadline; this is for those that nobody waits for.
-    app.state.bounds = bounds = Connections(maximum=settings.max_connections, body_timeout=settings.max_timeout + 1)
+    app.state.bounds = bounds
     app.state.protocols = {
         "fast": partial(FastProtocol, bounds=bounds, relay=relay, link=link, drain=drain, deadlines=Deadlines()),
         "asgi": partial(GatewayProtocol, bounds=bounds),
@@ -147,7 +151,7 @@ def _add_served(app: FastAPI, served: Served, relay: Relay) -> None:
 
 def build_server(app: FastAPI, *, lane: LaneName, drain_timeout: float) -> GatewayServer:
     """The server of what `create_app` made: routes are answered in the protocol, or by the application."""
-    bounds: Connections = app.state.bounds
+    bounds: Bounds = app.state.bounds
     protocol: Protocol = app.state.protocols[lane]
     return GatewayServer(app, protocol, bounds=bounds, drain_timeout=drain_timeout)
 

@@ -18,12 +18,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from app.errors import (
+    CLOSE,
     Delivered,
     GatewayError,
     HeadersTooLarge,
     Internal,
     InvalidParameter,
     MethodNotAllowed,
+    Overloaded,
     PayloadTooLarge,
     Timeout,
 )
@@ -261,6 +263,12 @@ def _encode_values(values: Mapping[str, Value]) -> bytes:
 
 def body_too_large(limit: int) -> PayloadTooLarge:
     return PayloadTooLarge(f"The body is larger than the {limit} bytes that this route accepts.")
+
+
+def no_memory() -> Overloaded:
+    """For a body that there is no room for. Its rest is not waited for."""
+    detail = "The gateway has as many bytes of request bodies in memory as it may have."
+    return Overloaded(detail, headers=(*Overloaded.headers, CLOSE))
 
 
 def _describe_timeout(outbound: Outbound) -> Timeout:

@@ -17,12 +17,13 @@ import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
-from app.protocol import LAST_WORDS, RESERVE, Connections, GatewayProtocol, Protocol
+from app.bounds import Bounds
+from app.protocol import LAST_WORDS, RESERVE, GatewayProtocol, Protocol
 from app.sockets import BACKLOG
 
 ACCEPT_REST = 0.3  # seconds to accept the connections that the kernel already holds when the gateway stops
 LINGER = 0.5  # seconds in which idle connections may still send a request when the gateway stops
-CHECK_TICKS = 10  # of 0.1 s each: how often connections are checked
+CHECK_TICKS = 10  # of 0.1 s each, in which each connection is looked at once
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 HEAP = 64 * 1024 * 1024  # bytes
 OTHER_FILES = 64  # open files that are no connections
@@ -53,7 +54,7 @@ class GatewayServer(uvicorn.Server):
     is closed, which answers what is left, and callers have LAST_WORDS to read it; the process ends with 0. A second
     signal cuts all waiting. ADR 3."""
 
-    def __init__(self, app: ASGIApp, protocol: Protocol, *, bounds: Connections, drain_timeout: float) -> None:
+    def __init__(self, app: ASGIApp, protocol: Protocol, *, bounds: Bounds, drain_timeout: float) -> None:
         super().__init__(build_config(app, protocol))
         self._bounds = bounds
         self._drain_timeout = drain_timeout
@@ -69,8 +70,7 @@ class GatewayServer(uvicorn.Server):
         self.should_exit = True
 
     async def on_tick(self, counter: int) -> bool:
-        if counter % CHECK_TICKS == 0:
-            self._bounds.check(list(self.server_state.connections))  # type: ignore[arg-type] # they are of our protocol
+        self._bounds.check(self.server_state.connections, parts=CHECK_TICKS)  # type: ignore[arg-type] # of our protocol
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -122,6 +122,13 @@ class Settings(BaseSettings):
         description="Connections a worker, at most as many as it may have files open. Beyond, the one that has been "
         "idle for longest makes room; where none is idle, new ones get 503.",
     )
+    max_buffered: Size = Field(
+        default=32 * 1024 * 1024,
+        ge=1024 * 1024,
+        validation_alias="GATEWAY_MAX_BUFFERED",
+        description="Bytes a worker that request bodies may take while they come and until they are sent to NATS. More "
+        "wait, unread, or get 503. As much again may wait to be parsed, and as much may be left unread by callers.",
+    )
     drain_timeout: Duration = Field(
         default=25.0,
         validation_alias="GATEWAY_DRAIN_TIMEOUT",

@@ -25,11 +25,20 @@ def describe_address(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def has_hung_up(connection: socket.socket) -> bool:
-    """Whether the other side has closed its end, of a socket that nobody reads at the moment."""
+def has_closed_its_half(connection: socket.socket) -> bool:
+    """Whether the other side sends no more, of a socket that nobody reads at the moment. Linux alone tells."""
+    return bool(_poll(connection, _CLOSED_HALF))
+
+
+def is_reset(connection: socket.socket) -> bool:
+    """Whether the connection is gone, of a socket that nobody reads at the moment."""
+    return bool(_poll(connection, 0) & (select.POLLHUP | select.POLLERR))
+
+
+def _poll(connection: socket.socket, events: int) -> int:
     poll = select.poll()
-    poll.register(connection.fileno(), _HUNG_UP)
-    return bool(poll.poll(0))
+    poll.register(connection.fileno(), events)
+    return next((found for _, found in poll.poll(0)), 0)
 
 
 def count_unsent(connection: socket.socket) -> int:
@@ -41,4 +50,4 @@ def count_unsent(connection: socket.socket) -> int:
     return int.from_bytes(count, sys.byteorder)
 
 
-_HUNG_UP = getattr(select, "POLLRDHUP", select.POLLHUP)  # the first, half closed, is told by Linux alone
+_CLOSED_HALF = getattr(select, "POLLRDHUP", 0)

@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
+from functools import partial
 from urllib.parse import quote
 
 import structlog
@@ -9,9 +11,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.deadlines import Deadlines, Wait
 from app.errors import CLOSE, GatewayError, RequestTimeout
+from app.head import find_length
 from app.link import Awaited, Link, Outcome
-from app.relay import Outbound, Relay, Request, body_too_large
+from app.protocol import SENT
+from app.relay import Outbound, Relay, Request, body_too_large, no_memory
 from app.responses import Response
+from app.uploads import Uploads
 
 WATCH_AFTER = 0.05  # seconds that an exchange may take before somebody looks whether its caller has gone
 
@@ -26,11 +31,12 @@ class AsgiLane:
     """ASGI middleware: answers the routes of the relay, and leaves everything else to `app`. `drain` is the gateway's:
     while it is set every response closes its connection."""
 
-    def __init__(self, app: ASGIApp, *, relay: Relay, link: Link, drain: asyncio.Event) -> None:
+    def __init__(self, app: ASGIApp, *, relay: Relay, link: Link, drain: asyncio.Event, uploads: Uploads) -> None:
         self._app = app
         self._relay = relay
         self._link = link
         self._drain = drain
+        self._uploads = uploads
         self._watches = Deadlines()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -40,7 +46,7 @@ class AsgiLane:
         request = Request(scope["method"], _raw_path(scope), scope["query_string"], scope["headers"], time.monotonic())
         try:
             begun = self._relay.begin(request)
-            response = await self._exchange(begun, receive) if isinstance(begun, Outbound) else begun
+            response = await self._exchange(begun, scope, receive) if isinstance(begun, Outbound) else begun
         except CallerGone:
             return
         except Exception:
@@ -51,18 +57,28 @@ class AsgiLane:
         else:
             await self._respond(response, send)
 
-    async def _exchange(self, outbound: Outbound, receive: Receive) -> Response:
-        if outbound.max_body is not None:
-            try:
-                async with asyncio.timeout_at(asyncio.get_running_loop().time() + outbound.deadline - time.monotonic()):
-                    body = await _read_body(receive, outbound.max_body)
-            except TimeoutError:
-                return self._relay.refuse(outbound, RequestTimeout())
-            except GatewayError as error:
-                return self._relay.refuse(outbound, error)
-            if refused := self._relay.load(outbound, body):
+    async def _exchange(self, outbound: Outbound, scope: Scope, receive: Receive) -> Response:
+        upload = _Upload(self._uploads, outbound)
+        try:
+            if outbound.max_body is not None and (refused := await self._load(outbound, receive, upload)):
                 return refused
-        return self._relay.finish(outbound, await self._request(outbound, receive))
+            scope[SENT] = True
+            return self._relay.finish(outbound, await self._request(outbound, receive))
+        finally:
+            upload.forget()
+
+    async def _load(self, outbound: Outbound, receive: Receive, upload: "_Upload") -> Response | None:
+        """Read the body; the answer where it can't be had, or breaks its rules."""
+        end = asyncio.get_running_loop().time() + outbound.deadline - time.monotonic()
+        try:
+            async with asyncio.timeout_at(end) as timeout:
+                body = await _read_body(receive, outbound.max_body or 0, partial(upload.ask, timeout))
+        except TimeoutError:
+            return self._relay.refuse(outbound, no_memory() if upload.lacks_memory else RequestTimeout())
+        except GatewayError as error:
+            return self._relay.refuse(outbound, error)
+        upload.complete()
+        return self._relay.load(outbound, body)
 
     async def _request(self, outbound: Outbound, receive: Receive) -> Outcome:
         """The outcome; CallerGone, with the entry removed, when the caller went away before it came."""
@@ -123,8 +139,46 @@ class _Watch:
             self._task.cancel()
 
 
-async def _read_body(receive: Receive, limit: int) -> bytes:
-    """The request body. Raises PayloadTooLarge as soon as it is over `limit` bytes, CallerGone when it breaks off."""
+class _Upload:
+    """A body that comes in pieces, and the memory for it. `evicted` ends the time that it has."""
+
+    def __init__(self, uploads: Uploads, outbound: Outbound) -> None:
+        self._uploads = uploads
+        length = find_length(outbound.request.headers)
+        self._size = (outbound.max_body or 0) if length is None else length
+        self._memory: asyncio.Future[None] | None = None
+        self._timeout: asyncio.Timeout | None = None
+        self.lacks_memory = False
+
+    async def ask(self, timeout: asyncio.Timeout) -> None:
+        """Return once the memory is granted."""
+        self._timeout = timeout
+        self._memory = asyncio.get_running_loop().create_future()
+        if not self._uploads.ask(self, self._size):
+            self.lacks_memory = True
+            await self._memory
+
+    def granted(self) -> None:
+        self.lacks_memory = False
+        if self._memory is not None and not self._memory.done():
+            self._memory.set_result(None)
+
+    def evicted(self) -> None:
+        self.lacks_memory = True
+        if self._timeout is not None:
+            self._timeout.reschedule(0)
+
+    def complete(self) -> None:
+        self._uploads.complete(self)
+
+    def forget(self) -> None:
+        if self._memory is not None:
+            self._uploads.forget(self)
+
+
+async def _read_body(receive: Receive, limit: int, ask: Callable[[], Awaitable[None]]) -> bytes:
+    """The request body; where it does not come at once, `ask` waits for memory. Raises PayloadTooLarge as soon as it is
+    over `limit` bytes, CallerGone when it breaks off."""
     chunks: list[bytes] = []
     size = 0
     while True:
@@ -138,6 +192,8 @@ async def _read_body(receive: Receive, limit: int) -> bytes:
         chunks.append(chunk)
         if not message.get("more_body", False):
             return b"".join(chunks)
+        if len(chunks) == 1:
+            await ask()
 
 
 def _raw_path(scope: Scope) -> bytes:

@@ -1,8 +1,7 @@
 """The relay inside uvicorn's HTTP/1.1 protocol: the same core as over ASGI, without the cost of ASGI.
 
 What is a route is answered here, and the bytes are those that `lanes/asgi.py` would have made uvicorn write. The rest
-goes on to uvicorn's own class unchanged: other paths, `Expect: 100-continue`, a request behind one that is still in
-flight.
+goes on to uvicorn's own class unchanged: other paths, and `Expect: 100-continue`.
 
 An exchange stands in the place of uvicorn's `RequestResponseCycle`, which the protocol asks for what is named below;
 tests/test_uvicorn_contract.py holds uvicorn to it.
@@ -18,16 +17,17 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from app.bounds import Bounds
 from app.connection import BIG
 from app.deadlines import Deadlines
 from app.errors import GatewayError, RequestTimeout
+from app.intake import BODY, HEAD, IDLE
 from app.link import Link, Outcome, Sent
-from app.protocol import Connections, GatewayProtocol
-from app.relay import Outbound, Relay, Request, body_too_large
+from app.protocol import GatewayProtocol
+from app.relay import Outbound, Relay, Request, body_too_large, no_memory
 from app.responses import Response
 
 _SLASH = ord("/")
-_CONNECTION = (b"connection", b"proxy-connection")  # llhttp heeds both
 
 _log = structlog.get_logger("nats-http.fast")
 
@@ -43,7 +43,7 @@ class FastProtocol(GatewayProtocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
         *,
-        bounds: Connections,
+        bounds: Bounds,
         relay: Relay,
         link: Link,
         drain: asyncio.Event,
@@ -61,30 +61,29 @@ class FastProtocol(GatewayProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._held = None
-        if self._exchange is not None:
-            self._exchange.disconnected = True
-            self._exchange.set()
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.disconnected = True
+            exchange.set()
 
     def on_message_begin(self) -> None:
         """As in uvicorn, but for the scope: `_hand_on` makes it for an application."""
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
-        self._in_head = True
-        self._head_size = 0
+        self.phase = HEAD
 
     def begin_request(self) -> None:
         """Answer the request here where it is for a route, and hand on everything else."""
-        cycle = self.cycle
-        if self.expect_100_continue or (cycle is not None and not cycle.response_complete):
+        if self.expect_100_continue:
             self._hand_on()
             return
-        parser, target = self.parser, self.url
+        target = self.url
         if b"#" in target or target[0] != _SLASH:
             path, query = split_target(target)
         else:
             path, _, query = target.partition(b"?")
-        request = Request(parser.get_method().decode("ascii"), path, query, self.headers, time.monotonic())
+        request = Request(self.parser.get_method().decode("ascii"), path, query, self.headers, time.monotonic())
         try:
             begun = self.relay.begin(request)
         except Exception:
@@ -92,20 +91,12 @@ class FastProtocol(GatewayProtocol):
         if begun is None:
             self._hand_on()
             return
-        exchange = Exchange(self, request, parser.should_keep_alive() and self._may_keep_alive())
+        exchange = Exchange(self, request, self.keeps_alive)
         self._exchange = self.cycle = exchange  # type: ignore[assignment]
         if isinstance(begun, Outbound):
             exchange.start(begun)
         else:
             exchange.respond(begun)
-
-    def _may_keep_alive(self) -> bool:
-        """Not in HTTP/1.0, as in uvicorn. To ask for the version costs as much as a twentieth of a request: only such
-        a header can make the parser keep a connection of HTTP/1.0."""
-        for name, _ in self.headers:
-            if name in _CONNECTION:
-                return self.parser.get_http_version() != "1.0"
-        return True
 
     def _hand_on(self) -> None:
         """Leave the request to uvicorn's class, as if it had seen all of it."""
@@ -118,6 +109,7 @@ class FastProtocol(GatewayProtocol):
     def on_body(self, body: bytes) -> None:
         exchange = self._exchange
         if exchange is not None and exchange is self.cycle:  # type: ignore[comparison-overlap]
+            self.extra = 0
             exchange.add_body(body)
         else:
             super().on_body(body)
@@ -127,9 +119,38 @@ class FastProtocol(GatewayProtocol):
         if exchange is None or exchange is not self.cycle or self._plain_head is not None:  # type: ignore[comparison-overlap]
             super().on_message_complete()
             return
-        self._in_body = exchange.more_body = False
+        self.phase = IDLE
+        exchange.more_body = False
+        if self.body_left is None:
+            self.end_chunks()
         if exchange.reads_body:
             exchange.end_body()
+
+    @property
+    def _incomplete(self) -> "Exchange | None":
+        """The exchange whose body is coming."""
+        exchange = self._exchange
+        return exchange if exchange is not None and exchange.reads_body else None
+
+    def begin_long_body(self, length: int | None) -> None:
+        if exchange := self._incomplete:
+            exchange.ask_for_memory(length)
+
+    def waits_for_memory(self) -> bool:
+        exchange = self._incomplete
+        return exchange is not None and exchange.waits_for_memory
+
+    def count_kept_body(self) -> int:
+        if self.phase != BODY or not isinstance(self.cycle, Exchange):
+            return super().count_kept_body()
+        return len(self.cycle.body) if self.cycle.waits_for_memory else 0
+
+    def is_at_work(self) -> bool:
+        return not self.cycle.reads_body if isinstance(self.cycle, Exchange) else super().is_at_work()
+
+    def give_up(self) -> None:
+        self._exchange = None
+        super().give_up()
 
     def fail(self, request: Request) -> Response:
         """The answer to a bug of ours, in the except clause that caught it."""
@@ -164,16 +185,19 @@ class FastProtocol(GatewayProtocol):
         if exchange is None or transport.is_closing():
             return
         exchange.response_complete = True
-        self._steps += 1
-        if len(body) > BIG:
+        self.steps += 1
+        if self._has_begun:
+            self.write(head)
+            transport.write(body)
+        elif len(body) > BIG:
             transport.write(head)
             transport.write(body)
         else:
             transport.write(head + body)
         if not keep_alive:
             self.close()
-        elif self.flow.read_paused or self.pipeline:
-            self.on_response_complete()
+        elif self.flow.read_paused or self.is_deaf:
+            self.go_on_after_answer()
 
 
 class Exchange(Sent):
@@ -189,6 +213,10 @@ class Exchange(Sent):
 
     reads_body = False
     """Whether the body is awaited."""
+    waits_for_memory = False
+    """Whether there is too little memory for it at the moment."""
+    _has_asked = False
+    """Whether it is known to those that grant memory."""
     _outbound: Outbound
 
     def __init__(self, protocol: FastProtocol, request: Request, keep_alive: bool) -> None:
@@ -209,6 +237,25 @@ class Exchange(Sent):
             self.reads_body = True
             self.slot = self._protocol.deadlines.add(outbound.deadline, self)
 
+    def ask_for_memory(self, length: int | None) -> None:
+        """Before more of the body is read than what came with its head."""
+        size = self._outbound.max_body or 0 if length is None else length
+        self._has_asked = True
+        self.waits_for_memory = not self._protocol.bounds.uploads.ask(self, size)
+
+    def granted(self) -> None:
+        self.waits_for_memory = False
+        self._protocol.loop.call_soon(self._protocol.go_on)
+
+    def evicted(self) -> None:
+        self._has_asked = False
+        self._refuse(no_memory())
+
+    def _release_memory(self) -> None:
+        if self._has_asked:
+            self._has_asked = self.waits_for_memory = False
+            self._protocol.bounds.uploads.forget(self)
+
     def add_body(self, piece: bytes) -> None:
         """A piece of the body; one that nobody waits for is dropped."""
         if not self.reads_body:
@@ -226,25 +273,29 @@ class Exchange(Sent):
         """The body is all there."""
         if self.reads_body:
             self._stop_reading()
+            if self._has_asked:
+                self._protocol.bounds.uploads.complete(self)
             body, self.body = bytes(self.body), b""
             self._load(self._outbound, body)
 
     def expire(self) -> None:
         """The deadline has passed, while the body was still coming or while the service was at work."""
         if self.reads_body:
-            self._refuse(RequestTimeout())
+            self._refuse(no_memory() if self.waits_for_memory else RequestTimeout())
         else:
             super().expire()
 
     def respond(self, response: Response) -> None:
-        """Respond without having asked the service: a turn later, as an application would. So what else came with the
-        request is looked at first, and where it is no HTTP, both lanes cut the connection."""
+        """Respond without having asked the service: a turn later, as an application would. So a body that came with the
+        head is looked at first, and both lanes say the same where it is broken."""
         self._protocol.loop.call_soon(self._protocol.write_response, response, self.keep_alive)
 
     def set(self) -> None:
         """Something has happened, says uvicorn's protocol: here only, that the caller has gone."""
         if self.disconnected and not self.response_complete:
             self._stop_reading()
+            self._release_memory()
+            self.body = b""
             self.response_complete = True
             self.abandon()
 
@@ -256,6 +307,7 @@ class Exchange(Sent):
         if refused is None:
             self._send(outbound)
         else:
+            self._release_memory()
             self.respond(refused)
 
     def _send(self, outbound: Outbound) -> None:
@@ -268,6 +320,7 @@ class Exchange(Sent):
             response = self._protocol.relay.finish(self._outbound, outcome)
         except Exception:
             response = self._protocol.fail(self._request)
+        self._release_memory()
         if self.link is None:  # it was not even sent
             self.respond(response)
         else:
@@ -275,6 +328,7 @@ class Exchange(Sent):
 
     def _refuse(self, error: GatewayError) -> None:
         self._stop_reading()
+        self._release_memory()
         self.body = b""
         self.respond(self._protocol.relay.refuse(self._outbound, error))
 

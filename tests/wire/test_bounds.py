@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from nats.aio.msg import Msg
 
-from app.protocol import MAX_HEAD, RESERVE
+from app.intake import MAX_HEAD
+from app.protocol import RESERVE
 from app.routes import Route
 from app.server import OTHER_FILES, fit_connections
 from tests.harness import Gateway, NatsServer, eventually, replying, responder, run_gateway
@@ -438,3 +439,84 @@ def test_the_limit_of_open_files_is_raised_for_the_connections() -> None:
     assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 1000 + RESERVE + OTHER_FILES
     if hard != resource.RLIM_INFINITY:
         assert fit_connections(hard + 1) == hard - RESERVE - OTHER_FILES
+
+
+# Memory
+
+
+LONG_UPLOAD = b"POST /echo HTTP/1.1\r\nHost: t\r\nX-Request-Timeout: 20s\r\nContent-Length: 900000\r\n\r\n"
+
+
+async def test_uploads_take_turns_in_memory_and_those_that_stall_give_way(
+    shared_nats: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.uploads.GRACE", 0.3)
+
+    async def echo(msg: Msg) -> None:
+        await msg.respond(msg.data)
+
+    async with (
+        responder(shared_nats.url, "echo", echo),
+        run_gateway(shared_nats.url, routes=[ECHO], max_buffered=2 * 1024 * 1024) as gateway,
+        contextlib.AsyncExitStack() as stack,
+    ):
+        bounds = gateway.app.state.bounds
+        stalled = [await stack.enter_async_context(open_connection(gateway)) for _ in range(4)]
+        for _, writer in stalled:
+            writer.write(LONG_UPLOAD + b"x" * 100_000)
+        await eventually(lambda: len(bounds.uploads._waiting) == 2)
+        assert bounds.uploads.used == 1_800_000
+        assert bounds.unparsed.used > 0
+        uploads = [gateway.client.post("/echo", content=b"y" * 700_000) for _ in range(3)]
+        answers = await asyncio.gather(*uploads, gateway.client.post("/echo", content=b"small"))
+        assert [answer.status_code for answer in answers] == [200] * 4
+        for reader, _ in stalled:
+            check_problem(await read_all(reader), 503, "overloaded")
+        await eventually(lambda: (bounds.uploads.used, bounds.unparsed.used) == (0, 0))
+
+
+async def test_an_upload_that_gets_no_memory_before_its_deadline_is_overloaded(shared_nats: NatsServer) -> None:
+    async with (
+        run_gateway(shared_nats.url, routes=[ECHO], max_buffered=1024 * 1024) as gateway,
+        contextlib.AsyncExitStack() as stack,
+    ):
+        opened = [await stack.enter_async_context(open_connection(gateway)) for _ in range(2)]
+        opened[0][1].write(LONG_UPLOAD + b"x")
+        await eventually(lambda: gateway.app.state.bounds.uploads.used)
+        opened[1][1].write(LONG_UPLOAD.replace(b"20s", b"200ms") + b"x")
+        check_problem(await read_all(opened[1][0]), 503, "overloaded")
+
+
+async def test_what_waits_to_be_read_has_a_bound_over_all_connections(shared_nats: NatsServer) -> None:
+    """Heads in pieces, of more connections than there is memory for."""
+    async with (
+        run_gateway(shared_nats.url, routes=[ECHO], max_buffered=1024 * 1024) as gateway,
+        contextlib.AsyncExitStack() as stack,
+    ):
+        opened = [await stack.enter_async_context(open_connection(gateway)) for _ in range(30)]
+        for _, writer in opened:
+            writer.write(HEAD + b"A: %b" % (b"x" * 60_000))
+        unparsed = gateway.app.state.bounds.unparsed
+        await eventually(lambda: unparsed.used > 900_000)
+        assert unparsed.used <= unparsed.limit
+        await eventually(
+            lambda: sum(getattr(one, "lingers", False) for one in gateway.server.server_state.connections) > 10
+        )
+        assert (await gateway.get("/livez")).status_code == 200
+    await eventually(lambda: unparsed.used == 0)
+
+
+async def test_who_leaves_responses_unread_is_cut_off_once_they_are_too_many(shared_nats: NatsServer) -> None:
+    async with (
+        responder(shared_nats.url, "greet.*", replying(b"x" * 900_000)),
+        run_gateway(shared_nats.url, routes=[GREET], max_buffered=2_000_000) as gateway,
+        contextlib.AsyncExitStack() as stack,
+    ):
+        held = gateway.app.state.bounds.unread
+        for _ in range(6):
+            _, writer = await stack.enter_async_context(open_connection(gateway))
+            writer.write((HEAD + b"\r\n") * 30)
+        await eventually(lambda: len(gateway.server.server_state.connections) <= 3)
+        assert 0 < held._pot.used <= 2_000_000
+        assert len((await gateway.get("/greet/sue")).content) == 900_000
+    await eventually(lambda: held._pot.used == 0)

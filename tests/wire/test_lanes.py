@@ -196,7 +196,7 @@ def is_settled(gateway: Gateway, caller: Caller) -> bool:
             fcntl.ioctl(connection.transport.get_extra_info("socket").fileno(), termios.FIONREAD, unread)
             cycle = connection.cycle  # type: ignore[union-attr]
             answered = cycle is None or cycle.response_complete or cycle.more_body
-            return not any(unread) and answered and not connection.pipeline  # type: ignore[union-attr]
+            return not any(unread) and answered and not connection.has_rest  # type: ignore[union-attr]
     return caller.closed
 
 

@@ -1,8 +1,8 @@
 """Every row of the table of errors, produced for real; those of greet's own path stand in test_greet."""
 
 import asyncio
-import contextlib
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -330,26 +330,38 @@ async def test_two_nats_servers_are_tried_in_turn(
         assert (await gateway.get("/readyz")).json() == {"status": "ready"}
 
 
-SECOND_REQUESTS = {
-    "garbage": b"GET /greet/sue HTTP/1.1\r\nHost: t\r\n\r\n\x00\x01garbage\r\n\r\n",
-    "broken chunk": b"GET /greet/sue HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+BROKEN_BEHIND = {
+    "garbage": (b"GET /greet/sue HTTP/1.1\r\nHost: t\r\n\r\n\x00\x01garbage\r\n\r\n", [b"200", b"400"]),
+    "the beginning of a head that is none": (b"GET /greet/sue HTTP/1.1\r\nHost: t\r\n\r\nGET /\x00", [b"200", b"400"]),
+    "the beginning of a head": (b"GET /greet/sue HTTP/1.1\r\nHost: t\r\n\r\nGET /greet/joe HT", [b"200", b"408"]),
+    "broken chunk": (b"GET /greet/sue HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", [b"200"]),
 }
 
 
-@pytest.mark.parametrize("data", SECOND_REQUESTS.values(), ids=SECOND_REQUESTS)
-async def test_garbage_behind_a_request_in_flight_is_not_answered_as_that_request(
-    gateway: Gateway, shared_nats: NatsServer, data: bytes
+@pytest.mark.parametrize("later", [False, True], ids=["together", "later"])
+@pytest.mark.parametrize(("data", "statuses"), BROKEN_BEHIND.values(), ids=BROKEN_BEHIND)
+async def test_what_is_broken_behind_a_request_in_flight_neither_cuts_its_answer_nor_is_taken_for_it(
+    gateway: Gateway,
+    shared_nats: NatsServer,
+    monkeypatch: pytest.MonkeyPatch,
+    data: bytes,
+    statuses: list[bytes],
+    later: bool,
 ) -> None:
     """`bad-request` says that nothing was delivered, which would be a lie of the request that runs."""
+    monkeypatch.setattr("app.protocol.HEAD_TIMEOUT", 0.3)
     async with RawPeer.connect(shared_nats.url, "greet.*") as peer:
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
         request, _, rest = data.partition(b"\r\n\r\n")
-        writer.write(request + b"\r\n\r\n")
-        await peer.next()
-        writer.write(rest)
-        with contextlib.suppress(ConnectionError):
-            assert await asyncio.wait_for(reader.read(), 5) == b""
+        writer.write(request + b"\r\n\r\n" + (b"" if later else rest))
+        message = await peer.next()
+        writer.write(rest if later else b"")
+        await asyncio.sleep(0.05)
+        peer.write(b"PUB %b 2\r\nhi\r\n" % message.reply)
+        answer = await asyncio.wait_for(reader.read(), 5)
         writer.close()
+    assert re.findall(rb"HTTP/1.1 (\d+)", answer) == statuses
+    assert answer.count(b'{"message":"hi"}') == 1
     await eventually(lambda: gateway.link.in_flight == 0)
 
 

@@ -1,0 +1,80 @@
+"""The memory for request bodies on their way in. Pure but for the clock that it is given.
+
+Laws:
+1. An upload whose body has not come in one piece goes on only once memory for all of it is granted.
+2. Memory is granted first come, first served, and never more than there is.
+3. While others wait, an upload that has had its memory for GRACE seconds, and is not complete, gives way: a caller that
+   stalls can't lock out the others.
+"""
+
+import time
+from typing import Protocol
+
+GRACE = 1.0  # seconds
+
+
+class Upload(Protocol):
+    """A request whose body comes in pieces."""
+
+    def granted(self) -> None:
+        """Its memory is there: it may go on."""
+
+    def evicted(self) -> None:
+        """It has to give way: its memory is another's now."""
+
+
+class Uploads:
+    """Grants at most `limit` bytes at once. An upload is told of no outcome after `forget`."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.used = 0
+        self._granted: dict[Upload, int] = {}
+        self._coming: dict[Upload, float] = {}
+        """When those were granted whose body is not complete, the oldest first."""
+        self._waiting: dict[Upload, int] = {}
+
+    def ask(self, upload: Upload, size: int) -> bool:
+        """Whether so many bytes are granted now; if not, the upload waits. More than there is counts as all."""
+        size = min(size, self.limit)
+        if self._waiting or self.used + size > self.limit:
+            self._waiting[upload] = size
+            return False
+        self._grant(upload, size)
+        return True
+
+    def is_waiting(self, upload: Upload) -> bool:
+        return upload in self._waiting
+
+    def complete(self, upload: Upload) -> None:
+        """All of the body is there: it keeps its memory until it is forgotten."""
+        self._coming.pop(upload, None)
+
+    def forget(self, upload: Upload) -> None:
+        """It has ended, in whatever way; its memory goes to those that wait."""
+        self._waiting.pop(upload, None)
+        self._coming.pop(upload, None)
+        self.used -= self._granted.pop(upload, 0)
+        self._grant_next()
+
+    def check(self, now: float) -> None:
+        """Called every tenth of a second or so: law 3. `now` is an instant of `time.monotonic`."""
+        for upload, since in list(self._coming.items()):
+            if not self._waiting or now - since < GRACE:
+                break
+            self.forget(upload)
+            upload.evicted()
+
+    def _grant(self, upload: Upload, size: int) -> None:
+        self.used += size
+        self._granted[upload] = size
+        self._coming[upload] = time.monotonic()
+
+    def _grant_next(self) -> None:
+        while self._waiting:
+            upload, size = next(iter(self._waiting.items()))
+            if self.used + size > self.limit:
+                break
+            del self._waiting[upload]
+            self._grant(upload, size)
+            upload.granted()
