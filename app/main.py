@@ -24,6 +24,7 @@ from app.observe.log import choose_observers
 from app.openapi import build_openapi
 from app.problems import add_problems
 from app.protocol import Connections, GatewayProtocol, Protocol
+from app.redirects import add_redirects
 from app.relay import Relay
 from app.routefile import GREET, RESERVED, Info, RouteFile, load_route_file
 from app.routes import Route
@@ -115,6 +116,7 @@ def create_app(settings: Settings | None = None, *, routes: RouteFile | Iterable
     add_health(app, link, drain, count_routes=lambda: len(app.state.served.table.routes))
     add_docs(app)
     add_problems(app)
+    add_redirects(app)
     return app
 
 
