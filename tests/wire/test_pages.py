@@ -2,7 +2,7 @@
 
 import httpx
 import pytest
-from fastapi.responses import RedirectResponse
+from fastapi.responses import RedirectResponse, Response
 
 from app.main import create_app
 from app.settings import Settings
@@ -70,3 +70,55 @@ async def test_a_redirect_of_one_s_own_may_lead_elsewhere(shared_nats: NatsServe
             return RedirectResponse("https://manual.example/")
 
         assert (await gateway.get("/manual")).headers["location"] == "https://manual.example/"
+
+
+ALL_KINDS = {
+    "GET /": 307,
+    "GET /docs": 200,
+    "GET /docs/": 307,
+    "GET /redoc": 200,
+    "GET /openapi.json": 200,
+    "GET /docs/assets/swagger-ui.css": 200,
+    "GET /docs/assets/redoc.standalone.js": 200,
+    "GET /docs/assets/nothing": 404,
+    "GET /problems": 200,
+    "HEAD /problems/timeout": 200,
+    "GET /problems/nothing": 404,
+    "GET /livez": 200,
+    "GET /readyz": 200,
+    "GET /healthz": 200,
+    "GET /nothing": 404,
+    "DELETE /docs": 405,
+    "GET /livez%0a": 404,
+    "GET /typed?number=x": 422,
+    "GET /typed?number=0": 500,
+    "GET /typed?number=1": 200,
+    "GET /greet/sue": 503,
+    "GET /greet/a.b": 422,
+    "PUT /greet/sue": 405,
+    "OPTIONS /greet/sue": 204,
+    "NOT HTTP": 400,
+}
+
+
+async def test_every_response_forbids_sniffing_and_says_so_once(shared_nats: NatsServer) -> None:
+    async with run_gateway(shared_nats.url) as gateway:
+
+        @gateway.app.get("/typed")
+        async def typed(number: int) -> Response:
+            return Response(str(1 // number), headers={"X-Content-Type-Options": "nosniff"})
+
+        answers = {
+            line: await gateway.send_raw(f"{line} HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n".encode())
+            for line in ALL_KINDS
+        }
+    assert {line: int(answer.split()[1]) for line, answer in answers.items()} == ALL_KINDS
+    found = {line: find_field(answer, "x-content-type-options") for line, answer in answers.items()}
+    assert found == dict.fromkeys(ALL_KINDS, ["nosniff"])
+
+
+async def test_a_file_that_has_not_changed_forbids_sniffing_too(gateway: Gateway) -> None:
+    path = "/docs/assets/swagger-ui.css"
+    etag = (await gateway.get(path)).headers["etag"]
+    again = await gateway.get(path, if_none_match=etag)
+    assert (again.status_code, again.headers["x-content-type-options"]) == (304, "nosniff")
