@@ -4,9 +4,11 @@ import httpx
 import pytest
 from fastapi.responses import RedirectResponse, Response
 
-from app.main import create_app
+from app.main import create_app, prepare
+from app.routefile import Info, RouteFile
 from app.settings import Settings
-from tests.harness import Gateway, NatsServer, run_gateway
+from app.table import RouteTable
+from tests.harness import GREET_ROUTES, Gateway, NatsServer, run_gateway
 
 REDIRECTS = {
     "/": "/docs",
@@ -113,8 +115,8 @@ async def test_every_response_forbids_sniffing_and_says_so_once(shared_nats: Nat
             for line in ALL_KINDS
         }
     assert {line: int(answer.split()[1]) for line, answer in answers.items()} == ALL_KINDS
-    found = {line: find_field(answer, "x-content-type-options") for line, answer in answers.items()}
-    assert found == dict.fromkeys(ALL_KINDS, ["nosniff"])
+    found = {line: ", ".join(find_field(answer, "x-content-type-options")) for line, answer in answers.items()}
+    assert found == dict.fromkeys(ALL_KINDS, "nosniff")
 
 
 async def test_a_file_that_has_not_changed_forbids_sniffing_too(gateway: Gateway) -> None:
@@ -122,3 +124,26 @@ async def test_a_file_that_has_not_changed_forbids_sniffing_too(gateway: Gateway
     etag = (await gateway.get(path)).headers["etag"]
     again = await gateway.get(path, if_none_match=etag)
     assert (again.status_code, again.headers["x-content-type-options"]) == (304, "nosniff")
+
+
+@pytest.mark.parametrize("page", ["/docs", "/redoc"])
+async def test_the_title_of_the_route_file_is_text_and_no_markup(shared_nats: NatsServer, page: str) -> None:
+    routes = RouteFile(RouteTable(GREET_ROUTES), Info(title="</title><script>alert(1)</script> & \"'"), {})
+    async with run_gateway(shared_nats.url, routes=routes) as gateway:
+        shown = (await gateway.get(page)).text
+        assert shown.count("<title>&lt;/title&gt;&lt;script&gt;alert(1)&lt;/script&gt; &amp; &quot;&#x27;</title>") == 1
+        assert "alert(1)</script>" not in shown
+        assert "</style></head>" in shown if page == "/docs" else '<redoc sanitize="true" spec-url=' in shown
+        gateway.app.state.serve(prepare(RouteFile(RouteTable(GREET_ROUTES), Info(title="<b>"), {})))
+        assert "<title>&lt;b&gt;</title>" in (await gateway.get(page)).text
+
+
+@pytest.mark.parametrize("page", ["/docs", "/redoc"])
+async def test_the_root_path_is_text_and_no_markup(shared_nats: NatsServer, page: str) -> None:
+    app = create_app(Settings(nats_url=(shared_nats.url,)))
+    root = "/a'\"<script>"
+    transport = httpx.ASGITransport(app, root_path=root)
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+        shown = (await client.get(f"{root}{page}")).text
+        assert "/a%27%22%3Cscript%3E/openapi.json" in shown
+        assert root not in shown
