@@ -282,3 +282,21 @@ async def test_the_lifespan_can_be_entered_again(own_nats: NatsServer) -> None:
         async with app.router.lifespan_context(app):
             await eventually(lambda: app.state.link.trouble is None)
         assert app.state.link.trouble == "shutting down"
+
+
+async def test_options_of_the_server_as_a_whole_tells_every_method(gateway: Gateway) -> None:
+    request = b"%b * HTTP/1.1\r\nHost: t\r\nX-Request-Id: mine\r\nConnection: close\r\n\r\n"
+    head, _, body = (await gateway.send_raw(request % b"OPTIONS")).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 204 ")
+    assert b"\r\nallow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\nx-request-id: mine\r\n" in head
+    assert body == b""
+    for other in (b"GET", b"POST"):  # RFC 9112 §3.2.4: only of OPTIONS
+        assert (await gateway.send_raw(request % other)).startswith(b"HTTP/1.1 404 ")
+
+
+async def test_a_route_to_an_asterisk_is_a_path_and_not_the_server(shared_nats: NatsServer) -> None:
+    route = Route(name="star", methods=("POST",), path="/*", subject="star")
+    async with run_gateway(shared_nats.url, routes=[route]) as gateway:
+        answer = await gateway.client.options("/*")
+        assert (answer.status_code, answer.headers["allow"]) == (204, "POST, OPTIONS")
+        assert (await gateway.client.options("/")).status_code == 405
