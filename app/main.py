@@ -128,7 +128,13 @@ def create_app(settings: Settings | None = None, *, routes: RouteFile | Iterable
         "asgi": partial(GatewayProtocol, bounds=bounds),
     }
     _add_served(app, served, relay)
-    add_health(app, link, drain, count_routes=lambda: len(app.state.served.table.routes))
+    add_health(
+        app,
+        link,
+        drain,
+        with_details=bool(settings.health_details),
+        count_routes=lambda: len(app.state.served.table.routes),
+    )
     add_docs(app)
     add_problems(app)
     add_redirects(app)

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from nats.aio.msg import Msg
 
+from app import __version__
 from app.main import create_app
 from app.routes import ReplyRules, Route
 from app.settings import Settings
@@ -207,9 +208,33 @@ async def test_pipelined_requests_are_answered_in_order(gateway: Gateway, shared
     assert answer.index(b'{"message":"a"}') < answer.index(b'{"message":"b"}')
 
 
-async def test_health_tells_live_from_ready(own_nats: NatsServer) -> None:
+async def test_health_tells_live_from_ready_and_nothing_else(
+    own_nats: NatsServer, capfd: pytest.CaptureFixture[str]
+) -> None:
     own_nats.stop()
     async with run_gateway(own_nats.url, wait=False) as gateway:
+        for _ in range(2):  # before the first attempt to connect, and after it
+            assert (await gateway.get("/livez")).json() == {"status": "live"}
+            for path in ("/readyz", "/healthz"):
+                response = await gateway.get(path)
+                assert response.status_code == 503
+                assert response.json() == {"status": "not ready", "reason": "not connected to NATS"}
+            await eventually(lambda: gateway.link.trouble != "connecting to NATS")
+        own_nats.start()
+        await gateway.wait_until_ready()
+        for path in ("/readyz", "/healthz"):
+            assert (await gateway.get(path)).json() == {"status": "ready"}
+        await gateway.link.close()
+        for path in ("/readyz", "/healthz"):
+            assert (await gateway.get(path)).json() == {"status": "not ready", "reason": "shutting down"}
+    log = "".join(capfd.readouterr())
+    address = own_nats.url.removeprefix("nats://")
+    assert f"{address}: connection refused" in log
+
+
+async def test_health_tells_details_where_the_setting_says_so(own_nats: NatsServer) -> None:
+    own_nats.stop()
+    async with run_gateway(own_nats.url, wait=False, health_details=True) as gateway:
         await eventually(lambda: gateway.link.trouble != "connecting to NATS")
         assert (await gateway.get("/livez")).json() == {"status": "live"}
         for path in ("/readyz", "/healthz"):
@@ -221,7 +246,8 @@ async def test_health_tells_live_from_ready(own_nats: NatsServer) -> None:
         await gateway.wait_until_ready()
         assert (await gateway.get("/readyz")).json() == {"status": "ready"}
         healthz = (await gateway.get("/healthz")).json()
-        assert (healthz["status"], healthz["in_flight"]) == ("ready", 0)
+        assert (healthz["status"], healthz["in_flight"], healthz["routes"]) == ("ready", 0, 1)
+        assert healthz["version"] == __version__
         assert healthz["nats_server"] == own_nats.url.removeprefix("nats://")
 
 
