@@ -54,7 +54,8 @@ def run_dev(settings: Settings, listener: socket.socket, source: FileSource, *, 
         if embedded:
             settings = settings.with_embedded(_start_nats(children, Path(directory)))
         _start_responders(children, child_environment(**settings.nats_variables))
-        settings = settings.model_copy(update={"access_log": settings.access_log is not False})
+        told = {name: getattr(settings, name) is not False for name in ("access_log", "health_details")}
+        settings = settings.model_copy(update=told)
         app = create_app(settings, routes=file)
         gateway = build_server(app, lane=lane, drain_timeout=settings.drain_timeout)
         gateway.should_exit = stopped

@@ -1,6 +1,8 @@
 """The documentation pages, from files that we ship: they work without internet, and may load nothing from elsewhere."""
 
+import html
 from importlib.resources import files
+from urllib.parse import quote
 
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
@@ -11,6 +13,7 @@ from starlette.staticfiles import StaticFiles
 _ASSETS = "/docs/assets"
 _REDOC = "redoc.standalone.js"
 _REDOC_LOGO = b"https://cdn.redoc.ly/redoc/logo-mini.svg"
+_REDOC_ELEMENT = '<redoc sanitize="true" '  # else it takes any markup of a description as it is, scripts too
 _HOUR = "max-age=3600"
 # For narrow screens: no column for links, which no route has; the choice of examples below that of media types.
 _SWAGGER_STYLE = (
@@ -25,34 +28,35 @@ _POLICY = (
 
 
 def add_docs(app: FastAPI) -> None:
-    """`/docs` (Swagger UI), `/redoc`, their assets, and `/` that leads there."""
+    """`/docs` (Swagger UI), `/redoc`, their assets, and `/` that leads there. No text of the route file becomes markup
+    or a script, but for the harmless markup of its descriptions (CommonMark)."""
 
     async def root(request: Request) -> RedirectResponse:
-        return RedirectResponse(request.scope.get("root_path", "") + "/docs")
+        return RedirectResponse(_find_root(request) + "/docs")
 
     async def swagger(request: Request) -> HTMLResponse:
-        root_path = request.scope.get("root_path", "")
+        root_path = _find_root(request)
         page = get_swagger_ui_html(
             openapi_url=f"{root_path}/openapi.json",
-            title=app.title,
+            title=html.escape(app.title),
             swagger_js_url=f"{root_path}{_ASSETS}/swagger-ui-bundle.js",
             swagger_css_url=f"{root_path}{_ASSETS}/swagger-ui.css",
             swagger_favicon_url=f"{root_path}{_ASSETS}/favicon.png",
             oauth2_redirect_url=None,
             swagger_ui_parameters={"validatorUrl": None, "tryItOutEnabled": True},
         )
-        return _finish(page, style=_SWAGGER_STYLE)
+        return _finish(page, old="</head>", new=f"{_SWAGGER_STYLE}</head>")
 
     async def redoc(request: Request) -> HTMLResponse:
-        root_path = request.scope.get("root_path", "")
+        root_path = _find_root(request)
         page = get_redoc_html(
             openapi_url=f"{root_path}/openapi.json",
-            title=app.title,
+            title=html.escape(app.title),
             redoc_js_url=f"{root_path}{_ASSETS}/{_REDOC}",
             redoc_favicon_url=f"{root_path}{_ASSETS}/favicon.png",
             with_google_fonts=False,
         )
-        return _finish(page)
+        return _finish(page, old="<redoc ", new=_REDOC_ELEMENT)
 
     app.add_route(f"{_ASSETS}/{_REDOC}", _serve_redoc, include_in_schema=False)
     app.mount(_ASSETS, StaticFiles(packages=[("fastapi_offline", "static")]))
@@ -67,6 +71,11 @@ def _serve_redoc(_: Request) -> Response:
     return Response(script, media_type="text/javascript", headers={"cache-control": _HOUR})
 
 
-def _finish(page: HTMLResponse, *, style: str = "") -> HTMLResponse:
-    text = bytes(page.body).decode("utf-8").replace("</head>", f"{style}</head>")
+def _find_root(request: Request) -> str:
+    """The path under which a proxy has the gateway. FastAPI writes it as it is into markup and a script."""
+    return quote(request.scope.get("root_path", ""))
+
+
+def _finish(page: HTMLResponse, *, old: str, new: str) -> HTMLResponse:
+    text = bytes(page.body).decode("utf-8").replace(old, new)
     return HTMLResponse(text, headers={"content-security-policy": _POLICY})

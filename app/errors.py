@@ -160,7 +160,7 @@ class NotConnected(GatewayError):
     slug, title, status, retryable = "not-connected", "Not connected to NATS", 503, True
     headers = _RETRY_SOON
     cause = "The gateway has no connection to a NATS server at the moment; nothing was sent."
-    cure = "Retry after the time in `Retry-After`: the gateway reconnects by itself. `/readyz` tells the reason."
+    cure = "Retry after the time in `Retry-After`: the gateway reconnects by itself. Its log tells the reason."
 
 
 class Draining(GatewayError):

@@ -10,7 +10,7 @@ from functools import partial
 from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
+from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 
 from app import __version__
 from app.bounds import Bounds
@@ -25,7 +25,9 @@ from app.observe.log import choose_observers
 from app.openapi import build_openapi
 from app.problems import add_problems
 from app.protocol import GatewayProtocol, Protocol
+from app.redirects import add_redirects
 from app.relay import Relay
+from app.responses import NOSNIFF
 from app.routefile import GREET, RESERVED, Info, RouteFile, load_route_file
 from app.routes import Route
 from app.server import GatewayServer, spare_collector
@@ -54,9 +56,23 @@ class GatewayApp(FastAPI):
 
     async def _serve_page(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Starlette's patterns end in `$`, which also matches before a final newline: /livez%0a would be /livez."""
-        if scope["type"] == "http" and scope["path"].endswith("\n"):
-            scope["path"] += "\n"
+        if scope["type"] == "http":
+            send = _with_nosniff(send)
+            if scope["path"].endswith("\n"):
+                scope["path"] += "\n"
         await super().__call__(scope, receive, send)
+
+
+def _with_nosniff(send: Send) -> Send:
+    """Every response that the framework makes has it as well: pages, files, redirects and errors."""
+
+    async def send_with_nosniff(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            others = [pair for pair in message.get("headers", ()) if pair[0].lower() != NOSNIFF[0]]
+            message["headers"] = [*others, NOSNIFF]
+        await send(message)
+
+    return send_with_nosniff
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +132,16 @@ def create_app(settings: Settings | None = None, *, routes: RouteFile | Iterable
         "asgi": partial(GatewayProtocol, bounds=bounds),
     }
     _add_served(app, served, relay)
-    add_health(app, link, drain, count_routes=lambda: len(app.state.served.table.routes))
+    add_health(
+        app,
+        link,
+        drain,
+        with_details=bool(settings.health_details),
+        count_routes=lambda: len(app.state.served.table.routes),
+    )
     add_docs(app)
     add_problems(app)
+    add_redirects(app)
     return app
 
 

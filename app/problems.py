@@ -82,12 +82,7 @@ def _answer(request: Request, error: GatewayError) -> Response:
     return Response(
         json.dumps(problem, ensure_ascii=False, separators=(",", ":")).encode("utf-8"),
         error.status,
-        headers={
-            **headers,
-            "cache-control": "no-store",
-            "x-request-id": request_id,
-            "x-content-type-options": "nosniff",
-        },
+        headers={**headers, "cache-control": "no-store", "x-request-id": request_id},
         media_type=PROBLEM_TYPE.decode("ascii"),
     )
 

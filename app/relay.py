@@ -44,7 +44,7 @@ from app.parameters import Value
 from app.replies import ReplyReader
 from app.responses import Fields, Response, build_problem_response, complete, encode_json
 from app.routes import Payload, Route
-from app.table import RouteTable
+from app.table import EVERY_METHOD, RouteTable
 from app.units import format_duration, parse_duration
 
 _HEEDED = frozenset((b"x-request-id", b"x-request-timeout", b"accept", b"content-length", b"connection"))
@@ -182,7 +182,8 @@ class Relay:
         return self._answer_problem(request, None, self._choose_request_id(fields), Internal())
 
     def _begin_unmatched(self, request: Request) -> Response | None:
-        allowed = self._table.allowed(request.path)
+        is_asterisk = request.path == b"*" and request.method == "OPTIONS"  # RFC 9110 §9.3.7: of the server as a whole
+        allowed = EVERY_METHOD if is_asterisk else self._table.allowed(request.path)
         if not allowed:
             return None
         request_id = self._choose_request_id(request.headers)

@@ -20,22 +20,33 @@ _OF_THE_BODY = frozenset(
     b"content-type content-language content-disposition content-encoding content-location content-range cache-control "
     b"etag last-modified".split()
 )
+# Request headers that choose no content, though a service may read them, and that `Vary` needs not name (RFC 9110
+# §12.5.5). Caches have rules of their own for preconditions and ranges (§13, §14) and share no answer to credentials
+# (§11.6.2); they answer no request that has a body to describe; the other four belong to one request each.
+_NOT_SELECTING = frozenset(
+    b"if-match if-none-match if-modified-since if-unmodified-since if-range range authorization content-type "
+    b"content-encoding content-language traceparent tracestate x-request-id x-request-timeout".split()
+)
 _NO_BLOCK = ReplyBlock(None, ())
 _encode_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class ReplyReader:
-    """Reads the replies to one route, as it declares them."""
+    """Reads the replies to one route, as it declares them. `Vary` tells caches which request headers may have chosen
+    the content: the header parameters, the others that travel to the service, and `Accept` where a text is wrapped."""
 
-    __slots__ = ("_max_bytes", "_plain", "_route", "_status", "_text", "_wrapped", "_wraps")
+    __slots__ = ("_max_bytes", "_plain", "_route", "_selecting", "_status", "_text", "_wrapped", "_wraps")
 
     def __init__(self, route: Route) -> None:
         self._route = route
         self._status = route.reply.status
         self._max_bytes = route.reply.max_bytes
         self._wraps = route.reply.wrap is not None
-        self._plain = Fields(_choose_headers(_NO_BLOCK, route))
-        self._wrapped, self._text = (Fields(_choose_headers_of_text(_NO_BLOCK, route, kind)) for kind in (_JSON, _TEXT))
+        self._selecting = _find_selecting(route)
+        self._plain = Fields(_choose_headers(_NO_BLOCK, route, self._selecting))
+        self._wrapped, self._text = (
+            Fields(_choose_headers_of_text(_NO_BLOCK, route, self._selecting, kind)) for kind in (_JSON, _TEXT)
+        )
 
     def read(self, block: bytes, payload: bytes, *, prefers_text: bool) -> Response:
         """What the service said, in HTTP's terms, with no fields but its own. Raises BadReply, or ServiceError for an
@@ -53,12 +64,12 @@ class ReplyReader:
         route = self._route
         code = fields.first(b"nats-service-error-code")
         if code is not None or fields.first(b"nats-service-error") is not None:
-            return _to_http_error(code, fields, payload, route)
+            return _to_http_error(code, fields, payload, route, self._selecting)
         status = _read_status(fields, route)
         if not self._wraps:
-            return Response(status, Fields(_choose_headers(fields, route)), payload)
+            return Response(status, Fields(_choose_headers(fields, route, self._selecting)), payload)
         body = _wrap(payload, prefers_text)
-        headers = _choose_headers_of_text(fields, route, _TEXT if prefers_text else _JSON)
+        headers = _choose_headers_of_text(fields, route, self._selecting, _TEXT if prefers_text else _JSON)
         return Response(status, Fields(headers), body)
 
 
@@ -81,18 +92,38 @@ def _read_status(fields: ReplyBlock, route: Route) -> int:
     raise BadReply("The service's reply has a header Http-Status that is not a number from 200 to 599.")
 
 
-def _choose_headers(fields: ReplyBlock, route: Route) -> tuple[Pair, ...]:
+def _find_selecting(route: Route) -> tuple[bytes, ...]:
+    parameters = [parameter.name for parameter in route.parameters if parameter.location == "header"]
+    names = (name.encode("ascii") for name in (*parameters, *route.headers))
+    return tuple(name for name in names if name.lower() not in _NOT_SELECTING)
+
+
+def _choose_headers(fields: ReplyBlock, route: Route, selecting: tuple[bytes, ...]) -> tuple[Pair, ...]:
     allowed = route.reply_allow.names
-    headers = [pair for pair in fields.pairs if pair[0] in allowed and pair[0] != b"content-type"]
     declared = (route.reply.content_type or "application/octet-stream").encode("ascii")
     given = fields.first(b"content-type") if b"content-type" in allowed else None
-    return (*headers, (b"content-type", declared if given is None else given))
+    return (*_pass_headers(fields, route, selecting), (b"content-type", declared if given is None else given))
 
 
-def _choose_headers_of_text(fields: ReplyBlock, route: Route, content_type: bytes) -> tuple[Pair, ...]:
+def _choose_headers_of_text(
+    fields: ReplyBlock, route: Route, selecting: tuple[bytes, ...], content_type: bytes
+) -> tuple[Pair, ...]:
+    return (*_pass_headers(fields, route, (b"Accept", *selecting)), (b"content-type", content_type))
+
+
+def _pass_headers(fields: ReplyBlock, route: Route, selecting: tuple[bytes, ...]) -> list[Pair]:
+    """What passes of a reply but for its type; its own `Vary`, if any, is joined with these names."""
     allowed = route.reply_allow.names
     headers = [pair for pair in fields.pairs if pair[0] in allowed and pair[0] != b"content-type"]
-    return (*headers, (b"vary", b"Accept"), (b"content-type", content_type))  # RFC 9110 §12.5.5
+    if not selecting:
+        return headers
+    own = [name.strip() for key, value in headers if key == b"vary" for name in value.split(b",")]
+    joined: dict[bytes, bytes] = {}
+    for name in (*own, *selecting):
+        joined.setdefault(name.lower(), name)
+    joined.pop(b"", None)
+    names = b"*" if b"*" in joined else b", ".join(joined.values())
+    return [*(pair for pair in headers if pair[0] != b"vary"), (b"vary", names)]
 
 
 def _wrap(payload: bytes, prefers_text: bool) -> bytes:
@@ -103,11 +134,14 @@ def _wrap(payload: bytes, prefers_text: bool) -> bytes:
     return payload if prefers_text else b'{"message":%b}' % _encode_json(text).encode("utf-8")
 
 
-def _to_http_error(code: bytes | None, fields: ReplyBlock, payload: bytes, route: Route) -> Response:
+def _to_http_error(
+    code: bytes | None, fields: ReplyBlock, payload: bytes, route: Route, selecting: tuple[bytes, ...]
+) -> Response:
     status = _map_code(code, route)
     if payload:
-        return Response(status, Fields(_choose_headers(fields, route)), payload, ServiceError.slug)
-    headers = tuple(pair for pair in _choose_headers(fields, route) if pair[0] not in _OF_THE_BODY)
+        return Response(status, Fields(_choose_headers(fields, route, selecting)), payload, ServiceError.slug)
+    # A problem needs no `Vary` of ours: no cache stores it.
+    headers = tuple(pair for pair in _pass_headers(fields, route, ()) if pair[0] not in _OF_THE_BODY)
     if status >= 500 and not route.reply.expose_errors:
         # Libraries put exception text there (nats.micro: repr(error)).
         raise ServiceError("The service answered with an error.", status=status, headers=headers)

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from app.errors import CLOSE, PROBLEM_TYPE, GatewayError, build_problem
 from app.headers import Pair, encode_fields
 
-_NOSNIFF: Pair = (b"x-content-type-options", b"nosniff")
+NOSNIFF: Pair = (b"x-content-type-options", b"nosniff")
+"""A browser takes a body for nothing but its `Content-Type`."""
 _NO_CONTENT = frozenset((204, 205, 304))  # RFC 9110 §15.3.5, §15.3.6, §15.4.5
 _NO_LENGTH = frozenset((204, 304))
 _WITH_LENGTH = b"%bx-request-id: %b\r\nx-content-type-options: nosniff\r\ncontent-length: %d\r\n"
@@ -43,7 +44,7 @@ class Response:
     @property
     def headers(self) -> list[Pair]:
         """All fields, but for `date` and the connection's own."""
-        headers = [*self.fields.pairs, (b"x-request-id", self.request_id), _NOSNIFF]
+        headers = [*self.fields.pairs, (b"x-request-id", self.request_id), NOSNIFF]
         if self.length is not None:
             headers.append((b"content-length", b"%d" % self.length))
         return headers

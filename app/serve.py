@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from app import __version__
 from app.lanes import LaneName
 from app.main import build_server, create_app
 from app.processes import Child, Children
@@ -29,7 +30,8 @@ def serve_here(settings: Settings, listener: socket.socket, source: FileSource |
     """Serve until a signal, then drain; returns when all is closed. Raises RouteFileError."""
     app = create_app(settings, routes=source.load())
     server = build_server(app, lane=lane, drain_timeout=settings.drain_timeout)
-    _log.info("listening", address=describe_address(listener))
+    count = len(app.state.served.table.routes)
+    _log.info("listening", address=describe_address(listener), version=__version__, routes=count)
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
         runner.run(serve_with(source, server, listener, app))
     _log.info("stopped")
@@ -53,7 +55,8 @@ def serve_with_workers(
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    _log.info("listening", address=describe_address(listener), workers=count)
+    routes = len(file.table.routes)
+    _log.info("listening", address=describe_address(listener), version=__version__, routes=routes, workers=count)
     with Children(patience=settings.drain_timeout + PATIENCE) as children:
         names = [f"worker {number + 1}" for number in range(count)]
         workers = [_start_worker(children, name, listener, file, lane) for name in names]

@@ -140,6 +140,13 @@ class Settings(BaseSettings):
         description="Log successes and refusals too: `on` or `off`. Failures (5xx) are always logged. "
         "Unset: on in `dev`, off in `serve`.",
     )
+    health_details: bool | None = Field(
+        default=None,
+        validation_alias="GATEWAY_HEALTH_DETAILS",
+        description="Tell every caller of `/readyz` and `/healthz` details as well, `on` or `off`: the reason in full, "
+        "with addresses and the words of NATS, the version, the NATS server, and counts. Unset: on in `dev`, off in "
+        "`serve`.",
+    )
 
     @property
     def credentials(self) -> Credentials:

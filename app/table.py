@@ -15,6 +15,7 @@ from urllib.parse import unquote_to_bytes
 from app.parameters import Fault
 from app.routes import METHODS, Route
 
+EVERY_METHOD = ("GET", "HEAD", *METHODS[1:], "OPTIONS")
 MAX_CONFLICTS = 100  # that are told
 
 _Shape = tuple[str | None, ...]

@@ -87,7 +87,7 @@ def test_head_is_sent_as_get() -> None:
     assert begin(method="HEAD").subject == "greet.sue"
 
 
-@pytest.mark.parametrize("path", [b"/", b"", b"/greet", b"/greet/sue/", b"/greet/a/b", b"/docs", b"*"])
+@pytest.mark.parametrize("path", [b"/", b"", b"/greet", b"/greet/sue/", b"/greet/a/b", b"/docs", b"/*"])
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "POST", "BREW"])
 def test_a_path_of_no_route_is_left_to_others(path: bytes, method: str) -> None:
     assert make_relay().begin(make_request(path, method=method)) is None
@@ -292,7 +292,12 @@ def test_the_first_clean_request_id_counts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "allow"), [(b"/greet/sue", b"GET, HEAD, OPTIONS"), (b"/store/1", b"POST, PUT, OPTIONS")]
+    ("path", "allow"),
+    [
+        (b"/greet/sue", b"GET, HEAD, OPTIONS"),
+        (b"/store/1", b"POST, PUT, OPTIONS"),
+        (b"*", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
+    ],
 )
 def test_options_answers_204_with_allow_and_sends_nothing(path: bytes, allow: bytes) -> None:
     response = make_relay().begin(make_request(path, (b"x-request-id", b"r-1"), method="OPTIONS"))

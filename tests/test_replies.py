@@ -1,5 +1,5 @@
 import json
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import pytest
 from hypothesis import given
@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from app.errors import BadReply, ServiceError
 from app.headers import Pair, encode_block
+from app.parameters import Parameter
 from app.replies import MAX_DETAIL, ReplyReader
 from app.routes import ReplyRules, Route
 
@@ -162,6 +163,70 @@ def test_a_wrapped_reply_keeps_its_status_and_headers_but_not_its_type() -> None
 
 def test_without_wrap_nobodys_preference_changes_a_reply() -> None:
     assert answer(payload=b"x", prefers_text=True) == answer(payload=b"x", prefers_text=False)
+
+
+# Which request headers may have chosen it
+
+
+def answer_selected(*pairs: Pair, payload: bytes = b"x", prefers_text: bool = False, **rules: Any) -> list[bytes]:
+    """Every Vary of a reply with these headers, on a route with these rules."""
+    reply = ReplyRules(wrap=rules.pop("wrap", None))
+    route = Route(name="a", methods=("GET",), path="/a", subject="a", payload="params", reply=reply, **rules)
+    response = ReplyReader(route).read(encode_block(pairs), payload, prefers_text=prefers_text)
+    return [value for name, value in response.fields.pairs if name == b"vary"]
+
+
+TENANT = Parameter(name="X-Tenant", location="header")
+REGION = Parameter(name="x-region", location="header")
+
+
+@pytest.mark.parametrize("sent", [(), ((b"etag", b"1"),), ((b"nats-service-error-code", b"404"),)])
+def test_vary_names_header_parameters_and_headers_that_travel(sent: tuple[Pair, ...]) -> None:
+    assert answer_selected(*sent) == []
+    assert answer_selected(*sent, parameters=(TENANT, REGION)) == [b"X-Tenant, x-region"]
+    assert answer_selected(*sent, headers=("Accept-Language", "cookie")) == [b"Accept-Language, cookie"]
+    assert answer_selected(*sent, parameters=(TENANT,), headers=("x-tenant", "a")) == [b"X-Tenant, a"]
+    assert answer_selected(*sent, parameters=(Parameter(name="q", location="query"),)) == []
+
+
+@pytest.mark.parametrize("prefers_text", [True, False])
+def test_a_wrapped_reply_varies_by_accept_too(prefers_text: bool) -> None:
+    for headers, vary in {("x-request-id",): b"Accept", ("accept", "a"): b"Accept, a", ("A",): b"Accept, A"}.items():
+        assert answer_selected(wrap="message", headers=headers, prefers_text=prefers_text) == [vary]
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["traceparent", "TraceState", "X-Request-Id", "X-Request-Timeout", "If-Match", "if-none-match", "If-Modified-Since",
+     "If-Unmodified-Since", "If-Range", "Range", "Authorization", "Content-Type",
+     "content-encoding", "Content-Language"],
+)  # fmt: skip
+def test_headers_that_choose_no_content_are_not_in_vary(header: str) -> None:
+    assert answer_selected(headers=(header,)) == []
+    assert answer_selected(headers=(header, "X-Tenant")) == [b"X-Tenant"]
+
+
+@pytest.mark.parametrize(
+    ("own", "joined"),
+    [
+        ([b"Accept-Encoding"], [b"Accept-Encoding, X-Tenant"]),
+        ([b"x-tenant"], [b"x-tenant"]),
+        ([b"a , X-TENANT,,b", b"A"], [b"a, X-TENANT, b"]),
+        ([b"a", b"*"], [b"*"]),
+        ([b""], [b"X-Tenant"]),
+    ],
+)
+def test_vary_is_joined_with_that_of_the_service(own: list[bytes], joined: list[bytes]) -> None:
+    pairs = [(b"Vary", value) for value in own]
+    assert answer_selected(*pairs, parameters=(TENANT,)) == joined
+    assert answer_selected(*pairs) == own
+
+
+def test_a_problem_has_no_vary_but_the_service_s_since_no_cache_stores_it() -> None:
+    for own in ([], [(b"vary", b"a")]):
+        with pytest.raises(ServiceError) as caught:
+            answer_selected((b"nats-service-error-code", b"404"), *own, payload=b"", parameters=(TENANT,))
+        assert list(caught.value.headers) == own
 
 
 # Service errors (ADR-32)

@@ -38,6 +38,7 @@ DEFAULTS = {
     "max_connections": 10_000,
     "drain_timeout": 25.0,
     "access_log": None,
+    "health_details": None,
 }
 VARIABLES = {field: str(info.validation_alias) for field, info in Settings.model_fields.items()}
 
@@ -91,6 +92,8 @@ def test_nothing_needs_to_be_set() -> None:
         ("GATEWAY_DRAIN_TIMEOUT", "1.5s", "drain_timeout", 1.5),
         ("GATEWAY_ACCESS_LOG", "on", "access_log", True),
         ("GATEWAY_ACCESS_LOG", "off", "access_log", False),
+        ("GATEWAY_HEALTH_DETAILS", "on", "health_details", True),
+        ("GATEWAY_HEALTH_DETAILS", "off", "health_details", False),
     ],
 )
 def test_a_variable_sets_its_setting_and_no_other(

@@ -2,6 +2,7 @@
 test to that: nothing elsewhere is even asked for, nothing fails to load, the console stays silent."""
 
 import json
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -9,8 +10,9 @@ from nats.aio.msg import Msg
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from playwright.async_api import Browser, Error, Locator, Page, expect
 
+from app.routefile import RouteFile, load_route_file
 from tests.browser.conftest import NARROW, Visitor
-from tests.harness import Gateway, NatsServer, eventually, follow_references, responder
+from tests.harness import Gateway, NatsServer, eventually, follow_references, responder, run_gateway
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -29,6 +31,7 @@ PROBLEMS = {
     "504": ["timeout"],
     "default": ["service-error"],
 }
+INFO = ("title", "version", "description")
 BROKEN_IMAGES = "() => [...document.images].filter(i => i.complete && !i.naturalWidth).map(i => i.outerHTML)"
 
 
@@ -222,6 +225,52 @@ async def test_what_the_policy_of_a_page_forbids_would_be_caught(visitor: Visito
     await visitor.settle()
     assert visitor.outside == ["https://cdn.example/logo.svg"]
     visitor.forgive()
+
+
+MARKUP = """</title></script><script>document.body.dataset.ran = "script"</script><img src="data:,"
+onerror="document.body.dataset.ran = 'image'"><iframe srcdoc="<script>parent.document.body.dataset.ran = 1</script>">
+</iframe><svg onload="document.body.dataset.ran = 'drawing'"></svg>
+
+**[a link](javascript:document.body.dataset.ran='link')**"""
+ACTIVE = "[onerror], [onload], iframe, a[href^='javascript:']"
+
+
+def write_hostile_routes(path: Path) -> RouteFile:
+    """Routes whose every text is markup with scripts."""
+    line = MARKUP.splitlines()[0]
+    route = {
+        "name": "hostile",
+        "method": "POST",
+        "path": "/hostile/{id}",
+        "subject": "hostile.{id}",
+        "summary": line,
+        "description": MARKUP,
+        "tags": [line],
+        "params": {"id": {"description": MARKUP, "example": line, "enum": [line]}},
+        "body_schema": {"title": line, "description": MARKUP, "properties": {line: {"description": MARKUP}}},
+        "reply": {"schema": {"description": MARKUP}, "example": line},
+    }
+    path.write_text(json.dumps({"version": 1, "info": dict.fromkeys(INFO, MARKUP), "routes": [route]}))
+    return load_route_file(path)
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc"])
+async def test_no_text_of_the_route_file_runs_as_a_script(
+    browser: Browser, shared_nats: NatsServer, tmp_path: Path, path: str
+) -> None:
+    routes = write_hostile_routes(tmp_path / "routes.yaml")
+    async with run_gateway(shared_nats.url, routes=routes) as gateway:
+        page = await browser.new_page()
+        try:
+            await page.goto(gateway.url + path)
+            links = page.get_by_text("a link")
+            await expect(links.first).to_be_visible()
+            assert await page.title() == " ".join(MARKUP.split())
+            await links.evaluate_all("links => links.forEach(link => link.click())")
+            assert await page.evaluate("document.body.dataset.ran ?? null") is None
+            assert await page.locator(ACTIVE).evaluate_all("found => found.map(one => one.outerHTML)") == []
+        finally:
+            await page.context.close()
 
 
 async def test_the_browser_itself_finds_no_way_out(browser: Browser) -> None:

@@ -42,7 +42,7 @@ def test_a_greeting_comes_through(stack: Stack) -> None:
 def test_health_and_docs_are_served(stack: Stack) -> None:
     assert get(stack, "/livez").status_code == 200
     assert get(stack, "/readyz").status_code == 200
-    assert get(stack, "/healthz").json()["nats_server"].endswith(":4222")
+    assert get(stack, "/healthz").json() == {"status": "ready"}
     assert "swagger-ui" in get(stack, "/docs").text
     assert get(stack, "/docs/assets/swagger-ui-bundle.js").status_code == 200
 

@@ -82,7 +82,12 @@ async def run_gateway_process(
     """Connected to one of the NATS servers, unless told not to wait for that."""
     routes = folder / "routes.yaml"
     routes.write_text(ROUTES)
-    values = {"NATS_URL": ",".join(nats), "GATEWAY_ROUTES": str(routes), **settings}
+    values = {
+        "NATS_URL": ",".join(nats),
+        "GATEWAY_ROUTES": str(routes),
+        "GATEWAY_HEALTH_DETAILS": "on",  # the suite reads them
+        **settings,
+    }
     with run([*PROGRAM, "serve", "--port", "0", "--lane", lane], folder / "gateway.log", **values) as process:
         gateway = GatewayProcess(await asyncio.to_thread(process.find, r'"address": "(http://[^"]+)"'), process)
         if wait:

@@ -205,6 +205,15 @@ async def test_port_comes_from_the_environment_too(tmp_path: Path, own_nats: Nat
         assert httpx.get(f"{dev.find(GATEWAY)}/livez", trust_env=False).status_code == 200
 
 
+@pytest.mark.parametrize(("settings", "is_told"), [({}, True), ({"GATEWAY_HEALTH_DETAILS": "off"}, False)])
+async def test_dev_tells_details_of_its_health_unless_told_not_to(
+    tmp_path: Path, own_nats: NatsServer, settings: dict[str, str], is_told: bool
+) -> None:
+    with run([*PROGRAM, "dev"], tmp_path / "log", NATS_URL=own_nats.url, PORT="0", **settings) as dev:
+        health = httpx.get(f"{dev.find(GATEWAY)}/healthz", trust_env=False).json()
+        assert ("nats_server" in health) is is_told
+
+
 def test_a_missing_nats_server_is_one_clear_line(tmp_path: Path) -> None:
     """A virtual environment without the extra `embedded`, and a PATH without a nats-server."""
     environment = tmp_path / "venv"

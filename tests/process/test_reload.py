@@ -67,7 +67,7 @@ def read_events(gateway: Process, event: str) -> list[dict[str, object]]:
 
 async def test_new_routes_are_taken_and_old_ones_go(own_nats: NatsServer, routes: Path) -> None:
     command, log, environment = serve(own_nats, routes)
-    with run(command, log, **environment) as gateway:
+    with run(command, log, **environment, GATEWAY_HEALTH_DETAILS="on") as gateway:
         url = gateway.find(ADDRESS)
         wait_until_ready(url)
         async with responder(own_nats.url, "test.*", replying(b"hello")):

@@ -17,6 +17,7 @@ import httpx
 import pytest
 from nats.aio.msg import Msg
 
+from app import __version__
 from app.serve import MIN_LIFE
 from app.server import ACCEPT_REST, LINGER
 from app.sockets import bind
@@ -67,7 +68,11 @@ async def test_it_listens_while_nats_is_away_and_stops_with_0(tmp_path: Path, ow
             assert (await client.get("/greet/sue")).json()["type"] == "/problems/no-responders"
         assert gateway.stop() == 0
     lines = [json.loads(line) for line in gateway.log.splitlines()]
-    assert {"listening", "connected", "stopped"} <= {line["event"] for line in lines}
+    events = {line["event"]: line for line in lines}
+    assert {"listening", "connected", "stopped"} <= set(events)
+    # What `/healthz` does not tell.
+    assert (events["listening"]["version"], events["listening"]["routes"]) == (__version__, 1)
+    assert events["connected"]["server"] == own_nats.url.removeprefix("nats://")
     assert [line["slug"] for line in lines if line["event"] == "exchange"] == ["not-connected", "no-responders"]
 
 
@@ -387,7 +392,7 @@ async def test_a_log_that_nobody_reads_costs_no_request_and_no_reconnect(own_nat
 
 async def test_readyz_says_why_a_server_refuses_us_and_not_the_password(tmp_path: Path, own_nats: NatsServer) -> None:
     own_nats.reload("authorization {user: someone, password: other}")
-    variables = {"NATS_USER": "someone", "NATS_PASSWORD": "s3cret"}
+    variables = {"NATS_USER": "someone", "NATS_PASSWORD": "s3cret", "GATEWAY_HEALTH_DETAILS": "on"}
     with run(serve(), tmp_path / "log", NATS_URL=own_nats.url, **variables) as gateway:
         url = gateway.find(ADDRESS)
         while "authorization violation" not in (answer := httpx.get(f"{url}/readyz", trust_env=False)).text:

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from nats.aio.msg import Msg
 
+from app import __version__
 from app.main import create_app
 from app.routes import ReplyRules, Route
 from app.settings import Settings
@@ -207,9 +208,33 @@ async def test_pipelined_requests_are_answered_in_order(gateway: Gateway, shared
     assert answer.index(b'{"message":"a"}') < answer.index(b'{"message":"b"}')
 
 
-async def test_health_tells_live_from_ready(own_nats: NatsServer) -> None:
+async def test_health_tells_live_from_ready_and_nothing_else(
+    own_nats: NatsServer, capfd: pytest.CaptureFixture[str]
+) -> None:
     own_nats.stop()
     async with run_gateway(own_nats.url, wait=False) as gateway:
+        for _ in range(2):  # before the first attempt to connect, and after it
+            assert (await gateway.get("/livez")).json() == {"status": "live"}
+            for path in ("/readyz", "/healthz"):
+                response = await gateway.get(path)
+                assert response.status_code == 503
+                assert response.json() == {"status": "not ready", "reason": "not connected to NATS"}
+            await eventually(lambda: gateway.link.trouble != "connecting to NATS")
+        own_nats.start()
+        await gateway.wait_until_ready()
+        for path in ("/readyz", "/healthz"):
+            assert (await gateway.get(path)).json() == {"status": "ready"}
+        await gateway.link.close()
+        for path in ("/readyz", "/healthz"):
+            assert (await gateway.get(path)).json() == {"status": "not ready", "reason": "shutting down"}
+    log = "".join(capfd.readouterr())
+    address = own_nats.url.removeprefix("nats://")
+    assert f"{address}: connection refused" in log
+
+
+async def test_health_tells_details_where_the_setting_says_so(own_nats: NatsServer) -> None:
+    own_nats.stop()
+    async with run_gateway(own_nats.url, wait=False, health_details=True) as gateway:
         await eventually(lambda: gateway.link.trouble != "connecting to NATS")
         assert (await gateway.get("/livez")).json() == {"status": "live"}
         for path in ("/readyz", "/healthz"):
@@ -221,7 +246,8 @@ async def test_health_tells_live_from_ready(own_nats: NatsServer) -> None:
         await gateway.wait_until_ready()
         assert (await gateway.get("/readyz")).json() == {"status": "ready"}
         healthz = (await gateway.get("/healthz")).json()
-        assert (healthz["status"], healthz["in_flight"]) == ("ready", 0)
+        assert (healthz["status"], healthz["in_flight"], healthz["routes"]) == ("ready", 0, 1)
+        assert healthz["version"] == __version__
         assert healthz["nats_server"] == own_nats.url.removeprefix("nats://")
 
 
@@ -282,3 +308,21 @@ async def test_the_lifespan_can_be_entered_again(own_nats: NatsServer) -> None:
         async with app.router.lifespan_context(app):
             await eventually(lambda: app.state.link.trouble is None)
         assert app.state.link.trouble == "shutting down"
+
+
+async def test_options_of_the_server_as_a_whole_tells_every_method(gateway: Gateway) -> None:
+    request = b"%b * HTTP/1.1\r\nHost: t\r\nX-Request-Id: mine\r\nConnection: close\r\n\r\n"
+    head, _, body = (await gateway.send_raw(request % b"OPTIONS")).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 204 ")
+    assert b"\r\nallow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\nx-request-id: mine\r\n" in head
+    assert body == b""
+    for other in (b"GET", b"POST"):  # RFC 9112 §3.2.4: only of OPTIONS
+        assert (await gateway.send_raw(request % other)).startswith(b"HTTP/1.1 404 ")
+
+
+async def test_a_route_to_an_asterisk_is_a_path_and_not_the_server(shared_nats: NatsServer) -> None:
+    route = Route(name="star", methods=("POST",), path="/*", subject="star")
+    async with run_gateway(shared_nats.url, routes=[route]) as gateway:
+        answer = await gateway.client.options("/*")
+        assert (answer.status_code, answer.headers["allow"]) == (204, "POST, OPTIONS")
+        assert (await gateway.client.options("/")).status_code == 405

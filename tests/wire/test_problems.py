@@ -142,7 +142,7 @@ async def test_without_a_connection_it_is_not_connected_at_once(own_nats: NatsSe
 async def test_a_subject_that_the_gateway_s_user_may_not_publish_is_permission_denied(own_nats: NatsServer) -> None:
     own_nats.reload('authorization {users: [{user: g, password: p, permissions: {publish: {deny: ["greet.Sue"]}}}]}')
     url = own_nats.url.replace("//", "//g:p@")
-    async with responder(url, "greet.*", replying(b"hello")), run_gateway(url) as gateway:
+    async with responder(url, "greet.*", replying(b"hello")), run_gateway(url, health_details=True) as gateway:
         response = await gateway.get("/greet/Sue")
         Expected("permission-denied", 502, "no").check(response)
         assert response.elapsed.total_seconds() < 1

@@ -454,6 +454,28 @@ async def test_credentials_travel_only_where_they_are_listed(shared_nats: NatsSe
         assert read(await gateway.client.get("/any", headers=headers)).headers == {"traceparent": ["00-1"]}
 
 
+async def test_vary_tells_caches_which_request_headers_may_have_chosen_the_reply(
+    shared_nats: NatsServer, routes: RouteFile
+) -> None:
+    async with run_echo(shared_nats.url, routes) as gateway:
+        for path, names in {
+            "/search/books": ["X-Tenant"],
+            "/shard?shard=1": ["x-region"],
+            "/secret": ["cookie"],
+            "/any": [],
+        }.items():
+            for method in ("GET", "HEAD"):
+                for headers in ({}, {"x-tenant": "a", "x-region": "us", "cookie": "a=1"}):
+                    response = await gateway.client.request(method, path, headers=headers)
+                    assert (response.status_code, response.headers.get_list("vary")) == (200, names)
+        problem = await gateway.get("/shard", x_region="us")
+        assert (problem.status_code, problem.headers["cache-control"], "vary" in problem.headers) == (
+            422,
+            "no-store",
+            False,
+        )
+
+
 async def test_a_reply_over_its_limit_is_a_bad_one(shared_nats: NatsServer, routes: RouteFile) -> None:
     for payload, status in ((b"123", 200), (b"1234", 502)):
         async with (

@@ -1,0 +1,42 @@
+"""From a path with a slash too many or too few to the page without, whatever name the caller has for the gateway."""
+
+from urllib.parse import quote
+
+from fastapi import FastAPI
+from starlette.responses import RedirectResponse
+from starlette.routing import Match
+from starlette.types import Receive, Scope, Send
+
+_IN_A_PATH = "/:@!$&'()*+,;=~"  # RFC 3986 §3.3
+_IN_A_QUERY = _IN_A_PATH + "?%"
+
+
+def add_redirects(app: FastAPI) -> None:
+    """`/docs/` leads to `/docs`, as in Starlette. But Starlette's own redirect names the host that the request names,
+    so that any caller could have one made to anywhere, and a cache could keep it. This one is a path (RFC 9110
+    §10.2.2). Everything else that no page answers is not found."""
+    not_found = app.router.default
+    app.router.redirect_slashes = False
+
+    async def redirect(scope: Scope, receive: Receive, send: Send) -> None:
+        path = _change_slash(scope["path"])
+        if scope["type"] != "http" or path.startswith("//") or not _is_page(app, scope, path):
+            await not_found(scope, receive, send)
+            return
+        await RedirectResponse(_encode_target(path, scope["query_string"]))(scope, receive, send)
+
+    app.router.default = redirect
+
+
+def _change_slash(path: str) -> str:
+    return path.rstrip("/") if path.endswith("/") else f"{path}/"
+
+
+def _is_page(app: FastAPI, scope: Scope, path: str) -> bool:
+    there = {**scope, "path": path}
+    return any(route.matches(there)[0] is not Match.NONE for route in app.router.routes)
+
+
+def _encode_target(path: str, query: bytes) -> str:
+    target = quote(path, safe=_IN_A_PATH)
+    return f"{target}?{quote(query, safe=_IN_A_QUERY)}" if query else target
