@@ -23,28 +23,27 @@ class Refused(Exception):
         self.error = error
 
 
-def check_head(noted: Sequence[Pair], version: str, count: int) -> tuple[Pair, bool]:
-    """The host, and whether the caller waits for a 100 Continue. `noted` are the fields of the names `host`, `expect`
+def check_head(noted: Sequence[Pair], version: str, count: int) -> bool:
+    """Whether the caller waits for a 100 Continue. `noted` are the fields of the names `host`, `expect`
     and `transfer-encoding`, `count` how many there are of all names. Raises Refused."""
     if version not in ("1.1", "1.0"):
         raise Refused(VersionNotSupported())
     if count > MAX_FIELDS:
         raise Refused(HeadersTooLarge(f"The request has more than {MAX_FIELDS} header fields."))
-    host = _check_host([pair for pair in noted if pair[0] == b"host"], version)
+    _check_host([value for name, value in noted if name == b"host"], version)
     _check_coding([value for name, value in noted if name == b"transfer-encoding"], version)
     expects = any(name == b"expect" and value.lower() == b"100-continue" for name, value in noted)
-    return host, expects and version == "1.1"  # RFC 9110 §10.1.1: never to HTTP/1.0
+    return expects and version == "1.1"  # RFC 9110 §10.1.1: never to HTTP/1.0
 
 
-def _check_host(hosts: Sequence[Pair], version: str) -> Pair:
+def _check_host(hosts: Sequence[bytes], version: str) -> None:
     """RFC 9112 §3.2"""
     if len(hosts) > 1:
         raise Refused(BadRequest("The request has more than one Host header."))
     if not hosts and version == "1.1":
         raise Refused(BadRequest("The request has no Host header."))
-    if hosts and not _HOST.fullmatch(hosts[0][1]):
+    if hosts and not _HOST.fullmatch(hosts[0]):
         raise Refused(BadRequest("The Host header is not a host name or address with an optional port."))
-    return hosts[0] if hosts else (b"", b"")
 
 
 def _check_coding(codings: Sequence[bytes], version: str) -> None:

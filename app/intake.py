@@ -50,6 +50,8 @@ class Intake(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self.bounds = bounds
         self.url = b""
+        self.fields: list[tuple[bytes, bytes]] = []
+        """The header fields of the request whose body is coming."""
         self.phase = IDLE
         """IDLE between two requests, HEAD while a request head is coming, BODY while a body is."""
         self.is_deaf = False
@@ -89,7 +91,10 @@ class Intake(HttpToolsProtocol):
         if len(_HEAD_END) <= end < len(data) and data.find(_HEAD_END, end) >= 0:
             self._take(data)
             return
-        self._parse(data)
+        try:  # as in `_parse`, without a call
+            self.parser.feed_data(data)
+        except (httptools.HttpParserUpgrade, httptools.HttpParserError) as error:
+            self._take_exception(error, data)
         if self.phase:
             self._note_incomplete(data, end if end >= len(_HEAD_END) else 0)
 
@@ -167,9 +172,13 @@ class Intake(HttpToolsProtocol):
         """Whatever is wrong with it becomes a call of `take_fault`."""
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self.take_upgrade(data[upgrade.args[0] :])
-        except httptools.HttpParserError as error:
+        except (httptools.HttpParserUpgrade, httptools.HttpParserError) as error:
+            self._take_exception(error, data)
+
+    def _take_exception(self, error: Exception, data: bytes) -> None:
+        if isinstance(error, httptools.HttpParserUpgrade):
+            self.take_upgrade(data[error.args[0] :])
+        else:
             self.take_fault(error)
 
     def _note_incomplete(self, data: bytes, end: int) -> None:
@@ -183,7 +192,7 @@ class Intake(HttpToolsProtocol):
         self._charge()
 
     def _begin_body(self, parsed: int) -> None:
-        length = find_length(self.headers)
+        length = find_length(self.fields)
         self.body_left = None if length is None else length - parsed
         self.extra = 0
         self.begin_long_body(length)

@@ -20,7 +20,7 @@ from uvicorn.server import ServerState
 
 from app.bounds import Bounds
 from app.errors import BadRequest, GatewayError, Internal, Overloaded, RequestTimeout
-from app.head import check_head, describe_fault, spell_target
+from app.head import MAX_FIELDS, check_head, describe_fault, spell_target
 from app.headers import Pair, encode_fields, without_upgrade
 from app.intake import BODY, HEAD, IDLE, Intake
 from app.responses import build_problem_response
@@ -36,8 +36,18 @@ BEGINNING = b"HTTP/1.1 "  # of every response
 SENT = "nats_http.sent"  # in a scope: its request has gone to the service
 
 _NOTED = frozenset((b"host", b"connection", b"proxy-connection", b"expect", b"transfer-encoding"))
-_NOTHING: tuple[Pair, ...] = ()
+NOTHING: tuple[Pair, ...] = ()
 _SLASH = ord("/")
+
+
+class _Trailers(list[Pair]):
+    """Trailers are dropped (RFC 9110 §6.5.1)."""
+
+    def append(self, _: Pair) -> None:
+        pass
+
+
+TRAILERS = _Trailers()
 
 _log = structlog.get_logger("nats-http.protocol")
 
@@ -65,8 +75,9 @@ class GatewayProtocol(Intake):
         """Whether it has had its last answer, and what it still sends is dropped."""
         self.steps = 0
         """Responses so far."""
-        self._noted = _NOTHING
-        self._known_host: Pair = (b"", b"")
+        self._noted = NOTHING
+        self._usual: tuple[Pair, ...] = ((b"", b""),)
+        """What was noted of an earlier head that had a right Host, and nothing else to look at."""
         self._fault: GatewayError | None = None
         """What is wrong with what came behind a request in flight: said after the answer to that."""
         self._plain_head: bytes | None = None
@@ -125,9 +136,7 @@ class GatewayProtocol(Intake):
     # The request
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """As in uvicorn, but trailers are dropped, and fields that have a say about the connection are noted."""
-        if self.phase == BODY:
-            return
+        """As in uvicorn, but fields that have a say about the connection are noted."""
         name = name.lower()
         if name in _NOTED:
             self._noted += ((name, value),)
@@ -135,13 +144,11 @@ class GatewayProtocol(Intake):
 
     def on_headers_complete(self) -> None:
         """Begin the request, unless its head is wrong, or offers an upgrade: then it is read again without that."""
-        noted, self._noted = self._noted, _NOTHING
-        if len(noted) == 1 and noted[0] == self._known_host and self.parser.should_keep_alive():
+        noted = self._noted
+        if noted == self._usual and len(self.headers) <= MAX_FIELDS and self.parser.should_keep_alive():
             self.keeps_alive = True
         else:
-            version = self.parser.get_http_version()
-            self._known_host, self.expect_100_continue = check_head(noted, version, len(self.headers))
-            self.keeps_alive = version == "1.1" and self.parser.should_keep_alive()
+            self._check_head(noted)
         if self.url[0] != _SLASH:
             self.url = spell_target(self.parser.get_method(), self.url)
         if self.parser.should_upgrade():
@@ -149,6 +156,18 @@ class GatewayProtocol(Intake):
         else:
             self.begin_request()
         self.phase = BODY
+        self.fields, self.headers = self.headers, TRAILERS
+
+    def _check_head(self, noted: tuple[Pair, ...]) -> None:
+        version = self.parser.get_http_version()
+        self.expect_100_continue = check_head(noted, version, len(self.headers))
+        self.keeps_alive = version == "1.1" and self.parser.should_keep_alive()
+        if len(noted) == 1 and noted[0][0] == b"host":
+            self._usual = noted
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._noted = NOTHING
 
     def begin_request(self) -> None:
         """A head is complete: the request goes to the application. A lane may answer it here instead."""

@@ -23,7 +23,7 @@ from app.deadlines import Deadlines
 from app.errors import GatewayError, RequestTimeout
 from app.intake import BODY, HEAD, IDLE
 from app.link import Link, Outcome, Sent
-from app.protocol import GatewayProtocol
+from app.protocol import NOTHING, GatewayProtocol
 from app.relay import Outbound, Relay, Request, body_too_large, no_memory
 from app.responses import Response
 
@@ -71,6 +71,7 @@ class FastProtocol(GatewayProtocol):
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
+        self._noted = NOTHING
         self.phase = HEAD
 
     def begin_request(self) -> None:

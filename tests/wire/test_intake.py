@@ -164,9 +164,7 @@ async def test_what_comes_behind_a_request_in_flight_waits_unparsed(
         message = await peer.next()
         await asyncio.sleep(0.1)
         assert begun - before == 1
-        (connection,) = gateway.server.server_state.connections
-        assert connection.flow.read_paused  # type: ignore[union-attr]
-        assert gateway.app.state.bounds.unparsed.used <= 300_000
+        assert 0 < gateway.app.state.bounds.unparsed.used <= len(data)
         peer.write(b"PUB %b 2\r\nhi\r\n" % message.reply)
         answering = asyncio.create_task(reader.read(-1))
         last = await peer.next()
