@@ -16,6 +16,7 @@ import typer
 from app import __version__
 from app.headers import is_token
 from app.lanes import LaneName
+from app.observe.stream import QueuedStream
 from app.routefile import EXAMPLES, GREET, RouteFileError, load_route_file
 from app.settings import Settings, SettingsError, is_color_wanted, is_nats_url_set, load_settings
 from app.units import format_duration
@@ -75,6 +76,7 @@ def dev(host: Host = None, port: Port = None, lane: Lane = "fast") -> None:
 
     settings = load_settings(check_files=True)
     configure_logging(color=is_color_wanted(sys.stderr))
+    sys.stdout = QueuedStream(sys.stdout)
     source = FileSource(settings.routes or EXAMPLES)
     with _listen(settings, host, port) as listener:
         try:
@@ -224,9 +226,15 @@ def _parse_header(text: str) -> tuple[bytes, bytes]:
 
 
 def _end_at_signals() -> None:
-    """While nothing is started there is nothing to stop. Not by an exception: an import can swallow it."""
+    """While nothing is started there is nothing to stop but the log. Not by an exception: an import can swallow it."""
+
+    def end(*_: object) -> None:
+        if isinstance(sys.stderr, QueuedStream):
+            sys.stderr.finish()
+        os._exit(0)
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: os._exit(0))
+        signal.signal(number, end)
 
 
 def _listen(settings: Settings, host: str | None, port: int | None) -> socket.socket:
