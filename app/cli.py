@@ -237,6 +237,18 @@ def _end_at_signals() -> None:
         signal.signal(number, end)
 
 
+def _open_missing_streams() -> None:
+    """stdin, stdout or stderr may be closed at the start (`2>&-`). Put /dev/null in their place: else a connection
+    would get the number of stderr, and all that a library writes there."""
+    for fd, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it gets the lowest number that is free
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(fd, mode, closefd=False))  # noqa: SIM115 - as long as the process
+
+
 def _listen(settings: Settings, host: str | None, port: int | None) -> socket.socket:
     from app.sockets import bind
 
@@ -253,6 +265,7 @@ def _listen(settings: Settings, host: str | None, port: int | None) -> socket.so
 
 def main() -> None:
     """The console script. A wrong setting or a command that can't go on: one line on stderr and exit code 1."""
+    _open_missing_streams()
     try:
         cli()
     except (CommandError, SettingsError, RouteFileError) as error:

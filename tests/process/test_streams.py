@@ -1,4 +1,4 @@
-"""`nats-http` whose stderr or stdout is a pipe that nobody reads."""
+"""`nats-http` whose stdin, stdout or stderr nobody reads, or that are closed at the start."""
 
 import asyncio
 import fcntl
@@ -11,13 +11,15 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, Any
 
 import httpx
 import pytest
+from nats.aio.msg import Msg
 
-from tests.harness import PATIENCE, NatsServer, clean_environment, eventually
-from tests.process.programs import PROGRAM, wait_until_ready
+from tests.harness import PATIENCE, NatsServer, clean_environment, eventually, responder
+from tests.process.programs import PROGRAM, find_children, wait_until_ready
 
 PIPE_SIZE = 4096  # bytes that the kernel keeps of a pipe, once it is made that small
 BATCH = 50  # requests at a time
@@ -70,6 +72,7 @@ def read_events(stderr: IO[bytes], events: list[dict[str, Any]]) -> None:
 async def test_a_log_that_hangs_holds_up_no_request_and_no_stop(own_nats: NatsServer, port: int, workers: int) -> None:
     command = [*PROGRAM, "serve", "--workers", str(workers)]
     with start(command, NATS_URL=own_nats.url, GATEWAY_ACCESS_LOG="on", PORT=str(port)) as gateway:
+        await eventually(lambda: workers == 1 or find_children(gateway.pid, "app serve"))
         wait_until_ready(f"http://127.0.0.1:{port}")
         assert await ask(port, 500) == 500  # more than the pipe takes
         assert httpx.get(f"http://127.0.0.1:{port}/livez", trust_env=False).status_code == 200
@@ -96,6 +99,52 @@ async def test_a_log_that_goes_on_says_how_many_lines_are_missing(own_nats: Nats
     assert 0 < dropped["count"] < total
     assert names["exchange"] + dropped["count"] == total
     assert (events[0]["event"], events[-1]["event"]) == ("listening", "stopped")
+
+
+async def greet(msg: Msg) -> None:
+    await msg.respond(b"hello, " + msg.subject[6:].encode())
+
+
+@pytest.mark.parametrize(
+    ("redirections", "arguments"),
+    [("2>&-", []), ("1>&-", []), ("0<&-", []), ("0<&- 1>&- 2>&-", ["--workers", "2"])],
+    ids=["stderr", "stdout", "stdin", "all, with workers"],
+)
+async def test_serve_works_with_streams_that_are_closed_at_the_start(
+    tmp_path: Path, own_nats: NatsServer, port: int, redirections: str, arguments: list[str]
+) -> None:
+    """And nothing else gets their numbers."""
+    command = ["bash", "-c", f'exec "$@" {redirections}', "bash", *PROGRAM, "serve", *arguments]
+    environment = clean_environment(NATS_URL=own_nats.url, PORT=str(port))
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        await eventually(lambda: not arguments or find_children(process.pid, "app serve"))
+        wait_until_ready(url)
+        for pid in (process.pid, *find_children(process.pid, "app serve")):
+            for number in re.findall(r"\d(?=[<>]&-)", redirections):
+                target = str(Path(f"/proc/{pid}/fd/{number}").readlink())
+                assert target == "/dev/null" or (pid != process.pid and number == "0")  # a worker's is its parent's
+        async with (
+            responder(own_nats.url, "greet.*", greet),
+            httpx.AsyncClient(base_url=url, trust_env=False, timeout=PATIENCE) as client,
+        ):
+            while (answer := await client.get("/greet/sue")).status_code == 503:  # a worker that is not ready yet
+                await asyncio.sleep(0.05)
+            assert answer.json() == {"message": "hello, sue"}
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert ('"event": "stopped"' in (tmp_path / "log").read_text()) == ("2>&-" not in redirections)
+
+
+def test_a_wrong_setting_is_exit_code_1_though_stderr_is_closed() -> None:
+    command = ["bash", "-c", 'exec "$@" 2>&-', "bash", *PROGRAM, "serve"]
+    done = subprocess.run(command, env=clean_environment(GATEWAY_TIMEOUT="soon"), timeout=PATIENCE, check=False)
+    assert done.returncode == 1
 
 
 async def test_a_banner_that_nobody_reads_does_not_hold_up_dev(own_nats: NatsServer, port: int) -> None:
