@@ -92,6 +92,7 @@ def serve(
     workers: Annotated[int, typer.Option(help="Worker processes.", min=1)] = 1,
     lane: Lane = "fast",
     fd: Annotated[int | None, typer.Option(hidden=True)] = None,
+    sign_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Run the gateway alone, for production. It listens at once, and connects to NATS in the background.
 
@@ -107,7 +108,7 @@ def serve(
     if fd is not None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a worker is told by its parent
         with socket.socket(fileno=fd) as listener:
-            serve_here(settings, listener, PipeSource(sys.stdin.fileno()), lane=lane)
+            serve_here(settings, listener, PipeSource(sys.stdin.fileno()), lane=lane, sign_fd=sign_fd)
         return
     source = FileSource(settings.routes or GREET)
     with _listen(settings, host, port) as listener:
