@@ -16,6 +16,7 @@ import typer
 from app import __version__
 from app.headers import is_token
 from app.lanes import LaneName
+from app.observe.stream import QueuedStream
 from app.routefile import EXAMPLES, GREET, RouteFileError, load_route_file
 from app.settings import Settings, SettingsError, is_color_wanted, is_nats_url_set, load_settings
 from app.units import format_duration
@@ -75,6 +76,7 @@ def dev(host: Host = None, port: Port = None, lane: Lane = "fast") -> None:
 
     settings = load_settings(check_files=True)
     configure_logging(color=is_color_wanted(sys.stderr))
+    sys.stdout = QueuedStream(sys.stdout)
     source = FileSource(settings.routes or EXAMPLES)
     with _listen(settings, host, port) as listener:
         try:
@@ -90,6 +92,7 @@ def serve(
     workers: Annotated[int, typer.Option(help="Worker processes.", min=1)] = 1,
     lane: Lane = "fast",
     fd: Annotated[int | None, typer.Option(hidden=True)] = None,
+    sign_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Run the gateway alone, for production. It listens at once, and connects to NATS in the background.
 
@@ -105,7 +108,7 @@ def serve(
     if fd is not None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a worker is told by its parent
         with socket.socket(fileno=fd) as listener:
-            serve_here(settings, listener, PipeSource(sys.stdin.fileno()), lane=lane)
+            serve_here(settings, listener, PipeSource(sys.stdin.fileno()), lane=lane, sign_fd=sign_fd)
         return
     source = FileSource(settings.routes or GREET)
     with _listen(settings, host, port) as listener:
@@ -224,9 +227,27 @@ def _parse_header(text: str) -> tuple[bytes, bytes]:
 
 
 def _end_at_signals() -> None:
-    """While nothing is started there is nothing to stop. Not by an exception: an import can swallow it."""
+    """While nothing is started there is nothing to stop but the log. Not by an exception: an import can swallow it."""
+
+    def end(*_: object) -> None:
+        if isinstance(sys.stderr, QueuedStream):
+            sys.stderr.finish()
+        os._exit(0)
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: os._exit(0))
+        signal.signal(number, end)
+
+
+def _open_missing_streams() -> None:
+    """stdin, stdout or stderr may be closed at the start (`2>&-`). Put /dev/null in their place: else a connection
+    would get the number of stderr, and all that a library writes there."""
+    for fd, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it gets the lowest number that is free
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(fd, mode, closefd=False))  # noqa: SIM115 - as long as the process
 
 
 def _listen(settings: Settings, host: str | None, port: int | None) -> socket.socket:
@@ -245,6 +266,7 @@ def _listen(settings: Settings, host: str | None, port: int | None) -> socket.so
 
 def main() -> None:
     """The console script. A wrong setting or a command that can't go on: one line on stderr and exit code 1."""
+    _open_missing_streams()
     try:
         cli()
     except (CommandError, SettingsError, RouteFileError) as error:

@@ -1,56 +1,71 @@
 """`nats-http serve`: the gateway in this process, or in several that share one listening socket."""
 
 import asyncio
+import contextlib
+import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
-import time
-from dataclasses import dataclass
 
 import structlog
+import uvicorn
 
 from app import __version__
 from app.lanes import LaneName
 from app.main import build_server, create_app
-from app.processes import Child, Children
-from app.reload import Feed, FileSource, PipeSource, serve_with
-from app.routefile import RouteFile
+from app.processes import Children
+from app.reload import FileSource, PipeSource, serve_with
 from app.settings import Settings
 from app.sockets import describe_address
+from app.workers import Workers
 
 PATIENCE = 5.0  # seconds that a worker may take beyond its drain timeout
-MIN_LIFE = 5.0  # seconds: a worker that ends sooner would do so again
+LOOK_INTERVAL = 0.1  # seconds between two looks at the workers
 
 _log = structlog.get_logger("nats-http.serve")
 
 
-def serve_here(settings: Settings, listener: socket.socket, source: FileSource | PipeSource, *, lane: LaneName) -> None:
-    """Serve until a signal, then drain; returns when all is closed. Raises RouteFileError."""
+def serve_here(
+    settings: Settings,
+    listener: socket.socket,
+    source: FileSource | PipeSource,
+    *,
+    lane: LaneName,
+    sign_fd: int | None = None,
+) -> None:
+    """Serve until a signal, then drain; returns when all is closed. Raises RouteFileError. `sign_fd` is the pipe where
+    a worker writes a byte when it serves."""
     app = create_app(settings, routes=source.load())
     server = build_server(app, lane=lane, drain_timeout=settings.drain_timeout)
     count = len(app.state.served.table.routes)
     _log.info("listening", address=describe_address(listener), version=__version__, routes=count)
+
+    async def serve() -> None:
+        signing = asyncio.create_task(_sign(server, sign_fd)) if sign_fd is not None else None
+        try:
+            await serve_with(source, server, listener, app)
+        finally:
+            if signing:
+                signing.cancel()
+
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
-        runner.run(serve_with(source, server, listener, app))
+        runner.run(serve())
     _log.info("stopped")
 
 
-@dataclass(slots=True)
-class _Worker:
-    child: Child
-    feed: Feed
-    born: float
-    """The instant when it was started."""
+async def _sign(server: uvicorn.Server, fd: int) -> None:
+    while not server.started:
+        await asyncio.sleep(0.01)
+    with contextlib.suppress(OSError):  # the parent has gone; its guard ends this process
+        os.write(fd, b".")
+    os.close(fd)
 
 
 def serve_with_workers(
     settings: Settings, listener: socket.socket, source: FileSource, *, count: int, lane: LaneName
 ) -> bool:
-    """Serve with `count` worker processes until a signal; a worker that dies is replaced. False if one dies so soon
-    that a new one would as well. Raises RouteFileError. All workers go by the routes that this process has read, also
-    those that are started while the file does not hold."""
+    """Serve with `count` worker processes until a signal; a worker that dies is replaced. False if one died before any
+    had served. Raises RouteFileError."""
     file = source.load()
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -58,34 +73,14 @@ def serve_with_workers(
     routes = len(file.table.routes)
     _log.info("listening", address=describe_address(listener), version=__version__, routes=routes, workers=count)
     with Children(patience=settings.drain_timeout + PATIENCE) as children:
-        names = [f"worker {number + 1}" for number in range(count)]
-        workers = [_start_worker(children, name, listener, file, lane) for name in names]
-        while not stop.wait(0.1):
+        workers = Workers(children, listener, file, count=count, lane=lane)
+        can_start = workers.check()
+        while can_start and not stop.wait(LOOK_INTERVAL):
             if fresh := source.load_if_asked():
-                file = fresh
-                for worker in workers:
-                    worker.feed.send(file)
-            child = children.find_ended()
-            if child is None:
-                continue
-            _log.error("worker-ended", worker=child.name, exit_code=child.process.returncode)
-            children.forget(child)
-            ended = next(worker for worker in workers if worker.child is child)
-            if time.monotonic() - ended.born < MIN_LIFE:
-                children.ask_all_to_stop()
-                return False
-            workers[workers.index(ended)] = _start_worker(children, child.name, listener, file, lane)
+                workers.use(fresh)
+            can_start = workers.check()
         listener.close()
         children.ask_all_to_stop()
-    _log.info("stopped")
-    return True
-
-
-def _start_worker(children: Children, name: str, listener: socket.socket, file: RouteFile, lane: LaneName) -> _Worker:
-    fd = listener.fileno()
-    command = [sys.executable, "-m", "app", "serve", "--fd", str(fd), "--lane", lane]
-    child = children.start(name, command, pass_fds=[fd], stdin=subprocess.PIPE)
-    assert child.process.stdin is not None  # noqa: S101 - it was asked for
-    feed = Feed(child.process.stdin)
-    feed.send(file)
-    return _Worker(child, feed, time.monotonic())
+    if can_start:
+        _log.info("stopped")
+    return can_start

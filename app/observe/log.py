@@ -4,22 +4,21 @@ Failures (5xx) are always logged; the rest with `GATEWAY_ACCESS_LOG=on`, since a
 else that the gateway does for a request.
 """
 
-import contextlib
-import io
 import logging
 import sys
-from typing import TextIO
 
 import structlog
 
 from app.observe import Exchange, Observers
+from app.observe.stream import QueuedStream
 
 _log = structlog.get_logger("nats-http.access")
 
 
 def configure_logging(*, color: bool) -> None:
     """Send everything, the libraries' logs included, to stderr: readable on a terminal, one JSON object a line
-    elsewhere. `color` is for the terminal."""
+    elsewhere. `color` is for the terminal. From now on nothing that Python writes to stderr, tracebacks included, makes
+    its caller wait; lines that don't fit into the queue are counted in an event `log-lines-dropped`."""
     readable = sys.stderr.isatty()
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
@@ -31,12 +30,14 @@ def configure_logging(*, color: bool) -> None:
         if readable
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
+    processors = [shared[0], shared[1], *renderer]
+    sys.stderr = stream = QueuedStream(sys.stderr, lambda count: _report_dropped(count, processors))
     structlog.configure(
-        processors=[shared[0], shared[1], *renderer],
-        logger_factory=structlog.WriteLoggerFactory(file=_Stream(sys.stderr)),
+        processors=processors,
+        logger_factory=structlog.WriteLoggerFactory(file=stream),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(_Stream(sys.stderr))
+    handler = logging.StreamHandler(stream)
     remove_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[remove_meta, *renderer])
@@ -46,21 +47,9 @@ def configure_logging(*, color: bool) -> None:
     logging.getLogger("nats").setLevel(logging.CRITICAL)  # the link says what there is to say
 
 
-class _Stream(io.StringIO):
-    """A stream that can be lost: a reader that has gone or a full disk costs log lines, never a request."""
-
-    def __init__(self, stream: TextIO) -> None:
-        super().__init__()
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        with contextlib.suppress(OSError, ValueError):
-            return self._stream.write(text)
-        return 0
-
-    def flush(self) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            self._stream.flush()
+def _report_dropped(count: int, processors: list[structlog.typing.Processor]) -> str:
+    log = structlog.wrap_logger(structlog.ReturnLogger(), processors)
+    return f"{log.warning('log-lines-dropped', count=count)}\n"
 
 
 def _build_console_renderer(color: bool) -> structlog.dev.ConsoleRenderer:

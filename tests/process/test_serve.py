@@ -18,7 +18,6 @@ import pytest
 from nats.aio.msg import Msg
 
 from app import __version__
-from app.serve import MIN_LIFE
 from app.server import ACCEPT_REST, LINGER
 from app.sockets import bind
 from tests.harness import PATIENCE, NatsServer, clean_environment, eventually, responder
@@ -247,8 +246,7 @@ async def test_a_worker_that_is_killed_is_replaced_and_all_go_with_a_killed_pare
 ) -> None:
     with run(serve("--workers", "2"), tmp_path / "log", NATS_URL=own_nats.url) as gateway:
         url = gateway.find(ADDRESS)
-        wait_until_ready(url)
-        await asyncio.sleep(MIN_LIFE + 0.5)  # past the age at which a death is taken for a failed start
+        gateway.wait_for_connections(2)
         before = find_children(gateway.process.pid, "serve")
         assert len(before) == 2
         os.kill(before[0], signal.SIGKILL)
