@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import structlog
 
+from app.handover import pack
 from app.lanes import LaneName
 from app.main import build_server, create_app
 from app.processes import Child, Children
 from app.reload import Feed, FileSource, PipeSource, serve_with
-from app.routefile import RouteFile
 from app.settings import Settings
 from app.sockets import describe_address
 
@@ -49,19 +49,19 @@ def serve_with_workers(
     """Serve with `count` worker processes until a signal; a worker that dies is replaced. False if one dies so soon
     that a new one would as well. Raises RouteFileError. All workers go by the routes that this process has read, also
     those that are started while the file does not hold."""
-    file = source.load()
+    package = pack(source.load())
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     _log.info("listening", address=describe_address(listener), workers=count)
     with Children(patience=settings.drain_timeout + PATIENCE) as children:
         names = [f"worker {number + 1}" for number in range(count)]
-        workers = [_start_worker(children, name, listener, file, lane) for name in names]
+        workers = [_start_worker(children, name, listener, package, lane) for name in names]
         while not stop.wait(0.1):
             if fresh := source.load_if_asked():
-                file = fresh
+                package = fresh
                 for worker in workers:
-                    worker.feed.send(file)
+                    worker.feed.send(package)
             child = children.find_ended()
             if child is None:
                 continue
@@ -71,18 +71,19 @@ def serve_with_workers(
             if time.monotonic() - ended.born < MIN_LIFE:
                 children.ask_all_to_stop()
                 return False
-            workers[workers.index(ended)] = _start_worker(children, child.name, listener, file, lane)
+            workers[workers.index(ended)] = _start_worker(children, child.name, listener, package, lane)
         listener.close()
+        source.close()
         children.ask_all_to_stop()
     _log.info("stopped")
     return True
 
 
-def _start_worker(children: Children, name: str, listener: socket.socket, file: RouteFile, lane: LaneName) -> _Worker:
+def _start_worker(children: Children, name: str, listener: socket.socket, package: bytes, lane: LaneName) -> _Worker:
     fd = listener.fileno()
     command = [sys.executable, "-m", "app", "serve", "--fd", str(fd), "--lane", lane]
     child = children.start(name, command, pass_fds=[fd], stdin=subprocess.PIPE)
     assert child.process.stdin is not None  # noqa: S101 - it was asked for
     feed = Feed(child.process.stdin)
-    feed.send(file)
+    feed.send(package)
     return _Worker(child, feed, time.monotonic())
