@@ -6,6 +6,7 @@
 import gc
 import os
 import signal
+import stat
 import sys
 from pathlib import Path
 
@@ -28,11 +29,20 @@ def main() -> None:
 def load(path: Path) -> bytes:
     """The package of a file."""
     try:
-        if path.exists() and not path.is_file():  # a named pipe would have to be waited for
+        if _must_be_waited_for(path):
             raise RouteFileError([f"{path}: not a regular file"])
         return pack(load_route_file(path))
     except RouteFileError as error:
         return pack_problems(error.problems)
+
+
+def _must_be_waited_for(path: Path) -> bool:
+    """Whether it is a named pipe, a device or a socket."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):  # to read it says why
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 if __name__ == "__main__":
