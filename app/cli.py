@@ -192,7 +192,7 @@ def explain(
 @cli.command()
 def openapi(file: File = None) -> None:
     """Print the OpenAPI document of the routes."""
-    from app.main import prepare
+    from app.handover import prepare
 
     served = prepare(load_route_file(_choose(file)))
     typer.echo(json.dumps(json.loads(served.openapi), indent=2, ensure_ascii=False))

@@ -10,10 +10,12 @@ Laws:
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 Pair = tuple[bytes, bytes]
 
 MAX_BLOCK = 16 * 1024  # bytes of headers that may travel to a service
+MAX_REMEMBERED = 1024  # header names, and lists of them, that have been checked
 
 NEVER_FORWARDED = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer transfer-encoding "
@@ -58,11 +60,18 @@ class AllowList:
         return self._spelling[name]
 
 
+@lru_cache(MAX_REMEMBERED)
+def allow(names: tuple[str, ...]) -> AllowList:
+    """The list of these names, which all share who ask for it. ValueError names the header that can never travel."""
+    return AllowList(names)
+
+
 def is_token(name: str) -> bool:
     """Whether a text can be the name of a header (RFC 9110 §5.6.2)."""
     return name.isascii() and _NAME.fullmatch(name.encode("ascii")) is not None
 
 
+@lru_cache(MAX_REMEMBERED)  # most routes list the default names, 13 each
 def can_travel(name: str) -> bool:
     """Whether a header may be listed: it is a token, not hop-by-hop, and not NATS's own."""
     return is_token(name) and name.lower().encode("ascii") not in NEVER_FORWARDED and name[:5].lower() != "nats-"

@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 
 from fastapi import FastAPI
@@ -14,30 +13,27 @@ from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 
 from app import __version__
 from app.bounds import Bounds
+from app.collector import spare_young
 from app.deadlines import Deadlines
 from app.docs import add_docs
+from app.handover import Served, prepare
 from app.health import add_health
 from app.lanes import LaneName
 from app.lanes.asgi import AsgiLane
 from app.lanes.fast import FastProtocol
 from app.link import Link
 from app.observe.log import choose_observers
-from app.openapi import build_openapi
+from app.pieces import Steps, run_in_pieces
 from app.problems import add_problems
 from app.protocol import GatewayProtocol, Protocol
 from app.redirects import add_redirects
-from app.relay import Relay
+from app.relay import Plans, Relay
 from app.responses import NOSNIFF
 from app.routefile import GREET, RESERVED, Info, RouteFile, load_route_file
 from app.routes import Route
-from app.server import GatewayServer, spare_collector
+from app.server import GatewayServer
 from app.settings import Settings, load_settings
 from app.table import RouteTable
-
-_DESCRIPTION = (
-    "Each route becomes one NATS request; the reply becomes the response. A failure is a problem document "
-    "(RFC 9457) whose `delivered` says whether the service has run: see [the list of problems](/problems)."
-)
 
 
 class GatewayApp(FastAPI):
@@ -75,35 +71,20 @@ def _with_nosniff(send: Send) -> Send:
     return send_with_nosniff
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
-    """Routes that are ready to be served. `openapi` is JSON."""
-
-    table: RouteTable
-    title: str
-    openapi: bytes
-
-
-def prepare(file: RouteFile) -> Served:
-    """Make all of a route file that takes time, so that serving it takes none."""
-    info = file.info
-    document = build_openapi(
-        file.table, title=info.title, version=info.version or __version__, description=info.description or _DESCRIPTION
-    )
-    return Served(file.table, info.title, json.dumps(document, ensure_ascii=False).encode("utf-8"))
-
-
-def create_app(settings: Settings | None = None, *, routes: RouteFile | Iterable[Route] | None = None) -> FastAPI:
+def create_app(
+    settings: Settings | None = None, *, routes: RouteFile | Served | Iterable[Route] | None = None
+) -> FastAPI:
     """The gateway as an application. Without settings it reads the environment, and raises SettingsError for what is
     wrong there; without routes those of the settings, and raises RouteFileError; TableError for routes that conflict.
 
     Its lifespan owns the connection to NATS and yields the state `drain`, an event: set it and every response closes
-    its connection and `/readyz` says 503. `app.state.serve` takes what `prepare` made, between two requests. Any ASGI
-    server can serve it; `build_server` makes the one that also bounds connections, and that has the fast lane."""
+    its connection and `/readyz` says 503. `await app.state.serve(served)` changes to what `prepare` made, between two
+    requests; the routes before it must not be used elsewhere. Any ASGI server can serve it; `build_server` makes the
+    one that also bounds connections, and that has the fast lane."""
     settings = settings or load_settings(check_files=True)
     if routes is None:
         routes = load_route_file(settings.routes or GREET)
-    served = prepare(routes if isinstance(routes, RouteFile) else _to_route_file(routes))
+    served = routes if isinstance(routes, Served) else prepare(_to_route_file(routes))
     link = Link(settings.nats_url, max_in_flight=settings.max_in_flight, credentials=settings.credentials)
     relay = _make_relay(served.table, settings)
     drain = asyncio.Event()
@@ -159,10 +140,12 @@ def _add_served(app: FastAPI, served: Served, relay: Relay) -> None:
     """What is served now, its OpenAPI document, and the way to serve something else."""
     app.state.served = served
 
-    def serve(fresh: Served) -> None:
+    async def serve(fresh: Served) -> None:
+        plans = await run_in_pieces(_plan_all(fresh.table, relay))
+        old_table, old_plans = app.state.served.table, relay.use(fresh.table, plans)
         app.state.served, app.title = fresh, fresh.title
-        relay.use(fresh.table)
-        spare_collector()
+        spare_young()
+        await run_in_pieces(_let_go(old_table, old_plans))
 
     async def openapi(_: Request) -> Response:
         return Response(app.state.served.openapi, media_type="application/json")
@@ -172,6 +155,22 @@ def _add_served(app: FastAPI, served: Served, relay: Relay) -> None:
     app.state.serve = serve
 
 
+def _plan_all(table: RouteTable, relay: Relay) -> Steps[Plans]:
+    plans: Plans = {}
+    for route in table.routes:
+        plans[route] = relay.plan(route)
+        yield
+    return plans
+
+
+def _let_go(table: RouteTable, plans: Plans) -> Steps[None]:
+    """To free all of it at once would be a pause that grows with the routes."""
+    while plans:
+        plans.popitem()
+        yield
+    yield from table.let_go()
+
+
 def build_server(app: FastAPI, *, lane: LaneName, drain_timeout: float) -> GatewayServer:
     """The server of what `create_app` made: routes are answered in the protocol, or by the application."""
     bounds: Bounds = app.state.bounds
@@ -179,8 +178,8 @@ def build_server(app: FastAPI, *, lane: LaneName, drain_timeout: float) -> Gatew
     return GatewayServer(app, protocol, bounds=bounds, drain_timeout=drain_timeout)
 
 
-def _to_route_file(routes: Iterable[Route]) -> RouteFile:
-    return RouteFile(RouteTable(routes, reserved=RESERVED), Info(), {})
+def _to_route_file(routes: RouteFile | Iterable[Route]) -> RouteFile:
+    return routes if isinstance(routes, RouteFile) else RouteFile(RouteTable(routes, reserved=RESERVED), Info(), ())
 
 
 def __getattr__(name: str) -> FastAPI:

@@ -78,6 +78,9 @@ class _Plan:
     replies: ReplyReader
 
 
+Plans = dict[Route, _Plan]
+
+
 @dataclass(slots=True)
 class Outbound:
     """A request on its way to NATS. `deadline` is an instant, `timeout` the seconds it stands for. Where `max_body` is
@@ -111,12 +114,15 @@ class Relay:
         self._observers = observers
         self._id_prefix = f"{secrets.token_hex(6)}-"
         self._id_counter = itertools.count(1)
-        self.use(table)
+        self._plans: Plans = {}
+        self.use(table, {route: self.plan(route) for route in table.routes})
 
-    def use(self, table: RouteTable) -> None:
-        """Go by this table from the next request on; what has begun finishes by the one that it began with."""
-        self._plans = {route: self._plan(route) for route in table.routes}
+    def use(self, table: RouteTable, plans: Plans) -> Plans:
+        """Go by this table, whose routes `plans` has all, from the next request on; what has begun finishes by the one
+        that it began with. The plans before come back: to let go of them takes a time that grows with their number."""
         self._table = table
+        before, self._plans = self._plans, plans
+        return before
 
     def begin(self, request: Request) -> Outbound | Response | None:
         """What to send, or the answer where there is nothing to send; None where no route has this path."""
@@ -203,7 +209,8 @@ class Relay:
                     return value.decode("ascii")
         return f"{self._id_prefix}{next(self._id_counter)}"
 
-    def _plan(self, route: Route) -> _Plan:
+    def plan(self, route: Route) -> _Plan:
+        """What `use` needs of each route."""
         max_timeout = self._max_timeout if route.max_timeout is None else min(route.max_timeout, self._max_timeout)
         return _Plan(
             route=route,

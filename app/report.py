@@ -39,12 +39,12 @@ class Report:
 
     def _locate(self, path: Path, *, of_key: bool) -> Mark | None:
         """Where a value or a key stands: in its route, else in `defaults`, else the nearest thing around it."""
-        marks = self._tree.keys if of_key else self._tree.values
+        locate = self._tree.locate_key if of_key else self._tree.locate
         inherited: Path = ("defaults", *path[2:]) if path[:1] == ("routes",) and len(path) > 2 else ()
         for place in (path, inherited):
-            if place and place in marks:
-                return marks[place]
-        return next((mark for end in range(len(path), -1, -1) if (mark := self._tree.values.get(path[:end]))), None)
+            if place and (mark := locate(place)):
+                return mark
+        return next((mark for end in range(len(path), -1, -1) if (mark := self._tree.locate(path[:end]))), None)
 
     def _look_up(self, path: Path) -> object:
         for place in (path, ("defaults", *path[2:])):

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from app.collector import collector_off
 from app.report import Report
 from app.routemodels import DefaultsModel, FileModel, InfoModel, ParameterModel, ReplyModel, RouteModel, to_route
 from app.routes import Route, RouteError, sends_body
@@ -71,21 +72,19 @@ class Info:
 
 @dataclass(frozen=True, slots=True)
 class RouteFile:
-    """A route file that holds. `document` is all of it, with the files that it names, and can be built from again."""
+    """A route file that is right. `declared` has the routes as they are written, each with what it has from `defaults`
+    and from other files."""
 
     table: RouteTable
     info: Info
-    document: dict[str, Json]
+    declared: Sequence[Json]
 
 
 def load_route_file(path: Path) -> RouteFile:
     """Read and check a file. Raises RouteFileError."""
-    return _Builder(_read(path, str(path)), str(path), lambda name: _read_schema_file(path.parent / name, name)).build()
-
-
-def build_route_file(document: dict[str, Json]) -> RouteFile:
-    """The same from the document of a RouteFile, which names no files any more."""
-    return _Builder(Tree(document), "routes", lambda name: name).build()
+    with collector_off():
+        tree = _read(path, str(path))
+        return _Builder(tree, str(path), lambda name: _read_schema_file(path.parent / name, name)).build()
 
 
 def _read_schema_file(path: Path, name: str) -> Json:
@@ -132,7 +131,8 @@ class _Builder:
         data = self._tree.data if isinstance(self._tree.data, dict) else {}
         declared = data.get("routes")
         declared = declared if isinstance(declared, list) else []
-        self._validate(FileModel, self._tree.data, (), skipped=("routes", "defaults", "info"))
+        whole = {**data, "routes": declared[:1]} if declared else self._tree.data  # of the routes, each comes later
+        self._validate(FileModel, whole, (), skipped=("routes", "defaults", "info"))
         info = self._validate(InfoModel, data.get("info", {}), ("info",))[0]
         defaults = self._validate(DefaultsModel, data.get("defaults", {}), ("defaults",))[1]
         resolved = [self._resolve(defaults, route, index) for index, route in enumerate(declared)]
@@ -140,8 +140,7 @@ class _Builder:
         table = self._build_table(routes)
         if self._report.problems or table is None or info is None:
             raise RouteFileError(self._report.problems)
-        document: dict[str, Json] = {"version": 1, "info": info.model_dump(), "routes": resolved}
-        return RouteFile(table, Info(**info.model_dump()), document)
+        return RouteFile(table, Info(**info.model_dump()), resolved)
 
     def _resolve(self, defaults: Json, route: Json, index: int) -> Json:
         """The route with what it has from `defaults`, and with the schemas that stand in files."""

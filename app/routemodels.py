@@ -4,15 +4,15 @@ Only shapes are checked here. What a route may say is checked by `Route` and `Pa
 """
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from app.headers import REPLY_HEADERS, REQUEST_HEADERS
 from app.parameters import Parameter
-from app.routes import METHODS, ReplyRules, Route, check_name, parse_path
+from app.routes import METHODS, ReplyRules, Route, check_name, parse_path, parse_subject
 from app.schemas import Json
-from app.subjects import PLACEHOLDER, SubjectTemplate
+from app.subjects import PLACEHOLDER
 from app.units import parse_duration, parse_size
 
 
@@ -96,6 +96,10 @@ Methods = Annotated[
 
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=True)
+
+    def __deepcopy__(self, _: object) -> Self:  # type: ignore[override]
+        """Itself, as it never changes: pydantic copies each default for each route."""
+        return self
 
 
 class ParameterModel(_Model):
@@ -187,7 +191,7 @@ class RouteModel(DefaultsModel):
     path: Annotated[str, _check_with(parse_path)] = Field(
         description="Literal segments and parameters: `/orders/{id}`."
     )
-    subject: Annotated[str, _check_with(SubjectTemplate.parse)] = Field(
+    subject: Annotated[str, _check_with(parse_subject)] = Field(
         description="Literal tokens and parameters: `orders.{id}.get`. A parameter is one token."
     )
 

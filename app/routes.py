@@ -7,10 +7,11 @@ key are those of the route file.
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
 
 from app.bodies import BodyRules, is_media_range
-from app.headers import REPLY_HEADERS, REQUEST_HEADERS, AllowList, can_travel, is_clean_value
+from app.headers import REPLY_HEADERS, REQUEST_HEADERS, AllowList, allow, can_travel, is_clean_value
 from app.parameters import Fault, Parameter, write_value
 from app.reader import ParameterReader
 from app.schemas import Json, Schema, SchemaError
@@ -24,6 +25,7 @@ _LITERAL_SEGMENT = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@-]+")  # RFC 3986 §3.
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _WITH_BODY = frozenset(("POST", "PUT", "PATCH"))
 _OURS = frozenset(("date", "x-request-id", "x-content-type-options"))  # response headers
+_LAST = 16  # templates that have been parsed: a route asks for each of its own a few times
 _NO_ERRORS: Mapping[int, int] = {}
 
 
@@ -95,7 +97,7 @@ class Route:
         faults = list(_find_faults(self))
         if faults:
             raise RouteError(self.name, faults)
-        template = SubjectTemplate.parse(self.subject)
+        template = parse_subject(self.subject)
         tokens = frozenset(name for name in template.parameters if name)
         segments = parse_path(self.path)
         in_path = _placeholders(segments)
@@ -112,8 +114,8 @@ class Route:
             ("subject_template", template),
             ("reader", ParameterReader(parameters, path=in_path, tokens=tokens)),
             ("body_rules", BodyRules(accepts, schema, keeps_encoding=told_of_encoding)),
-            ("request_allow", AllowList(self.headers)),
-            ("reply_allow", AllowList(self.reply.headers)),
+            ("request_allow", allow(self.headers)),
+            ("reply_allow", allow(self.reply.headers)),
         ):
             object.__setattr__(self, name, value)
 
@@ -133,6 +135,7 @@ def sends_body(payload: object, methods: Iterable[object]) -> bool:
     return payload == "body" or (payload is None and not _WITH_BODY.isdisjoint(map(str, methods)))
 
 
+@lru_cache(_LAST)
 def parse_path(path: str) -> tuple[str, ...]:
     """The segments of a path template; ValueError says which is wrong and why."""
     root, *segments = path.split("/")
@@ -142,6 +145,12 @@ def parse_path(path: str) -> tuple[str, ...]:
         if segment in (".", "..") or not (_LITERAL_SEGMENT.fullmatch(segment) or PLACEHOLDER.fullmatch(segment)):
             raise ValueError(f"path '{path}': '{segment}' is neither a literal nor a parameter such as {{id}}")
     return tuple(segments)
+
+
+@lru_cache(_LAST)
+def parse_subject(subject: str) -> SubjectTemplate:
+    """The template of a subject; ValueError says what is wrong with it."""
+    return SubjectTemplate.parse(subject)
 
 
 def check_name(name: str) -> str:
@@ -175,7 +184,7 @@ def _find_syntax_faults(route: Route) -> Iterator[Fault]:
     for key, check, text in (
         ("name", check_name, route.name),
         ("path", parse_path, route.path),
-        ("subject", SubjectTemplate.parse, route.subject),
+        ("subject", parse_subject, route.subject),
     ):
         try:
             check(text)
@@ -190,7 +199,7 @@ def _find_syntax_faults(route: Route) -> Iterator[Fault]:
 def _find_parameter_faults(route: Route) -> Iterator[Fault]:
     """How path, subject, parameters and payload fit together."""
     in_path = _placeholders(parse_path(route.path))
-    in_subject = [name for name in SubjectTemplate.parse(route.subject).parameters if name]
+    in_subject = [name for name in parse_subject(route.subject).parameters if name]
     declared = {parameter.name: parameter for parameter in route.parameters}
     if len(set(in_path)) < len(in_path):
         yield Fault(("path",), f"path {route.path} has a parameter twice")

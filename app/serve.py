@@ -11,6 +11,7 @@ import structlog
 import uvicorn
 
 from app import __version__
+from app.handover import pack
 from app.lanes import LaneName
 from app.main import build_server, create_app
 from app.processes import Children
@@ -73,13 +74,14 @@ def serve_with_workers(
     routes = len(file.table.routes)
     _log.info("listening", address=describe_address(listener), version=__version__, routes=routes, workers=count)
     with Children(patience=settings.drain_timeout + PATIENCE) as children:
-        workers = Workers(children, listener, file, count=count, lane=lane)
+        workers = Workers(children, listener, pack(file), count=count, lane=lane)
         can_start = workers.check()
         while can_start and not stop.wait(LOOK_INTERVAL):
             if fresh := source.load_if_asked():
                 workers.use(fresh)
             can_start = workers.check()
         listener.close()
+        source.close()
         children.ask_all_to_stop()
     if can_start:
         _log.info("stopped")

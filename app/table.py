@@ -10,9 +10,11 @@ Laws:
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 from urllib.parse import unquote_to_bytes
 
 from app.parameters import Fault
+from app.pieces import Steps
 from app.routes import METHODS, Route
 
 EVERY_METHOD = ("GET", "HEAD", *METHODS[1:], "OPTIONS")
@@ -63,6 +65,38 @@ class RouteTable:
                 break
         if faults:
             raise TableError(faults)
+        self._serve_head()
+
+    @classmethod
+    def of_checked(cls, routes: Iterable[Route]) -> Steps[Self]:
+        """The table of routes that have been together in one before, which is not checked again. One route a step."""
+        table = cls(())
+        taken = []
+        for route in routes:
+            for method in route.methods:
+                _insert(table._tries.setdefault(method, _Node()), route)
+            taken.append(route)
+            yield
+        table.routes = tuple(taken)
+        table._serve_head()
+        return table
+
+    def let_go(self) -> Steps[None]:
+        """Forget all routes, a few in a step: to free them at once is a pause that grows with their number. Nothing
+        can be found any more."""
+        self.routes = ()
+        nodes = list(self._tries.values())
+        while nodes:
+            node = nodes.pop()
+            node.route = None
+            if node.parameter:
+                nodes.append(node.parameter)
+                node.parameter = None
+            while node.literals:
+                nodes.append(node.literals.popitem()[1])
+                yield
+
+    def _serve_head(self) -> None:
         if "GET" in self._tries:
             self._tries["HEAD"] = self._tries["GET"]
 

@@ -20,7 +20,6 @@ import structlog
 from app.lanes import LaneName
 from app.processes import Child, Children
 from app.reload import Feed
-from app.routefile import RouteFile
 
 FIRST_PAUSE = 0.1  # seconds
 MAX_PAUSE = 5.0  # seconds
@@ -56,21 +55,21 @@ class Workers:
     also those that are started later, while the file is not valid."""
 
     def __init__(
-        self, children: Children, listener: socket.socket, file: RouteFile, *, count: int, lane: LaneName
+        self, children: Children, listener: socket.socket, package: bytes, *, count: int, lane: LaneName
     ) -> None:
         self._children = children
         self._listener = listener
-        self._file = file
+        self._package = package
         self._lane = lane
         self._workers = [_Worker(f"worker {number + 1}") for number in range(count)]
         self._has_served = False
 
-    def use(self, file: RouteFile) -> None:
+    def use(self, package: bytes) -> None:
         """Give these routes to all workers, now and later."""
-        self._file = file
+        self._package = package
         for worker in self._workers:
             if worker.process:
-                worker.process.feed.send(file)
+                worker.process.feed.send(package)
 
     def check(self) -> bool:
         """Look which have ended, and start those that are due. False where none can start: then give up."""
@@ -96,7 +95,7 @@ class Workers:
         worker.process = None
         self._children.forget(process.child)
         os.close(process.signs)
-        process.feed.send(self._file)  # nobody reads it: the error ends the thread of the feed, and so its pipe
+        process.feed.send(self._package)  # nobody reads it: the error ends the thread of the feed, and so its pipe
 
     def _try_to_start(self, worker: _Worker) -> bool:
         """False where the system refuses, and no worker has served before."""
@@ -123,7 +122,7 @@ class Workers:
         os.set_blocking(signs, False)
         assert child.process.stdin is not None  # noqa: S101 - it was asked for
         feed = Feed(child.process.stdin)
-        feed.send(self._file)
+        feed.send(self._package)
         return _Process(child, feed, signs, time.monotonic())
 
 

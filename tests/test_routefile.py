@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from app.headers import REPLY_HEADERS, REQUEST_HEADERS
-from app.openapi import build_openapi
 from app.routefile import (
     EXAMPLES,
     GREET,
@@ -22,7 +21,6 @@ from app.routefile import (
     RESERVED,
     RouteFile,
     RouteFileError,
-    build_route_file,
     load_route_file,
 )
 from app.routemodels import (
@@ -409,21 +407,6 @@ def list_problems(path: Path) -> tuple[str, ...]:
 
 
 # The document of a file, and what describes the format
-
-
-@pytest.mark.parametrize("path", [GREET, EXAMPLES], ids=lambda path: path.name)
-def test_the_document_of_a_file_makes_the_same_routes_again(path: Path) -> None:
-    read = load_route_file(path)
-    again = build_route_file(json.loads(json.dumps(read.document)))
-    documents = [build_openapi(file.table, title="", version="", description="") for file in (read, again)]
-    assert documents[0] == documents[1]
-    assert again.info == read.info
-
-
-def test_the_document_has_the_schemas_that_stand_in_files(file: Path) -> None:
-    (file.parent / "schema.yaml").write_text("type: object")
-    read = load(file, WITH_FILE)
-    assert build_route_file(read.document).table.routes[0].body_schema == {"type": "object"}
 
 
 def test_ten_thousand_routes_are_read(file: Path) -> None:

@@ -1,4 +1,4 @@
-import time
+import tracemalloc
 
 import pytest
 
@@ -58,7 +58,7 @@ def test_keys_are_texts_whatever_they_look_like() -> None:
 def test_every_key_and_value_has_its_place() -> None:
     tree = parse_yaml(b"a:\n  - b: 1\n    'c':   2\n  - [x, \"y\"]\n")
     assert tree.data == {"a": [{"b": 1, "c": 2}, ["x", "y"]]}
-    assert tree.values == {
+    values = {
         (): Mark(1, 1),
         ("a",): Mark(2, 3),
         ("a", 0): Mark(2, 5),
@@ -68,11 +68,15 @@ def test_every_key_and_value_has_its_place() -> None:
         ("a", 1, 0): Mark(4, 6),
         ("a", 1, 1): Mark(4, 9),
     }
-    assert tree.keys == {("a",): Mark(1, 1), ("a", 0, "b"): Mark(2, 5), ("a", 0, "c"): Mark(3, 5)}
+    assert {path: tree.locate(path) for path in values} == values
+    keys = {("a",): Mark(1, 1), ("a", 0, "b"): Mark(2, 5), ("a", 0, "c"): Mark(3, 5)}
+    assert {path: tree.locate_key(path) for path in keys} == keys
+    assert [tree.locate(path) for path in (("b",), ("a", 2), ("a", 0, "b", "x"), ("a", 0, 0))] == [None] * 4
+    assert [tree.locate_key(path) for path in ((), ("b",), ("a", 0), ("a", 0, "b", "x"))] == [None] * 4
 
 
 def test_columns_count_characters() -> None:
-    assert parse_yaml("{é😀: x}".encode()).values["é😀",] == Mark(1, 6)
+    assert parse_yaml("{é😀: x}".encode()).locate(("é😀",)) == Mark(1, 6)
 
 
 def test_a_key_that_stands_twice_is_a_fault_at_its_second_place() -> None:
@@ -134,15 +138,63 @@ def test_aliases_mean_what_they_point_at() -> None:
     assert read("a: &x {b: [1]}\nc: *x\nd: [*x]") == {"a": {"b": [1]}, "c": {"b": [1]}, "d": [{"b": [1]}]}
 
 
-def test_a_bomb_of_aliases_is_refused_before_it_takes_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """10^12 nodes. To count up to the real limit takes a machine that is busy half a minute."""
-    monkeypatch.setattr("app.yamltree.MAX_NODES", 200_000)
-    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+def build_bomb(inner: str) -> bytes:
+    """It means 10^12 times what is inside."""
+    lines = [f"a0: &a0 {inner}"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
-    started = time.monotonic()
+    return "\n".join(lines).encode()
+
+
+@pytest.mark.parametrize(
+    ("data", "line"),
+    [
+        (build_bomb("[x, x, x, x, x, x, x, x, x, x]"), 5),
+        (build_bomb("{x: y}"), 6),
+        (b"a: &x " + b"x" * 1_000_000 + b"\nb: [" + b"*x, " * 100_000 + b"]", 2),
+        (b"- &x [" + b"y, " * 1000 + b"]\n" + b"- [" + b"*x, " * 1000 + b"]\n" + b"- *x\n" * 1_000, 2),
+    ],
+    ids=["lists", "mappings", "a long text", "wide"],
+)
+def test_a_bomb_of_aliases_is_refused_at_its_place_before_it_takes_time_or_memory(data: bytes, line: int) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(YamlError, match=r"too large: with the alias '(a.|x)' the file means far more") as caught:
+            parse_yaml(data)
+        assert tracemalloc.get_traced_memory()[1] < 20 * len(data) + 10_000_000
+    finally:
+        tracemalloc.stop()
+    assert caught.value.mark.line == line
+
+
+def test_ten_thousand_routes_may_share_blocks_by_aliases() -> None:
+    head = "blocks:\n- &reply {errors: {" + ", ".join(f"{code}: {code}" for code in range(400, 430)) + "}}\n"
+    tree = parse_yaml((head + "routes:\n" + "- {name: a, method: GET, path: /a, reply: *reply}\n" * 10_000).encode())
+    assert isinstance(tree.data, dict)
+    routes = tree.data["routes"]
+    assert isinstance(routes, list)
+    assert len(routes) == 10_000
+    assert tree.locate(("routes", 9_999, "reply", "errors", "429")) == tree.locate(("blocks", 0, "errors", "429"))
+
+
+def test_a_list_that_is_long_without_aliases_has_a_bound_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.yamltree.MAX_WEIGHT", 1_000)
+    assert parse_yaml(b"- x\n" * 900).data == ["x"] * 900
     with pytest.raises(YamlError, match="too large"):
-        parse_yaml("\n".join(lines).encode())
-    assert time.monotonic() - started < 30
+        parse_yaml(b"- x\n" * 1_100)
+
+
+@pytest.mark.parametrize("text", ["a: &x [*x]", "a: &x {b: [c, *x]}", "&x a: *y", "- &x 1\n- &x 2"])
+def test_an_anchor_is_there_once_before_its_aliases_and_around_none_of_them(text: str) -> None:
+    with pytest.raises(YamlError, match=r"the alias 'x' is part of|nothing has the anchor|a second anchor 'x'"):
+        parse_yaml(text.encode())
+
+
+def test_depth_counts_through_aliases() -> None:
+    deep = "[" * 32 + "1" + "]" * 32
+    assert parse_yaml(f"- &x {deep}\n- {'[' * 31}*x{']' * 31}".encode()).faults == []
+    with pytest.raises(YamlError, match="nested more than 64 deep") as caught:
+        parse_yaml(f"- &x {deep}\n- {'[' * 32}*x{']' * 32}".encode())
+    assert caught.value.mark == Mark(2, 35)
 
 
 def test_a_byte_order_mark_is_no_part_of_the_text() -> None:

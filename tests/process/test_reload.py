@@ -6,17 +6,23 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import termios
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 from nats.aio.msg import Msg
 
+from app.handover import pack_problems
+from app.reload import Reading
 from tests.harness import PATIENCE, NatsServer, clean_environment, eventually, replying, responder
-from tests.process.programs import PROGRAM, Process, find_children, run, wait_until_ready
+from tests.process.programs import PROGRAM, Process, find_children, is_alive, run, wait_until_ready
 
 ADDRESS = r'"address": "(http://[^"]+)"'
 
@@ -62,6 +68,12 @@ async def wait_for_status(url: str, path: str, status: int) -> None:
 def read_events(gateway: Process, event: str) -> list[dict[str, object]]:
     lines = [json.loads(line) for line in gateway.log.splitlines() if line.startswith("{")]
     return [line for line in lines if line["event"] == event]
+
+
+async def wait_for_outcomes(gateway: Process, count: int) -> None:
+    """Until so many reloads are over, in the process that the signal goes to."""
+    events = ("routes-loaded", "routes-refused")
+    await eventually(lambda: sum(len(read_events(gateway, event)) for event in events) >= count, timeout=3 * PATIENCE)
 
 
 async def test_new_routes_are_taken_and_old_ones_go(own_nats: NatsServer, routes: Path) -> None:
@@ -143,6 +155,7 @@ async def test_what_has_begun_finishes_by_the_routes_that_it_began_with(own_nats
             assert (answer.status_code, answer.content) == (200, b"late")
 
 
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_nothing_is_lost_while_routes_change_under_load(own_nats: NatsServer, routes: Path, workers: int) -> None:
     command, log, environment = serve(own_nats, routes, "--workers", str(workers))
@@ -165,7 +178,8 @@ async def test_nothing_is_lost_while_routes_change_under_load(own_nats: NatsServ
             for turn in range(8):
                 write_routes(routes, "one", status=201 if turn % 2 else 200, extra="oops" if turn == 5 else "")
                 hang_up(gateway)
-                await asyncio.sleep(0.25)
+                await wait_for_outcomes(gateway, turn + 1)
+                await asyncio.sleep(0.1)
             done.set()
             await asyncio.gather(*asking)
         assert set(seen) == {200, 201}
@@ -190,6 +204,94 @@ async def test_a_worker_that_is_replaced_goes_by_the_last_routes_that_held(own_n
         statuses = [await get_statuses(url, "/two", "/three") for _ in range(20)]  # of both workers
         assert statuses == [[503, 404]] * 20
         assert gateway.stop() == 0
+
+
+# Large files, and files that can't be read
+
+
+@contextmanager
+def bystander(url: str) -> Iterator[Callable[[], float]]:
+    """A caller in a process of its own. The function ends it, and gives its longest wait in seconds."""
+    address = urlsplit(url)
+    command = [sys.executable, "-m", "tests.process.bystander", str(address.hostname), str(address.port)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        yield lambda: float(process.communicate()[0])
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_nobody_waits_for_a_reload_however_large_the_file_is(
+    own_nats: NatsServer, routes: Path, workers: int
+) -> None:
+    """5,000 routes come, come again, and go. When the process that serves did it all, callers waited for 600 ms."""
+    command, log, environment = serve(own_nats, routes, "--workers", str(workers))
+    with run(command, log, **environment) as gateway:
+        url = gateway.find(ADDRESS)
+        gateway.wait_for_connections(workers)
+        with bystander(url) as end:
+            await asyncio.sleep(2)
+            at_rest = end()
+        with bystander(url) as end:
+            for number, count in enumerate((5_000, 5_000, 1), 1):
+                write_routes(routes, *(f"r{index}" for index in range(count)))
+                hang_up(gateway)
+                await wait_for_outcomes(gateway, number)
+            await wait_for_status(url, "/r0", 503)
+            await wait_for_status(url, "/r1", 404)
+            assert end() < 0.25 + 5 * at_rest
+        assert gateway.stop() == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_reload_that_hangs_does_not_hold_up_the_stop(own_nats: NatsServer, routes: Path, workers: int) -> None:
+    """A named pipe that nobody writes to is like a network file system that has gone."""
+    command, log, environment = serve(own_nats, routes, "--workers", str(workers))
+    with run(command, log, **environment) as gateway:
+        url = gateway.find(ADDRESS)
+        gateway.wait_for_connections(workers)
+        os.mkfifo(routes.with_name("schema.json"))
+        routes.write_text(
+            "version: 1\nroutes: [{name: a, method: POST, path: /a, subject: a, body_schema: schema.json}]"
+        )
+        hang_up(gateway)
+        await eventually(lambda: bool(find_children(gateway.process.pid, "app.loader")))
+        (loader,) = find_children(gateway.process.pid, "app.loader")
+        assert await get_statuses(url, "/livez", "/one") == [200, 503]
+        assert gateway.stop() == 0
+        await eventually(lambda: not is_alive(loader))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_named_pipe_in_place_of_the_file_is_refused_and_the_next_reload_works(
+    own_nats: NatsServer, routes: Path, workers: int
+) -> None:
+    command, log, environment = serve(own_nats, routes, "--workers", str(workers))
+    with run(command, log, **environment) as gateway:
+        url = gateway.find(ADDRESS)
+        gateway.wait_for_connections(workers)
+        routes.unlink()
+        os.mkfifo(routes)
+        hang_up(gateway)
+        gateway.find("(routes-refused)")
+        assert read_events(gateway, "routes-refused")[0]["problems"] == [f"{routes}: not a regular file"]
+        write_routes(routes, "two")
+        hang_up(gateway)
+        await wait_for_status(url, "/two", 503)
+
+
+async def test_reading_a_file_has_a_limit_and_an_end(routes: Path) -> None:
+    os.mkfifo(routes.with_name("schema.json"))
+    routes.write_text("version: 1\nroutes: [{name: a, method: POST, path: /a, subject: a, body_schema: schema.json}]")
+    late, ended = Reading(routes, limit=0.5), Reading(routes)
+    assert ended.package is None
+    ended.close()
+    await eventually(lambda: late.package is not None and ended.package is not None)
+    assert late.package == pack_problems([f"{routes}: it was not read and checked within 0.5 seconds"])
+    assert ended.package == pack_problems([f"{routes}: the process that reads it ended with exit code -9"])
 
 
 @pytest.mark.parametrize("command", [["dev"], ["serve"], ["serve", "--workers", "2"]], ids=" ".join)

@@ -4,7 +4,8 @@ import httpx
 import pytest
 from fastapi.responses import RedirectResponse, Response
 
-from app.main import create_app, prepare
+from app.handover import prepare
+from app.main import create_app
 from app.routefile import Info, RouteFile
 from app.settings import Settings
 from app.table import RouteTable
@@ -128,13 +129,13 @@ async def test_a_file_that_has_not_changed_forbids_sniffing_too(gateway: Gateway
 
 @pytest.mark.parametrize("page", ["/docs", "/redoc"])
 async def test_the_title_of_the_route_file_is_text_and_no_markup(shared_nats: NatsServer, page: str) -> None:
-    routes = RouteFile(RouteTable(GREET_ROUTES), Info(title="</title><script>alert(1)</script> & \"'"), {})
+    routes = RouteFile(RouteTable(GREET_ROUTES), Info(title="</title><script>alert(1)</script> & \"'"), [])
     async with run_gateway(shared_nats.url, routes=routes) as gateway:
         shown = (await gateway.get(page)).text
         assert shown.count("<title>&lt;/title&gt;&lt;script&gt;alert(1)&lt;/script&gt; &amp; &quot;&#x27;</title>") == 1
         assert "alert(1)</script>" not in shown
         assert "</style></head>" in shown if page == "/docs" else '<redoc sanitize="true" spec-url=' in shown
-        gateway.app.state.serve(prepare(RouteFile(RouteTable(GREET_ROUTES), Info(title="<b>"), {})))
+        await gateway.app.state.serve(prepare(RouteFile(RouteTable(GREET_ROUTES), Info(title="<b>"), [])))
         assert "<title>&lt;b&gt;</title>" in (await gateway.get(page)).text
 
 
