@@ -41,7 +41,7 @@ class GatewayError(Exception):
 
     slug: ClassVar[str]
     title: ClassVar[str]
-    delivered: ClassVar[Delivered] = "no"
+    delivered: Delivered = "no"
     retryable: ClassVar[bool] = False
     cause: ClassVar[str]
     cure: ClassVar[str]
@@ -136,8 +136,8 @@ class HeadersTooLarge(GatewayError):
 class Overloaded(GatewayError):
     slug, title, status, retryable = "overloaded", "Overloaded", 503, True
     headers = _RETRY_SOON
-    cause = "The gateway has as many requests in flight, or connections, as it allows, or the NATS server reads too "
-    cause += "slowly."
+    cause = "The gateway has as many requests in flight, connections, or bodies to check, as it allows, or the NATS "
+    cause += "server reads too slowly."
     cure = "Retry after the time in `Retry-After`. Operators: look at the services' latency, add gateways, or "
     cure += "raise `GATEWAY_MAX_IN_FLIGHT` or `GATEWAY_MAX_CONNECTIONS`."
 
@@ -195,7 +195,8 @@ class ServiceError(GatewayError):
 
 
 class Timeout(GatewayError):
-    slug, title, status, delivered = "timeout", "Timeout", 504, "unknown"
+    slug, title, status = "timeout", "Timeout", 504
+    delivered: Delivered = "unknown"
     cause = "No reply came before the deadline; the service may or may not have run."
     cure = "Ask for more time with `X-Request-Timeout: 10s`, or look at why the service is slow. Check what it did "
     cure += "before you repeat a request that changes something."

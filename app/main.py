@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from app import __version__
+from app.checker import Checker
 from app.deadlines import Deadlines
 from app.docs import add_docs
 from app.health import add_health
@@ -80,25 +81,27 @@ def create_app(settings: Settings | None = None, *, routes: RouteFile | Iterable
     """The gateway as an application. Without settings it reads the environment, and raises SettingsError for what is
     wrong there; without routes those of the settings, and raises RouteFileError; TableError for routes that conflict.
 
-    Its lifespan owns the connection to NATS and yields the state `drain`, an event: set it and every response closes
-    its connection and `/readyz` says 503. `app.state.serve` takes what `prepare` made, between two requests. Any ASGI
-    server can serve it; `build_server` makes the one that also bounds connections, and that has the fast lane."""
+    Its lifespan owns the connection to NATS and the processes that check bodies. It yields the state `drain`, an event:
+    set it and every response closes its connection and `/readyz` says 503. `app.state.serve` takes what `prepare` made,
+    between two requests. Any ASGI server can serve it; `build_server` makes the one that also bounds connections, and
+    that has the fast lane."""
     settings = settings or load_settings(check_files=True)
     if routes is None:
         routes = load_route_file(settings.routes or GREET)
     served = prepare(routes if isinstance(routes, RouteFile) else _to_route_file(routes))
     link = Link(settings.nats_url, max_in_flight=settings.max_in_flight, credentials=settings.credentials)
     relay = _make_relay(served.table, settings)
+    checker = Checker()
     drain = asyncio.Event()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
         drain.clear()
-        async with link:
+        async with checker, link:
             yield {"drain": drain}
 
     app = GatewayApp(
-        lambda inner: AsgiLane(inner, relay=relay, link=link, drain=drain),
+        lambda inner: AsgiLane(inner, relay=relay, link=link, checker=checker, drain=drain),
         title=served.title,
         version=__version__,
         lifespan=lifespan,
@@ -108,7 +111,15 @@ def create_app(settings: Settings | None = None, *, routes: RouteFile | Iterable
     # A body has to arrive before its request's own deadline; this is for those that nobody waits for.
     app.state.bounds = bounds = Connections(maximum=settings.max_connections, body_timeout=settings.max_timeout + 1)
     app.state.protocols = {
-        "fast": partial(FastProtocol, bounds=bounds, relay=relay, link=link, drain=drain, deadlines=Deadlines()),
+        "fast": partial(
+            FastProtocol,
+            bounds=bounds,
+            relay=relay,
+            link=link,
+            checker=checker,
+            drain=drain,
+            deadlines=Deadlines(),
+        ),
         "asgi": partial(GatewayProtocol, bounds=bounds),
     }
     _add_served(app, served, relay)

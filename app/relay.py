@@ -3,11 +3,13 @@
 No I/O and no awaiting, in the manner of h11. A lane calls, in this order,
 
     begin(request)            -> Outbound, or a Response at once, or None: no route has this path
-    load(outbound, body)      -> None, or the Response to a body that breaks its rules
+    load(outbound, body)      -> None, or the Response to a body that breaks its rules, or a Check: what the checker
+                                 is to do with a body that takes long
+    load_checked(outbound, check, verdict) -> None or a Response, after that
     refuse(outbound, error)   -> Response, when the body can't be had
     finish(outbound, outcome) -> Response, for a Reply or a GatewayError
 
-and none of the four raises, but for a bug, which `fail` turns into a Response. All policy lives here once, for
+and none of them raises, but for a bug, which `fail` turns into a Response. All policy lives here once, for
 every lane: matching, parameters, allow-lists, limits, status and error mapping, request id, timing.
 """
 
@@ -17,6 +19,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from app.bodies import Check
 from app.errors import (
     Delivered,
     GatewayError,
@@ -149,13 +152,22 @@ class Relay:
         except GatewayError as error:
             return self._answer_problem(request, route, request_id, error)
 
-    def load(self, outbound: Outbound, body: bytes) -> Response | None:
-        """Make the body the payload; the answer where it breaks the route's rules."""
+    def load(self, outbound: Outbound, body: bytes) -> Response | Check | None:
+        """Make the body the payload; the answer where it breaks the route's rules; a Check where it would take too long
+        to find out."""
         try:
-            outbound.route.body_rules.check_body(body)
+            check = outbound.route.body_rules.check_body(body)
         except GatewayError as error:
             return self.refuse(outbound, error)
-        outbound.payload = body
+        if check is None:
+            outbound.payload = body
+        return check
+
+    def load_checked(self, outbound: Outbound, check: Check, verdict: GatewayError | None) -> Response | None:
+        """Make the body of a check the payload; the answer where something was wrong with it."""
+        if verdict is not None:
+            return self.refuse(outbound, verdict)
+        outbound.payload = check.body
         return None
 
     def refuse(self, outbound: Outbound, error: GatewayError) -> Response:
@@ -208,7 +220,7 @@ class Relay:
             payloads={method: route.choose_payload(method) for method in (*route.methods, "HEAD")},
             timeout=min(self._timeout if route.timeout is None else route.timeout, max_timeout),
             max_timeout=max_timeout,
-            max_body=self._max_body if route.max_body is None else min(route.max_body, self._max_body),
+            max_body=_choose_limit(route, self._max_body),
             wraps=route.reply.wrap is not None,
             replies=ReplyReader(route),
         )
@@ -240,6 +252,11 @@ def _choose_timeout(plan: _Plan, fields: Sequence[Pair]) -> float:
         return min(parse_duration(asked[0].decode("latin-1")), plan.max_timeout)
     except ValueError as error:
         raise InvalidParameter(f"Header X-Request-Timeout is not a duration: {error}.") from None
+
+
+def _choose_limit(route: Route, most: int) -> int:
+    limit = route.body_rules.max_body if route.max_body is None else route.max_body
+    return most if limit is None else min(limit, most)
 
 
 def _choose_max_body(plan: _Plan, fields: Sequence[Pair]) -> int:

@@ -10,6 +10,7 @@ tests/test_uvicorn_contract.py holds uvicorn to it.
 
 import asyncio
 import time
+from functools import partial
 from typing import Any
 
 import httptools
@@ -18,9 +19,11 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from app.checker import Checker
 from app.connection import BIG
 from app.deadlines import Deadlines
 from app.errors import GatewayError, RequestTimeout
+from app.lanes.loading import Checking, load_body
 from app.link import Link, Outcome, Sent
 from app.protocol import Connections, GatewayProtocol
 from app.relay import Outbound, Relay, Request, body_too_large
@@ -46,12 +49,14 @@ class FastProtocol(GatewayProtocol):
         bounds: Connections,
         relay: Relay,
         link: Link,
+        checker: Checker,
         drain: asyncio.Event,
         deadlines: Deadlines,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop, bounds=bounds)
         self.relay = relay
         self.link = link
+        self.checker = checker
         self._drain = drain
         self.deadlines = deadlines
         self._exchange: Exchange | None = None
@@ -190,6 +195,7 @@ class Exchange(Sent):
     reads_body = False
     """Whether the body is awaited."""
     _outbound: Outbound
+    _checking: Checking | None = None
 
     def __init__(self, protocol: FastProtocol, request: Request, keep_alive: bool) -> None:
         self._protocol = protocol
@@ -246,17 +252,16 @@ class Exchange(Sent):
         if self.disconnected and not self.response_complete:
             self._stop_reading()
             self.response_complete = True
+            if self._checking is not None:
+                self._checking.cancel()
             self.abandon()
 
     def _load(self, outbound: Outbound, body: bytes) -> None:
-        try:
-            refused = self._protocol.relay.load(outbound, body)
-        except Exception:
-            refused = self._protocol.fail(self._request)
-        if refused is None:
-            self._send(outbound)
-        else:
-            self.respond(refused)
+        relay, checker, fail = self._protocol.relay, self._protocol.checker, partial(self._protocol.fail, self._request)
+        self._checking = load_body(relay, checker, outbound, body, fail=fail, then=self._send_loaded)
+
+    def _send_loaded(self, refused: Response | None) -> None:
+        self.respond(refused) if refused else self._send(self._outbound)
 
     def _send(self, outbound: Outbound) -> None:
         link = self._protocol.link

@@ -52,6 +52,7 @@ routes:
     method: POST
     path: /note
     subject: test.note
+    max_body: 1MiB
     body_schema:
       type: object
       required: [title]
