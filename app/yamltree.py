@@ -15,6 +15,7 @@ from app.schemas import Json
 Path = tuple[str | int, ...]
 
 MAX_DEPTH = 64
+MAX_DIGITS = 4300  # of an integer, sign included: CPython reads no longer ones
 MAX_NODES = 2_000_000  # after aliases are followed
 
 _PREFIX = "tag:yaml.org,2002:"
@@ -143,13 +144,13 @@ class _Reader:
                 return None
             if kind == "bool":
                 return text.lower() == "true"
-            if kind == "int":
+            if kind == "int" and len(text) <= MAX_DIGITS:
                 return int(text, 0 if text[:2] in ("0o", "0x") else 10)
             if kind == "float" and abs(float(text)) != float("inf"):
                 return float(text)
-            if kind == "float":
+            if kind in ("int", "float"):
                 self.tree.faults.append(YamlFault(mark, path, f"{text[:40]} is too large for a number"))
-                return 0.0
+                return 0
         except ValueError:
             self.tree.faults.append(YamlFault(mark, path, f"'{text[:40]}' is not of the type that its tag says"))
             return None
