@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -30,6 +31,8 @@ MAX_WAITING = 32
 
 _MAX_ANSWER = 1024 * 1024  # bytes: 20 problems, each of at most 1,200 characters, are fewer
 _MARGIN = 0.5  # seconds after the deadline when a process ends by itself, for the case that nobody kills it
+
+_FOLDER = Path(__file__).parent.parent  # where this `app` is found, whatever is in the current one
 
 _log = structlog.get_logger("nats-http.checker")
 
@@ -140,7 +143,11 @@ class _Process:
         """Raises OSError. It inherits nothing but its end of the socket."""
         ours, theirs = socket.socketpair()
         with theirs:
-            reader, writer = await asyncio.open_unix_connection(sock=ours, limit=_MAX_ANSWER)
+            try:
+                reader, writer = await asyncio.open_unix_connection(sock=ours, limit=_MAX_ANSWER)
+            except BaseException:
+                ours.close()
+                raise
             try:
                 command = [sys.executable, "-m", "app.checking"]
                 process = _start(command, theirs.fileno())
@@ -171,7 +178,7 @@ class _Process:
 
 def _start(command: Sequence[str], end: int) -> subprocess.Popen[bytes]:
     """In this thread, which takes 2 ms: a process may die with the thread that started it."""
-    return subprocess.Popen(command, stdin=end, stdout=end, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(command, stdin=end, stdout=end, stderr=subprocess.DEVNULL, cwd=_FOLDER)
 
 
 def _read_answer(line: bytes) -> Verdict:
