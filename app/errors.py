@@ -114,8 +114,9 @@ class PayloadTooLarge(GatewayError):
 
 class UriTooLong(GatewayError):
     slug, title, status = "uri-too-long", "URI too long", 414
-    cause = "The URI, a path parameter, or the subject that the path makes is over its limit."
-    cure = "Shorten the URI: a parameter has at most 128 characters, a subject 2,048 bytes, a request head 64 KiB."
+    cause = "The URI, a path parameter, the query, or the subject that the path makes is over its limit."
+    cure = "Shorten the URI: a path parameter in the subject has at most 128 characters, a query 1,024 parameters, a "
+    cure += "subject 2,048 bytes, a request head 64 KiB."
 
 
 class UnsupportedMediaType(GatewayError):
@@ -130,7 +131,10 @@ class HeadersTooLarge(GatewayError):
     cause = (
         "The headers of the request, or those that would travel to the service, are larger than the gateway accepts."
     )
-    cure = "Send shorter headers: all may have 64 KiB together, those that travel 16 KiB."
+    cure = (
+        "Send shorter headers: all may have 64 KiB together, those that travel 16 KiB. `Accept` has at most 64 media "
+    )
+    cure += "ranges, `Connection` 64 names."
 
 
 class Overloaded(GatewayError):

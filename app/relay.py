@@ -23,22 +23,13 @@ from app.bodies import Check
 from app.errors import (
     Delivered,
     GatewayError,
-    HeadersTooLarge,
     Internal,
-    InvalidParameter,
     MethodNotAllowed,
     PayloadTooLarge,
     Timeout,
 )
-from app.headers import (
-    MAX_BLOCK,
-    Pair,
-    encode_block,
-    is_clean_request_id,
-    is_clean_value,
-    nominated,
-    prefers_plain_text,
-)
+from app.fields import choose_heeded, choose_timeout, encode_headers, is_text_preferred
+from app.headers import Pair, is_clean_request_id
 from app.inbox import Reply
 from app.observe import Exchange, Observers
 from app.parameters import Value
@@ -46,10 +37,7 @@ from app.replies import ReplyReader
 from app.responses import Fields, Response, build_problem_response, complete, encode_json
 from app.routes import Payload, Route
 from app.table import RouteTable
-from app.units import format_duration, parse_duration
-
-_HEEDED = frozenset((b"x-request-id", b"x-request-timeout", b"accept", b"content-length", b"connection"))
-_HEEDED_OF_BODIES = frozenset((b"content-type", b"content-encoding", b"transfer-encoding"))
+from app.units import format_duration
 
 
 @dataclass(slots=True)
@@ -134,9 +122,9 @@ class Relay:
             payload = plan.payloads[request.method]
             timeout, headers, prefers_text = plan.timeout, b"", False
             if fields:
-                timeout = _choose_timeout(plan, fields)
-                headers = _encode_headers(route, fields, request_id)
-                prefers_text = plan.wraps and _prefers_text(fields)
+                timeout = choose_timeout(fields, usual=plan.timeout, most=plan.max_timeout)
+                headers = encode_headers(route, fields, request_id)
+                prefers_text = plan.wraps and is_text_preferred(fields)
             return Outbound(  # by position: by name it would cost twice as much
                 request,
                 plan,
@@ -216,7 +204,7 @@ class Relay:
         max_timeout = self._max_timeout if route.max_timeout is None else min(route.max_timeout, self._max_timeout)
         return _Plan(
             route=route,
-            heeded=_choose_heeded(route),
+            heeded=choose_heeded(route),
             payloads={method: route.choose_payload(method) for method in (*route.methods, "HEAD")},
             timeout=min(self._timeout if route.timeout is None else route.timeout, max_timeout),
             max_timeout=max_timeout,
@@ -242,18 +230,6 @@ class Relay:
                 observer(exchange)
 
 
-def _choose_timeout(plan: _Plan, fields: Sequence[Pair]) -> float:
-    asked = [value for name, value in fields if name == b"x-request-timeout"]
-    if not asked:
-        return plan.timeout
-    if len(asked) > 1:
-        raise InvalidParameter("Header X-Request-Timeout stands in the request more than once.")
-    try:
-        return min(parse_duration(asked[0].decode("latin-1")), plan.max_timeout)
-    except ValueError as error:
-        raise InvalidParameter(f"Header X-Request-Timeout is not a duration: {error}.") from None
-
-
 def _choose_limit(route: Route, most: int) -> int:
     limit = route.body_rules.max_body if route.max_body is None else route.max_body
     return most if limit is None else min(limit, most)
@@ -267,11 +243,6 @@ def _choose_max_body(plan: _Plan, fields: Sequence[Pair]) -> int:
     return plan.max_body
 
 
-def _choose_heeded(route: Route) -> frozenset[bytes]:
-    names = _HEEDED | route.request_allow.names | route.reader.header_names
-    return names | _HEEDED_OF_BODIES if "body" in map(route.choose_payload, route.methods) else names
-
-
 def _encode_values(values: Mapping[str, Value]) -> bytes:
     return encode_json(values).encode("utf-8")
 
@@ -282,29 +253,3 @@ def body_too_large(limit: int) -> PayloadTooLarge:
 
 def _describe_timeout(outbound: Outbound) -> Timeout:
     return Timeout(f"The service did not reply within {format_duration(outbound.timeout)}.")
-
-
-def _encode_headers(route: Route, fields: Sequence[Pair], request_id: str) -> bytes:
-    allow = route.request_allow
-    hop_by_hop = nominated(value for name, value in fields if name == b"connection")
-    pairs: list[Pair] = []
-    identified = False  # once, whatever the caller sends: the id that it is answered with
-    for name, value in fields:
-        if name not in allow.names or name in hop_by_hop:
-            continue
-        if name == b"x-request-id":
-            identified = True
-            continue
-        if not is_clean_value(value):
-            raise InvalidParameter(f"Header {name.decode('latin-1')} has a control character.")
-        pairs.append((allow.spell(name), value))
-    if identified:
-        pairs.append((allow.spell(b"x-request-id"), request_id.encode("ascii")))
-    block = encode_block(pairs)
-    if len(block) > MAX_BLOCK:
-        raise HeadersTooLarge(f"The headers for the service have {len(block)} bytes; at most {MAX_BLOCK} may travel.")
-    return block
-
-
-def _prefers_text(fields: Sequence[Pair]) -> bool:
-    return prefers_plain_text(b",".join(value for name, value in fields if name == b"accept"))

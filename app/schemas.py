@@ -71,7 +71,8 @@ class Schema:
 
     def find_problem(self, value: object) -> str | None:
         """What is wrong with a value, or None. Cheap only where the schema is plain, as that of a parameter is."""
-        return next((text for _, text in self.find_first(value)), None)
+        found = self.find_first(value)
+        return found[0][1] if found else None
 
     def find_first(self, value: object) -> list[tuple[str, str]]:
         """The first of `find_problems`, without making the others."""
