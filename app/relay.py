@@ -122,7 +122,7 @@ class Relay:
             payload = plan.payloads[request.method]
             timeout, headers, prefers_text = plan.timeout, b"", False
             if fields:
-                timeout = choose_timeout(fields, usual=plan.timeout, most=plan.max_timeout)
+                timeout = choose_timeout(fields, plan.timeout, plan.max_timeout)
                 headers = encode_headers(route, fields, request_id)
                 prefers_text = plan.wraps and is_text_preferred(fields)
             return Outbound(  # by position: by name it would cost twice as much

@@ -9,7 +9,7 @@ Laws:
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
 from typing import NoReturn
@@ -54,6 +54,8 @@ class Schema:
             raise SchemaError(_explain(error), error.instance_path) from None
         except (ValueError, TypeError) as error:
             raise SchemaError(str(error)) from None
+        self.is_valid: Callable[[object], bool] = self._validator.is_valid
+        """Whether a value of at most MAX_DEPTH fits. Stops at the first problem."""
 
     @cached_property
     def text(self) -> str:
@@ -64,10 +66,6 @@ class Schema:
     def is_plain(self) -> bool:
         """Whether the cost of `find_problems` grows with the value alone: about 2 ms for 2 KiB."""
         return _COSTLY.isdisjoint(_list_keys(self.document))
-
-    def is_valid(self, value: object) -> bool:
-        """Whether a value of at most MAX_DEPTH fits. Stops at the first problem."""
-        return self._validator.is_valid(value)
 
     def find_problem(self, value: object) -> str | None:
         """What is wrong with a value, or None. Cheap only where the schema is plain, as that of a parameter is."""
