@@ -41,7 +41,7 @@ class GatewayError(Exception):
 
     slug: ClassVar[str]
     title: ClassVar[str]
-    delivered: ClassVar[Delivered] = "no"
+    delivered: Delivered = "no"
     retryable: ClassVar[bool] = False
     cause: ClassVar[str]
     cure: ClassVar[str]
@@ -114,8 +114,9 @@ class PayloadTooLarge(GatewayError):
 
 class UriTooLong(GatewayError):
     slug, title, status = "uri-too-long", "URI too long", 414
-    cause = "The URI, a path parameter, or the subject that the path makes is over its limit."
-    cure = "Shorten the URI: a parameter has at most 128 characters, a subject 2,048 bytes, a request head 64 KiB."
+    cause = "The URI, a path parameter, the query, or the subject that the path makes is over its limit."
+    cure = "Shorten the URI: a path parameter in the subject has at most 128 characters, a query 1,024 parameters, a "
+    cure += "subject 2,048 bytes, a request head 64 KiB."
 
 
 class UnsupportedMediaType(GatewayError):
@@ -130,7 +131,10 @@ class HeadersTooLarge(GatewayError):
     cause = (
         "The headers of the request, or those that would travel to the service, are larger than the gateway accepts."
     )
-    cure = "Send shorter headers: all may have 64 KiB together, those that travel 16 KiB."
+    cure = (
+        "Send shorter headers: all may have 64 KiB together, those that travel 16 KiB. `Accept` has at most 64 media "
+    )
+    cure += "ranges, `Connection` 64 names."
 
 
 class VersionNotSupported(GatewayError):
@@ -143,8 +147,8 @@ class VersionNotSupported(GatewayError):
 class Overloaded(GatewayError):
     slug, title, status, retryable = "overloaded", "Overloaded", 503, True
     headers = _RETRY_SOON
-    cause = "The gateway has as many requests in flight, or connections, as it allows, or the NATS server reads too "
-    cause += "slowly."
+    cause = "The gateway has as many requests in flight, connections, or bodies to check, as it allows, or the NATS "
+    cause += "server reads too slowly."
     cure = "Retry after the time in `Retry-After`. Operators: look at the services' latency, add gateways, or "
     cure += "raise `GATEWAY_MAX_IN_FLIGHT` or `GATEWAY_MAX_CONNECTIONS`."
 
@@ -202,7 +206,8 @@ class ServiceError(GatewayError):
 
 
 class Timeout(GatewayError):
-    slug, title, status, delivered = "timeout", "Timeout", 504, "unknown"
+    slug, title, status = "timeout", "Timeout", 504
+    delivered: Delivered = "unknown"
     cause = "No reply came before the deadline; the service may or may not have run."
     cure = "Ask for more time with `X-Request-Timeout: 10s`, or look at why the service is slow. Check what it did "
     cure += "before you repeat a request that changes something."

@@ -4,6 +4,8 @@ import json
 import time
 from collections.abc import Sequence
 
+from app.bodies import Check
+from app.checking import find_fault
 from app.errors import NotFound, build_problem
 from app.headers import Pair
 from app.observe import Observers
@@ -44,7 +46,8 @@ def _load(relay: Relay, outbound: Outbound, body: bytes) -> Response | None:
         return None
     if len(body) > outbound.max_body:
         return relay.refuse(outbound, body_too_large(outbound.max_body))
-    return relay.load(outbound, body)
+    loaded = relay.load(outbound, body)
+    return relay.load_checked(outbound, loaded, find_fault(loaded)) if isinstance(loaded, Check) else loaded
 
 
 def _write_outbound(outbound: Outbound) -> str:

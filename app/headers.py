@@ -86,9 +86,9 @@ def is_clean_request_id(value: bytes) -> bool:
     return _REQUEST_ID.fullmatch(value) is not None
 
 
-def nominated(connection: Iterable[bytes]) -> frozenset[bytes]:
-    """The names that `Connection` headers make hop-by-hop (RFC 9110 §7.6.1)."""
-    return frozenset(token.strip().lower() for value in connection for token in value.split(b","))
+def nominated(connection: bytes) -> frozenset[bytes]:
+    """The names that a `Connection` header makes hop-by-hop (RFC 9110 §7.6.1)."""
+    return frozenset([token.strip() for token in connection.lower().split(b",")])
 
 
 def encode_block(pairs: Sequence[Pair]) -> bytes:

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 
 from app import __version__
 from app.bounds import Bounds
+from app.checker import Checker
 from app.collector import spare_young
 from app.deadlines import Deadlines
 from app.docs import add_docs
@@ -77,22 +78,23 @@ def create_app(
     """The gateway as an application. Without settings it reads the environment, and raises SettingsError for what is
     wrong there; without routes those of the settings, and raises RouteFileError; TableError for routes that conflict.
 
-    Its lifespan owns the connection to NATS and yields the state `drain`, an event: set it and every response closes
-    its connection and `/readyz` says 503. `await app.state.serve(served)` changes to what `prepare` made, between two
-    requests; the routes before it must not be used elsewhere. Any ASGI server can serve it; `build_server` makes the
-    one that also bounds connections, and that has the fast lane."""
+    Its lifespan owns the connection to NATS and the processes that check bodies. It yields the state `drain`, an event:
+    set it and every response closes its connection and `/readyz` says 503. `await app.state.serve(served)` changes to
+    what `prepare` made, between two requests; the routes before it must not be used elsewhere. Any ASGI server can
+    serve it; `build_server` makes the one that also bounds connections, and that has the fast lane."""
     settings = settings or load_settings(check_files=True)
     if routes is None:
         routes = load_route_file(settings.routes or GREET)
     served = routes if isinstance(routes, Served) else prepare(_to_route_file(routes))
     link = Link(settings.nats_url, max_in_flight=settings.max_in_flight, credentials=settings.credentials)
     relay = _make_relay(served.table, settings)
+    checker = Checker()
     drain = asyncio.Event()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
         drain.clear()
-        async with link:
+        async with checker, link:
             yield {"drain": drain}
 
     # A body has to arrive before its request's own deadline; the timeout is for those that nobody waits for.
@@ -100,7 +102,7 @@ def create_app(
         maximum=settings.max_connections, body_timeout=settings.max_timeout + 1, max_buffered=settings.max_buffered
     )
     app = GatewayApp(
-        lambda inner: AsgiLane(inner, relay=relay, link=link, drain=drain, uploads=bounds.uploads),
+        lambda inner: AsgiLane(inner, relay=relay, link=link, checker=checker, drain=drain, uploads=bounds.uploads),
         title=served.title,
         version=__version__,
         lifespan=lifespan,
@@ -109,7 +111,15 @@ def create_app(
     app.state.link = link
     app.state.bounds = bounds
     app.state.protocols = {
-        "fast": partial(FastProtocol, bounds=bounds, relay=relay, link=link, drain=drain, deadlines=Deadlines()),
+        "fast": partial(
+            FastProtocol,
+            bounds=bounds,
+            relay=relay,
+            link=link,
+            checker=checker,
+            drain=drain,
+            deadlines=Deadlines(),
+        ),
         "asgi": partial(GatewayProtocol, bounds=bounds),
     }
     _add_served(app, served, relay)

@@ -21,9 +21,10 @@ Location = Literal["path", "query", "header"]
 Type = Literal["string", "integer", "number", "boolean"]
 
 MAX_MANY = 256  # values of one query parameter
+MAX_NAME = 64  # characters of the name of one
 TOKEN_PATTERN = r"^[^.*>/\s]+$"  # in documentation, the part of the token rule that a pattern can say  # noqa: S105
 
-_QUERY_NAME = re.compile(r"[A-Za-z0-9_.~$@:\[\]-]{1,64}")
+_QUERY_NAME = re.compile(rf"[A-Za-z0-9_.~$@:\[\]-]{{1,{MAX_NAME}}}")
 # OpenAPI 3.1 ignores the first three as parameters; the gateway reads the others itself.
 _TAKEN_HEADERS = frozenset(("accept", "content-type", "authorization", "x-request-timeout", "x-request-id"))
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}", re.ASCII)

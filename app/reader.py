@@ -8,10 +8,14 @@ Laws:
 from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import unquote_to_bytes
 
-from app.errors import InvalidParameter
+from app.errors import InvalidParameter, UriTooLong
 from app.headers import Pair, is_clean_value
-from app.parameters import MAX_MANY, Parameter, Value, write_value
-from app.subjects import BROKEN_ENCODING, check_token, parse_token
+from app.parameters import MAX_MANY, MAX_NAME, Parameter, Value, write_value
+from app.subjects import BROKEN_ENCODING, check_token, decode_percent, parse_token
+
+MAX_PAIRS = 1024  # of a query
+
+_LONGEST_NAME = len("%00") * MAX_NAME  # of a declared parameter, each byte percent-encoded
 
 
 class ParameterReader:
@@ -91,17 +95,20 @@ def _choose(parameter: Parameter, texts: Sequence[str]) -> Value | None:
 
 def _split_query(query: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Names, decoded, and values, still encoded, of a form-encoded query (URL standard §5.1)."""
-    for field_ in query.split(b"&"):
+    if query.count(b"&") >= MAX_PAIRS:
+        raise UriTooLong(f"The query has more than {MAX_PAIRS} parameters.")
+    for field_ in query.replace(b"+", b" ").split(b"&"):
         if field_:
-            name, _, value = field_.replace(b"+", b"%20").partition(b"=")
-            yield unquote_to_bytes(name) if b"%" in name else name, value
+            name, _, value = field_.partition(b"=")
+            is_encoded = b"%" in name and len(name) <= _LONGEST_NAME
+            yield unquote_to_bytes(name) if is_encoded else name, value
 
 
 def _decode(raw: bytes, parameter: Parameter) -> str:
     if parameter.location != "header" and b"%" in raw:
         if BROKEN_ENCODING.search(raw):
             raise InvalidParameter(f"{parameter.label} has a '%' that is not followed by two hex digits.")
-        raw = unquote_to_bytes(raw)
+        raw = decode_percent(raw)
     if parameter.location == "header" and not is_clean_value(raw):
         raise InvalidParameter(f"{parameter.label} has a control character.")
     if parameter.location == "path" and not raw:

@@ -3,11 +3,13 @@
 No I/O and no awaiting, in the manner of h11. A lane calls, in this order,
 
     begin(request)            -> Outbound, or a Response at once, or None: no route has this path
-    load(outbound, body)      -> None, or the Response to a body that breaks its rules
+    load(outbound, body)      -> None, or the Response to a body that breaks its rules, or a Check: what the checker
+                                 is to do with a body that takes long
+    load_checked(outbound, check, verdict) -> None or a Response, after that
     refuse(outbound, error)   -> Response, when the body can't be had
     finish(outbound, outcome) -> Response, for a Reply or a GatewayError
 
-and none of the four raises, but for a bug, which `fail` turns into a Response. All policy lives here once, for
+and none of them raises, but for a bug, which `fail` turns into a Response. All policy lives here once, for
 every lane: matching, parameters, allow-lists, limits, status and error mapping, request id, timing.
 """
 
@@ -17,27 +19,19 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from app.bodies import Check
 from app.errors import (
     CLOSE,
     Delivered,
     GatewayError,
-    HeadersTooLarge,
     Internal,
-    InvalidParameter,
     MethodNotAllowed,
     Overloaded,
     PayloadTooLarge,
     Timeout,
 )
-from app.headers import (
-    MAX_BLOCK,
-    Pair,
-    encode_block,
-    is_clean_request_id,
-    is_clean_value,
-    nominated,
-    prefers_plain_text,
-)
+from app.fields import choose_heeded, choose_timeout, encode_headers, is_text_preferred
+from app.headers import Pair, is_clean_request_id
 from app.inbox import Reply
 from app.observe import Exchange, Observers
 from app.parameters import Value
@@ -45,10 +39,7 @@ from app.replies import ReplyReader
 from app.responses import Fields, Response, build_problem_response, complete, encode_json
 from app.routes import Payload, Route
 from app.table import EVERY_METHOD, RouteTable
-from app.units import format_duration, parse_duration
-
-_HEEDED = frozenset((b"x-request-id", b"x-request-timeout", b"accept", b"content-length", b"connection"))
-_HEEDED_OF_BODIES = frozenset((b"content-type", b"content-encoding", b"transfer-encoding"))
+from app.units import format_duration
 
 
 @dataclass(slots=True)
@@ -139,9 +130,9 @@ class Relay:
             payload = plan.payloads[request.method]
             timeout, headers, prefers_text = plan.timeout, b"", False
             if fields:
-                timeout = _choose_timeout(plan, fields)
-                headers = _encode_headers(route, fields, request_id)
-                prefers_text = plan.wraps and _prefers_text(fields)
+                timeout = choose_timeout(fields, plan.timeout, plan.max_timeout)
+                headers = encode_headers(route, fields, request_id)
+                prefers_text = plan.wraps and is_text_preferred(fields)
             return Outbound(  # by position: by name it would cost twice as much
                 request,
                 plan,
@@ -157,13 +148,22 @@ class Relay:
         except GatewayError as error:
             return self._answer_problem(request, route, request_id, error)
 
-    def load(self, outbound: Outbound, body: bytes) -> Response | None:
-        """Make the body the payload; the answer where it breaks the route's rules."""
+    def load(self, outbound: Outbound, body: bytes) -> Response | Check | None:
+        """Make the body the payload; the answer where it breaks the route's rules; a Check where it would take too long
+        to find out."""
         try:
-            outbound.route.body_rules.check_body(body)
+            check = outbound.route.body_rules.check_body(body)
         except GatewayError as error:
             return self.refuse(outbound, error)
-        outbound.payload = body
+        if check is None:
+            outbound.payload = body
+        return check
+
+    def load_checked(self, outbound: Outbound, check: Check, verdict: GatewayError | None) -> Response | None:
+        """Make the body of a check the payload; the answer where something was wrong with it."""
+        if verdict is not None:
+            return self.refuse(outbound, verdict)
+        outbound.payload = check.body
         return None
 
     def refuse(self, outbound: Outbound, error: GatewayError) -> Response:
@@ -214,11 +214,11 @@ class Relay:
         max_timeout = self._max_timeout if route.max_timeout is None else min(route.max_timeout, self._max_timeout)
         return _Plan(
             route=route,
-            heeded=_choose_heeded(route),
+            heeded=choose_heeded(route),
             payloads={method: route.choose_payload(method) for method in (*route.methods, "HEAD")},
             timeout=min(self._timeout if route.timeout is None else route.timeout, max_timeout),
             max_timeout=max_timeout,
-            max_body=self._max_body if route.max_body is None else min(route.max_body, self._max_body),
+            max_body=_choose_limit(route, self._max_body),
             wraps=route.reply.wrap is not None,
             replies=ReplyReader(route),
         )
@@ -240,16 +240,9 @@ class Relay:
                 observer(exchange)
 
 
-def _choose_timeout(plan: _Plan, fields: Sequence[Pair]) -> float:
-    asked = [value for name, value in fields if name == b"x-request-timeout"]
-    if not asked:
-        return plan.timeout
-    if len(asked) > 1:
-        raise InvalidParameter("Header X-Request-Timeout stands in the request more than once.")
-    try:
-        return min(parse_duration(asked[0].decode("latin-1")), plan.max_timeout)
-    except ValueError as error:
-        raise InvalidParameter(f"Header X-Request-Timeout is not a duration: {error}.") from None
+def _choose_limit(route: Route, most: int) -> int:
+    limit = route.body_rules.max_body if route.max_body is None else route.max_body
+    return most if limit is None else min(limit, most)
 
 
 def _choose_max_body(plan: _Plan, fields: Sequence[Pair]) -> int:
@@ -258,11 +251,6 @@ def _choose_max_body(plan: _Plan, fields: Sequence[Pair]) -> int:
         if name == b"content-length" and value.isdigit() and (len(value) > 20 or int(value) > plan.max_body):
             raise body_too_large(plan.max_body)
     return plan.max_body
-
-
-def _choose_heeded(route: Route) -> frozenset[bytes]:
-    names = _HEEDED | route.request_allow.names | route.reader.header_names
-    return names | _HEEDED_OF_BODIES if "body" in map(route.choose_payload, route.methods) else names
 
 
 def _encode_values(values: Mapping[str, Value]) -> bytes:
@@ -281,29 +269,3 @@ def no_memory() -> Overloaded:
 
 def _describe_timeout(outbound: Outbound) -> Timeout:
     return Timeout(f"The service did not reply within {format_duration(outbound.timeout)}.")
-
-
-def _encode_headers(route: Route, fields: Sequence[Pair], request_id: str) -> bytes:
-    allow = route.request_allow
-    hop_by_hop = nominated(value for name, value in fields if name == b"connection")
-    pairs: list[Pair] = []
-    identified = False  # once, whatever the caller sends: the id that it is answered with
-    for name, value in fields:
-        if name not in allow.names or name in hop_by_hop:
-            continue
-        if name == b"x-request-id":
-            identified = True
-            continue
-        if not is_clean_value(value):
-            raise InvalidParameter(f"Header {name.decode('latin-1')} has a control character.")
-        pairs.append((allow.spell(name), value))
-    if identified:
-        pairs.append((allow.spell(b"x-request-id"), request_id.encode("ascii")))
-    block = encode_block(pairs)
-    if len(block) > MAX_BLOCK:
-        raise HeadersTooLarge(f"The headers for the service have {len(block)} bytes; at most {MAX_BLOCK} may travel.")
-    return block
-
-
-def _prefers_text(fields: Sequence[Pair]) -> bool:
-    return prefers_plain_text(b",".join(value for name, value in fields if name == b"accept"))

@@ -171,7 +171,11 @@ class DefaultsModel(_Model):
         description="The media types of bodies that are taken; others get 415. Default: all, or `application/json` "
         "where there is a `body_schema`.",
     )
-    max_body: Size | None = Field(None, description="The largest body, if it is less than `GATEWAY_MAX_BODY`.")
+    max_body: Size | None = Field(
+        None,
+        description="The largest body, if it is less than `GATEWAY_MAX_BODY`. Default where there is a `body_schema`: "
+        "256KiB.",
+    )
     body_schema: SchemaOrFile = Field(
         None,
         description="A JSON Schema for bodies, or its file, whose path begins at the route file. A body that "

@@ -61,7 +61,8 @@ class ReplyRules:
 class Route:
     """One declared way from HTTP to a subject. Raises RouteError.
 
-    `timeout` and `max_timeout` are seconds, `max_body` bytes; None leaves it to the gateway's settings. Every
+    `timeout` and `max_timeout` are seconds, `max_body` bytes; None leaves it to the gateway's settings, and with a
+    `body_schema` to CHECKED_MAX_BODY as well. Every
     parameter of the path stands in `parameters`, described or not. `payload="none"` sends an empty payload whatever the
     request carries, `"body"` the request body as it is, `"params"` a JSON object of the parameters; None means the body
     for POST, PUT and PATCH, and an empty payload for the rest.

@@ -5,7 +5,8 @@ Laws:
    slash make other paths. The raw path is split first and decoded after, so `%2F` never separates.
 2. A literal segment goes before a parameter: `/a/me` beside `/a/{id}`. Of two routes that can match the same method
    and path, one must be at least as literal as the other in every segment; else both are refused.
-3. The cost of a match depends on the number of segments, not on the number of routes.
+3. The cost of a match depends on the number of segments, not on the number of routes; and of those only as many are
+   looked at as a route has.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -36,18 +37,21 @@ class _Node:
     literals: dict[bytes, "_Node"] = field(default_factory=dict)
     parameter: "_Node | None" = None
     route: Route | None = None
+    longest: int = 0
+    """Bytes of the longest segment that can be one of the literals: each byte of that may be percent-encoded."""
 
 
 class RouteTable:
     """Finds the route of a method and a raw path. One trie a method."""
 
-    __slots__ = ("_tries", "routes")
+    __slots__ = ("_deepest", "_tries", "routes")
 
     def __init__(self, routes: Iterable[Route], *, reserved: Iterable[str] = ()) -> None:
         """TableError names the two routes that conflict, or the one that takes a path of the gateway itself.
         `reserved` are first segments."""
         self.routes = tuple(routes)
         self._tries: dict[str, _Node] = {}
+        self._deepest = max((len(route.segments) for route in self.routes), default=0)
         taken = frozenset(reserved)
         names: set[str] = set()
         paths: dict[_Shape, Route] = {}
@@ -106,7 +110,7 @@ class RouteTable:
         if trie is None or path[:1] != b"/":
             return None
         values: list[bytes] = []
-        route = _find(trie, path[1:].split(b"/"), values)
+        route = _find(trie, path[1:].split(b"/", self._deepest), values)  # where there are more, none matches
         return (route, values) if route else None
 
     def allowed(self, path: bytes) -> tuple[str, ...]:
@@ -191,6 +195,7 @@ def _insert(node: _Node, route: Route) -> None:
             node.parameter = node.parameter or _Node()
             node = node.parameter
         else:
+            node.longest = max(node.longest, len("%00") * len(segment))
             node = node.literals.setdefault(segment.encode("ascii"), _Node())
     node.route = route
 
@@ -200,7 +205,8 @@ def _find(node: _Node, segments: Sequence[bytes], values: list[bytes]) -> Route 
     depth = 0
     for segment in segments:
         depth += 1
-        literal = node.literals.get(unquote_to_bytes(segment) if b"%" in segment else segment)
+        is_encoded = b"%" in segment and len(segment) <= node.longest
+        literal = node.literals.get(unquote_to_bytes(segment) if is_encoded else segment)
         parameter = node.parameter
         if parameter is None:
             if literal is None:

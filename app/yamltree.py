@@ -18,6 +18,7 @@ from app.schemas import Json
 Path = tuple[str | int, ...]
 
 MAX_DEPTH = 64
+MAX_DIGITS = 4300  # of an integer, sign included: CPython reads no longer ones
 # A key or a value weighs 1, and 1 more for each CHARACTERS that it has. Real files share a few blocks among their
 # routes; a bomb is small and means billions.
 CHARACTERS = 64
@@ -247,12 +248,12 @@ class _Reader:
                 return None
             if kind == "bool":
                 return text.lower() == "true"
-            if kind == "int":
+            if kind == "int" and len(text) <= MAX_DIGITS:
                 return int(text, 0 if text[:2] in ("0o", "0x") else 10)
             if kind == "float" and abs(float(text)) != float("inf"):
                 return float(text)
-            if kind == "float":
-                value, problem = 0.0, f"{text[:40]} is too large for a number"
+            if kind in ("int", "float"):
+                value, problem = 0, f"{text[:40]} is too large for a number"
         except ValueError:
             problem = f"'{text[:40]}' is not of the type that its tag says"
         self._tree.faults.append(YamlFault(_mark(event.start_mark), path, problem))

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from app.bodies import MAX_PROBLEMS, BodyRules, is_media_range
+from app.bodies import AT_ONCE, LISTED_AT_ONCE, MAX_PROBLEMS, BodyRules, Check, is_media_range, read_body
 from app.errors import InvalidBody, UnsupportedMediaType
 from app.headers import Pair
 from app.schemas import Schema
@@ -81,8 +81,14 @@ def test_a_body_is_looked_at_only_where_there_is_a_schema() -> None:
 @pytest.mark.parametrize("depth", [10, 255, 256, 900, 5000])
 @pytest.mark.parametrize("schema", [{"type": "object"}, {"items": {"$ref": "#"}, "maxItems": 0}, {"const": 1}], ids=str)
 def test_a_deep_body_is_refused_and_breaks_nothing(depth: int, schema: Any) -> None:
-    with pytest.raises(InvalidBody):
-        BodyRules([], Schema(schema), keeps_encoding=False).check_body(b"[" * depth + b"]" * depth)
+    body = b"[" * depth + b"]" * depth
+    rules = BodyRules([], Schema(schema), keeps_encoding=False)
+    try:
+        check = rules.check_body(body)
+    except InvalidBody:
+        return
+    assert check is not None
+    assert not check.schema.is_valid(read_body(body))
 
 
 def test_only_so_many_problems_are_told() -> None:
@@ -90,3 +96,33 @@ def test_only_so_many_problems_are_told() -> None:
     with pytest.raises(InvalidBody) as caught:
         rules.check_body(b"[" + b",".join([b"1"] * 1000) + b"]")
     assert len(caught.value.errors) == MAX_PROBLEMS
+
+
+PLAIN: Any = {"items": {"type": "integer"}}
+ANY_OF: Any = {"items": {"anyOf": [{"type": "integer"}]}}
+REFERENCE: Any = {"$defs": {"n": {"type": "integer"}}, "$ref": "#/$defs/n"}
+NAMES: Any = {"allOf": [{"properties": {"a": {"propertyNames": False}}}]}
+
+
+@pytest.mark.parametrize(
+    ("document", "body", "size", "is_left"),
+    [
+        (PLAIN, b"[]", AT_ONCE, False),
+        (PLAIN, b"[]", AT_ONCE + 1, True),
+        (PLAIN, b"[null]", LISTED_AT_ONCE, False),
+        (PLAIN, b"[null]", LISTED_AT_ONCE + 1, True),
+        (ANY_OF, b"[1]", 3, False),
+        (ANY_OF, b"[null]", 6, True),
+        (REFERENCE, b"1", 1, False),
+        (REFERENCE, b"null", 4, True),
+        (NAMES, b'{"a":{"b":1}}', 13, True),
+        (ANY_OF, b"[", 1, False),
+    ],
+)
+def test_only_what_takes_no_time_is_done_at_once(document: Any, body: bytes, size: int, is_left: bool) -> None:
+    schema, body = Schema(document), body.ljust(size)
+    try:
+        check = BodyRules([], schema, keeps_encoding=False).check_body(body)
+    except InvalidBody:
+        check = None
+    assert check == (Check(schema, body) if is_left else None)

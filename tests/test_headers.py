@@ -173,15 +173,12 @@ def test_the_default_lists_are_those_of_the_design() -> None:
 @pytest.mark.parametrize(
     ("connection", "expected"),
     [
-        ([], set()),
-        ([b"close"], {b"close"}),
-        ([b"close, X-Secret"], {b"close", b"x-secret"}),
-        ([b"keep-alive", b"\tTraceParent ,te"], {b"keep-alive", b"traceparent", b"te"}),
+        (b"close", {b"close"}),
+        (b"close, X-Secret", {b"close", b"x-secret"}),
+        (b"keep-alive,\tTraceParent ,te", {b"keep-alive", b"traceparent", b"te"}),
     ],
 )
-def test_connection_nominates_names_in_any_case_and_in_any_of_its_lines(
-    connection: list[bytes], expected: set[bytes]
-) -> None:
+def test_connection_nominates_names_in_any_case(connection: bytes, expected: set[bytes]) -> None:
     assert nominated(connection) == expected
 
 

@@ -40,13 +40,36 @@ def test_every_json_value_is_read_as_it_is(value: Any) -> None:
         (b'{"\\udc00": 1}', "it has half of a surrogate pair"),
         (b"[" * 1_000_000, "it is nested too deeply"),
         (b'{"a":' * 1_000_000, "it is nested too deeply"),
-        (b"9" * 10_000, ""),
+        (b"9" * 4301, "it has an integer of more than 4,300 digits$"),
+        (b'{"a": [-%b]}' % (b"9" * 10_000), "it has an integer of more than 4,300 digits$"),
+        (b"[" * 65 + b"]" * 65, "it is nested too deeply$"),
+        (b'{"":[' * 33 + b"]}" * 33, "it is nested too deeply$"),
+        (b"[[]," + b"[" * 64 + b"]" * 64 + b"]", "it is nested too deeply$"),
+        (b"[" * 65 + b'"', "it is not JSON"),
+        (b"[}" * 1000, "it is not JSON"),
+        (b'"' + b'\\"' * 500_000, "it is not JSON"),
+        (b"[" * 65 + b'"\\', "it is not JSON"),
     ],
     ids=lambda value: repr(value)[:30],
 )
 def test_what_is_no_i_json_is_refused_with_its_reason(data: bytes, reason: str) -> None:
     with pytest.raises(ValueError, match=f"^{reason}"):
         parse_json(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"[" * 64 + b"]" * 64,
+        b'{"a":' * 64 + b"1" + b"}" * 64,
+        b"[" + b",".join([b"[[]]"] * 1000) + b"]",
+        json.dumps(["[" * 1000, '"[{' * 1000, "\\" * 999, {"}\\]": "{" * 100}, "\n["] * 65).encode(),
+        b"9" * 4300,
+    ],
+    ids=lambda data: repr(data)[:30],
+)
+def test_what_is_deep_enough_or_only_looks_deep_is_read(data: bytes) -> None:
+    assert parse_json(data) == json.loads(data)
 
 
 def test_a_surrogate_pair_is_one_character() -> None:
@@ -75,6 +98,9 @@ def test_problems_are_bounded_in_number_and_length() -> None:
     assert len(schema.find_problems(["x"] * 1000, limit=7)) == 7
     ((_, text),) = Schema({"required": ["k" * 10_000]}).find_problems({}, limit=5)
     assert len(text) == MAX_MESSAGE
+    deep = Schema({"additionalProperties": {"additionalProperties": {"additionalProperties": {"type": "null"}}}})
+    ((pointer, _),) = deep.find_problems({"a": {"~" * 300: {"/" * 300: 1}}}, limit=5)
+    assert pointer == "/a/" + "~0" * 300
 
 
 def test_the_first_problem_or_none() -> None:

@@ -94,7 +94,7 @@ def test_a_key_that_stands_twice_is_a_fault_at_its_second_place() -> None:
         ("a: !python/object x", Mark(1, 4), "the tag !python/object is not known here"),
         ("a: !!binary eA==", Mark(1, 4), "the tag tag:yaml.org,2002:binary is not known here"),
         ("a: !!int x", Mark(1, 4), "'x' is not of the type that its tag says"),
-        ("a: " + "9" * 5000, Mark(1, 4), "is not of the type that its tag says"),
+        ("a: " + "9" * 4301, Mark(1, 4), "9999999999999999999999999999999999999999 is too large for a number"),
         ("a: 1e400", Mark(1, 4), "1e400 is too large for a number"),
         ("? [a]\n: b", Mark(1, 3), "a key must be a text"),
         ("? {a: b}\n: c", Mark(1, 3), "a key must be a text"),

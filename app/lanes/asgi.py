@@ -4,11 +4,14 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.bodies import Check
+from app.checker import Checker
 from app.deadlines import Deadlines, Wait
 from app.errors import CLOSE, GatewayError, RequestTimeout
 from app.head import find_length
@@ -22,6 +25,8 @@ WATCH_AFTER = 0.05  # seconds that an exchange may take before somebody looks wh
 
 _log = structlog.get_logger("nats-http.asgi")
 
+_Result = TypeVar("_Result")
+
 
 class CallerGone(Exception):
     """The HTTP connection closed before the answer; there is nobody to answer."""
@@ -31,10 +36,13 @@ class AsgiLane:
     """ASGI middleware: answers the routes of the relay, and leaves everything else to `app`. `drain` is the gateway's:
     while it is set every response closes its connection."""
 
-    def __init__(self, app: ASGIApp, *, relay: Relay, link: Link, drain: asyncio.Event, uploads: Uploads) -> None:
+    def __init__(
+        self, app: ASGIApp, *, relay: Relay, link: Link, checker: Checker, drain: asyncio.Event, uploads: Uploads
+    ) -> None:
         self._app = app
         self._relay = relay
         self._link = link
+        self._checker = checker
         self._drain = drain
         self._uploads = uploads
         self._watches = Deadlines()
@@ -78,23 +86,36 @@ class AsgiLane:
         except GatewayError as error:
             return self._relay.refuse(outbound, error)
         upload.complete()
-        return self._relay.load(outbound, body)
+        return await self._check(outbound, body, receive)
+
+    async def _check(self, outbound: Outbound, body: bytes, receive: Receive) -> Response | None:
+        loaded = self._relay.load(outbound, body)
+        if isinstance(loaded, Check):
+            verdict = await self._wait(self._checker.submit(loaded, outbound.deadline), receive)
+            return self._relay.load_checked(outbound, loaded, verdict)
+        return loaded
 
     async def _request(self, outbound: Outbound, receive: Receive) -> Outcome:
         """The outcome; CallerGone, with the entry removed, when the caller went away before it came."""
         sent = Awaited()
         self._link.send(sent, outbound.subject, outbound.headers, outbound.payload, outbound.deadline)
-        watch = _Watch(receive, sent.future)
+        try:
+            return await self._wait(sent.future, receive)
+        finally:
+            sent.abandon()
+
+    async def _wait(self, future: "asyncio.Future[_Result]", receive: Receive) -> _Result:
+        """Its result; CallerGone, with the future cancelled, when the caller went away before it came."""
+        watch = _Watch(receive, future)
         watch.slot = self._watches.add(time.monotonic() + WATCH_AFTER, watch)
         try:
-            return await sent.future
+            return await future
         except asyncio.CancelledError:
             if watch.caller_gone:
                 raise CallerGone from None
             raise
         finally:
             watch.stop()
-            sent.abandon()
 
     async def _respond(self, response: Response, send: Send) -> None:
         headers = response.headers
@@ -117,7 +138,7 @@ class _Watch:
 
     __slots__ = ("_future", "_receive", "_task", "caller_gone", "slot")
 
-    def __init__(self, receive: Receive, future: "asyncio.Future[Outcome]") -> None:
+    def __init__(self, receive: Receive, future: "asyncio.Future[Any]") -> None:
         self._receive = receive
         self._future = future
         self._task: asyncio.Task[None] | None = None

@@ -9,6 +9,7 @@ tests/test_uvicorn_contract.py holds uvicorn to it.
 
 import asyncio
 import time
+from functools import partial
 from typing import Any
 
 import httptools
@@ -18,10 +19,12 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from app.bounds import Bounds
+from app.checker import Checker
 from app.connection import BIG
 from app.deadlines import Deadlines
 from app.errors import GatewayError, RequestTimeout
 from app.intake import BODY, HEAD, IDLE
+from app.lanes.loading import Checking, load_body
 from app.link import Link, Outcome, Sent
 from app.protocol import NOTHING, GatewayProtocol
 from app.relay import Outbound, Relay, Request, body_too_large, no_memory
@@ -46,12 +49,14 @@ class FastProtocol(GatewayProtocol):
         bounds: Bounds,
         relay: Relay,
         link: Link,
+        checker: Checker,
         drain: asyncio.Event,
         deadlines: Deadlines,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop, bounds=bounds)
         self.relay = relay
         self.link = link
+        self.checker = checker
         self._drain = drain
         self.deadlines = deadlines
         self._exchange: Exchange | None = None
@@ -219,6 +224,7 @@ class Exchange(Sent):
     _has_asked = False
     """Whether it is known to those that grant memory."""
     _outbound: Outbound
+    _checking: Checking | None = None
 
     def __init__(self, protocol: FastProtocol, request: Request, keep_alive: bool) -> None:
         self._protocol = protocol
@@ -298,15 +304,17 @@ class Exchange(Sent):
             self._release_memory()
             self.body = b""
             self.response_complete = True
+            if self._checking is not None:
+                self._checking.cancel()
             self.abandon()
 
     def _load(self, outbound: Outbound, body: bytes) -> None:
-        try:
-            refused = self._protocol.relay.load(outbound, body)
-        except Exception:
-            refused = self._protocol.fail(self._request)
+        relay, checker, fail = self._protocol.relay, self._protocol.checker, partial(self._protocol.fail, self._request)
+        self._checking = load_body(relay, checker, outbound, body, fail=fail, then=self._send_loaded)
+
+    def _send_loaded(self, refused: Response | None) -> None:
         if refused is None:
-            self._send(outbound)
+            self._send(self._outbound)
         else:
             self._release_memory()
             self.respond(refused)

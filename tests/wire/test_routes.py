@@ -52,6 +52,7 @@ routes:
     method: POST
     path: /note
     subject: test.note
+    max_body: 1MiB
     body_schema:
       type: object
       required: [title]
@@ -267,6 +268,39 @@ async def test_a_value_that_breaks_its_rule_is_refused_and_named(
         assert told.startswith("Query parameter " + detail)
         await gateway.get("/orders/sentinel", x_request_timeout="100ms")
         assert (await spy.next()).subject == SENTINEL
+
+
+async def test_a_query_has_so_many_parameters_and_no_more(shared_nats: NatsServer, routes: RouteFile) -> None:
+    async with run_echo(shared_nats.url, routes) as gateway:
+        query = "&".join(["q=a", *["x"] * 1023])
+        assert json.loads(read(await gateway.get(ask(query))).payload)["q"] == "a"
+        assert read_problem(await gateway.get(ask(query + "&"))) == (
+            414,
+            "uri-too-long",
+            "The query has more than 1024 parameters.",
+        )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "detail"),
+    [
+        ("accept", ",".join(["text/plain"] * 64), None),
+        ("accept", ",".join(["text/plain"] * 65), "Header Accept has more than 64 media ranges."),
+        ("accept", "text/plain" + ";a=b" * 257, "Header Accept has more than 256 parameters."),
+        ("connection", ",".join(["x-other"] * 64), None),
+        ("connection", ",".join(["x-other"] * 65), "Header Connection has more than 64 names."),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+async def test_a_header_that_is_a_list_has_so_many_members_and_no_more(
+    shared_nats: NatsServer, name: str, value: str, detail: str | None
+) -> None:
+    async with run_gateway(shared_nats.url) as gateway, responder(shared_nats.url, "greet.*", replying(b"hello, sue")):
+        response = await gateway.client.get("/greet/sue", headers={name: value})
+        if detail is None:
+            assert response.status_code == 200
+        else:
+            assert read_problem(response) == (431, "headers-too-large", detail)
 
 
 async def test_a_path_parameter_outside_of_the_subject_is_free_text(shared_nats: NatsServer, routes: RouteFile) -> None:
