@@ -1,7 +1,7 @@
 # `make run` and `make test` set up everything that they need; see README.md.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run install check test fault-test compose-test bench lock clean
+.PHONY: help run install check test fault-test soak compose-test bench lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -29,18 +29,22 @@ check: $(VENV)/.dev ## format, lint, types, import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: $(VENV)/.dev $(VENV)/.browser $(VENV)/.wrk $(JAVASCRIPT)/node_modules/.package-lock.json ## all tests but those of the container stack, with coverage
+test: $(VENV)/.dev $(VENV)/.browser $(VENV)/.wrk $(JAVASCRIPT)/node_modules/.package-lock.json ## all tests but slow sweeps and the container stack, with coverage
 	@rm -f .coverage .coverage.*
 	$(BIN)/coverage run -m pytest -n $(WORKERS) --dist worksteal --ignore tests/compose $(APART) $(TESTS)
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
-	$(if $(APART),$(FAULT_TEST) tests/benchmarks)
+	$(if $(APART),$(FAULT_TEST) tests/benchmarks tests/bounds -m "not soak")
 # They look at the clock or need all of the machine, so nothing else runs beside them.
-APART := $(if $(filter tests,$(TESTS)),--ignore tests/faults --ignore tests/benchmarks)
+APART := $(if $(filter tests,$(TESTS)),$(addprefix --ignore tests/,faults benchmarks bounds))
 FAULT_TEST = $(BIN)/pytest -p no:cacheprovider tests/faults
 
 fault-test: $(VENV)/.dev $(VENV)/.wrk ## only the tests of the link under faults (FAULTS_REPORT=docs/faults.md writes their figures)
 	$(FAULT_TEST)
+
+soak: $(VENV)/.dev ## the slow sweeps: attacks on the bounds (BOUNDS_REPORT=… writes their figures)
+	$(BIN)/pytest -p no:cacheprovider $(SOAK)
+SOAK ?= tests/bounds
 
 compose-test: $(VENV)/.dev ## the container stack, where `docker compose` has an engine
 	$(BIN)/pytest -p no:cacheprovider tests/compose

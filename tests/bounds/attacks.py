@@ -1,0 +1,82 @@
+"""What an attack is, and the law that it tries to break. The tables are in attacks_on_*.py."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from app.lanes import LaneName
+from tests.bounds.memory import MIB
+from tests.bounds.sending import Sending
+
+ROUTES = Path(__file__).with_name("routes.yaml")
+
+PROMPT = 0.050  # seconds in which another caller is answered on a machine at rest
+SLOW = 0.250  # the same on a slow and busy one
+GROWTH = 64 * MIB  # the most that the process may grow by
+
+Act = Callable[[int, Path], None]
+"""Something that is done to a gateway: to the process of this id, and to its route file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attack:
+    """What is sent, and what it may cost."""
+
+    name: str
+    sends: tuple[Sending, ...] = ()
+    """A process sends each."""
+    seconds: float = 1.0
+    settings: Mapping[str, str] = field(default_factory=dict)
+    watches: str = "/livez"
+    """What the bystander asks for. It must be 200."""
+    growth: int = GROWTH
+    acts: Act | None = None
+    awaits: str = ""
+    """An event in the log that ends the attack, after its seconds."""
+    lies: bytes = b""
+    """What the NATS server says over and over. Then there are no services."""
+    fills_pipe: bool = False
+    """Whether nobody reads the log."""
+    is_quick: bool = False
+    """Whether `make test` runs it as well."""
+
+    @property
+    def lanes(self) -> tuple[LaneName, ...]:
+        """The lanes that it is run over: one where the lane has no part in it."""
+        return ("fast",) if self.acts or self.lies else ("fast", "asgi")
+
+    @property
+    def spoils(self) -> bool:
+        """Whether the gateway is not the same afterwards."""
+        return bool(self.acts or self.lies or self.fills_pipe or self.settings)
+
+
+def allow(rest: float) -> float:
+    """Seconds that a bystander may have to wait for whom it took so long at rest."""
+    return min(SLOW, max(PROMPT, 5 * rest))
+
+
+def head(method: str, target: str, *fields: str) -> bytes:
+    """A request head."""
+    return "".join(f"{line}\r\n" for line in (f"{method} {target} HTTP/1.1", "Host: t", *fields, "")).encode()
+
+
+def get(target: str, *fields: str) -> bytes:
+    """A GET."""
+    return head("GET", target, *fields)
+
+
+def get_once(target: str, *fields: str) -> bytes:
+    """A GET that closes its connection."""
+    return get(target, "Connection: close", *fields)
+
+
+def post(target: str, body: bytes, *fields: str) -> bytes:
+    """A POST of JSON that closes its connection."""
+    about = (f"Content-Length: {len(body)}", "Content-Type: application/json", "Connection: close")
+    return head("POST", target, *about, *fields) + body
+
+
+def chunked(target: str, *fields: str) -> bytes:
+    """The head of a POST whose body comes in chunks."""
+    return head("POST", target, "Transfer-Encoding: chunked", *fields)

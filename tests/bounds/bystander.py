@@ -1,0 +1,127 @@
+"""A caller who does no harm: a process that asks all the time, and notes how long each answer took."""
+
+import contextlib
+import re
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Event
+from pathlib import Path
+
+PATIENCE = 10.0  # seconds; an answer that takes longer counts as that
+GAP = 0.005  # seconds between an answer and the next question
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """One answer. `machine` is the part of the wait in which the gateway or the bystander was ready to run and other
+    processes had the cores: proc(5), schedstat."""
+
+    at: float
+    seconds: float
+    machine: float
+    fault: str
+
+    @property
+    def caused(self) -> float:
+        """Seconds for which the gateway is to blame."""
+        return max(0.0, self.seconds - self.machine)
+
+
+class _Caller:
+    """Asks for one path, on a connection that is kept and on fresh ones."""
+
+    def __init__(self, port: int, path: str) -> None:
+        self._port = port
+        self._path = path
+        self._kept: socket.socket | None = None
+
+    def ask_kept(self) -> int:
+        """The status. Where the gateway has closed the connection between two questions, another takes its place, as
+        with any client."""
+        if self._kept is not None:
+            with contextlib.suppress(ConnectionError):
+                return self._ask(self._kept)
+        self.close()
+        self._kept = _open(self._port)
+        return self._ask(self._kept)
+
+    def ask_fresh(self) -> int:
+        """The status."""
+        return get(self._port, self._path)[0]
+
+    def close(self) -> None:
+        """What it keeps."""
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
+
+    def _ask(self, connection: socket.socket) -> int:
+        return ask(connection, f"GET {self._path} HTTP/1.1\r\nHost: t\r\n\r\n".encode())[0]
+
+
+def watch(port: int, path: str, pid: int, stop: Event, results: Connection) -> None:
+    """Ask in both ways by turns, until it is stopped; then tell all waits."""
+    waits: list[Wait] = []
+    caller = _Caller(port, path)
+    results.send("ready")
+    while not stop.wait(GAP):
+        waits.append(_measure(pid, caller.ask_fresh))
+        waits.append(wait := _measure(pid, caller.ask_kept))
+        if wait.fault:
+            caller.close()
+    caller.close()
+    results.send(waits)
+
+
+def _measure(pid: int, ask: Callable[[], int]) -> Wait:
+    began, delay, fault = time.monotonic(), _read_delays(pid), ""
+    try:
+        status = ask()
+        fault = "" if status == 200 else f"was answered {status}"
+    except OSError as error:
+        fault = f"had a {type(error).__name__}"
+    return Wait(began, time.monotonic() - began, _read_delays(pid) - delay, fault)
+
+
+def get(port: int, path: str) -> tuple[int, bytes]:
+    """Status and body. OSError where there is no answer."""
+    with _open(port) as connection:
+        return ask(connection, f"GET {path} HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n".encode())
+
+
+def ask(connection: socket.socket, request: bytes) -> tuple[int, bytes]:
+    """Send a request; status and body of its answer. OSError where there is none."""
+    connection.sendall(request)
+    head, _, body = _receive(connection, b"", lambda data: b"\r\n\r\n" in data).partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)\ncontent-length: (\d+)", head)
+    if length is None:
+        raise ConnectionError(head.decode("latin-1"))
+    body = _receive(connection, body, lambda data: len(data) >= int(length[1]))
+    return int(head[9:12]), body
+
+
+def _receive(connection: socket.socket, data: bytes, is_enough: Callable[[bytes], bool]) -> bytes:
+    while not is_enough(data):
+        more = connection.recv(65_536)
+        if not more:
+            raise ConnectionResetError("closed")
+        data += more
+    return data
+
+
+def _open(port: int) -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", port), PATIENCE)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
+
+
+def _read_delays(pid: int) -> float:
+    """Seconds so far in which the main thread of that process, and this one, were ready to run and did not."""
+    total = 0
+    for name in (str(pid), "self"):
+        with contextlib.suppress(OSError):
+            total += int(Path(f"/proc/{name}/schedstat").read_text().split()[1])
+    return total / 1e9

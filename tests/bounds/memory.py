@@ -1,0 +1,71 @@
+"""How much memory a process takes, with those that it has started."""
+
+import contextlib
+import os
+import re
+import signal
+import threading
+from pathlib import Path
+
+MIB = 1024 * 1024
+SAMPLES = 0.02  # seconds between two
+FAMILY_SAMPLES = 10  # after which it is seen whether there are new children
+TOO_MUCH = 1536 * MIB  # at which the process is killed, before the machine suffers
+
+
+class Memory:
+    """The peak of a process since it was made: what the kernel noted of that process, or what samples of it and its
+    children say, whichever is more."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._stop = threading.Event()
+        self._sampled = measure(find_family(pid))
+        self.was_killed = False
+        with contextlib.suppress(OSError):
+            Path(f"/proc/{pid}/clear_refs").write_text("5")  # proc(5): the peak begins anew
+        self._thread = threading.Thread(target=self._sample)
+        self._thread.start()
+
+    def end(self) -> int:
+        """The peak, in bytes."""
+        self._stop.set()
+        self._thread.join()
+        return max(self._sampled, _read(self._pid, "VmHWM"))
+
+    def _sample(self) -> None:
+        family = find_family(self._pid)
+        count = 0
+        while not self._stop.wait(SAMPLES):
+            count += 1
+            if count % FAMILY_SAMPLES == 0:
+                family = find_family(self._pid)
+            self._sampled = max(self._sampled, size := measure(family))
+            if size > TOO_MUCH and not self.was_killed:
+                self.was_killed = True
+                os.kill(self._pid, signal.SIGKILL)
+
+
+def measure(family: list[int]) -> int:
+    """Resident bytes of these processes together."""
+    return sum(_read(pid, "VmRSS") for pid in family)
+
+
+def find_family(pid: int) -> list[int]:
+    """A process and its children, with theirs."""
+    parents: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, IndexError):
+            parent = int(path.read_text().rpartition(")")[2].split()[1])
+            parents.setdefault(parent, []).append(int(path.parent.name))
+    family = [pid]
+    for member in family:
+        family += parents.get(member, [])
+    return family
+
+
+def _read(pid: int, name: str) -> int:
+    with contextlib.suppress(OSError):
+        match = re.search(rf"{name}:\s*(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+        return int(match[1]) * 1024 if match else 0
+    return 0

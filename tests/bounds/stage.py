@@ -1,0 +1,158 @@
+"""The gateway that is attacked: a real process before a real nats-server, with services behind it."""
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.synchronize import Event
+from pathlib import Path
+
+from app.lanes import LaneName
+from tests.bounds.attacks import ROUTES, Attack
+from tests.bounds.bystander import get
+from tests.bounds.memory import MIB, find_family, measure
+from tests.bounds.processes import make_event, start
+from tests.bounds.services import lie
+from tests.harness import PATIENCE, reserve_port
+from tests.process.programs import PROGRAM, Process, run
+
+LISTENS, NOBODY_S = "0A", "0"  # a state, and an inode
+SOON = 10.0  # seconds in which a gateway is well again after an attack
+SPARE = 16 * MIB  # bytes that a gateway may have grown by and be attacked again
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """`size` is that of its memory before any attack; `go` begins one."""
+
+    process: Process
+    port: int
+    routes: Path
+    go: Event
+    size: int
+
+    @property
+    def pid(self) -> int:
+        return self.process.process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        return self.process.process.poll() is None
+
+    def find_troubles(self, attack: Attack) -> list[str]:
+        """What is not well with it soon after an attack."""
+        end = time.monotonic() + SOON
+        while (troubles := self._look(attack)) and self.is_alive and time.monotonic() < end:
+            time.sleep(0.05)
+        return troubles or self._stop(attack)
+
+    def _stop(self, attack: Attack) -> list[str]:
+        """Where its signals or its log were part of the attack: whether it stops as it should."""
+        if not (attack.acts or attack.fills_pipe):
+            return []
+        try:
+            code = self.process.stop()
+        except subprocess.TimeoutExpired:
+            return ["it does not stop"]
+        return [f"it stops with {code}"] if code else []
+
+    def _look(self, attack: Attack) -> list[str]:
+        if not self.is_alive:
+            return [f"the gateway has ended with {self.process.process.returncode}"]
+        connections = count_connections(self.port)  # first, since what is asked now takes some as well
+        try:
+            healthy, (_, details), answer = self._ask("/livez"), get(self.port, "/healthz"), self._ask("/greet/sue")
+        except (OSError, ValueError) as error:
+            return [f"afterwards: {type(error).__name__}"]
+        in_flight = json.loads(details)["in_flight"]
+        troubles = {
+            f"afterwards /livez is {healthy}": healthy != 200,
+            f"afterwards a route is {answer}": answer not in ((503, 504) if attack.lies else (200,)),
+            f"afterwards {in_flight} requests are in flight": in_flight,
+            f"afterwards {connections} connections are open": connections,
+        }
+        return [text for text, is_so in troubles.items() if is_so]
+
+    def _ask(self, path: str) -> int:
+        return get(self.port, path)[0]
+
+    def is_as_new(self) -> bool:
+        """Whether it can be attacked again, and what is seen then is of the new attack."""
+        return self.is_alive and measure(find_family(self.pid)) < self.size + SPARE
+
+
+@contextlib.contextmanager
+def run_gateway(directory: Path, nats: str, lane: LaneName, attack: Attack) -> Iterator[Gateway]:
+    """A gateway with default settings, or with those of the attack; its log is in `directory`, or in a pipe that
+    nobody reads."""
+    directory.mkdir()
+    routes = Path(shutil.copy(ROUTES, directory))
+    with contextlib.ExitStack() as stack:
+        port, log = stack.enter_context(reserve_port()), directory / "log"
+        if attack.fills_pipe:
+            os.mkfifo(log)
+            stack.callback(os.close, os.open(log, os.O_RDONLY | os.O_NONBLOCK))
+        go = make_event()
+        if attack.lies:
+            liar = stack.enter_context(reserve_port())
+            stack.enter_context(start(lie, liar, attack.lies, attack.seconds, go))
+            nats = f"nats://127.0.0.1:{liar}"
+        settings = {"NATS_URL": nats, "GATEWAY_ROUTES": str(routes), "GATEWAY_HEALTH_DETAILS": "on", **attack.settings}
+        command = [*PROGRAM, "serve", "--port", str(port), "--lane", lane]
+        process = stack.enter_context(run(command, log, **settings))
+        yield _wait_for(process, port, routes, go)
+
+
+def _wait_for(process: Process, port: int, routes: Path, go: Event) -> Gateway:
+    """Until it is ready, and has answered a route and told of itself: what that takes is not of an attack."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        with contextlib.suppress(OSError):
+            if get(port, "/readyz")[0] == 200 and [get(port, path) for path in ("/greet/sue", "/livez", "/healthz")]:
+                break
+        assert time.monotonic() < end
+        assert process.process.poll() is None
+        time.sleep(0.02)
+    time.sleep(0.05)  # until those connections are gone
+    pid = process.process.pid
+    return Gateway(process, port, routes, go, measure(find_family(pid)))
+
+
+def count_connections(port: int) -> int:
+    """Connections to this port that its process has not closed: proc(5), net/tcp."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    ours = f":{port:04X}"
+    return sum(line[1].endswith(ours) and line[3] != LISTENS and line[9] != NOBODY_S for line in lines)
+
+
+class Stage:
+    """Gives a gateway for each attack: that of the attack before, as long as nothing of it is to be seen."""
+
+    def __init__(self, directory: Path, nats: str) -> None:
+        self._directory = directory
+        self._nats = nats
+        self._kept = contextlib.ExitStack()
+        self._gateway: Gateway | None = None
+        self._lane = ""
+        self._count = 0
+
+    def set(self, attack: Attack, lane: LaneName) -> Gateway:
+        """A gateway for this attack."""
+        gateway = self._gateway
+        if gateway is None or attack.spoils or lane != self._lane or not gateway.is_as_new():
+            self.clear()
+            self._count += 1
+            self._lane = lane
+            directory = self._directory / str(self._count)
+            gateway = self._kept.enter_context(run_gateway(directory, self._nats, lane, attack))
+        self._gateway = None if attack.spoils else gateway
+        return gateway
+
+    def clear(self) -> None:
+        """End the gateway that is there."""
+        self._gateway = None
+        self._kept.close()
