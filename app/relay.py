@@ -42,6 +42,7 @@ from app.parameters import Value
 from app.replies import ReplyReader
 from app.responses import Fields, Response, build_problem_response, complete, encode_json
 from app.routes import Payload, Route
+from app.shares import Share, share_out
 from app.table import RouteTable
 from app.units import format_duration, parse_duration
 
@@ -51,14 +52,15 @@ _HEEDED_OF_BODIES = frozenset((b"content-type", b"content-encoding", b"transfer-
 
 @dataclass(slots=True)
 class Request:
-    """The head of an HTTP request. `path` is raw: still percent-encoded, without the query; header names are in
-    lower case; `received` is the instant (of `time.monotonic`) when the head had arrived."""
+    """The head of an HTTP request. `path` is raw: still percent-encoded, without the query; header names are in lower
+    case; `received` is the instant (of `time.monotonic`) when it had arrived; `peer` is the caller's address."""
 
     method: str
     path: bytes
     query: bytes
     headers: Sequence[Pair]
     received: float
+    peer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ class _Plan:
     max_timeout: float
     max_body: int
     replies: ReplyReader
+    share: Share
 
 
 @dataclass(slots=True)
@@ -109,10 +112,12 @@ class Relay:
         self._observers = observers
         self._id_prefix = f"{secrets.token_hex(6)}-"
         self._id_counter = itertools.count(1)
+        self._shares: Mapping[str, Share] = {}
         self.use(table)
 
     def use(self, table: RouteTable) -> None:
         """Go by this table from the next request on; what has begun finishes by the one that it began with."""
+        self._shares = share_out({route.name: route.max_in_flight for route in table.routes}, before=self._shares)
         self._plans = {route: self._plan(route) for route in table.routes}
         self._table = table
 
@@ -165,7 +170,7 @@ class Relay:
     def finish(self, outbound: Outbound, outcome: Reply | GatewayError) -> Response:
         """The answer to a reply, or to a failure."""
         if isinstance(outcome, GatewayError):
-            return self.refuse(outbound, _describe_timeout(outbound) if isinstance(outcome, Timeout) else outcome)
+            return self.refuse(outbound, _describe(outbound, outcome))
         try:
             response = outbound.plan.replies.read(outcome.headers, outcome.payload, prefers_text=outbound.prefers_text)
         except GatewayError as error:
@@ -186,8 +191,7 @@ class Relay:
         request_id = self._choose_request_id(request.headers)
         allow = ((b"allow", ", ".join(allowed).encode("ascii")),)
         if request.method != "OPTIONS":
-            detail = f"This path allows {', '.join(allowed)}."
-            error = MethodNotAllowed(detail, headers=allow)
+            error = MethodNotAllowed(f"This path allows {', '.join(allowed)}.", headers=allow)
             return self._answer_problem(request, None, request_id, error)
         response = Response(204, Fields(allow), b"")
         self._observe(request, None, response, "no", request_id)
@@ -211,6 +215,7 @@ class Relay:
             max_body=self._max_body if route.max_body is None else min(route.max_body, self._max_body),
             wraps=route.reply.wrap is not None,
             replies=ReplyReader(route),
+            share=self._shares[route.name],
         )
 
     def _answer_problem(self, request: Request, route: Route | None, request_id: str, error: GatewayError) -> Response:
@@ -263,8 +268,10 @@ def body_too_large(limit: int) -> PayloadTooLarge:
     return PayloadTooLarge(f"The body is larger than the {limit} bytes that this route accepts.")
 
 
-def _describe_timeout(outbound: Outbound) -> Timeout:
-    return Timeout(f"The service did not reply within {format_duration(outbound.timeout)}.")
+def _describe(outbound: Outbound, error: GatewayError) -> GatewayError:
+    if isinstance(error, Timeout) and error.delivered == "unknown":
+        return Timeout(f"The service did not reply within {format_duration(outbound.timeout)}.")
+    return error
 
 
 def _encode_headers(route: Route, fields: Sequence[Pair], request_id: str) -> bytes:

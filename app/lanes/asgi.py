@@ -9,7 +9,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.deadlines import Deadlines, Wait
 from app.errors import CLOSE, GatewayError, RequestTimeout
-from app.link import Awaited, Link, Outcome
+from app.inflight import Awaited, Outcome
+from app.link import Link
 from app.relay import Outbound, Relay, Request, body_too_large
 from app.responses import Response
 
@@ -37,7 +38,9 @@ class AsgiLane:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request = Request(scope["method"], _raw_path(scope), scope["query_string"], scope["headers"], time.monotonic())
+        path, query, client = _raw_path(scope), scope["query_string"], scope.get("client")
+        peer = client[0] if client else None
+        request = Request(scope["method"], path, query, scope["headers"], time.monotonic(), peer)
         try:
             begun = self._relay.begin(request)
             response = await self._exchange(begun, receive) if isinstance(begun, Outbound) else begun
@@ -60,14 +63,17 @@ class AsgiLane:
                 return self._relay.refuse(outbound, RequestTimeout())
             except GatewayError as error:
                 return self._relay.refuse(outbound, error)
-            if refused := self._relay.load(outbound, body):
+            refused = self._relay.load(outbound, body)
+            del body
+            if refused:
                 return refused
         return self._relay.finish(outbound, await self._request(outbound, receive))
 
     async def _request(self, outbound: Outbound, receive: Receive) -> Outcome:
         """The outcome; CallerGone, with the entry removed, when the caller went away before it came."""
-        sent = Awaited()
+        sent = Awaited(outbound.plan.share, outbound.request.peer)
         self._link.send(sent, outbound.subject, outbound.headers, outbound.payload, outbound.deadline)
+        outbound.payload = b""  # let go when it is written
         watch = _Watch(receive, sent.future)
         watch.slot = self._watches.add(time.monotonic() + WATCH_AFTER, watch)
         try:

@@ -18,10 +18,11 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from app.connection import BIG
 from app.deadlines import Deadlines
 from app.errors import GatewayError, RequestTimeout
-from app.link import Link, Outcome, Sent
+from app.inflight import Outcome, Sent
+from app.link import Link
+from app.outgoing import BIG
 from app.protocol import Connections, GatewayProtocol
 from app.relay import Outbound, Relay, Request, body_too_large
 from app.responses import Response
@@ -84,7 +85,8 @@ class FastProtocol(GatewayProtocol):
             path, query = split_target(target)
         else:
             path, _, query = target.partition(b"?")
-        request = Request(parser.get_method().decode("ascii"), path, query, self.headers, time.monotonic())
+        peer = self.client[0] if self.client else None
+        request = Request(parser.get_method().decode("ascii"), path, query, self.headers, time.monotonic(), peer)
         try:
             begun = self.relay.begin(request)
         except Exception:
@@ -197,6 +199,10 @@ class Exchange(Sent):
         self.keep_alive = keep_alive
 
     @property
+    def peer(self) -> str | None:
+        return self._request.peer
+
+    @property
     def message_event(self) -> "Exchange":
         return self
 
@@ -259,8 +265,10 @@ class Exchange(Sent):
             self.respond(refused)
 
     def _send(self, outbound: Outbound) -> None:
+        self.share = outbound.plan.share
         link = self._protocol.link
         link.send(self, outbound.subject, outbound.headers, outbound.payload, outbound.deadline)
+        outbound.payload = b""  # let go when it is written
 
     def take(self, outcome: Outcome) -> None:
         """Respond with what came of it."""
@@ -268,7 +276,7 @@ class Exchange(Sent):
             response = self._protocol.relay.finish(self._outbound, outcome)
         except Exception:
             response = self._protocol.fail(self._request)
-        if self.link is None:  # it was not even sent
+        if self.in_flight is None:  # it was not even sent
             self.respond(response)
         else:
             self._protocol.write_response(response, self.keep_alive)
