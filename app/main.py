@@ -87,7 +87,12 @@ def create_app(settings: Settings | None = None, *, routes: RouteFile | Iterable
     if routes is None:
         routes = load_route_file(settings.routes or GREET)
     served = prepare(routes if isinstance(routes, RouteFile) else _to_route_file(routes))
-    link = Link(settings.nats_url, max_in_flight=settings.max_in_flight, credentials=settings.credentials)
+    link = Link(
+        settings.nats_url,
+        max_in_flight=settings.max_in_flight,
+        max_per_caller=settings.max_in_flight_per_caller,
+        credentials=settings.credentials,
+    )
     relay = _make_relay(served.table, settings)
     drain = asyncio.Event()
 
