@@ -24,13 +24,12 @@ from nats.aio.transport import TcpTransport
 from app.credentials import ANONYMOUS, Credentials, Login
 from app.failures import describe, shorten
 from app.inbox import SID, TOKEN_LENGTH, Inbox
+from app.outgoing import Outgoing
 from app.servers import Server
-from app.sockets import count_unsent
 from app.wire import Tap, WireParser, read_denial
 
-BIG = 16 * 1024  # bytes of a payload: to copy fewer is cheaper than to write them apart
-MAX_BACKLOG = 8 * 1024 * 1024  # bytes that the server has not yet taken
 HEARTBEAT = b"heartbeat".ljust(TOKEN_LENGTH, b"-")  # so that it is taken off the wire as replies are
+MOST_SERVERS = 100  # of which one tells that are remembered
 LONGEST_MESSAGE = 10.0  # seconds; one that takes longer to come is no sign of life
 
 
@@ -40,6 +39,8 @@ class Events:
 
     replied: Callable[[bytes, bytes, bytes], None]
     """A message came to the inbox: token, header block (empty for none), payload."""
+    refused: Callable[[bytes], None]
+    """The server is stuck: the request with this token was not sent and never is."""
     denied: Callable[["Connection", str], None]
     """The server refused a publish to this subject."""
     lame: Callable[["Connection"], None]
@@ -65,9 +66,11 @@ class _Client(Client):
         self.connection.end(describe(e))
 
     async def _process_info(self, info: dict[str, object], initial_connection: bool = False) -> None:
+        """All that nats-py would do is to remember servers, without a bound."""
         if initial_connection:
             await self._prepare_tls(info)
-        await super()._process_info(info, initial_connection)
+        elif info.get("ldm"):
+            await self.connection._take_lame_duck()
         self.connection.take_info(info)
 
     async def _prepare_tls(self, info: dict[str, object]) -> None:
@@ -82,7 +85,7 @@ class _Client(Client):
 
 
 class Connection:
-    """Made by `open`. It does not check what it publishes: the link does, against `max_payload`."""
+    """Made by `open`. `outgoing` has what is sent, `inbox` what comes."""
 
     def __init__(self, server: Server, events: Events, credentials: Credentials = ANONYMOUS) -> None:
         self.server = server
@@ -90,26 +93,21 @@ class Connection:
         self.max_payload = 0
         self.is_lame = False
         """Whether the server has said that it is about to leave."""
-        self.is_backed_up = False
-        """Whether the server was too slow when that was last looked at: `measure_backlog` looks again."""
         self._received = 0
         self._heard_before = -1
         self._heartbeat = 0
         self._events = events
         self.ended = False
         self._cause: Exception | None = None
-        self._written = 0
-        self._queue: list[bytes] = []
-        self._unwritten: set[bytes] = set()
-        self._queued = 0
+        self._told: list[str] = []
         self._client = _Client()
         self._client.connection = self
-        self._loop = asyncio.get_running_loop()
         self._transport: asyncio.WriteTransport | None = None
-        self._socket: asyncio.WriteTransport | None = None
-        """What TLS writes to, where there is TLS."""
         prefix = b"_INBOX.%b." % bytes(self._client._nuid.next())
         self.inbox = Inbox(prefix, replied=events.replied, broken=self.end)
+        self.outgoing = Outgoing(prefix, refused=events.refused)
+        self.publish = self.outgoing.publish
+        """It does not check what it publishes: the link does, against `max_payload`."""
         self._client._ps = self._parser = WireParser(self._client, self.inbox, broken=self.end)
 
     @classmethod
@@ -148,18 +146,19 @@ class Connection:
             reconnect_time_wait=0,
             connect_timeout=math.ceil(timeout),
             error_cb=self._take_async_error,
-            lame_duck_mode_cb=self._take_lame_duck,
         )
         self.max_payload = self._client.max_payload
         stream, reading = self._client._transport, self._client._reading_task
         if not isinstance(stream, TcpTransport) or not stream._io_writer or not stream._bare_io_writer or not reading:
             raise ConnectionError
         transport = self._transport = stream._io_writer.transport
-        self._socket = stream._bare_io_writer.transport if stream._bare_io_writer is not stream._io_writer else None
+        below = stream._bare_io_writer.transport if stream._bare_io_writer is not stream._io_writer else None
+        self.outgoing.open(transport, below)
         stream_protocol = transport.get_protocol()
         if isinstance(stream_protocol, asyncio.Protocol):
             unread = len(getattr(stream._io_reader, "_buffer"))  # noqa: B009 - typeshed leaves it out
-            transport.set_protocol(Tap(stream_protocol, self._parser, self.inbox, unread=unread))
+            tap = Tap(stream_protocol, self._parser, self.inbox, unread=unread, drained=self.outgoing.look)
+            transport.set_protocol(tap)
         reading.add_done_callback(lambda _: self.end("the connection was closed"))
         transport.write(b"SUB %b* %d\r\n" % (self.inbox.prefix, SID))
 
@@ -167,30 +166,26 @@ class Connection:
         self._cause = error
 
     async def _take_lame_duck(self) -> None:
-        self.is_lame = True
-        self._events.lame(self)
+        if not self.is_lame:
+            self.is_lame = True
+            self._events.lame(self)
 
     @property
     def servers(self) -> list[Server]:
-        """The servers that this one has told of."""
+        """Those of which this one has told last, at most MOST_SERVERS."""
         found: list[Server] = []
-        for uri in self._client.discovered_servers:
+        for text in self._told:
             with contextlib.suppress(ValueError):  # a port that is none, or a host
-                told = Server.parse(uri.netloc)
+                told = Server.parse(text)
                 found.append(self.server.at(told.host, told.port))
         return found
-
-    def measure_backlog(self) -> bool:
-        """Whether more bytes are written than the server may leave untaken; also in `is_backed_up`, from then on."""
-        self.is_backed_up = self._queued + self._count_buffered() > MAX_BACKLOG
-        return self.is_backed_up
 
     @property
     def life(self) -> tuple[int, int, int]:
         """Changes while the server lives: messages received, bytes of one that is still coming, for as long as it may
         take, and how much has gone of all that was written up to the first heartbeat that is not answered. No more:
         the kernel of a server that is stuck goes on to take bytes."""
-        return self._heard, self._count_coming(), min(self._written - self._count_waiting(), self._heartbeat)
+        return self._heard, self._count_coming(), min(self.outgoing.written - self._count_waiting(), self._heartbeat)
 
     @property
     def _heard(self) -> int:
@@ -200,58 +195,16 @@ class Connection:
         since, count = self.inbox.coming or (self._parser.coming_since, len(self._parser.buf))
         return count if since is not None and time.monotonic() - since < LONGEST_MESSAGE else 0
 
-    def _count_buffered(self) -> int:
-        """Bytes that the kernel has not yet taken."""
-        buffered = self._transport.get_write_buffer_size() if self._transport else 0
-        return buffered + self._socket.get_write_buffer_size() if self._socket else buffered
-
     def _count_waiting(self) -> int:
-        """Those, and what is in the kernel's buffer where it tells."""
-        if self._transport is None:
-            return 0
-        return self._count_buffered() + count_unsent(self._transport.get_extra_info("socket"))
-
-    def publish(self, subject: bytes, token: bytes, headers: bytes, payload: bytes) -> None:
-        """Send a request whose reply comes back under `token`. All requests of a loop turn go out in one write."""
-        if headers:
-            sizes = len(headers), len(headers) + len(payload)
-            line = b"HPUB %b %b%b %d %d\r\n%b" % (subject, self.inbox.prefix, token, *sizes, headers)
-        else:
-            line = b"PUB %b %b%b %d\r\n" % (subject, self.inbox.prefix, token, len(payload))
-        self._unwritten.add(token)
-        if len(payload) > BIG:
-            for piece in (line, payload, b"\r\n"):
-                self._write(piece)
-        else:
-            self._write(b"%b%b\r\n" % (line, payload))
+        return self.outgoing.count_waiting()
 
     def publish_heartbeat(self) -> None:
         """A message to the own inbox: it comes back, or is denied, and both show in `life`. Not a request to a
         fresh inbox: wherever somebody subscribes to `>`, that one is never answered."""
-        self._write(b"PUB %b%b 0\r\n\r\n" % (self.inbox.prefix, HEARTBEAT))
+        self.outgoing.write(b"PUB %b%b 0\r\n\r\n" % (self.inbox.prefix, HEARTBEAT))
         if self._heard != self._heard_before:
             self._heard_before = self._heard
-            self._heartbeat = self._written + self._queued
-
-    def _write(self, command: bytes) -> None:
-        if not self._queue:
-            self._loop.call_soon(self._flush)
-        self._queue.append(command)
-        self._queued += len(command)
-        if self._queued > MAX_BACKLOG:
-            self.is_backed_up = True
-
-    def _flush(self) -> None:
-        queue, queued = self._queue, self._queued
-        self._queue, self._queued = [], 0
-        if queue and self._transport is not None and not self.ended:
-            self._unwritten.clear()
-            self._written += queued
-            if queued > BIG:
-                self._transport.writelines(queue)
-            else:
-                self._transport.write(b"".join(queue))
-            self.measure_backlog()
+            self._heartbeat = self.outgoing.position
 
     def take_message(self, subject: bytes, headers: bytes, payload: bytes) -> None:
         self._received += 1
@@ -268,15 +221,17 @@ class Connection:
 
     def take_info(self, info: dict[str, object]) -> None:
         """nats-py reads max_payload once; a reload of the server changes it."""
-        maximum = info.get("max_payload")
+        maximum, servers = info.get("max_payload"), info.get("connect_urls")
         if isinstance(maximum, int):
             self.max_payload = maximum
+        if isinstance(servers, list) and servers:
+            self._told = [server for server in servers[:MOST_SERVERS] if isinstance(server, str)]
 
     def end(self, reason: str) -> None:
         """Close, and tell the link, once."""
         if not self.ended and self._transport is not None:
             self.ended = True
-            unwritten = frozenset(self._unwritten)
+            unwritten = self.outgoing.unwritten
             self.close()
             self._events.lost(self, unwritten, reason)
 
@@ -291,6 +246,7 @@ class Connection:
             self._transport.abort()  # what is unsent is reported as lost, so nobody waits for it to be flushed
         elif client._transport is not None:
             client._transport.close()  # type: ignore[no-untyped-call] # nats-py leaves it untyped
+        self.outgoing.close()
 
 
 _VAGUE = (nats.errors.NoServersError, TimeoutError)  # of which an error before may tell the reason

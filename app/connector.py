@@ -20,7 +20,7 @@ from app.servers import Server
 CONNECT_TIMEOUT = 2.0  # seconds to find the addresses of a server, and again to connect to one
 STAGGER = 0.25  # seconds until the next address is tried as well
 CLEAN_UP = 0.1  # seconds
-MOST_TOLD = 100  # different reasons that are remembered
+MOST_TOLD = 20  # lines about servers that can't be reached; more are counted
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 2.0  # seconds between rounds of attempts to connect; jitter takes a part of them
 
 _log = structlog.get_logger("nats-http.link")
@@ -34,8 +34,10 @@ class Connector:
         self._known = self._configured
         self._credentials = credentials
         self._events = events
-        self._pause = FIRST_PAUSE
+        self._pause = 0.0  # before the first attempt of all
         self._told: set[str] = set()
+        self._lines = 0
+        self._untold = 0
         self._lookups: dict[str, asyncio.Future[list[str]]] = {}
         self.reason = "connecting to NATS"
         """Why there was no connection, the last time that there was none; without secrets."""
@@ -45,18 +47,20 @@ class Connector:
         self._known = tuple(dict.fromkeys((*self._configured, *servers)))
 
     def end_backoff(self) -> None:
-        """The connection has lasted: begin anew with the shortest pause."""
+        """The connection has lasted: the next pause is the shortest, and reasons are logged again."""
         self._pause = FIRST_PAUSE
+        self._lines = 0
 
     async def connect(self) -> Connection:
-        """A connection to any of the servers; never gives up. Between two rounds it waits for a random part of a pause
-        that doubles, so that many gateways do not come back in the same moment."""
+        """A connection to any of the servers; never gives up. Before each round but the first of all it waits for a
+        random part of a pause that doubles, so that many gateways do not come back in the same moment."""
         while True:
             await asyncio.sleep(random.uniform(0, self._pause))  # noqa: S311 - jitter
-            self._pause = min(self._pause * 2, LONGEST_PAUSE)
+            self._pause = min(max(self._pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
             connection = await _race(self._known, self._reach)
             if connection is not None:
                 self._told.clear()
+                self._tell_of_the_rest()
                 return connection
 
     async def _reach(self, server: Server) -> Connection | None:
@@ -93,13 +97,22 @@ class Connector:
             return None
 
     def _tell(self, reason: str) -> None:
-        """Log a reason once, until there is a connection."""
+        """Log a reason once, until there is a connection, and in all no more than MOST_TOLD until one has lasted: a
+        server may tell of many others that there are not."""
         self.reason = reason
-        if reason not in self._told:
-            if len(self._told) >= MOST_TOLD:
-                self._told.clear()
+        if reason in self._told:
+            return
+        if self._lines < MOST_TOLD:
+            self._lines += 1
             self._told.add(reason)
             _log.warning("connect-failed", reason=reason)
+        else:
+            self._untold += 1
+
+    def _tell_of_the_rest(self) -> None:
+        if self._untold:
+            _log.warning("connect-failed", reason="more servers, or other reasons", count=self._untold)
+            self._untold = 0
 
 
 def look_up(host: str) -> "asyncio.Future[list[str]]":

@@ -42,7 +42,7 @@ class GatewayError(Exception):
     slug: ClassVar[str]
     title: ClassVar[str]
     delivered: Delivered = "no"
-    retryable: ClassVar[bool] = False
+    retryable: bool = False
     cause: ClassVar[str]
     cure: ClassVar[str]
     status: int
@@ -147,10 +147,11 @@ class VersionNotSupported(GatewayError):
 class Overloaded(GatewayError):
     slug, title, status, retryable = "overloaded", "Overloaded", 503, True
     headers = _RETRY_SOON
-    cause = "The gateway has as many requests in flight, connections, or bodies to check, as it allows, or the NATS "
-    cause += "server reads too slowly."
-    cure = "Retry after the time in `Retry-After`. Operators: look at the services' latency, add gateways, or "
-    cure += "raise `GATEWAY_MAX_IN_FLIGHT` or `GATEWAY_MAX_CONNECTIONS`."
+    cause = "The gateway, the route or the caller has as many requests in flight as it may have, the gateway as many "
+    cause += "connections, request bodies in memory or bodies to check, or the NATS server reads too slowly."
+    cure = "Retry after the time in `Retry-After`. Operators: `detail` says which bound it is. Look at the services' "
+    cure += "latency, add gateways, or raise `GATEWAY_MAX_IN_FLIGHT`, `max_in_flight` of the route, "
+    cure += "`GATEWAY_MAX_IN_FLIGHT_PER_CALLER`, `GATEWAY_MAX_CONNECTIONS` or `GATEWAY_MAX_BUFFERED`."
 
 
 class NoResponders(GatewayError):
@@ -211,6 +212,13 @@ class Timeout(GatewayError):
     cause = "No reply came before the deadline; the service may or may not have run."
     cure = "Ask for more time with `X-Request-Timeout: 10s`, or look at why the service is slow. Check what it did "
     cure += "before you repeat a request that changes something."
+
+    @classmethod
+    def unsent(cls) -> "Timeout":
+        """The same of a request that was still here at its deadline: here the gateway knows that nobody has seen it."""
+        error = cls("The deadline passed before the request could be sent, so the service has not run.")
+        error.delivered, error.retryable = "no", True
+        return error
 
 
 class Internal(GatewayError):

@@ -16,6 +16,7 @@ Pair = tuple[bytes, bytes]
 
 MAX_BLOCK = 16 * 1024  # bytes of headers that may travel to a service
 MAX_REMEMBERED = 1024  # header names, and lists of them, that have been checked
+MAX_REPLY_BLOCK = 64 * 1024  # bytes of headers that may come from one
 
 NEVER_FORWARDED = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer transfer-encoding "
@@ -125,6 +126,8 @@ class ReplyBlock:
 
 def parse_block(block: bytes) -> ReplyBlock:
     """ValueError says what is wrong with the block."""
+    if len(block) > MAX_REPLY_BLOCK:
+        raise ValueError(f"its headers have {len(block)} bytes, more than {MAX_REPLY_BLOCK}")
     first, *lines = block.split(b"\r\n")
     if first[:8] != _VERSION or (len(first) > 8 and first[8:9] not in b" \t"):
         raise ValueError("its header block does not begin with NATS/1.0")

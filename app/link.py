@@ -15,7 +15,7 @@ Laws (docs/adr/0004 says how they are kept):
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Self
 
@@ -24,7 +24,6 @@ import structlog
 from app.connection import Connection, Events
 from app.connector import Connector
 from app.credentials import ANONYMOUS, Credentials
-from app.deadlines import Deadlines, Wait
 from app.errors import (
     ConnectionLost,
     Draining,
@@ -34,76 +33,48 @@ from app.errors import (
     Overloaded,
     PayloadTooLarge,
     PermissionDenied,
-    RequestTimeout,
     Timeout,
 )
 from app.headers import is_no_responders
-from app.inbox import Reply, make_tokens
+from app.inbox import Reply
+from app.inflight import TOO_SLOW, Awaited, InFlight, Outcome, Sent
+from app.tasks import Tasks
 
 STABLE = 5.0  # seconds after which a connection is taken to be one that lasts
 BRIEF = 1.0  # seconds; even on lame duck a connection that was briefer is a reason to wait longer before the next one
-BROKEN_PAUSE = 2.0  # seconds until a task that broke is started again
 HEARTBEAT_INTERVAL = 2.0  # seconds; a connection that is silent for as long again is stuck
 
 _log = structlog.get_logger("nats-http.link")
 
 
-Outcome = Reply | GatewayError
-
-
-class Sent:
-    """A request in flight. Who sends one defines `take`, which gets the outcome once, unless the request is abandoned
-    before. It may neither block nor raise."""
-
-    # The link sets these when it sends.
-    link: "Link | None" = None
-    token: bytes
-    subject: str
-    connection: Connection
-    slot: set[Wait]
-
-    def take(self, outcome: Outcome) -> None:
-        raise NotImplementedError
-
-    def abandon(self) -> None:
-        """Nobody waits any more: forget the request. The service may run all the same."""
-        if self.link is not None:
-            self.link.forget(self.token)
-
-    def expire(self) -> None:
-        """Law 1."""
-        if self.link is not None:
-            self.link.settle(self.token, Timeout())
-
-
-class Awaited(Sent):
-    """A request whose outcome, an error included, is the result of `future`; to cancel that is fine."""
-
-    def __init__(self) -> None:
-        self.future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-
-    def take(self, outcome: Outcome) -> None:
-        if not self.future.done():
-            self.future.set_result(outcome)
-
-
 class Link:
     """An async context manager, to be entered in the event loop that it serves. Connects in the background: entering
-    never waits for NATS. `servers` are URLs (ValueError for what is none); durations are seconds."""
+    never waits for NATS. `servers` are URLs (ValueError for what is none); durations are seconds. At most
+    `max_in_flight` requests are in flight, and `max_per_caller` of one peer address where that is not None."""
 
-    def __init__(self, servers: Sequence[str], *, max_in_flight: int, credentials: Credentials = ANONYMOUS) -> None:
-        self._max_in_flight = max_in_flight
-        self._sent: dict[bytes, Sent] = {}
+    def __init__(
+        self,
+        servers: Sequence[str],
+        *,
+        max_in_flight: int,
+        max_per_caller: int | None = None,
+        credentials: Credentials = ANONYMOUS,
+    ) -> None:
+        self._in_flight = InFlight(max_in_flight, max_per_caller)
+        self._settle = self._in_flight.settle
         self._connection: Connection | None = None
         self._leaving = asyncio.Event()
         self._closing = False
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._tokens = make_tokens()
-        self._deadlines = Deadlines()
-        self._events = Events(replied=self._take_reply, denied=self._take_denial, lame=self._leave, lost=self._lose)
+        self._tasks = Tasks()
+        self._events = Events(
+            replied=self._take_reply,
+            refused=self._take_refusal,
+            denied=self._take_denial,
+            lame=self._leave,
+            lost=self._lose,
+        )
         self._connector = Connector(servers, credentials=credentials, events=self._events)
         self._connected_at = 0.0
-        self.loop: asyncio.AbstractEventLoop
 
     @property
     def trouble(self) -> str | None:
@@ -114,7 +85,7 @@ class Link:
 
     @property
     def in_flight(self) -> int:
-        return len(self._sent)
+        return len(self._in_flight)
 
     @property
     def server(self) -> str | None:
@@ -122,10 +93,10 @@ class Link:
         return self._connection.server.address if self._connection else None
 
     async def __aenter__(self) -> Self:
-        self.loop = asyncio.get_running_loop()
         self._closing = False
-        self._own(self._supervise)
-        self._own(self._watch)
+        self._tasks.open()
+        self._tasks.own(self._supervise)
+        self._tasks.own(self._watch)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -133,24 +104,24 @@ class Link:
 
     def send(self, sent: Sent, subject: str, headers: bytes, payload: bytes, deadline: float) -> None:
         """Send a request now, or refuse it now: then `sent` takes the refusal before this returns. `headers` is a
-        header block or empty, `deadline` an instant of `time.monotonic`."""
+        header block or empty, `deadline` an instant of `time.monotonic`. Keeps neither, nor the payload."""
         connection = self._connection
         refusal = self._check(connection, len(headers) + len(payload), deadline)
-        if refusal is not None or connection is None:
-            sent.take(refusal or NotConnected())
-            return
-        sent.link = self
-        sent.subject = subject
-        sent.connection = connection
-        sent.token = token = next(self._tokens)
-        sent.slot = self._deadlines.add(deadline, sent)
-        self._sent[token] = sent
-        connection.publish(subject.encode(), token, headers, payload)
+        if refusal is None and connection is not None:
+            refusal = self._in_flight.begin(sent, subject, connection, deadline)
+            if refusal is None:
+                tell = sent.written if sent.wants_written else None
+                connection.publish(subject.encode(), sent.token, headers, payload, tell)
+                return
+        if sent.wants_written:
+            sent.written()
+        sent.take(refusal or NotConnected())
 
     async def request(self, subject: str, headers: bytes, payload: bytes, deadline: float) -> Outcome:
         """Send, and wait for the outcome; cancelling abandons the request."""
         sent = Awaited()
         self.send(sent, subject, headers, payload, deadline)
+        del payload  # it is let go when it is written
         try:
             return await sent.future
         finally:
@@ -161,14 +132,14 @@ class Link:
             return Draining()
         if connection is None:
             return NotConnected()
-        if len(self._sent) >= self._max_in_flight or (connection.is_backed_up and connection.measure_backlog()):
-            return Overloaded()
+        if connection.outgoing.is_full and connection.outgoing.look():
+            return Overloaded(TOO_SLOW)
         if size > connection.max_payload:
             self._renew()
             return PayloadTooLarge(
                 f"Headers and body have {size} bytes; the NATS server accepts {connection.max_payload}."
             )
-        return RequestTimeout() if deadline <= time.monotonic() else None
+        return Timeout.unsent() if deadline <= time.monotonic() else None
 
     def _renew(self) -> None:
         """Move to a new connection, as on lame duck: a reload may have raised max_payload, of which nats-server tells
@@ -176,31 +147,18 @@ class Link:
         if time.monotonic() - self._connected_at > STABLE:
             self._leaving.set()
 
-    def settle(self, token: bytes, outcome: Outcome) -> None:
-        """End a request, if it is still in flight, and tell whoever waits for it."""
-        sent = self._sent.pop(token, None)
-        if sent is not None:
-            sent.slot.discard(sent)
-            try:
-                sent.take(outcome)
-            except Exception:  # a bug of whoever waits: it may not end the connection, nor what else is settled
-                _log.exception("outcome-not-taken")
-
-    def forget(self, token: bytes) -> None:
-        """End a request, if it is still in flight, and tell nobody."""
-        sent = self._sent.pop(token, None)
-        if sent is not None:
-            sent.slot.discard(sent)
-
     def _take_reply(self, token: bytes, headers: bytes, payload: bytes) -> None:
         is_none = headers and is_no_responders(headers, payload)
-        self.settle(token, NoResponders() if is_none else Reply(headers, payload))
+        self._settle(token, NoResponders() if is_none else Reply(headers, payload))
+
+    def _take_refusal(self, token: bytes) -> None:
+        self._settle(token, Overloaded(TOO_SLOW))
 
     def _take_denial(self, connection: Connection, subject: str) -> None:
         # One denial is of one publish. The newest is taken: an older one to the same subject may have been let through.
-        for sent in reversed(self._sent.values()):
+        for sent in reversed(self._in_flight):
             if sent.subject == subject and sent.connection is connection:
-                return self.settle(sent.token, PermissionDenied())
+                return self._settle(sent.token, PermissionDenied())
         return None
 
     def _leave(self, connection: Connection) -> None:
@@ -215,8 +173,8 @@ class Link:
         if self._connection is None and not self._closing:  # it may have ended before it was taken
             self._connector.reason = f"{connection.server.address}: {reason}"
             _log.warning("disconnected", server=connection.server.address, reason=reason)
-        for token in [token for token, sent in self._sent.items() if sent.connection is connection]:
-            self.settle(token, NotConnected() if token in unwritten else ConnectionLost())
+        for token in [sent.token for sent in self._in_flight if sent.connection is connection]:
+            self._settle(token, NotConnected() if token in unwritten else ConnectionLost())
 
     async def _supervise(self) -> None:
         while True:
@@ -230,7 +188,7 @@ class Link:
                 self._leaving.set()
             _log.info("connected", server=fresh.server.address)
             if stale is not None:
-                self._own(partial(self._retire, stale))
+                self._tasks.own(partial(self._retire, stale))
             await self._leave_or_settle()
             self._connector.learn([fresh.server, *fresh.servers])
 
@@ -248,7 +206,7 @@ class Link:
     async def _retire(self, connection: Connection) -> None:
         """Law 6: the requests in flight on the old connection are answered there; each has a deadline."""
         try:
-            while any(sent.connection is connection for sent in self._sent.values()):
+            while any(sent.connection is connection for sent in self._in_flight):
                 await asyncio.sleep(0.05)
         finally:
             connection.close()
@@ -272,26 +230,8 @@ class Link:
     async def close(self) -> None:
         """Law 10: take nothing new, end what is in flight, and close. The HTTP side has drained before. Idempotent."""
         self._closing = True
-        while self._tasks:  # until they hear it: wait_for of Python 3.11 can swallow a cancellation
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.wait(self._tasks, timeout=0.05)
+        await self._tasks.close()
         if self._connection is not None:
             self._connection.end("shutting down")
-        for token in list(self._sent):
-            self.settle(token, ConnectionLost())
-
-    def _own(self, start: Callable[[], Coroutine[object, object, None]]) -> None:
-        """Run a task until the link is closed; should it ever break, log why and start it again."""
-        if self._closing:
-            return
-
-        def take_ended(task: asyncio.Task[None]) -> None:
-            self._tasks.discard(task)
-            if not task.cancelled() and (error := task.exception()):
-                _log.critical("link-broken", exc_info=error)
-                self.loop.call_later(BROKEN_PAUSE, self._own, start)
-
-        task = self.loop.create_task(start())
-        self._tasks.add(task)
-        task.add_done_callback(take_ended)
+        for sent in list(self._in_flight):
+            self._settle(sent.token, ConnectionLost())

@@ -86,7 +86,12 @@ def create_app(
     if routes is None:
         routes = load_route_file(settings.routes or GREET)
     served = routes if isinstance(routes, Served) else prepare(_to_route_file(routes))
-    link = Link(settings.nats_url, max_in_flight=settings.max_in_flight, credentials=settings.credentials)
+    link = Link(
+        settings.nats_url,
+        max_in_flight=settings.max_in_flight,
+        max_per_caller=settings.max_in_flight_per_caller,
+        credentials=settings.credentials,
+    )
     relay = _make_relay(served.table, settings)
     checker = Checker()
     drain = asyncio.Event()
@@ -167,8 +172,9 @@ def _add_served(app: FastAPI, served: Served, relay: Relay) -> None:
 
 def _plan_all(table: RouteTable, relay: Relay) -> Steps[Plans]:
     plans: Plans = {}
+    is_alone = len(table.routes) == 1
     for route in table.routes:
-        plans[route] = relay.plan(route)
+        plans[route] = relay.plan(route, is_alone=is_alone)
         yield
     return plans
 

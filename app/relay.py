@@ -38,20 +38,22 @@ from app.parameters import Value
 from app.replies import ReplyReader
 from app.responses import Fields, Response, build_problem_response, complete, encode_json
 from app.routes import Payload, Route
+from app.shares import Share, choose_share
 from app.table import EVERY_METHOD, RouteTable
 from app.units import format_duration
 
 
 @dataclass(slots=True)
 class Request:
-    """The head of an HTTP request. `path` is raw: still percent-encoded, without the query; header names are in
-    lower case; `received` is the instant (of `time.monotonic`) when the head had arrived."""
+    """The head of an HTTP request. `path` is raw: still percent-encoded, without the query; header names are in lower
+    case; `received` is the instant (of `time.monotonic`) when it had arrived; `peer` is the caller's address."""
 
     method: str
     path: bytes
     query: bytes
     headers: Sequence[Pair]
     received: float
+    peer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class _Plan:
     max_timeout: float
     max_body: int
     replies: ReplyReader
+    share: Share
 
 
 Plans = dict[Route, _Plan]
@@ -106,11 +109,14 @@ class Relay:
         self._id_prefix = f"{secrets.token_hex(6)}-"
         self._id_counter = itertools.count(1)
         self._plans: Plans = {}
-        self.use(table, {route: self.plan(route) for route in table.routes})
+        self._shares: dict[str, Share] = {}
+        is_alone = len(table.routes) == 1
+        self.use(table, {route: self.plan(route, is_alone=is_alone) for route in table.routes})
 
     def use(self, table: RouteTable, plans: Plans) -> Plans:
         """Go by this table, whose routes `plans` has all, from the next request on; what has begun finishes by the one
         that it began with. The plans before come back: to let go of them takes a time that grows with their number."""
+        self._shares = {route.name: plan.share for route, plan in plans.items()}
         self._table = table
         before, self._plans = self._plans, plans
         return before
@@ -173,7 +179,7 @@ class Relay:
     def finish(self, outbound: Outbound, outcome: Reply | GatewayError) -> Response:
         """The answer to a reply, or to a failure."""
         if isinstance(outcome, GatewayError):
-            return self.refuse(outbound, _describe_timeout(outbound) if isinstance(outcome, Timeout) else outcome)
+            return self.refuse(outbound, _describe(outbound, outcome))
         try:
             response = outbound.plan.replies.read(outcome.headers, outcome.payload, prefers_text=outbound.prefers_text)
         except GatewayError as error:
@@ -195,8 +201,7 @@ class Relay:
         request_id = self._choose_request_id(request.headers)
         allow = ((b"allow", ", ".join(allowed).encode("ascii")),)
         if request.method != "OPTIONS":
-            detail = f"This path allows {', '.join(allowed)}."
-            error = MethodNotAllowed(detail, headers=allow)
+            error = MethodNotAllowed(f"This path allows {', '.join(allowed)}.", headers=allow)
             return self._answer_problem(request, None, request_id, error)
         response = Response(204, Fields(allow), b"")
         self._observe(request, None, response, "no", request_id)
@@ -209,7 +214,7 @@ class Relay:
                     return value.decode("ascii")
         return f"{self._id_prefix}{next(self._id_counter)}"
 
-    def plan(self, route: Route) -> _Plan:
+    def plan(self, route: Route, *, is_alone: bool) -> _Plan:
         """What `use` needs of each route."""
         max_timeout = self._max_timeout if route.max_timeout is None else min(route.max_timeout, self._max_timeout)
         return _Plan(
@@ -221,6 +226,7 @@ class Relay:
             max_body=_choose_limit(route, self._max_body),
             wraps=route.reply.wrap is not None,
             replies=ReplyReader(route),
+            share=choose_share(route.max_in_flight, is_alone=is_alone, before=self._shares.get(route.name)),
         )
 
     def _answer_problem(self, request: Request, route: Route | None, request_id: str, error: GatewayError) -> Response:
@@ -267,5 +273,7 @@ def no_memory() -> Overloaded:
     return Overloaded(detail, headers=(*Overloaded.headers, CLOSE))
 
 
-def _describe_timeout(outbound: Outbound) -> Timeout:
-    return Timeout(f"The service did not reply within {format_duration(outbound.timeout)}.")
+def _describe(outbound: Outbound, error: GatewayError) -> GatewayError:
+    if isinstance(error, Timeout) and error.delivered == "unknown":
+        return Timeout(f"The service did not reply within {format_duration(outbound.timeout)}.")
+    return error

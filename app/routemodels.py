@@ -184,6 +184,12 @@ class DefaultsModel(_Model):
     headers: list[str] | None = Field(None, description="The request headers that travel to the service.")
     timeout: Duration | None = Field(None, description="How long a reply may take where the caller asks nothing.")
     max_timeout: Duration | None = Field(None, description="The most that a caller can ask for.")
+    max_in_flight: int | None = Field(
+        None,
+        ge=1,
+        description="Requests in flight a worker, for this route; more get 503. Default: half of what other routes "
+        "leave of `GATEWAY_MAX_IN_FLIGHT`, or all where there is one route.",
+    )
     reply: ReplyModel = Field(ReplyModel.model_construct(), description="How the reply becomes the response.")
 
 
@@ -242,6 +248,7 @@ def to_route(model: RouteModel) -> Route:
         headers=REQUEST_HEADERS if model.headers is None else tuple(model.headers),
         timeout=model.timeout,
         max_timeout=model.max_timeout,
+        max_in_flight=model.max_in_flight,
         reply=_to_reply(model.reply),
     )
 

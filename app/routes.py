@@ -61,11 +61,11 @@ class ReplyRules:
 class Route:
     """One declared way from HTTP to a subject. Raises RouteError.
 
-    `timeout` and `max_timeout` are seconds, `max_body` bytes; None leaves it to the gateway's settings, and with a
-    `body_schema` to CHECKED_MAX_BODY as well. Every
-    parameter of the path stands in `parameters`, described or not. `payload="none"` sends an empty payload whatever the
-    request carries, `"body"` the request body as it is, `"params"` a JSON object of the parameters; None means the body
-    for POST, PUT and PATCH, and an empty payload for the rest.
+    `timeout` and `max_timeout` are seconds, `max_body` bytes, `max_in_flight` requests; None leaves it to the gateway,
+    and `max_body` with a `body_schema` to CHECKED_MAX_BODY as well. Every parameter of the path stands in `parameters`,
+    described or not. `payload="none"` sends an empty payload whatever the request carries, `"body"` the request body as
+    it is, `"params"` a JSON object of the parameters; None means the body for POST, PUT and PATCH, and an empty payload
+    for the rest.
     """
 
     name: str
@@ -84,6 +84,7 @@ class Route:
     headers: tuple[str, ...] = REQUEST_HEADERS
     timeout: float | None = None
     max_timeout: float | None = None
+    max_in_flight: int | None = None
     reply: ReplyRules = field(default_factory=ReplyRules)
 
     segments: tuple[str, ...] = field(init=False)
@@ -175,6 +176,8 @@ def _find_faults(route: Route) -> Iterator[Fault]:
         yield from _find_parameter_faults(route)
     yield from _find_payload_faults(route)
     yield from _find_time_faults(route)
+    if route.max_in_flight is not None and route.max_in_flight < 1:
+        yield Fault(("max_in_flight",), "max_in_flight is 1 or more")
     yield from _find_reply_faults(route.reply)
     for index, header in enumerate(route.headers):
         if not can_travel(header):

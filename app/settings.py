@@ -115,6 +115,13 @@ class Settings(BaseSettings):
         validation_alias="GATEWAY_MAX_IN_FLIGHT",
         description="Requests in flight a worker; more get 503.",
     )
+    max_in_flight_per_caller: int | None = Field(
+        default=None,
+        ge=1,
+        validation_alias="GATEWAY_MAX_IN_FLIGHT_PER_CALLER",
+        description="Requests in flight a worker, from one peer address; more get 503. Unset: no such bound, since "
+        "behind a proxy or load balancer all callers have its address.",
+    )
     max_connections: int = Field(
         default=10_000,
         ge=1,

@@ -29,6 +29,7 @@ class Recorded:
             Server.parse("nats://127.0.0.1:1"),
             Events(
                 replied=lambda *arguments: self.events.append(arguments),
+                refused=lambda token: self.events.append(("refused", token)),
                 denied=lambda _, subject: self.events.append(("denied", subject)),
                 lame=lambda _: self.events.append(("lame",)),
                 lost=lambda _, tokens, reason: self.events.append(("lost", tokens, reason)),

@@ -11,12 +11,18 @@ import pytest
 from structlog.testing import capture_logs
 
 from app.connection import Connection, Events
-from app.connector import CONNECT_TIMEOUT, Connector
+from app.connector import CONNECT_TIMEOUT, FIRST_PAUSE, Connector
 from app.credentials import ANONYMOUS
 from app.servers import Server
 from tests.harness import NatsServer, eventually
 
-QUIET = Events(replied=lambda *_: None, denied=lambda *_: None, lame=lambda *_: None, lost=lambda *_: None)
+QUIET = Events(
+    replied=lambda *_: None,
+    refused=lambda *_: None,
+    denied=lambda *_: None,
+    lame=lambda *_: None,
+    lost=lambda *_: None,
+)
 REFUSED = "nats://127.0.0.1:1"
 
 
@@ -162,6 +168,24 @@ async def test_what_the_last_connection_told_is_tried_beside_what_is_configured(
     connection = await connect_in(connector, CONNECT_TIMEOUT)
     assert connection.server.url == shared_nats.url
     connection.close()
+
+
+async def test_the_first_attempt_of_all_waits_for_nothing_and_each_later_one_does(
+    shared_nats: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most: list[float] = []
+
+    def choose(_: float, pause: float) -> float:
+        most.append(pause)
+        return 0.0
+
+    monkeypatch.setattr("app.connector.random.uniform", choose)
+    connector = Connector([shared_nats.url], credentials=ANONYMOUS, events=QUIET)
+    for _ in range(3):
+        (await connect_in(connector, CONNECT_TIMEOUT)).close()
+    connector.end_backoff()
+    (await connect_in(connector, CONNECT_TIMEOUT)).close()
+    assert most == [0.0, FIRST_PAUSE, 2 * FIRST_PAUSE, FIRST_PAUSE]
 
 
 async def test_pauses_grow_and_begin_anew_after_a_connection_that_has_lasted() -> None:

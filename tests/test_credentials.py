@@ -360,7 +360,7 @@ async def test_a_slow_connection_over_tls_that_still_takes_bytes_is_left_alone(
                 deadline = time.monotonic() + 30
                 sent = [asyncio.create_task(link.request("s", b"", b"x" * 1_000_000, deadline)) for _ in range(7)]
                 await asyncio.sleep(0.2)
-                assert connection._count_buffered() > 1_000_000
+                assert connection.outgoing._count_buffered() > 1_000_000
                 await asyncio.sleep(2 * HEARTBEAT_INTERVAL + 1)
                 assert link._connection is connection
                 for task in sent:

@@ -9,17 +9,20 @@ from functools import partialmethod
 import pytest
 from structlog.testing import capture_logs
 
-from app.connection import Connection
+from app.connection import MOST_SERVERS, Connection
+from app.connector import MOST_TOLD
 from app.inbox import TOO_LARGE
 from app.link import Link
-from tests.harness import eventually
+from app.wire import STEP, WireParser
+from tests.harness import PATIENCE, eventually
 
 Tell = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 
 @contextlib.asynccontextmanager
-async def run_liar(lie: bytes, go_on: Tell | None = None) -> AsyncIterator[str]:
-    """The address of a server that says this to its first client, `@` being the inbox, and then what `go_on` writes."""
+async def run_liar(lie: bytes, go_on: Tell | None = None, *, to_all: bool = False) -> AsyncIterator[str]:
+    """The address of a server that says this to its first client, or to all, `@` being the inbox, and then what `go_on`
+    writes."""
     told = False
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -30,7 +33,7 @@ async def run_liar(lie: bytes, go_on: Tell | None = None) -> AsyncIterator[str]:
                 if line.startswith(b"PING"):
                     writer.write(b"PONG\r\n")
                 if line.startswith(b"SUB") and not told:
-                    told = True
+                    told = not to_all
                     writer.write(lie.replace(b"@", line.split()[1].removesuffix(b"*")))
                     if go_on is not None:
                         await go_on(writer)
@@ -125,3 +128,72 @@ async def test_a_server_that_is_stuck_is_left_though_its_kernel_takes_all_that_i
     with capture_logs() as logs:
         async with run_liar(b"") as url, Link([url], max_in_flight=1):
             await eventually(lambda: [entry for entry in logs if entry["event"] == "disconnected"], 4)
+
+
+# Floods
+
+FLOODS = {
+    "lame duck": b'INFO {"ldm":true}\r\n',
+    "INFO": b"INFO {}\r\n",
+    "connect URLs": b'INFO {"connect_urls":["127.0.0.1:1","[::1]:2","x:y",7]}\r\n',
+    "denials": b"-ERR 'Permissions Violation for Publish to \"x\"'\r\n",
+}
+
+
+@pytest.mark.parametrize("line", FLOODS.values(), ids=FLOODS)
+async def test_a_flood_of_lines_lets_the_loop_go_on_and_is_summed_up(
+    line: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted in bytes of the flood that are done with between two turns of the loop."""
+    parsed: dict[WireParser, int] = {}
+    parse = WireParser.parse
+
+    async def note(self: WireParser, data: bytes = b"") -> None:
+        parsed.setdefault(self, 0)
+        await parse(self, data)
+
+    async def flood(writer: asyncio.StreamWriter) -> None:
+        for _ in range(20):
+            writer.write(line * (100_000 // len(line)))
+            await writer.drain()
+
+    monkeypatch.setattr(WireParser, "parse", note)
+    most = 0
+    end = time.monotonic() + PATIENCE
+    with capture_logs() as logs:
+        async with run_liar(b"", flood, to_all=True) as url, Link([url], max_in_flight=1):
+            while sum(parsed.values()) < 300_000 and time.monotonic() < end:
+                await asyncio.sleep(0)
+                for parser, before in parsed.items():
+                    most = max(most, parser.parsed - before)
+                    parsed[parser] = parser.parsed
+    assert sum(parsed.values()) >= 300_000
+    assert most <= 2 * STEP
+    assert len(logs) < 30
+
+
+async def test_servers_that_a_server_tells_of_are_bounded_and_so_are_lines_about_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("app.connector.STAGGER", 0.0)
+    urls = [f'"127.0.0.1:{port}"' for port in range(1, 3000)]
+    info = b'INFO {"connect_urls":[%b]}\r\n' % ",".join(urls).encode()
+
+    async def leave(writer: asyncio.StreamWriter) -> None:
+        for start in range(0, 2500, 500):  # each line tells of others
+            writer.write(b'INFO {"connect_urls":[%b]}\r\n' % ",".join(urls[start : start + 500]).encode())
+        await writer.drain()
+        await asyncio.sleep(0.2)
+        writer.close()
+
+    with capture_logs() as logs:
+        async with run_liar(info, leave) as url, Link([url], max_in_flight=1) as link:
+            await eventually(lambda: link._connection and link._connection.servers)
+            connection = link._connection
+            assert connection is not None
+            await eventually(lambda: [entry for entry in logs if entry["event"] == "disconnected"])
+            assert len(connection.servers) <= MOST_SERVERS
+            assert len(connection._client._server_pool) == 1
+            await eventually(lambda: [entry for entry in logs if entry.get("count")])
+            assert len(link._connector._known) <= MOST_SERVERS + 2
+    assert [entry["event"] for entry in logs].count("connect-failed") <= MOST_TOLD + 1

@@ -9,9 +9,10 @@ from nats.aio.msg import Msg
 from structlog.testing import capture_logs
 
 from app.connection import Connection
-from app.errors import ConnectionLost, Draining, NoResponders, NotConnected, PayloadTooLarge, Timeout
+from app.errors import ConnectionLost, Draining, NoResponders, NotConnected, Overloaded, PayloadTooLarge, Timeout
 from app.inbox import Reply
-from app.link import HEARTBEAT_INTERVAL, STABLE, Awaited, Link, Outcome
+from app.inflight import Awaited, Outcome
+from app.link import HEARTBEAT_INTERVAL, STABLE, Link
 from tests.harness import (
     NatsServer,
     RawPeer,
@@ -64,6 +65,64 @@ async def test_1_every_request_ends_once_by_its_deadline_though_the_server_is_fr
         assert max(late for _, late in outcomes) < 1
         assert min(late for _, late in outcomes) > -0.01
         assert link.in_flight == 0
+
+
+async def test_1_a_request_that_waits_for_a_server_that_reads_nothing_was_seen_by_nobody(own_nats: NatsServer) -> None:
+    """More than the kernel and the transport take: what is held until the deadline is never sent."""
+    async with Link([own_nats.url], max_in_flight=1000) as link, RawPeer.connect(own_nats.url, "s"):
+        await ready(link)
+        own_nats.freeze()
+        sent = [ask(link, "s", b"x" * 1_000_000, soon(30)) for _ in range(30)]
+        last = ask(link, "s", b"", soon(0.05))
+        outcome = await last.future
+        assert isinstance(outcome, Overloaded)
+        left = sent.pop()
+        left.abandon()
+        assert not connection_of(link).outgoing.withdraw(left.token)
+        refused = await asyncio.wait_for(sent[-1].future, 5)
+        assert isinstance(refused, Overloaded)
+        assert not sent[0].future.done()
+        assert isinstance(await link.request("s", b"", b"", soon()), Overloaded)
+
+
+class Counted(Awaited):
+    """Counts how often it is told that its bytes have left."""
+
+    wants_written = True
+    count = 0
+
+    def written(self) -> None:
+        self.count += 1
+
+
+async def test_1_who_asks_is_told_once_when_the_payload_has_left_however_the_request_ends(own_nats: NatsServer) -> None:
+    async with Link([own_nats.url], max_in_flight=1000) as link, RawPeer.connect(own_nats.url, "s") as peer:
+        await ready(link)
+
+        def send(payload: bytes, timeout: float = 30) -> Counted:
+            sent = Counted()
+            link.send(sent, "s", b"", payload, soon(timeout))
+            return sent
+
+        large = send(b"x" * 1_000_000)
+        assert large.count == 0
+        assert len((await peer.next()).payload) == 1_000_000
+        await eventually(lambda: large.count == 1)
+        too_large = send(b"x" * 2_000_000)
+        assert too_large.count == 1
+        unwritten = send(b"x")
+        connection_of(link).end("cut in this very moment")
+        assert (unwritten.count, large.count) == (1, 1)
+        refused = send(b"x")
+        assert refused.count == 1
+        await ready(link)
+        own_nats.freeze()
+        many = [send(b"x" * 1_000_000, timeout=0.1) for _ in range(20)]
+        assert isinstance(await many[-1].future, Overloaded)
+        assert 0 < sum(sent.count for sent in many) < 20  # those at the transport are still kept
+        own_nats.thaw()
+        await eventually(lambda: [sent.count for sent in many] == [1] * 20)
+        assert large.count == 1
 
 
 async def test_2_nothing_is_sent_without_a_connection_nor_after_a_reconnect(own_nats: NatsServer) -> None:

@@ -352,6 +352,7 @@ def test_an_inline_nats_status_is_a_bad_reply(status: bytes) -> None:
     [
         (b"junk", "does not begin with NATS/1.0"),
         (b"NATS/1.0\r\n", "has no end"),
+        (b"NATS/1.0\r\n" + b"A: b\r\n" * 12_000 + b"\r\n", "its headers have 72012 bytes, more than 65536"),
         (b"NATS/1.0 x\r\n\r\n", "not a number of three digits"),
         (b"NATS/1.0\r\nA b\r\n\r\n", "name is not a token"),
         (b"NATS/1.0\r\nLocation: /\nSet-Cookie: a=1\r\n\r\n", "'Location' has a control character"),

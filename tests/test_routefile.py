@@ -100,6 +100,7 @@ def test_info_names_the_api(file: Path) -> None:
         ("headers: []", "headers", ()),
         ("timeout: 500ms", "timeout", 0.5),
         ("max_timeout: 1m", "max_timeout", 60.0),
+        ("max_in_flight: 7", "max_in_flight", 7),
     ],
 )
 def test_a_key_of_a_route_does_what_it_says(file: Path, keys: str, field: str, value: object) -> None:
@@ -273,6 +274,7 @@ def test_a_mistake_is_told_with_its_place_and_what_would_be_right(file: Path, te
         ("timeout: 0s", '7:14: routes[0].timeout: "0s": a duration is a number above 0'),
         ("max_body: 1MB", '7:15: routes[0].max_body: "1MB": a size is a whole number of bytes, or one with KiB or MiB'),
         ("max_body: -1", "7:15: routes[0].max_body: -1: a size is"),
+        ("max_in_flight: 0", "7:20: routes[0].max_in_flight: 0: "),
         ("max_body: true", "7:15: routes[0].max_body: true: a size is"),
         ("deprecated: yes", '7:17: routes[0].deprecated: "yes": must be true or false'),
         ("tags: greet", '7:11: routes[0].tags: "greet": must be a list'),

@@ -162,6 +162,7 @@ def test_all_that_is_wrong_with_a_route_is_told_at_once() -> None:
         {"timeout": 0.0},
         {"max_timeout": -1.0},
         {"max_body": -1},
+        {"max_in_flight": 0},
         {"methods": ("GET", "GET")},
         {"path": "/greet/../x"},
         {"path": "/greet/."},

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 import structlog
@@ -15,7 +15,8 @@ from app.checker import Checker
 from app.deadlines import Deadlines, Wait
 from app.errors import CLOSE, GatewayError, RequestTimeout
 from app.head import find_length
-from app.link import Awaited, Link, Outcome
+from app.inflight import Awaited, Outcome
+from app.link import Link
 from app.protocol import SENT
 from app.relay import Outbound, Relay, Request, body_too_large, no_memory
 from app.responses import Response
@@ -51,7 +52,9 @@ class AsgiLane:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request = Request(scope["method"], _raw_path(scope), scope["query_string"], scope["headers"], time.monotonic())
+        path, query, client = _raw_path(scope), scope["query_string"], scope.get("client")
+        peer = client[0] if client else None
+        request = Request(scope["method"], path, query, scope["headers"], time.monotonic(), peer)
         try:
             begun = self._relay.begin(request)
             response = await self._exchange(begun, scope, receive) if isinstance(begun, Outbound) else begun
@@ -66,14 +69,14 @@ class AsgiLane:
             await self._respond(response, send)
 
     async def _exchange(self, outbound: Outbound, scope: Scope, receive: Receive) -> Response:
-        upload = _Upload(self._uploads, outbound)
-        try:
-            if outbound.max_body is not None and (refused := await self._load(outbound, receive, upload)):
+        if outbound.max_body is None:
+            scope[SENT] = True
+            return self._relay.finish(outbound, await self._request(outbound, receive, None))
+        with _Upload(self._uploads, outbound) as upload:
+            if refused := await self._load(outbound, receive, upload):
                 return refused
             scope[SENT] = True
-            return self._relay.finish(outbound, await self._request(outbound, receive))
-        finally:
-            upload.forget()
+            return self._relay.finish(outbound, await self._request(outbound, receive, upload))
 
     async def _load(self, outbound: Outbound, receive: Receive, upload: "_Upload") -> Response | None:
         """Read the body; the answer where it can't be had, or breaks its rules."""
@@ -95,10 +98,13 @@ class AsgiLane:
             return self._relay.load_checked(outbound, loaded, verdict)
         return loaded
 
-    async def _request(self, outbound: Outbound, receive: Receive) -> Outcome:
+    async def _request(self, outbound: Outbound, receive: Receive, upload: "_Upload | None") -> Outcome:
         """The outcome; CallerGone, with the entry removed, when the caller went away before it came."""
-        sent = Awaited()
+        sent = Awaited(outbound.plan.share, outbound.request.peer)
+        if upload is not None:
+            upload.hand_over(sent)
         self._link.send(sent, outbound.subject, outbound.headers, outbound.payload, outbound.deadline)
+        outbound.payload = b""  # let go when it is written
         try:
             return await self._wait(sent.future, receive)
         finally:
@@ -169,6 +175,7 @@ class _Upload:
         self._size = (outbound.max_body or 0) if length is None else length
         self._memory: asyncio.Future[None] | None = None
         self._timeout: asyncio.Timeout | None = None
+        self._is_handed_over = False
         self.lacks_memory = False
 
     async def ask(self, timeout: asyncio.Timeout) -> None:
@@ -190,9 +197,23 @@ class _Upload:
             self._timeout.reschedule(0)
 
     def complete(self) -> None:
+        """The body is all there."""
         self._uploads.complete(self)
 
-    def forget(self) -> None:
+    def hand_over(self, sent: "Awaited") -> None:
+        """From now on the memory is needed until the body has left this process."""
+        if self._memory is not None:
+            self._is_handed_over = sent.wants_written = True
+            sent.written = self._forget  # type: ignore[method-assign]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._is_handed_over:
+            self._forget()
+
+    def _forget(self) -> None:
         if self._memory is not None:
             self._uploads.forget(self)
 

@@ -20,12 +20,13 @@ from uvicorn.server import ServerState
 
 from app.bounds import Bounds
 from app.checker import Checker
-from app.connection import BIG
 from app.deadlines import Deadlines
 from app.errors import GatewayError, RequestTimeout
+from app.inflight import Outcome, Sent
 from app.intake import BODY, HEAD, IDLE
 from app.lanes.loading import Checking, load_body
-from app.link import Link, Outcome, Sent
+from app.link import Link
+from app.outgoing import BIG
 from app.protocol import NOTHING, GatewayProtocol
 from app.relay import Outbound, Relay, Request, body_too_large, no_memory
 from app.responses import Response
@@ -89,7 +90,8 @@ class FastProtocol(GatewayProtocol):
             path, query = split_target(target)
         else:
             path, _, query = target.partition(b"?")
-        request = Request(self.parser.get_method().decode("ascii"), path, query, self.headers, time.monotonic())
+        peer = self.client[0] if self.client else None
+        request = Request(self.parser.get_method().decode("ascii"), path, query, self.headers, time.monotonic(), peer)
         try:
             begun = self.relay.begin(request)
         except Exception:
@@ -232,6 +234,10 @@ class Exchange(Sent):
         self.keep_alive = keep_alive
 
     @property
+    def peer(self) -> str | None:
+        return self._request.peer
+
+    @property
     def message_event(self) -> "Exchange":
         return self
 
@@ -247,7 +253,7 @@ class Exchange(Sent):
     def ask_for_memory(self, length: int | None) -> None:
         """Before more of the body is read than what came with its head."""
         size = self._outbound.max_body or 0 if length is None else length
-        self._has_asked = True
+        self._has_asked = self.wants_written = True
         self.waits_for_memory = not self._protocol.bounds.uploads.ask(self, size)
 
     def granted(self) -> None:
@@ -257,6 +263,10 @@ class Exchange(Sent):
     def evicted(self) -> None:
         self._has_asked = False
         self._refuse(no_memory())
+
+    def written(self) -> None:
+        """The body has left this process."""
+        self._release_memory()
 
     def _release_memory(self) -> None:
         if self._has_asked:
@@ -301,9 +311,10 @@ class Exchange(Sent):
         """Something has happened, says uvicorn's protocol: here only, that the caller has gone."""
         if self.disconnected and not self.response_complete:
             self._stop_reading()
-            self._release_memory()
             self.body = b""
             self.response_complete = True
+            if self.in_flight is None:
+                self._release_memory()
             if self._checking is not None:
                 self._checking.cancel()
             self.abandon()
@@ -320,8 +331,10 @@ class Exchange(Sent):
             self.respond(refused)
 
     def _send(self, outbound: Outbound) -> None:
+        self.share = outbound.plan.share
         link = self._protocol.link
         link.send(self, outbound.subject, outbound.headers, outbound.payload, outbound.deadline)
+        outbound.payload = b""  # let go when it is written
 
     def take(self, outcome: Outcome) -> None:
         """Respond with what came of it."""
@@ -329,8 +342,7 @@ class Exchange(Sent):
             response = self._protocol.relay.finish(self._outbound, outcome)
         except Exception:
             response = self._protocol.fail(self._request)
-        self._release_memory()
-        if self.link is None:  # it was not even sent
+        if self.in_flight is None:  # it was not even sent
             self.respond(response)
         else:
             self._protocol.write_response(response, self.keep_alive)

@@ -19,7 +19,7 @@ ROUTES = """
 version: 1
 defaults: {reply: {content_type: text/plain}}
 routes:
-  - {name: jobs, method: GET, path: "/jobs/{id}", subject: "jobs.{id}"}
+  - {name: jobs, method: GET, path: "/jobs/{id}", subject: "jobs.{id}", max_in_flight: 4096}
   - {name: load, method: POST, path: "/load/{id}", subject: "load.{id}"}
   - {name: odd, method: GET, path: "/odd/{kind}/{id}", subject: "odd.{kind}.{id}", reply: {max_bytes: 1000}}
   - {name: silent, method: GET, path: "/silent/{id}", subject: "silent.{id}"}

@@ -50,7 +50,7 @@ class Held:
     def count(cls, gateway: Gateway) -> "Held":
         gc.collect()
         loop = asyncio.get_running_loop()
-        wheels = [gateway.link._deadlines, gateway.app.state.protocols["fast"].keywords["deadlines"]]
+        wheels = [gateway.link._in_flight._deadlines, gateway.app.state.protocols["fast"].keywords["deadlines"]]
         return cls(
             gateway.link.in_flight,
             len(gateway.server.server_state.connections),

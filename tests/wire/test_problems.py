@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 
 from app.bodies import BodyRules
 from app.errors import ERRORS
+from app.headers import MAX_REPLY_BLOCK
 from app.routes import ReplyRules, Route
 from tests.harness import Gateway, NatsServer, RawPeer, eventually, replying, responder, run_gateway, run_nats
 
@@ -96,6 +97,41 @@ async def test_a_max_payload_lowered_without_a_word_costs_one_reconnect_and_is_t
         await gateway.wait_until_ready()
         Expected("payload-too-large", 413, "no").check(await gateway.client.post("/echo", content=b"x" * 2000))
         assert (await gateway.client.post("/echo", content=b"x" * 900)).status_code == 200
+
+
+async def test_a_request_whose_time_is_over_before_it_is_sent_is_a_timeout_that_nobody_has_seen(
+    shared_nats: NatsServer,
+) -> None:
+    """The request was complete: so it is no 408, with or without a body."""
+    async with (
+        RawPeer.connect(shared_nats.url, ">") as peer,
+        run_gateway(shared_nats.url, routes=[GREET, ECHO]) as gateway,
+    ):
+        short = {"x-request-timeout": "0.000001ms"}
+        Expected("timeout", 504, "no", retryable=True).check(await gateway.get("/greet/sue", **short))
+        answer = await gateway.send_raw(
+            b"POST /echo HTTP/1.1\r\nHost: t\r\nX-Request-Timeout: 0.000001ms\r\nContent-Length: 2\r\n"
+            b"Connection: close\r\n\r\nhi"
+        )
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["delivered"] == "no"
+        assert answer.startswith(b"HTTP/1.1 504 ")
+        with pytest.raises(TimeoutError):
+            await peer.next(0.2)
+
+
+async def test_headers_of_a_reply_are_bounded(shared_nats: NatsServer) -> None:
+    async with (
+        run_gateway(shared_nats.url, routes=[GREET]) as gateway,
+        RawPeer.connect(shared_nats.url, "greet.*") as peer,
+    ):
+        for size, status in ((MAX_REPLY_BLOCK, 200), (MAX_REPLY_BLOCK + 1, 502)):
+            asked = asyncio.create_task(gateway.get("/greet/sue"))
+            message = await peer.next()
+            start, end = b"NATS/1.0\r\nA: ", b"\r\n\r\n"
+            peer.publish(message.reply, start + b"x" * (size - len(start) - len(end)) + end, b"hi")
+            answer = await asked
+            assert answer.status_code == status
+        Expected("bad-reply", 502, "yes").check(answer)
 
 
 async def test_headers_for_the_service_are_bounded(gateway: Gateway) -> None:
