@@ -51,7 +51,7 @@ class RouteTable:
         `reserved` are first segments."""
         self.routes = tuple(routes)
         self._tries: dict[str, _Node] = {}
-        self._deepest = max((len(route.segments) for route in self.routes), default=0)
+        self._deepest = 0
         taken = frozenset(reserved)
         names: set[str] = set()
         paths: dict[_Shape, Route] = {}
@@ -62,9 +62,9 @@ class RouteTable:
             faults += [(index, fault) for fault in found]
             names.add(route.name)
             paths.setdefault(_shape(route), route)
-            for method in route.methods if not found else ():
-                overlaps.add(method, route)
-                _insert(self._tries.setdefault(method, _Node()), route)
+            if not found:
+                overlaps.add(route)
+                self._add(route)
             if len(faults) >= MAX_CONFLICTS:
                 break
         if faults:
@@ -77,13 +77,17 @@ class RouteTable:
         table = cls(())
         taken = []
         for route in routes:
-            for method in route.methods:
-                _insert(table._tries.setdefault(method, _Node()), route)
+            table._add(route)
             taken.append(route)
             yield
         table.routes = tuple(taken)
         table._serve_head()
         return table
+
+    def _add(self, route: Route) -> None:
+        self._deepest = max(self._deepest, len(route.segments))
+        for method in route.methods:
+            _insert(self._tries.setdefault(method, _Node()), route)
 
     def let_go(self) -> Steps[None]:
         """Forget all routes, a few in a step: to free them at once is a pause that grows with their number. Nothing
@@ -173,12 +177,13 @@ class _Overlaps:
                 return found
         return None
 
-    def add(self, method: str, route: Route) -> None:
+    def add(self, route: Route) -> None:
         shape = _shape(route)
         literal = _literal_positions(shape)
-        indices = self._kinds.setdefault((method, len(shape)), {}).setdefault(literal, {literal: {}})
-        for positions, index in indices.items():
-            index.setdefault(_take(shape, positions), route)
+        for method in route.methods:
+            indices = self._kinds.setdefault((method, len(shape)), {}).setdefault(literal, {literal: {}})
+            for positions, index in indices.items():
+                index.setdefault(_take(shape, positions), route)
 
 
 def _literal_positions(shape: _Shape) -> frozenset[int]:

@@ -28,6 +28,7 @@ TABLE = {
     "payload-too-large": (413, "no", False),
     "uri-too-long": (414, "no", False),
     "headers-too-large": (431, "no", False),
+    "http-version-not-supported": (505, "no", False),
     "overloaded": (503, "no", True),
     "no-responders": (503, "no", True),
     "not-connected": (503, "no", True),
