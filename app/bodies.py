@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.errors import InvalidBody, UnsupportedMediaType
-from app.headers import Pair
+from app.headers import Pair, is_clean_value
 from app.schemas import Json, Schema, parse_json
 
 MAX_PROBLEMS = 20  # of one body that are told
@@ -24,6 +24,12 @@ _MEDIA_TYPE = re.compile(r"(?:\*/\*|[a-z0-9!#$&^_.+-]+/(?:\*|[a-z0-9!#$&^_.+-]+)
 def is_media_range(text: str) -> bool:
     """Whether a text can stand in `accepts`: `application/json`, `image/*`, `*/*`, in lower case."""
     return _MEDIA_TYPE.fullmatch(text) is not None
+
+
+def is_content_type(text: str) -> bool:
+    """Whether a text can stand in `Content-Type`: no range, and nothing that could end the header."""
+    media_type = text.partition(";")[0].strip().lower()
+    return text.isascii() and is_clean_value(text.encode()) and is_media_range(media_type) and "*" not in media_type
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,7 @@ Leans on uvicorn 0.54: tests/test_uvicorn_contract.py names what.
 """
 
 import asyncio
-import math
 import secrets
-import time
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -19,20 +17,14 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
 
 from app.bounds import Bounds
-from app.errors import BadRequest, GatewayError, Internal, Overloaded, RequestTimeout
+from app.errors import BadRequest, GatewayError, Internal, Overloaded
 from app.head import MAX_FIELDS, check_head, describe_fault, spell_target
 from app.headers import Pair, encode_fields, without_upgrade
-from app.intake import BODY, HEAD, IDLE, Intake
+from app.intake import BODY, IDLE
+from app.patience import Timed
 from app.responses import build_problem_response
-from app.sockets import has_closed_its_half, is_reset
 
-KEEP_ALIVE = 75.0  # seconds between two requests; longer than the 60 of common load balancers, so that they close first
-HEAD_TIMEOUT = 10.0  # seconds that a request head may take to arrive, the first of a connection from its opening on
-WRITE_TIMEOUT = 30.0  # seconds in which the caller must read something of what it was sent
-LAST_WORDS = 1.0  # seconds in which a caller that is quiet must take its last answer
-LONGEST_LINGER = 30.0  # seconds in which it may send the rest of its request body first
 RESERVE = 128  # connections over the cap that are told so; more are only closed
-BEGINNING = b"HTTP/1.1 "  # of every response
 SENT = "nats_http.sent"  # in a scope: its request has gone to the service
 
 _NOTED = frozenset((b"host", b"connection", b"proxy-connection", b"expect", b"transfer-encoding"))
@@ -52,12 +44,9 @@ TRAILERS = _Trailers()
 _log = structlog.get_logger("nats-http.protocol")
 
 
-class GatewayProtocol(Intake):
-    """One connection. What is no HTTP gets a problem document; head, body, response and idleness are bounded in time,
-    and connections in number; an offer to upgrade is ignored (RFC 9110 §7.8), so that the body stays a body.
-
-    A caller that has closed its sending half still gets the answer that it awaits. On the wire it looks like one that
-    has gone. So the first bytes of the answer go out at once: a caller that has gone resets the connection then."""
+class GatewayProtocol(Timed):
+    """One connection. What is no HTTP gets a problem document; connections are bounded in number; an offer to upgrade
+    is ignored (RFC 9110 §7.8), so that the body stays a body."""
 
     def __init__(
         self,
@@ -71,23 +60,12 @@ class GatewayProtocol(Intake):
         super().__init__(config, server_state, app_state, _loop, bounds=bounds)
         self.keeps_alive = True
         """Whether the request that is coming lets the connection live on."""
-        self.lingers = False
-        """Whether it has had its last answer, and what it still sends is dropped."""
-        self.steps = 0
-        """Responses so far."""
         self._noted = NOTHING
         self._usual: tuple[Pair, ...] = ((b"", b""),)
         """What was noted of an earlier head that had a right Host, and nothing else to look at."""
         self._fault: GatewayError | None = None
         """What is wrong with what came behind a request in flight: said after the answer to that."""
         self._plain_head: bytes | None = None
-        self._linger_end = math.inf
-        self._is_half_closed = False
-        self._has_begun = False
-        """Whether BEGINNING has been written of an answer that has not come yet."""
-        self._seen: tuple[object, ...] = ()
-        self.seen_at = time.monotonic()
-        """When `check` last saw it get something done."""
 
     # The connection
 
@@ -114,15 +92,15 @@ class GatewayProtocol(Intake):
         """Keep the connection open for the answer to a request that is complete."""
         if self.phase == BODY or self.lingers or not self.is_in_flight:
             return False
-        self._is_half_closed = True
-        self._begin_answer()
+        self.is_half_closed = True
+        self.begin_answer()
         if not self.has_rest:
             self.end_after_answer()
         return True
 
     def go_on(self) -> None:
         super().go_on()
-        if self._is_half_closed and not self.has_rest and self.phase == IDLE:
+        if self.is_half_closed and not self.has_rest and self.phase == IDLE:
             self.end_after_answer()
 
     def pause_writing(self) -> None:
@@ -203,18 +181,6 @@ class GatewayProtocol(Intake):
 
     # The answer
 
-    def write(self, data: bytes) -> None:
-        """To the caller, but for what has gone out early."""
-        if self._has_begun:
-            self._has_begun = False
-            data = data[len(BEGINNING) :]
-        self.transport.write(data)
-
-    def _begin_answer(self) -> None:
-        if not (self._has_begun or self.cycle.response_started or self.transport.get_write_buffer_size()):
-            self.transport.write(BEGINNING)
-            self._has_begun = True
-
     def end_after_answer(self) -> None:
         if self.is_in_flight:
             self.cycle.keep_alive = False
@@ -233,6 +199,8 @@ class GatewayProtocol(Intake):
             return
         if self._fault is not None:
             self.loop.call_soon(self._say_fault)
+        elif self.is_deaf:
+            self.close()
         elif self.has_rest:
             self.loop.call_soon(self.go_on)
         else:
@@ -245,7 +213,7 @@ class GatewayProtocol(Intake):
         fault = describe_fault(error)
         self.stop_listening()
         if self.is_in_flight and self.phase == BODY:
-            self.loop.call_soon(self._end_broken_body, fault)  # the application may not have begun
+            self.loop.call_soon(self.end_broken_body, fault)  # the application may not have begun
         elif self.is_in_flight:
             self._fault = fault
         elif self.phase == BODY:  # it has its answer
@@ -257,7 +225,7 @@ class GatewayProtocol(Intake):
         if self._fault is not None and not (self.lingers or self.transport.is_closing()):
             self.refuse(self._fault)
 
-    def _end_broken_body(self, fault: GatewayError) -> None:
+    def end_broken_body(self, fault: GatewayError) -> None:
         """A body can't be read to its end. A request that is at work without it gets its answer."""
         if self.lingers or self.transport.is_closing():
             return
@@ -302,11 +270,10 @@ class GatewayProtocol(Intake):
     def _linger(self) -> None:
         self.lingers = True
         self.stop_listening()
-        if self.transport.can_write_eof() and not self._is_half_closed:
+        if self.transport.can_write_eof() and not self.is_half_closed:
             self.transport.write_eof()
             self.flow.resume_reading()
-            self.seen_at = time.monotonic()
-            self._linger_end = self.seen_at + (LONGEST_LINGER if self.phase == BODY else LAST_WORDS)
+            self.limit_linger()
         else:
             self.transport.close()
 
@@ -314,73 +281,6 @@ class GatewayProtocol(Intake):
         """The gateway stops: close, now or behind the answer that is awaited."""
         if not self.lingers:
             self.end_after_answer()
-
-    def leave(self) -> None:
-        """Make room for another connection."""
-        if self.is_idle:
-            self.transport.close()
-        else:
-            self.transport.abort()
-
-    def cut_off(self) -> None:
-        """Let go of what the caller leaves unread."""
-        self.transport.abort()
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether it is between two requests."""
-        is_open = not (self.lingers or self.has_rest or self.transport.is_closing())
-        return is_open and self.phase == IDLE and not self.is_in_flight
-
-    @property
-    def is_answered(self) -> bool:
-        """Whether it has its answer, and its request is still coming."""
-        return self.phase == BODY and not (self.is_in_flight or self.transport.is_closing())
-
-    def check(self, now: float) -> None:
-        """End the connection, or what it waits for, when nothing has moved for too long."""
-        if self.is_in_flight and (self._is_half_closed or self.flow.read_paused) and self._has_gone():
-            self.transport.abort()
-            return
-        unread = self.transport.get_write_buffer_size()
-        seen = self.steps, self.phase, unread, self.dropped
-        if now > self._linger_end and not unread:
-            self.transport.abort()
-        elif seen != self._seen:
-            self._seen, self.seen_at = seen, now
-        elif now - self.seen_at > self._choose_patience(unread):
-            self._expire(unread)
-
-    def _has_gone(self) -> bool:
-        """Whether the caller has, while nobody reads what it sends."""
-        connection = self.transport.get_extra_info("socket")
-        if is_reset(connection):
-            return True
-        if has_closed_its_half(connection):
-            self._begin_answer()
-        return False
-
-    def _choose_patience(self, unread: int) -> float:
-        if unread or self.transport.is_closing():
-            return WRITE_TIMEOUT
-        if self.lingers:
-            return LAST_WORDS
-        if self.phase == BODY:
-            return self.bounds.body_timeout
-        if self.is_in_flight:
-            return math.inf
-        return HEAD_TIMEOUT if self.phase == HEAD or self.cycle is None else KEEP_ALIVE
-
-    def _expire(self, unread: int) -> None:
-        if unread or self.lingers or self.transport.is_closing():
-            self.transport.abort()
-        elif self.phase == BODY and self.is_in_flight:
-            self.stop_listening()
-            self._end_broken_body(RequestTimeout())
-        elif self.phase == HEAD:
-            self.refuse(RequestTimeout())
-        else:
-            self.transport.close()
 
 
 Protocol = Callable[..., GatewayProtocol]

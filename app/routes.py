@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal
 
-from app.bodies import BodyRules, is_media_range
-from app.headers import REPLY_HEADERS, REQUEST_HEADERS, AllowList, allow, can_travel, is_clean_value
+from app.bodies import BodyRules, is_content_type, is_media_range
+from app.headers import REPLY_HEADERS, REQUEST_HEADERS, AllowList, allow, can_travel
 from app.parameters import Fault, Parameter, write_value
 from app.reader import ParameterReader
 from app.schemas import Json, Schema, SchemaError
@@ -273,7 +273,7 @@ def _find_time_faults(route: Route) -> Iterator[Fault]:
 
 def _find_reply_faults(reply: ReplyRules) -> Iterator[Fault]:
     if reply.content_type is not None:
-        if not _is_content_type(reply.content_type):
+        if not is_content_type(reply.content_type):
             yield Fault(
                 ("reply", "content_type"), "a content type is two words such as application/json, in clean ASCII"
             )
@@ -296,9 +296,3 @@ def _find_reply_header_faults(headers: Sequence[str]) -> Iterator[Fault]:
             yield Fault(("reply", "headers", index), f"{', '.join(sorted(_OURS))} are the gateway's own")
         elif not can_travel(header):
             yield Fault(("reply", "headers", index), f"header '{header}' can't be forwarded")
-
-
-def _is_content_type(text: str) -> bool:
-    """Whether a text can stand in `Content-Type`: no range, and nothing that could end the header."""
-    media_type = text.partition(";")[0].strip().lower()
-    return text.isascii() and is_clean_value(text.encode()) and is_media_range(media_type) and "*" not in media_type

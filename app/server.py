@@ -18,7 +18,8 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from app.bounds import Bounds
-from app.protocol import LAST_WORDS, RESERVE, GatewayProtocol, Protocol
+from app.patience import LAST_WORDS
+from app.protocol import RESERVE, GatewayProtocol, Protocol
 from app.sockets import BACKLOG
 
 ACCEPT_REST = 0.3  # seconds to accept the connections that the kernel already holds when the gateway stops

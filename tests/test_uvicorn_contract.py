@@ -13,7 +13,8 @@ import uvicorn
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from app.lanes.fast import Exchange, FastProtocol
+from app.lanes.exchange import Exchange
+from app.lanes.fast import FastProtocol
 from app.protocol import GatewayProtocol
 
 

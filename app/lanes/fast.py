@@ -9,7 +9,6 @@ tests/test_uvicorn_contract.py holds uvicorn to it.
 
 import asyncio
 import time
-from functools import partial
 from typing import Any
 
 import httptools
@@ -21,14 +20,12 @@ from uvicorn.server import ServerState
 from app.bounds import Bounds
 from app.checker import Checker
 from app.deadlines import Deadlines
-from app.errors import GatewayError, RequestTimeout
-from app.inflight import Outcome, Sent
 from app.intake import BODY, HEAD, IDLE
-from app.lanes.loading import Checking, load_body
+from app.lanes.exchange import Exchange
 from app.link import Link
 from app.outgoing import BIG
 from app.protocol import NOTHING, GatewayProtocol
-from app.relay import Outbound, Relay, Request, body_too_large, no_memory
+from app.relay import Outbound, Relay, Request
 from app.responses import Response
 
 _SLASH = ord("/")
@@ -135,7 +132,7 @@ class FastProtocol(GatewayProtocol):
             exchange.end_body()
 
     @property
-    def _incomplete(self) -> "Exchange | None":
+    def _incomplete(self) -> Exchange | None:
         """The exchange whose body is coming."""
         exchange = self._exchange
         return exchange if exchange is not None and exchange.reads_body else None
@@ -166,8 +163,11 @@ class FastProtocol(GatewayProtocol):
         _log.exception("internal-error", request_id=dict(response.headers)[b"x-request-id"].decode("ascii"))
         return response
 
-    def write_response(self, response: Response, keep_alive: bool) -> None:
+    def write_response(self, response: Response) -> None:
         """Now, or once the caller reads again what it has been sent. The last one of a connection closes it."""
+        if self._exchange is None:
+            return
+        keep_alive = self._exchange.keep_alive
         end = b"\r\n"
         if response.closes:
             keep_alive = False
@@ -194,7 +194,7 @@ class FastProtocol(GatewayProtocol):
             return
         exchange.response_complete = True
         self.steps += 1
-        if self._has_begun:
+        if self.has_begun:
             self.write(head)
             transport.write(body)
         elif len(body) > BIG:
@@ -206,157 +206,6 @@ class FastProtocol(GatewayProtocol):
             self.close()
         elif self.flow.read_paused or self.is_deaf:
             self.go_on_after_answer()
-
-
-class Exchange(Sent):
-    """One request on a connection, from its head to its response."""
-
-    # What uvicorn's protocol looks at and sets, `keep_alive` and `message_event` too.
-    more_body = True
-    disconnected = False
-    response_started = False
-    response_complete = False
-
-    body: bytes | bytearray = b""
-
-    reads_body = False
-    """Whether the body is awaited."""
-    waits_for_memory = False
-    """Whether there is too little memory for it at the moment."""
-    _has_asked = False
-    """Whether it is known to those that grant memory."""
-    _outbound: Outbound
-    _checking: Checking | None = None
-
-    def __init__(self, protocol: FastProtocol, request: Request, keep_alive: bool) -> None:
-        self._protocol = protocol
-        self._request = request
-        self.keep_alive = keep_alive
-
-    @property
-    def peer(self) -> str | None:
-        return self._request.peer
-
-    @property
-    def message_event(self) -> "Exchange":
-        return self
-
-    def start(self, outbound: Outbound) -> None:
-        """Send, once the body is there where the route takes one."""
-        self._outbound = outbound
-        if outbound.max_body is None:
-            self._send(outbound)
-        else:
-            self.reads_body = True
-            self.slot = self._protocol.deadlines.add(outbound.deadline, self)
-
-    def ask_for_memory(self, length: int | None) -> None:
-        """Before more of the body is read than what came with its head."""
-        size = self._outbound.max_body or 0 if length is None else length
-        self._has_asked = self.wants_written = True
-        self.waits_for_memory = not self._protocol.bounds.uploads.ask(self, size)
-
-    def granted(self) -> None:
-        self.waits_for_memory = False
-        self._protocol.loop.call_soon(self._protocol.go_on)
-
-    def evicted(self) -> None:
-        self._has_asked = False
-        self._refuse(no_memory())
-
-    def written(self) -> None:
-        """The body has left this process."""
-        self._release_memory()
-
-    def _release_memory(self) -> None:
-        if self._has_asked:
-            self._has_asked = self.waits_for_memory = False
-            self._protocol.bounds.uploads.forget(self)
-
-    def add_body(self, piece: bytes) -> None:
-        """A piece of the body; one that nobody waits for is dropped."""
-        if not self.reads_body:
-            return
-        if not self.body:
-            self.body = piece
-        elif isinstance(self.body, bytes):
-            self.body = bytearray().join((self.body, piece))
-        else:
-            self.body += piece
-        if self._outbound.max_body is not None and len(self.body) > self._outbound.max_body:
-            self._refuse(body_too_large(self._outbound.max_body))
-
-    def end_body(self) -> None:
-        """The body is all there."""
-        if self.reads_body:
-            self._stop_reading()
-            if self._has_asked:
-                self._protocol.bounds.uploads.complete(self)
-            body, self.body = bytes(self.body), b""
-            self._load(self._outbound, body)
-
-    def expire(self) -> None:
-        """The deadline has passed, while the body was still coming or while the service was at work."""
-        if self.reads_body:
-            self._refuse(no_memory() if self.waits_for_memory else RequestTimeout())
-        else:
-            super().expire()
-
-    def respond(self, response: Response) -> None:
-        """Respond without having asked the service: a turn later, as an application would. So a body that came with the
-        head is looked at first, and both lanes say the same where it is broken."""
-        self._protocol.loop.call_soon(self._protocol.write_response, response, self.keep_alive)
-
-    def set(self) -> None:
-        """Something has happened, says uvicorn's protocol: here only, that the caller has gone."""
-        if self.disconnected and not self.response_complete:
-            self._stop_reading()
-            self.body = b""
-            self.response_complete = True
-            if self.in_flight is None:
-                self._release_memory()
-            if self._checking is not None:
-                self._checking.cancel()
-            self.abandon()
-
-    def _load(self, outbound: Outbound, body: bytes) -> None:
-        relay, checker, fail = self._protocol.relay, self._protocol.checker, partial(self._protocol.fail, self._request)
-        self._checking = load_body(relay, checker, outbound, body, fail=fail, then=self._send_loaded)
-
-    def _send_loaded(self, refused: Response | None) -> None:
-        if refused is None:
-            self._send(self._outbound)
-        else:
-            self._release_memory()
-            self.respond(refused)
-
-    def _send(self, outbound: Outbound) -> None:
-        self.share = outbound.plan.share
-        link = self._protocol.link
-        link.send(self, outbound.subject, outbound.headers, outbound.payload, outbound.deadline)
-        outbound.payload = b""  # let go when it is written
-
-    def take(self, outcome: Outcome) -> None:
-        """Respond with what came of it."""
-        try:
-            response = self._protocol.relay.finish(self._outbound, outcome)
-        except Exception:
-            response = self._protocol.fail(self._request)
-        if self.in_flight is None:  # it was not even sent
-            self.respond(response)
-        else:
-            self._protocol.write_response(response, self.keep_alive)
-
-    def _refuse(self, error: GatewayError) -> None:
-        self._stop_reading()
-        self._release_memory()
-        self.body = b""
-        self.respond(self._protocol.relay.refuse(self._outbound, error))
-
-    def _stop_reading(self) -> None:
-        if self.reads_body:
-            self.reads_body = False
-            self.slot.discard(self)
 
 
 def split_target(target: bytes) -> tuple[bytes, bytes]:

@@ -106,7 +106,7 @@ async def test_a_head_just_under_64_kib_is_taken_also_behind_another_request(
 
 
 async def test_a_head_that_trickles_in_has_a_time_to_arrive(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.protocol.HEAD_TIMEOUT", 0.4)
+    monkeypatch.setattr("app.patience.HEAD_TIMEOUT", 0.4)
     async with open_connection(gateway) as (reader, writer):
         answer = asyncio.create_task(read_all(reader))
         for byte in HEAD:
@@ -121,7 +121,7 @@ async def test_a_head_that_trickles_in_has_a_time_to_arrive(gateway: Gateway, mo
 async def test_a_caller_that_goes_on_after_its_refusal_is_refused_once(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.protocol.HEAD_TIMEOUT", 0.2)
+    monkeypatch.setattr("app.patience.HEAD_TIMEOUT", 0.2)
     async with open_connection(gateway) as (reader, writer):
         writer.write(HEAD)
         check_problem(await read_all(reader), 408, "request-timeout")
@@ -134,7 +134,7 @@ async def test_a_caller_that_goes_on_after_its_refusal_is_refused_once(
 async def test_the_time_of_a_head_begins_with_it_on_a_connection_that_was_idle(
     gateway: Gateway, shared_nats: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.protocol.HEAD_TIMEOUT", 1.0)
+    monkeypatch.setattr("app.patience.HEAD_TIMEOUT", 1.0)
     async with responder(shared_nats.url, "greet.*", replying(b"hi")), open_connection(gateway) as (reader, writer):
         writer.write(HEAD + b"\r\n")
         assert (await read_response(reader)).startswith(b"HTTP/1.1 200 ")
@@ -148,7 +148,7 @@ async def test_the_time_of_a_head_begins_with_it_on_a_connection_that_was_idle(
 
 
 async def test_a_connection_that_sends_nothing_is_closed(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.protocol.HEAD_TIMEOUT", 0.3)
+    monkeypatch.setattr("app.patience.HEAD_TIMEOUT", 0.3)
     async with open_connection(gateway) as (reader, _):
         assert await read_all(reader) == b""
     await eventually(lambda: not gateway.server.server_state.connections)
@@ -157,7 +157,7 @@ async def test_a_connection_that_sends_nothing_is_closed(gateway: Gateway, monke
 async def test_an_idle_connection_is_closed_after_its_time_and_not_before(
     gateway: Gateway, shared_nats: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.protocol.KEEP_ALIVE", 2.0)
+    monkeypatch.setattr("app.patience.KEEP_ALIVE", 2.0)
     async with responder(shared_nats.url, "greet.*", replying(b"hi")), open_connection(gateway) as (reader, writer):
         for _ in range(8):
             writer.write(HEAD + b"\r\n")
@@ -234,7 +234,7 @@ async def test_an_application_that_waits_for_a_body_is_not_left_waiting(gateway:
 async def test_a_caller_that_does_not_read_is_cut_off_and_holds_no_more_than_its_responses(
     shared_nats: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.protocol.WRITE_TIMEOUT", 0.5)
+    monkeypatch.setattr("app.patience.WRITE_TIMEOUT", 0.5)
     asked = 0
 
     async def reply(msg: Msg) -> None:
@@ -341,7 +341,7 @@ async def test_who_sends_all_of_a_body_before_reading_gets_the_answer(
 async def test_who_goes_on_to_send_after_the_answer_is_cut_off_in_the_end(
     shared_nats: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.protocol.LONGEST_LINGER", 0.5)
+    monkeypatch.setattr("app.patience.LONGEST_LINGER", 0.5)
     async with (
         run_gateway(shared_nats.url, routes=[ECHO]) as gateway,
         open_connection(gateway) as (_, writer),

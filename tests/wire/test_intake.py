@@ -251,7 +251,7 @@ async def test_trailers_are_dropped(shared_nats: NatsServer) -> None:
     assert b"late" not in answer
 
 
-@pytest.mark.parametrize("target", [b"POST /echo", b"GET /greet/sue", b"GET /nowhere"])
+@pytest.mark.parametrize("target", [b"POST /echo", b"GET /greet/sue", b"GET /nowhere", b"PUT /echo"])
 async def test_a_trailer_that_ends_the_connection_ends_it(served: Gateway, target: bytes) -> None:
     head = CHUNKED.replace(b"POST /echo", target)
     for pieces in ([head + b"0\r\nConnection: close\r\n\r\n" + GET], [head, b"0\r\nConnection: close\r\n\r\n", GET]):

@@ -249,7 +249,7 @@ async def serve(msg: Msg) -> None:
 
 @pytest.mark.timeout(240)
 async def test_both_lanes_write_the_same_bytes(shared_nats: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.protocol.LAST_WORDS", 0.02)
+    monkeypatch.setattr("app.patience.LAST_WORDS", 0.02)
     loop = asyncio.get_running_loop()
     monkeypatch.setattr("tests.harness.LANE", "fast")
     async with responder(shared_nats.url, "lane.>", serve), run_gateway(shared_nats.url, routes=ROUTES) as fast:

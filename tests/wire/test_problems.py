@@ -385,7 +385,7 @@ async def test_what_is_broken_behind_a_request_in_flight_neither_cuts_its_answer
     later: bool,
 ) -> None:
     """`bad-request` says that nothing was delivered, which would be a lie of the request that runs."""
-    monkeypatch.setattr("app.protocol.HEAD_TIMEOUT", 0.3)
+    monkeypatch.setattr("app.patience.HEAD_TIMEOUT", 0.3)
     async with RawPeer.connect(shared_nats.url, "greet.*") as peer:
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
         request, _, rest = data.partition(b"\r\n\r\n")
