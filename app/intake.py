@@ -144,7 +144,7 @@ class Intake(HttpToolsProtocol):
             self.body_left -= len(piece)
         elif self.phase == BODY and phase != BODY:
             self._begin_body(0)
-        self._tail = piece[-3:] if self.phase else b""
+        self._tail = (piece[-3:] if len(piece) >= 3 else (self._tail + piece)[-3:]) if self.phase else b""
         return end
 
     def _find_end(self, data: bytes, start: int) -> int:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import itertools
 import json
 import re
 import weakref
@@ -173,6 +174,18 @@ async def test_what_comes_behind_a_request_in_flight_waits_unparsed(
         answer = await answering
         assert find_statuses(answer) == [200, *[307] * 4000, 200]
         await eventually(lambda: gateway.app.state.bounds.unparsed.used == 0)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+async def test_the_end_of_a_request_is_found_wherever_it_is_cut(served: Gateway, size: int) -> None:
+    body = b"POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 8\r\n\r\n\r\n\r\n\r\n\r\n"
+    chunks = CHUNKED + b"4\r\n\r\n\r\n\r\n0\r\nA: b\r\n\r\n"
+    data = GET + body + b"\r\n" + chunks + GET + LAST
+    for shift in range(size):
+        cuts = [0, *range(shift or size, len(data), size), len(data)]
+        pieces = [data[start:end] for start, end in itertools.pairwise(cuts)]
+        answer = await converse(served, *pieces, pause=0)
+        assert find_statuses(answer) == [200] * 5
 
 
 async def test_many_offers_to_upgrade_are_like_one(served: Gateway) -> None:
