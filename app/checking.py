@@ -91,6 +91,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     os.nice(_NICENESS)
+    gc.freeze()
     gc.disable()  # a value has no cycles, and to look for them takes most of the time for one that is deep
     jobs, answers = sys.stdin.buffer, sys.stdout.buffer
     while line := jobs.readline():
@@ -98,6 +99,7 @@ def main() -> None:
         signal.setitimer(signal.ITIMER_REAL, job["seconds"])  # SIGALRM ends the process: law 2
         answer = _answer(job, jobs.read(job["size"]))
         signal.setitimer(signal.ITIMER_REAL, 0)
+        gc.collect()  # an exception and its traceback are a cycle, and keep the body
         answers.write(json.dumps(answer).encode() + b"\n")
         answers.flush()
 

@@ -6,6 +6,7 @@ import time
 from typing import Protocol
 
 TICK = 0.01  # seconds that a deadline may be found late
+TURN = 0.004  # seconds of a turn of the loop that those of one instant may take
 
 
 class Wait(Protocol):
@@ -16,7 +17,8 @@ class Wait(Protocol):
 
 class Deadlines:
     """Calls `expire` of each wait once its deadline, an instant of `time.monotonic`, has passed: never before, and at
-    most TICK after, if the loop is free. For use in one event loop at a time."""
+    most TICK after, if the loop is free. Where very many are due at once, they get TURN of each turn of the loop. For
+    use in one event loop at a time."""
 
     __slots__ = ("_slots",)
 
@@ -41,6 +43,13 @@ class Deadlines:
         if number * TICK > time.monotonic():  # the clock of a loop is coarser than this one
             self._call_at(number)
             return
-        slot = self._slots.pop(number)
+        self._expire_all(self._slots.pop(number))
+
+    def _expire_all(self, slot: set[Wait]) -> None:
+        """Those of one instant, a few in each turn of the loop."""
+        end = time.monotonic() + TURN
         while slot:
             slot.pop().expire()
+            if time.monotonic() > end:
+                asyncio.get_running_loop().call_soon(self._expire_all, slot)
+                return

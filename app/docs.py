@@ -1,6 +1,7 @@
 """The documentation pages, from files that we ship: they work without internet, and may load nothing from elsewhere."""
 
 import html
+from functools import cache
 from importlib.resources import files
 from urllib.parse import quote
 
@@ -67,13 +68,17 @@ def add_docs(app: FastAPI) -> None:
 def _serve_redoc(_: Request) -> Response:
     """ReDoc without the logo that it would load from its maker's site: no option turns that off, and its image goes
     away by itself when there is none."""
-    script = (files("fastapi_offline") / "static" / _REDOC).read_bytes().replace(_REDOC_LOGO, b"data:,")
-    return Response(script, media_type="text/javascript", headers={"cache-control": _HOUR})
+    return Response(_read_redoc(), media_type="text/javascript", headers={"cache-control": _HOUR})
 
 
 def _find_root(request: Request) -> str:
     """The path under which a proxy has the gateway. FastAPI writes it as it is into markup and a script."""
     return quote(request.scope.get("root_path", ""))
+
+
+@cache
+def _read_redoc() -> bytes:
+    return (files("fastapi_offline") / "static" / _REDOC).read_bytes().replace(_REDOC_LOGO, b"data:,")
 
 
 def _finish(page: HTMLResponse, *, old: str, new: str) -> HTMLResponse:

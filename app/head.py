@@ -15,6 +15,15 @@ _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Za-z:._~%-]+\])(?:
 _VERSION_FAULTS = ("Invalid HTTP version", "Pause on PRI/Upgrade")  # the latter is the preface of HTTP/2
 
 
+class _Trailers(list[Pair]):
+    def append(self, _: Pair) -> None:
+        pass
+
+
+TRAILERS = _Trailers()
+"""Where trailers go: they are dropped (RFC 9110 §6.5.1)."""
+
+
 class Refused(Exception):
     """Raised in a callback of the parser, which then stops: the request can't be taken."""
 

@@ -6,7 +6,8 @@ Laws:
    another, and any other body has a length: llhttp takes no bare LF for the end of a line.
 3. Between two bytes of a body, and after the last one, come at most MAX_EXTRA bytes of chunk sizes, chunk extensions
    and trailers. Trailers are dropped.
-4. A body in many chunks is dear to read: its pieces take turns with those of other connections.
+4. What is not one short request by itself may be dear to read, such as a body in many chunks: its pieces take turns
+   with those of other connections.
 
 Leans on uvicorn 0.54: tests/test_uvicorn_contract.py names what.
 """
@@ -113,11 +114,9 @@ class Intake(HttpToolsProtocol):
         self._charge()
 
     def _must_wait(self) -> bool:
-        if self.phase != BODY:
-            return self.is_in_flight
-        if self.waits_for_memory():
+        if self.waits_for_memory() if self.phase == BODY else self.is_in_flight:
             return True
-        if self.body_left is None and self.bounds.turns.is_used_up:
+        if self.bounds.turns.is_used_up:
             self.bounds.turns.wait(self)
             return True
         return False
@@ -133,16 +132,12 @@ class Intake(HttpToolsProtocol):
         piece = data if end - start == len(data) else data[start:end]
         if phase != BODY and not self._may_be_head(piece):
             return end
-        if phase == BODY and self.body_left is None:
-            began = time.monotonic()
-            self._parse(piece)
-            self.bounds.turns.spend(time.monotonic() - began)
-            self._note_chunks(len(piece))
-        else:
-            self._parse(piece)
-        if self.phase == BODY and phase == BODY and self.body_left is not None:
-            self.body_left -= len(piece)
-        elif self.phase == BODY and phase != BODY:
+        began = time.monotonic()
+        self._parse(piece)
+        self.bounds.turns.spend(time.monotonic() - began)
+        if phase == BODY:
+            self._note_body(len(piece))
+        elif self.phase == BODY:
             self._begin_body(0)
         self._tail = (piece[-3:] if len(piece) >= 3 else (self._tail + piece)[-3:]) if self.phase else b""
         return end
@@ -197,10 +192,15 @@ class Intake(HttpToolsProtocol):
         self.extra = 0
         self.begin_long_body(length)
 
-    def _note_chunks(self, size: int) -> None:
+    def _note_body(self, size: int) -> None:
         """Law 3."""
+        if self.phase != BODY:
+            return
+        if self.body_left is not None:
+            self.body_left -= size
+            return
         self.extra += size
-        if self.phase == BODY and self.extra > MAX_EXTRA + PIECE:
+        if self.extra > MAX_EXTRA + PIECE:
             self.take_fault(HeadersTooLarge("The chunk extensions or trailers of the body are too long."))
 
     def end_chunks(self) -> None:

@@ -6,7 +6,8 @@ Leans on uvicorn 0.54: tests/test_uvicorn_contract.py names what.
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,12 +19,13 @@ from uvicorn.server import ServerState
 
 from app.bounds import Bounds
 from app.errors import BadRequest, GatewayError, Internal, Overloaded
-from app.head import MAX_FIELDS, check_head, describe_fault, spell_target
+from app.head import MAX_FIELDS, TRAILERS, check_head, describe_fault, spell_target
 from app.headers import Pair, encode_fields, without_upgrade
 from app.intake import BODY, IDLE
 from app.patience import Timed
 from app.responses import build_problem_response
 
+APPLICATION = 0.0003  # seconds that it takes to begin a request, about
 RESERVE = 128  # connections over the cap that are told so; more are only closed
 SENT = "nats_http.sent"  # in a scope: its request has gone to the service
 
@@ -32,14 +34,17 @@ NOTHING: tuple[Pair, ...] = ()
 _SLASH = ord("/")
 
 
-class _Trailers(list[Pair]):
-    """Trailers are dropped (RFC 9110 §6.5.1)."""
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """A request that waits for its turn to go to the application."""
 
-    def append(self, _: Pair) -> None:
-        pass
+    connection: "GatewayProtocol"
+    cycle: Any
+    app: Any
 
+    def go_on(self) -> None:
+        self.connection._start_asgi_task(self.cycle, self.app)
 
-TRAILERS = _Trailers()
 
 _log = structlog.get_logger("nats-http.protocol")
 
@@ -74,12 +79,15 @@ class GatewayProtocol(Timed):
         super().connection_made(transport)
         self._of_cycles = SimpleNamespace(write=self.write, is_closing=transport.is_closing, close=self.close)
         excess = len(self.connections) - self.bounds.maximum
-        if excess <= 0 or self.bounds.make_room():
+        if excess <= 0 or self.bounds.make_room(self._list_others()):
             return
         if excess <= RESERVE:
             self.refuse(Overloaded("The gateway has as many connections as it may have."))
         else:
             transport.abort()
+
+    def _list_others(self) -> "Iterator[GatewayProtocol]":
+        return (one for one in self.connections if one is not self)  # type: ignore[misc] # they are of our protocol
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of everything: what refers to itself would stay until a full collection of garbage."""
@@ -151,6 +159,14 @@ class GatewayProtocol(Timed):
         """A head is complete: the request goes to the application. A lane may answer it here instead."""
         super().on_headers_complete()
         self.cycle.transport = self._of_cycles  # type: ignore[assignment]
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        """As in uvicorn, but an application is dear to run: those of many connections take turns."""
+        if self.bounds.turns.is_used_up:
+            self.bounds.turns.wait(_Start(self, cycle, app))
+        else:
+            self.bounds.turns.spend(APPLICATION)
+            super()._start_asgi_task(cycle, app)
 
     def on_message_complete(self) -> None:
         if self._plain_head is None:

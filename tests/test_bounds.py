@@ -56,11 +56,11 @@ def test_room_is_made_by_who_was_idle_for_longest_then_by_who_has_its_answer() -
     bounds.check(everybody, parts=1)
     order = [idle[1], idle[2], idle[0], answered[1], answered[0]]
     for expected in order:
-        assert bounds.make_room()
+        assert bounds.make_room(())
         assert [connection for connection in everybody if connection.done["left"]] == [
             connection for connection in everybody if connection in order[: order.index(expected) + 1]
         ]
-    assert not bounds.make_room()
+    assert not bounds.make_room(())
     assert not busy.done["left"]
 
 
@@ -69,7 +69,7 @@ def test_who_is_at_work_again_makes_no_room() -> None:
     first, second = Connection(idle_since=1.0), Connection(idle_since=2.0)
     bounds.check([first, second], parts=1)
     first.is_idle = False
-    assert bounds.make_room()
+    assert bounds.make_room(())
     assert (first.done["left"], second.done["left"]) == (0, 1)
 
 
