@@ -16,7 +16,6 @@ from typing import Protocol
 from app.headers import Pair, encode_fields
 from app.uploads import Uploads
 
-LOOK = 0.1  # seconds
 TURN = 0.004  # seconds of one turn of the loop that dear reading may take, of all connections together
 
 
@@ -137,7 +136,7 @@ class Bounds:
         self.turns = Turns()
         self._round: list[Connection] = []
         self._part = 0
-        self._looked_at = 0.0
+        self._next_look = 0.0
         self._idle: list[Connection] = []
         self._answered: list[Connection] = []
         self._found_idle: list[Connection] = []
@@ -173,8 +172,9 @@ class Bounds:
     def make_room(self, connections: Iterable[Connection]) -> bool:
         """Close the connection that has been idle for longest, else one that has its answer and goes on to send. They
         are known as of the last look at all of them. False where there is neither."""
-        if not (self._idle or self._answered):
-            self._look_at_all(connections)
+        return self._pop_and_close() or (self._look_at_all(connections) and self._pop_and_close())
+
+    def _pop_and_close(self) -> bool:
         while self._idle:
             if (connection := self._idle.pop()).is_idle:
                 connection.leave()
@@ -185,16 +185,18 @@ class Bounds:
                 return True
         return False
 
-    def _look_at_all(self, connections: Iterable[Connection]) -> None:
-        """At most every LOOK seconds, since it takes milliseconds for ten thousand."""
-        now = time.monotonic()
-        if now - self._looked_at < LOOK:
-            return
-        self._looked_at = now
+    def _look_at_all(self, connections: Iterable[Connection]) -> bool:
+        """Whether it may: it takes milliseconds for ten thousand, so no more than a tenth of the time."""
+        began = time.monotonic()
+        if began < self._next_look:
+            return False
         everybody = list(connections)
         self._found_idle = [connection for connection in everybody if connection.is_idle]
         self._found_answered = [connection for connection in everybody if connection.is_answered]
         self._end_round()
+        ended = time.monotonic()
+        self._next_look = ended + 10 * (ended - began)
+        return True
 
     def encode_default(self, headers: list[Pair]) -> bytes:
         """uvicorn's own fields of every response, in wire form. It makes a new list each second, for `date`."""

@@ -3,7 +3,8 @@
 Laws:
 1. Whatever the body is, and whatever the schema: what is wrong is looked for in a child that the kernel ends after
    BUDGET of computing. So neither time nor memory can run away, and one body costs the next one nothing.
-2. The process ends when its parent does: at the end of standard input, or when the time for a body is over.
+2. The process takes at most MEMORY, its child as much again.
+3. The process ends when its parent does: at the end of standard input, or when the time for a body is over.
 
 It reads jobs, one after the other, and answers each. A job is a line of JSON, `{"schema": …, "size": …, "seconds": …}`,
 and a body of `size` bytes. `schema` is the text of a JSON Schema. An answer is a line of JSON: null for a body that is
@@ -14,6 +15,7 @@ import contextlib
 import gc
 import json
 import os
+import resource
 import signal
 import sys
 import traceback
@@ -24,10 +26,12 @@ from app.bodies import MAX_PROBLEMS, Check, read_body
 from app.errors import InvalidBody
 from app.schemas import Json, Schema
 
+MEMORY = 160 * 1024 * 1024  # bytes that the process may take; a value takes up to 100 times as many as its text
 BUDGET = 0.1  # seconds of computing in which a body's problems are listed, and once more for the first one alone
 MAX_SCHEMAS = 64  # that are kept compiled
 
 _NICENESS = 10  # whoever serves goes first
+_TOO_LARGE = ("", "its values take too much memory to be checked")
 _NOT_FOUND = ("", "it breaks the schema; where would take too long to find out")
 
 _Problems = list[tuple[str, str]]
@@ -81,6 +85,8 @@ def _compile(text: str) -> Schema:
 def _answer(job: dict[str, str], body: bytes) -> object:
     try:
         error = find_fault(Check(_compile(job["schema"]), body))
+    except MemoryError:
+        error = InvalidBody(errors=(_TOO_LARGE,))
     except Exception:
         return {"bug": traceback.format_exc()}
     return error and [error.detail, [list(problem) for problem in error.errors]]
@@ -91,12 +97,13 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     os.nice(_NICENESS)
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     gc.freeze()
     gc.disable()  # a value has no cycles, and to look for them takes most of the time for one that is deep
     jobs, answers = sys.stdin.buffer, sys.stdout.buffer
     while line := jobs.readline():
         job = json.loads(line)
-        signal.setitimer(signal.ITIMER_REAL, job["seconds"])  # SIGALRM ends the process: law 2
+        signal.setitimer(signal.ITIMER_REAL, job["seconds"])  # SIGALRM ends the process: law 3
         answer = _answer(job, jobs.read(job["size"]))
         signal.setitimer(signal.ITIMER_REAL, 0)
         gc.collect()  # an exception and its traceback are a cycle, and keep the body

@@ -3,6 +3,7 @@ nearly every one of them is called off."""
 
 import asyncio
 import time
+from collections import deque
 from typing import Protocol
 
 TICK = 0.01  # seconds that a deadline may be found late
@@ -20,10 +21,11 @@ class Deadlines:
     most TICK after, if the loop is free. Where very many are due at once, they get TURN of each turn of the loop. For
     use in one event loop at a time."""
 
-    __slots__ = ("_slots",)
+    __slots__ = ("_due", "_slots")
 
     def __init__(self) -> None:
         self._slots: dict[int, set[Wait]] = {}
+        self._due: deque[set[Wait]] = deque()
 
     def add(self, deadline: float, wait: Wait) -> set[Wait]:
         """The set that the wait is in: discard it there, and it is called off."""
@@ -43,13 +45,18 @@ class Deadlines:
         if number * TICK > time.monotonic():  # the clock of a loop is coarser than this one
             self._call_at(number)
             return
-        self._expire_all(self._slots.pop(number))
+        self._due.append(self._slots.pop(number))
+        if len(self._due) == 1:
+            self._expire_due()
 
-    def _expire_all(self, slot: set[Wait]) -> None:
-        """Those of one instant, a few in each turn of the loop."""
+    def _expire_due(self) -> None:
+        """Those whose time is up, a few in each turn of the loop."""
         end = time.monotonic() + TURN
-        while slot:
-            slot.pop().expire()
-            if time.monotonic() > end:
-                asyncio.get_running_loop().call_soon(self._expire_all, slot)
-                return
+        while self._due:
+            slot = self._due[0]
+            while slot:
+                slot.pop().expire()
+                if time.monotonic() > end:
+                    asyncio.get_running_loop().call_soon(self._expire_due)
+                    return
+            self._due.popleft()

@@ -28,6 +28,7 @@ from app.head import MAX_FIELDS, find_length
 MAX_HEAD = 64 * 1024  # bytes of a request head
 MAX_EXTRA = 16 * 1024  # bytes
 SHORT = 4096  # bytes that are looked through at once
+LARGE = 32 * 1024  # bytes of a read, after which others have their turn
 PIECE = 8192  # bytes of a chunked body that are parsed at once
 
 IDLE, HEAD, BODY = range(3)
@@ -111,6 +112,9 @@ class Intake(HttpToolsProtocol):
                 self.flow.pause_reading()
                 break
             start = self._take_piece(data, start)
+        if len(data) > LARGE and not self._rest and self.parser is not None:
+            self.flow.pause_reading()  # else up to 32 such reads would come in one turn of the loop
+            self.bounds.turns.wait(self)
         self._charge()
 
     def _must_wait(self) -> bool:

@@ -1,31 +1,42 @@
 """Connections: how many, how long, and how they end; answers that nobody reads."""
 
-from tests.bounds.attacks import Attack, get, get_once, head
+from tests.bounds.attacks import STORM, Attack, get, get_once, head
 from tests.bounds.sending import Sending
 
 MOST = 1 << 30
 
 CONNECTIONS = (
     Attack("no attack: a caller who waits between two requests", (Sending(first=get_once("/greet/sue"), pause=0.01),)),
-    Attack("5,000 connections at once", (Sending(first=b"", connections=5000),), seconds=2),
+    Attack("5,000 connections at once", (Sending(first=b"", connections=5000),), seconds=2, prompt=STORM),
     Attack(
-        "5,000 idle connections, one after the other", (Sending(first=b"", connections=5000, rate=2000),), seconds=4
+        "5,000 idle connections, one after the other",
+        (Sending(first=b"", connections=5000, rate=2000),),
+        seconds=4,
+        prompt=STORM,
     ),
     Attack(
         "5,000 connections that are idle after an answer",
         (Sending(first=get("/greet/sue"), connections=5000, rate=1500),),
         seconds=4.5,
+        prompt=STORM,
     ),
-    Attack("connections that close at once", (Sending(first=b"\r", connections=20, then="close"),)),
-    Attack("connections that are reset at once", (Sending(first=b"G", connections=20, then="reset"),)),
+    Attack("connections that close at once", (Sending(first=b"\r", connections=20, then="close"),), prompt=STORM),
+    Attack("connections that are reset at once", (Sending(first=b"G", connections=20, then="reset"),), prompt=STORM),
     Attack("connections for a request each", (Sending(first=get_once("/greet/sue"), connections=50),)),
-    Attack("requests that are reset", (Sending(first=get("/greet/sue"), connections=20, then="reset"),)),
-    Attack("slow requests that are reset", (Sending(first=get("/slow/sue"), connections=50, then="reset"),)),
+    Attack("requests that are reset", (Sending(first=get("/greet/sue"), connections=20, then="reset"),), prompt=STORM),
+    Attack(
+        "slow requests that are reset", (Sending(first=get("/slow/sue"), connections=50, then="reset"),), prompt=STORM
+    ),
     Attack(
         "uploads that are reset",
         (Sending(first=head("POST", "/echo", "Content-Length: 99999") + b"x" * 9999, connections=20, then="reset"),),
+        prompt=STORM,
     ),
-    Attack("1,000 half-closed callers", (Sending(first=get("/slow/sue"), connections=1000, then="half-close"),)),
+    Attack(
+        "1,000 half-closed callers",
+        (Sending(first=get("/slow/sue"), connections=1000, then="half-close"),),
+        prompt=STORM,
+    ),
     Attack(
         "half-closed callers, one behind the other",
         (Sending(first=get("/greet/sue"), connections=20, then="half-close"),),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
-from tests.bounds.attacks import SLOW, Attack, allow
+from tests.bounds.attacks import CHILDREN, Attack
 from tests.bounds.bystander import Wait, watch
 from tests.bounds.memory import MIB, Memory
 from tests.bounds.processes import hear, make_event, start_teller
@@ -21,25 +21,27 @@ LONGEST = 40.0  # seconds for what an attack awaits
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What came of an attack: waits of the bystander in seconds; bytes by which the gateway has grown since its start;
-    what the attackers were answered, and what went wrong beside the bounds."""
+    """What came of an attack: waits of the bystander in seconds; bytes by which the gateway has grown since its start,
+    and that its children take; what the attackers were answered, and what went wrong beside the bounds."""
 
     rest: float
     worst: float
     growth: int
+    children: int
     answers: str
     troubles: list[str]
 
     def is_close(self, attack: Attack) -> bool:
-        """Whether nothing but the wait is too much, and that so little that the machine may be to blame."""
-        return allow(self.rest) < self.worst <= SLOW and self.growth <= attack.growth and not self.troubles
+        """Whether nothing but the wait is too much, so that the machine may be to blame."""
+        return self.worst > attack.allow(self.rest) and self.growth <= attack.growth and not self.troubles
 
     def find_faults(self, attack: Attack) -> list[str]:
         """How it breaks the law."""
         wait, growth = f"{self.worst * 1000:.0f} ms", f"{self.growth / MIB:.0f} MiB"
         faults = {
-            f"the bystander waited {wait}": self.worst > allow(self.rest),
+            f"the bystander waited {wait}": self.worst > attack.allow(self.rest),
             f"the process grew by {growth}": self.growth > attack.growth,
+            f"its children took {self.children / MIB:.0f} MiB": not attack.acts and self.children > CHILDREN,
         }
         return [text for text, is_so in faults.items() if is_so] + self.troubles
 
@@ -76,6 +78,7 @@ def run_attack(attack: Attack, gateway: Gateway) -> Seen:
         max((wait.caused for wait in rest), default=0.0),
         max((wait.caused for wait in during), default=0.0),
         max(0, peak - gateway.size),
+        memory.children,
         answers,
         troubles + gateway.find_troubles(attack),
     )

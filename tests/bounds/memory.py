@@ -14,13 +14,13 @@ TOO_MUCH = 1536 * MIB  # at which the process is killed, before the machine suff
 
 
 class Memory:
-    """The peak of a process since it was made: what the kernel noted of that process, or what samples of it and its
-    children say, whichever is more."""
+    """The peak of a process since it was made, as the kernel noted it; and that of its children, by samples."""
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
         self._stop = threading.Event()
-        self._sampled = measure(find_family(pid))
+        self.children = 0
+        """The most that the children took together, in bytes; memory that several share is divided among them."""
         self.was_killed = False
         with contextlib.suppress(OSError):
             Path(f"/proc/{pid}/clear_refs").write_text("5")  # proc(5): the peak begins anew
@@ -31,7 +31,7 @@ class Memory:
         """The peak, in bytes."""
         self._stop.set()
         self._thread.join()
-        return max(self._sampled, _read(self._pid, "VmHWM"))
+        return _read(self._pid, "VmHWM")
 
     def _sample(self) -> None:
         family = find_family(self._pid)
@@ -40,8 +40,8 @@ class Memory:
             count += 1
             if count % FAMILY_SAMPLES == 0:
                 family = find_family(self._pid)
-            self._sampled = max(self._sampled, size := measure(family))
-            if size > TOO_MUCH and not self.was_killed:
+            self.children = max(self.children, sum(_read_share(pid) for pid in family[1:]))
+            if _read(self._pid, "VmRSS") > TOO_MUCH and not self.was_killed:
                 self.was_killed = True
                 os.kill(self._pid, signal.SIGKILL)
 
@@ -62,6 +62,13 @@ def find_family(pid: int) -> list[int]:
     for member in family:
         family += parents.get(member, [])
     return family
+
+
+def _read_share(pid: int) -> int:
+    with contextlib.suppress(OSError):
+        match = re.search(r"Pss:\s*(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text())
+        return int(match[1]) * 1024 if match else 0
+    return 0
 
 
 def _read(pid: int, name: str) -> int:
