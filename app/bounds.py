@@ -16,7 +16,7 @@ from typing import Protocol
 from app.headers import Pair, encode_fields
 from app.uploads import Uploads
 
-TURN = 0.004  # seconds of one turn of the loop that dear reading may take, of all connections together
+TURN = 0.002  # seconds of one turn of the loop that dear reading may take, of all connections together
 
 
 class Connection(Protocol):

@@ -60,6 +60,8 @@ class Intake(HttpToolsProtocol):
         """Whether what still comes is dropped."""
         self.dropped = 0
         """Bytes so far."""
+        self.is_dear = False
+        """Whether it has ever sent anything but one short request at a time."""
         self._rest = b""
         self._tail = b""
         """The last bytes of what was parsed of an incomplete request: the end of its head may have begun there."""
@@ -102,6 +104,7 @@ class Intake(HttpToolsProtocol):
 
     def _take(self, data: bytes) -> None:
         """What is left of `data` when something has to be waited for is kept."""
+        self.is_dear = True
         start = 0
         while start < len(data):
             if self.is_deaf:

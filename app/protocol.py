@@ -161,12 +161,13 @@ class GatewayProtocol(Timed):
         self.cycle.transport = self._of_cycles  # type: ignore[assignment]
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
-        """As in uvicorn, but an application is dear to run: those of many connections take turns."""
-        if self.bounds.turns.is_used_up:
+        """As in uvicorn, but an application is dear to run: callers that are dear themselves take turns."""
+        if self.is_dear and self.bounds.turns.is_used_up:
             self.bounds.turns.wait(_Start(self, cycle, app))
-        else:
+            return
+        if self.is_dear:
             self.bounds.turns.spend(APPLICATION)
-            super()._start_asgi_task(cycle, app)
+        super()._start_asgi_task(cycle, app)
 
     def on_message_complete(self) -> None:
         if self._plain_head is None:

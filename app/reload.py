@@ -29,6 +29,7 @@ from app.handover import Served, count_routes, pack_problems, unpack
 from app.pieces import run_at_once, run_in_pieces
 from app.routefile import RouteFile, RouteFileError, load_route_file
 
+MAX_TOLD = 100  # problems in one line of the log
 LOOK_INTERVAL = 0.1  # seconds between two looks whether a SIGHUP came
 LIMIT = 120.0  # seconds that a file may take
 GRACE = 1.0  # seconds that a process which was killed may take to end
@@ -142,7 +143,9 @@ class FileSource:
             self._reading = None
             count_routes(package)
         except RouteFileError as error:
-            _log.error("routes-refused", problems=error.problems)
+            more = len(error.problems) - MAX_TOLD
+            rest = (f"and {more} more; `nats-http check` tells all",) if more > 0 else ()
+            _log.error("routes-refused", problems=(*error.problems[:MAX_TOLD], *rest))
             return None
         except (OSError, ValueError) as error:
             _log.error("routes-refused", problems=(f"{self._path}: a process of its own can't read it: {error}",))

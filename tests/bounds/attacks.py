@@ -13,6 +13,7 @@ ROUTES = Path(__file__).with_name("routes.yaml")
 
 SLOW = 0.250  # seconds in which another caller is answered on a slow, busy machine, as those of CI are
 PROMPT = SLOW if os.environ.get("CI") else 0.050  # the same on one at rest
+MANY = SLOW  # where tens or hundreds of connections are dear in one moment: an answer takes several turns of the loop
 STORM = 0.6  # where thousands of connections come at once: new ones wait in one line (docs/security.md)
 CHILDREN = 2 * 2 * 160 * MIB  # two processes that check bodies, and a child of each
 GROWTH = 64 * MIB  # the most that the process may grow by

@@ -1,6 +1,7 @@
 """What comes from behind: services and servers of NATS, the log, and the route file."""
 
 import os
+import re
 import shutil
 import signal
 import time
@@ -24,9 +25,11 @@ def _reload(pid: int, routes: Path, more: str) -> None:
 
 def _load(count: int, *forms: str) -> Act:
     """So many routes of each of these paths."""
-    route = "  - {{name: r{0}-{1}, method: GET, path: '{2}', subject: 'v.x{0}'}}\n"
+    route = "  - {{name: r{0}-{1}, method: GET, path: '{2}', subject: 'v.x{0}{3}'}}\n"
     lines = [
-        route.format(number, kind, form.format(number)) for number in range(count) for kind, form in enumerate(forms)
+        route.format(number, kind, path, "".join(f".{name}" for name in re.findall(r"\{[a-z]+\}", path)))
+        for number in range(count)
+        for kind, path in enumerate(form.format(number) for form in forms)
     ]
     return partial(_reload, more="".join(lines))
 
