@@ -18,7 +18,7 @@ WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-run: $(VENV)/.run ## set up, then NATS, two greet responders and the gateway on port 8000 (PORT=… for another)
+run: $(VENV)/.run ## set up, then NATS, two of each example service and the gateway on port 8000 (PORT=… for another)
 	@exec $(BIN)/nats-http dev
 
 install: $(VENV)/.dev $(JAVASCRIPT)/node_modules/.package-lock.json ## only the set-up, with all that tests and checks need

@@ -9,7 +9,7 @@ Laws:
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from operator import attrgetter
 from typing import Protocol
 
@@ -78,19 +78,13 @@ class Unread:
             oldest.cut_off()
 
 
-class Reading(Protocol):
-    """A connection whose next piece is dear to read."""
-
-    def go_on(self) -> None: ...
-
-
 class Turns:
     """Shares each turn of the loop among those that are dear to read. Who finds that it is used up waits for a later
     one, first come first served."""
 
     def __init__(self) -> None:
         self._spent = 0.0
-        self._waiting: deque[Reading] = deque()
+        self._waiting: deque[Callable[[], None]] = deque()
         self._is_due = False
 
     @property
@@ -102,9 +96,9 @@ class Turns:
         self._spent += seconds
         self._call_next()
 
-    def wait(self, reading: Reading) -> None:
-        """Have it go on in a later turn."""
-        self._waiting.append(reading)
+    def wait(self, go_on: Callable[[], None]) -> None:
+        """Have this called in a later turn."""
+        self._waiting.append(go_on)
         self._call_next()
 
     def _call_next(self) -> None:
@@ -117,7 +111,7 @@ class Turns:
         for _ in range(len(self._waiting)):
             if self.is_used_up:
                 break
-            self._waiting.popleft().go_on()
+            self._waiting.popleft()()
         if self._waiting:
             self._call_next()
 

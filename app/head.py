@@ -97,4 +97,6 @@ def describe_fault(error: Exception) -> GatewayError:
         bug = Internal()
         bug.__cause__ = cause
         return bug
+    if isinstance(error, httptools.HttpParserInvalidMethodError):
+        return BadRequest("The request does not begin with a method that is known. This port speaks HTTP, not HTTPS.")
     return VersionNotSupported() if str(error) in _VERSION_FAULTS else BadRequest()

@@ -4,8 +4,8 @@ Laws:
 1. What comes behind a request in flight is not parsed before that is answered. It waits as bytes, reading paused.
 2. So the parser is never given the ends of two requests at once. A head ends with an empty line, a chunked body with
    another, and any other body has a length: llhttp takes no bare LF for the end of a line.
-3. Between two bytes of a body, and after the last one, come at most MAX_EXTRA bytes of chunk sizes, chunk extensions
-   and trailers. Trailers are dropped.
+3. Between two bytes of a body, and after the last one, come at most MAX_EXTRA bytes, and less than a piece more, of
+   chunk sizes, chunk extensions and trailers. Trailers are dropped.
 4. What is not one short request by itself may be dear to read, such as a body in many chunks: its pieces take turns
    with those of other connections.
 
@@ -18,11 +18,12 @@ from typing import Any
 
 import httptools
 from uvicorn.config import Config
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from app.bounds import Bounds
-from app.errors import HeadersTooLarge, Overloaded, UriTooLong
+from app.errors import HeadersTooLarge, Internal, Overloaded, UriTooLong
 from app.head import MAX_FIELDS, find_length
 
 MAX_HEAD = 64 * 1024  # bytes of a request head
@@ -114,17 +115,20 @@ class Intake(HttpToolsProtocol):
                 self._rest += data[start:]
                 self.flow.pause_reading()
                 break
-            start = self._take_piece(data, start)
+            end = self._take_piece(data, start)
+            if end == start and not self.is_deaf:
+                self.take_fault(Internal())  # a bug, and it would go on for ever
+            start = end
         if len(data) > LARGE and not self._rest and self.parser is not None:
             self.flow.pause_reading()  # else up to 32 such reads would come in one turn of the loop
-            self.bounds.turns.wait(self)
+            self.bounds.turns.wait(self.go_on)
         self._charge()
 
     def _must_wait(self) -> bool:
         if self.waits_for_memory() if self.phase == BODY else self.is_in_flight:
             return True
         if self.bounds.turns.is_used_up:
-            self.bounds.turns.wait(self)
+            self.bounds.turns.wait(self.go_on)
             return True
         return False
 
@@ -207,7 +211,7 @@ class Intake(HttpToolsProtocol):
             self.body_left -= size
             return
         self.extra += size
-        if self.extra > MAX_EXTRA + PIECE:
+        if self.extra > MAX_EXTRA:
             self.take_fault(HeadersTooLarge("The chunk extensions or trailers of the body are too long."))
 
     def end_chunks(self) -> None:
@@ -223,8 +227,16 @@ class Intake(HttpToolsProtocol):
             return
         rest, self._rest = self._rest, b""
         self._take(rest)
-        if not self._rest and not self.waits_for_memory():
+        # More of a body than HIGH_WATER_LIMIT is read when the application asks for it.
+        is_full = self.phase == BODY and self.count_kept_body() > HIGH_WATER_LIMIT
+        if not (self._rest or is_full or self.waits_for_memory()):
             self.flow.resume_reading()
+
+    def read_again(self, data: bytes) -> None:
+        """Parse this in a later turn, before anything else that came or comes."""
+        self._rest = data
+        self.flow.pause_reading()
+        self.loop.call_soon(self.go_on)
 
     @property
     def has_rest(self) -> bool:

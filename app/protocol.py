@@ -7,7 +7,7 @@ Leans on uvicorn 0.54: tests/test_uvicorn_contract.py names what.
 import asyncio
 import secrets
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,23 +27,12 @@ from app.responses import build_problem_response
 
 APPLICATION = 0.0003  # seconds that it takes to begin a request, about
 RESERVE = 128  # connections over the cap that are told so; more are only closed
+NOTE_UNREAD = "nats_http.note_unread"  # in a scope: to be called with the size of a response
 SENT = "nats_http.sent"  # in a scope: its request has gone to the service
 
 _NOTED = frozenset((b"host", b"connection", b"proxy-connection", b"expect", b"transfer-encoding"))
 NOTHING: tuple[Pair, ...] = ()
 _SLASH = ord("/")
-
-
-@dataclass(frozen=True, slots=True)
-class _Start:
-    """A request that waits for its turn to go to the application."""
-
-    connection: "GatewayProtocol"
-    cycle: Any
-    app: Any
-
-    def go_on(self) -> None:
-        self.connection._start_asgi_task(self.cycle, self.app)
 
 
 _log = structlog.get_logger("nats-http.protocol")
@@ -94,7 +83,7 @@ class GatewayProtocol(Timed):
         super().connection_lost(exc)
         self.stop_listening()
         self.bounds.unread.note(self, 0)
-        self._of_cycles = self.cycle = None  # type: ignore[assignment]
+        self._of_cycles = self.cycle = self.scope = None  # type: ignore[assignment]
 
     def eof_received(self) -> bool:  # type: ignore[override] # uvicorn's returns None, which closes
         """Keep the connection open for the answer to a request that is complete."""
@@ -110,6 +99,11 @@ class GatewayProtocol(Timed):
         super().go_on()
         if self.is_half_closed and not self.has_rest and self.phase == IDLE:
             self.end_after_answer()
+
+    def note_unread(self, size: int) -> None:
+        """So much more waits until the caller reads what it was sent."""
+        if self.flow.write_paused:
+            self.bounds.unread.note(self, self.transport.get_write_buffer_size() + size)
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -159,11 +153,12 @@ class GatewayProtocol(Timed):
         """A head is complete: the request goes to the application. A lane may answer it here instead."""
         super().on_headers_complete()
         self.cycle.transport = self._of_cycles  # type: ignore[assignment]
+        self.scope[NOTE_UNREAD] = self.note_unread  # type: ignore[literal-required] # for the lane
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         """As in uvicorn, but an application is dear to run: callers that are dear themselves take turns."""
         if self.is_dear and self.bounds.turns.is_used_up:
-            self.bounds.turns.wait(_Start(self, cycle, app))
+            self.bounds.turns.wait(partial(self._start_asgi_task, cycle, app))
             return
         if self.is_dear:
             self.bounds.turns.spend(APPLICATION)
@@ -185,8 +180,7 @@ class GatewayProtocol(Timed):
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
         self.phase = IDLE
-        self._take(head)
-        self._take(rest)
+        self.read_again(head + rest)
 
     def _encode_plain_head(self) -> bytes:
         version = self.parser.get_http_version().encode()
@@ -258,8 +252,9 @@ class GatewayProtocol(Timed):
 
     def give_up(self) -> None:
         """Nobody answers the request in flight any more; the application hears that its caller has gone."""
-        self.cycle.disconnected = self.cycle.response_complete = True
+        self.cycle.disconnected = True
         self.cycle.message_event.set()
+        self.cycle.response_complete = True
 
     def refuse(self, error: GatewayError) -> None:
         """Answer and close. Only where no request is in flight."""
@@ -279,7 +274,8 @@ class GatewayProtocol(Timed):
     def close(self) -> None:
         """Close behind the last answer. What is still coming is read and dropped first: the reset that it would cause
         could take the answer away from its caller (RFC 9112 §9.6)."""
-        if (self.phase == BODY or self.is_deaf) and not self.transport.is_closing():
+        is_more = self.phase == BODY or self.is_deaf or self.has_rest or self.flow.read_paused
+        if is_more and not self.transport.is_closing():
             self._linger()
         else:
             self.transport.close()

@@ -70,8 +70,14 @@ class GatewayServer(uvicorn.Server):
         self.force_exit = self.should_exit
         self.should_exit = True
 
-    async def on_tick(self, counter: int) -> bool:
+    def _check(self) -> None:
         self._bounds.check(self.server_state.connections, parts=CHECK_TICKS)  # type: ignore[arg-type] # of our protocol
+
+    async def on_tick(self, counter: int) -> bool:
+        try:
+            self._check()
+        except Exception:  # a bug in one connection may not end the server
+            _log.exception("check-failed")
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -37,6 +37,8 @@ class Uploads:
     def ask(self, upload: Upload, size: int) -> bool:
         """Whether so many bytes are granted now; if not, the upload waits. More than there is counts as all."""
         size = min(size, self.limit)
+        if upload in self._granted or upload in self._waiting:
+            return upload in self._granted
         if self._waiting or self.used + size > self.limit:
             self._waiting[upload] = size
             return False

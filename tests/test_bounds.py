@@ -109,11 +109,11 @@ async def test_those_that_are_dear_to_read_take_turns() -> None:
             turns.spend(1.0)  # more than a turn may take
             self.left -= 1
             if self.left:
-                turns.wait(self)
+                turns.wait(self.go_on)
 
     readings = [Reading(name) for name in "abc"]
     for reading in readings:
-        turns.wait(reading)
+        turns.wait(reading.go_on)
     for count in range(1, 10):
         await asyncio.sleep(0)
         assert len(order) == count

@@ -1,6 +1,7 @@
 """The relay over ASGI: works under any ASGI server, and under httpx.ASGITransport."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -17,7 +18,7 @@ from app.errors import CLOSE, GatewayError, RequestTimeout
 from app.head import find_length
 from app.inflight import Awaited, Outcome
 from app.link import Link
-from app.protocol import SENT
+from app.protocol import NOTE_UNREAD, SENT
 from app.relay import Outbound, Relay, Request, body_too_large, no_memory
 from app.responses import Response
 from app.uploads import Uploads
@@ -66,7 +67,7 @@ class AsgiLane:
         if response is None:
             await self._app(scope, receive, self._close_when_draining(send))
         else:
-            await self._respond(response, send)
+            await self._respond(response, scope, send)
 
     async def _exchange(self, outbound: Outbound, scope: Scope, receive: Receive) -> Response:
         if outbound.max_body is None:
@@ -123,10 +124,12 @@ class AsgiLane:
         finally:
             watch.stop()
 
-    async def _respond(self, response: Response, send: Send) -> None:
+    async def _respond(self, response: Response, scope: Scope, send: Send) -> None:
         headers = response.headers
         if self._drain.is_set() and not response.closes:
             headers.append(CLOSE)
+        if note_unread := scope.get(NOTE_UNREAD):
+            note_unread(len(response.body))
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
         await send({"type": "http.response.body", "body": response.body})
 
@@ -194,7 +197,8 @@ class _Upload:
     def evicted(self) -> None:
         self.lacks_memory = True
         if self._timeout is not None:
-            self._timeout.reschedule(0)
+            with contextlib.suppress(RuntimeError):  # its time is up in this moment
+                self._timeout.reschedule(0)
 
     def complete(self) -> None:
         """The body is all there."""

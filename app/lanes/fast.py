@@ -58,8 +58,8 @@ class FastProtocol(GatewayProtocol):
         self._drain = drain
         self.deadlines = deadlines
         self._exchange: Exchange | None = None
-        self._held: tuple[bytes, bytes, bool] | None = None
-        """Head and body of a response that waits for the caller to read, and whether the connection is kept then."""
+        self._held: Response | None = None
+        """A response that waits for the caller to read those before it."""
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -165,9 +165,14 @@ class FastProtocol(GatewayProtocol):
 
     def write_response(self, response: Response) -> None:
         """Now, or once the caller reads again what it has been sent. The last one of a connection closes it."""
-        if self._exchange is None:
+        exchange = self._exchange
+        if exchange is None or self.transport.is_closing():
             return
-        keep_alive = self._exchange.keep_alive
+        if self.flow.write_paused:
+            self._held = response
+            self.note_unread(len(response.body))
+            return
+        keep_alive = exchange.keep_alive
         end = b"\r\n"
         if response.closes:
             keep_alive = False
@@ -176,36 +181,30 @@ class FastProtocol(GatewayProtocol):
             end = b"connection: close\r\n\r\n"
         default = self.bounds.encode_default(self.server_state.default_headers)
         head = b"".join((STATUS_LINE[response.status], default, response.encode_headers(), end))
-        if self.flow.write_paused:
-            self._held = head, response.body, keep_alive
-        else:
-            self._write(head, response.body, keep_alive)
+        self._exchange = None
+        exchange.response_complete = True
+        self.steps += 1
+        self._write(head, response.body)
+        if not keep_alive:
+            self.close()
+        elif self.flow.read_paused or self.is_deaf:
+            self.go_on_after_answer()
 
     def resume_writing(self) -> None:
         super().resume_writing()
         if self._held is not None:
             held, self._held = self._held, None
-            self._write(*held)
+            self.write_response(held)
 
-    def _write(self, head: bytes, body: bytes, keep_alive: bool) -> None:
-        exchange, self._exchange = self._exchange, None
-        transport = self.transport
-        if exchange is None or transport.is_closing():
-            return
-        exchange.response_complete = True
-        self.steps += 1
+    def _write(self, head: bytes, body: bytes) -> None:
         if self.has_begun:
             self.write(head)
-            transport.write(body)
+            self.transport.write(body)
         elif len(body) > BIG:
-            transport.write(head)
-            transport.write(body)
+            self.transport.write(head)
+            self.transport.write(body)
         else:
-            transport.write(head + body)
-        if not keep_alive:
-            self.close()
-        elif self.flow.read_paused or self.is_deaf:
-            self.go_on_after_answer()
+            self.transport.write(head + body)
 
 
 def split_target(target: bytes) -> tuple[bytes, bytes]:
