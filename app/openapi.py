@@ -9,6 +9,7 @@ from app.errors import (
     NotFound,
     ServiceError,
     UnsupportedMediaType,
+    VersionNotSupported,
     build_problem,
 )
 from app.parameters import Parameter, token_schema
@@ -18,7 +19,7 @@ from app.table import RouteTable
 
 Object = dict[str, Json]
 
-_BEFORE_A_ROUTE = (BadRequest, NotFound, MethodNotAllowed)
+_BEFORE_A_ROUTE = (BadRequest, NotFound, MethodNotAllowed, VersionNotSupported)
 _OF_BODIES = (UnsupportedMediaType, InvalidBody)
 
 _PROBLEM_SCHEMA: Object = {

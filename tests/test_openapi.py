@@ -12,7 +12,7 @@ from app.routes import ReplyRules, Route
 from app.table import RouteTable
 from tests.harness import GREET_ROUTES, follow_references
 
-NEVER_OF_A_ROUTE = {BadRequest.slug, NotFound.slug, MethodNotAllowed.slug}
+NEVER_OF_A_ROUTE = {BadRequest.slug, NotFound.slug, MethodNotAllowed.slug, "http-version-not-supported"}
 
 NEVER_WITHOUT = {
     "greet": {InvalidBody.slug, UnsupportedMediaType.slug},
