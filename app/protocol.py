@@ -28,6 +28,7 @@ from app.responses import build_problem_response
 APPLICATION = 0.0003  # seconds that it takes to begin a request, about
 RESERVE = 128  # connections over the cap that are told so; more are only closed
 NOTE_UNREAD = "nats_http.note_unread"  # in a scope: to be called with the size of a response
+GIVEN_UP = "nats_http.given_up"  # in a scope: what to call when nobody waits for an upload any more
 SENT = "nats_http.sent"  # in a scope: its request has gone to the service
 
 _NOTED = frozenset((b"host", b"connection", b"proxy-connection", b"expect", b"transfer-encoding"))
@@ -80,6 +81,7 @@ class GatewayProtocol(Timed):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of everything: what refers to itself would stay until a full collection of garbage."""
+        self._tell_given_up()
         super().connection_lost(exc)
         self.stop_listening()
         self.bounds.unread.note(self, 0)
@@ -255,6 +257,13 @@ class GatewayProtocol(Timed):
         self.cycle.disconnected = True
         self.cycle.message_event.set()
         self.cycle.response_complete = True
+        self.cycle.body = bytearray()
+        self._tell_given_up()
+
+    def _tell_given_up(self) -> None:
+        scope = getattr(self.cycle, "scope", {})
+        if tell := scope.get(GIVEN_UP):
+            tell()
 
     def refuse(self, error: GatewayError) -> None:
         """Answer and close. Only where no request is in flight."""

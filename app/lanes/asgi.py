@@ -18,7 +18,7 @@ from app.errors import CLOSE, GatewayError, RequestTimeout
 from app.head import find_length
 from app.inflight import Awaited, Outcome
 from app.link import Link
-from app.protocol import NOTE_UNREAD, SENT
+from app.protocol import GIVEN_UP, NOTE_UNREAD, SENT
 from app.relay import Outbound, Relay, Request, body_too_large, no_memory
 from app.responses import Response
 from app.uploads import Uploads
@@ -74,6 +74,7 @@ class AsgiLane:
             scope[SENT] = True
             return self._relay.finish(outbound, await self._request(outbound, receive, None))
         with _Upload(self._uploads, outbound) as upload:
+            scope[GIVEN_UP] = upload.evicted
             if refused := await self._load(outbound, receive, upload):
                 return refused
             scope[SENT] = True
