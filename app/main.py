@@ -86,12 +86,7 @@ def create_app(
     if routes is None:
         routes = load_route_file(settings.routes or GREET)
     served = routes if isinstance(routes, Served) else prepare(_to_route_file(routes))
-    link = Link(
-        settings.nats_url,
-        max_in_flight=settings.max_in_flight,
-        max_per_caller=settings.max_in_flight_per_caller,
-        credentials=settings.credentials,
-    )
+    link = _make_link(settings)
     relay = _make_relay(served.table, settings)
     checker = Checker()
     drain = asyncio.Event()
@@ -102,10 +97,7 @@ def create_app(
         async with checker, link:
             yield {"drain": drain}
 
-    # A body has to arrive before its request's own deadline; the timeout is for those that nobody waits for.
-    bounds = Bounds(
-        maximum=settings.max_connections, body_timeout=settings.max_timeout + 1, max_buffered=settings.max_buffered
-    )
+    bounds = _make_bounds(settings)
     app = GatewayApp(
         lambda inner: AsgiLane(inner, relay=relay, link=link, checker=checker, drain=drain, uploads=bounds.uploads),
         title=served.title,
@@ -139,6 +131,22 @@ def create_app(
     add_problems(app)
     add_redirects(app)
     return app
+
+
+def _make_link(settings: Settings) -> Link:
+    return Link(
+        settings.nats_url,
+        max_in_flight=settings.max_in_flight,
+        max_per_caller=settings.max_in_flight_per_caller,
+        credentials=settings.credentials,
+    )
+
+
+def _make_bounds(settings: Settings) -> Bounds:
+    """A body has to arrive before its request's own deadline; the timeout is for those that nobody waits for."""
+    return Bounds(
+        maximum=settings.max_connections, body_timeout=settings.max_timeout + 1, max_buffered=settings.max_buffered
+    )
 
 
 def _make_relay(table: RouteTable, settings: Settings) -> Relay:

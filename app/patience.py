@@ -63,6 +63,19 @@ class Timed(Intake):
             self.transport.write(BEGINNING)
             self.has_begun = True
 
+    def note_unread(self, size: int) -> None:
+        """So much more waits until the caller reads what it was sent."""
+        if self.flow.write_paused:
+            self.bounds.unread.note(self, self.transport.get_write_buffer_size() + size)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.bounds.unread.note(self, self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self.bounds.unread.note(self, 0)
+
     def limit_linger(self) -> None:
         """From now on the connection has only its last answer to deliver."""
         self.seen_at = time.monotonic()

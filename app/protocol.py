@@ -102,19 +102,6 @@ class GatewayProtocol(Timed):
         if self.is_half_closed and not self.has_rest and self.phase == IDLE:
             self.end_after_answer()
 
-    def note_unread(self, size: int) -> None:
-        """So much more waits until the caller reads what it was sent."""
-        if self.flow.write_paused:
-            self.bounds.unread.note(self, self.transport.get_write_buffer_size() + size)
-
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self.bounds.unread.note(self, self.transport.get_write_buffer_size())
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        self.bounds.unread.note(self, 0)
-
     # The request
 
     def on_header(self, name: bytes, value: bytes) -> None:
