@@ -33,7 +33,7 @@ ENV PATH=/opt/venv/bin:$PATH \
 # compile it anew. The second command leaves that of the modules which are really used.
 RUN --mount=type=bind,from=wheel,source=/wheel,target=/wheel \
     PYTHONDONTWRITEBYTECODE=1 pip --python /opt/venv/bin/python install --no-deps --no-index /wheel/*.whl && \
-    python -c "import app.cli, app.serve, responders.greet, responders.notes, encodings.idna"
+    python -c "import app.commands.cli, app.commands.serve, responders.greet, responders.notes, encodings.idna"
 ENV PYTHONDONTWRITEBYTECODE=1
 
 LABEL org.opencontainers.image.title="nats-http-gateway" \

@@ -1,4 +1,4 @@
-from app.cli import main
+from .commands.cli import main
 
 if __name__ == "__main__":
     main()

@@ -11,30 +11,30 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 
-from app import __version__
-from app.bounds import Bounds
-from app.checker import Checker
-from app.collector import spare_young
-from app.deadlines import Deadlines
-from app.docs import add_docs
-from app.handover import Served, prepare
-from app.health import add_health
-from app.lanes import LaneName
-from app.lanes.asgi import AsgiLane
-from app.lanes.fast import FastProtocol
-from app.link import Link
-from app.observe.log import choose_observers
-from app.pieces import Steps, run_in_pieces
-from app.problems import add_problems
-from app.protocol import GatewayProtocol, Protocol
-from app.redirects import add_redirects
-from app.relay import Plans, Relay
-from app.responses import NOSNIFF
-from app.routefile import GREET, RESERVED, Info, RouteFile, load_route_file
-from app.routes import Route
-from app.server import GatewayServer
-from app.settings import Settings, load_settings
-from app.table import RouteTable
+from . import __version__
+from .checks.checker import Checker
+from .collector import spare_young
+from .deadlines import Deadlines
+from .exchange.relay import Plans, Relay
+from .exchange.responses import NOSNIFF
+from .http.asgi import AsgiLane
+from .http.bounds import Bounds
+from .http.fast import FastProtocol
+from .http.lane import LaneName
+from .http.protocol import GatewayProtocol, Protocol
+from .http.server import GatewayServer
+from .nats.link import Link
+from .observe.log import choose_observers
+from .pages.docs import add_docs
+from .pages.health import add_health
+from .pages.problems import add_problems
+from .pages.redirects import add_redirects
+from .pieces import Steps, run_in_pieces
+from .prepared import Served, prepare
+from .routefile.load import GREET, RESERVED, Info, RouteFile, load_route_file
+from .routing.routes import Route
+from .routing.table import RouteTable
+from .settings import Settings, load_settings
 
 
 class GatewayApp(FastAPI):

@@ -9,9 +9,9 @@ from typing import Annotated, Self, TextIO
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from app.credentials import Credentials
-from app.servers import Server
-from app.units import parse_duration, parse_size
+from .formats.units import parse_duration, parse_size
+from .nats.addresses import Server
+from .nats.credentials import Credentials
 
 
 class SettingsError(Exception):

@@ -7,10 +7,10 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 
-from app.observe import Observers
-from app.relay import Relay, Request
-from app.routes import Route
-from app.table import RouteTable
+from app.exchange.relay import Relay, Request
+from app.observe.record import Observers
+from app.routing.routes import Route
+from app.routing.table import RouteTable
 
 SIZES = (10, 1_000, 10_000)
 ROUNDS = 9

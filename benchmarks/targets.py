@@ -16,8 +16,8 @@ from pathlib import Path
 
 import yaml
 
-from app.devserver import build_command, wait_for_url
-from app.sockets import bind
+from app.commands.embedded import build_command, wait_for_url
+from app.http.sockets import bind
 
 PEERS = Path(__file__).with_name("peers")
 ROUTES = PEERS / "routes.yaml"

@@ -22,20 +22,20 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error
 
-from app.devserver import build_command, wait_for_url
-from app.lanes import LaneName
-from app.link import Link
+from app.commands.embedded import build_command, wait_for_url
+from app.http.lane import LaneName
+from app.http.server import GatewayServer
+from app.http.sockets import bind, describe_address
 from app.main import build_server, create_app
-from app.routefile import GREET, RouteFile, load_route_file
-from app.routes import Route
-from app.server import GatewayServer
+from app.nats.link import Link
+from app.routefile.load import GREET, RouteFile, load_route_file
+from app.routing.routes import Route
 from app.settings import Settings
-from app.sockets import bind, describe_address
 
 GREET_ROUTES = load_route_file(GREET).table.routes
 
 LANE: LaneName = "fast"
-"""The lane of the gateways that a test runs; tests/wire/ runs each test over both."""
+"""The lane of the gateways that a test runs; tests/http/ runs each test over both."""
 
 PATIENCE = 20.0  # seconds until something that must happen is taken to have failed
 

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from pydantic import SecretStr, ValidationError
 
-from app.credentials import Credentials
+from app.nats.credentials import Credentials
 from app.settings import Settings, SettingsError, child_environment, is_color_wanted, is_nats_url_set, load_settings
 from tests.credentials import Key, Operator, write_certificate
 

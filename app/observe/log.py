@@ -9,8 +9,8 @@ import sys
 
 import structlog
 
-from app.observe import Exchange, Observers
-from app.observe.stream import QueuedStream
+from .record import Exchange, Observers
+from .stream import QueuedStream
 
 _log = structlog.get_logger("nats-http.access")
 

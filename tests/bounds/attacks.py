@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from app.lanes import LaneName
+from app.http.lane import LaneName
 from tests.bounds.memory import MIB
 from tests.bounds.sending import Sending
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.lanes import LaneName
+from app.http.lane import LaneName
 from tests.bounds.attacks import Attack
 from tests.bounds.bout import Seen
 from tests.bounds.memory import MIB

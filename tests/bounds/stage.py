@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
-from app.lanes import LaneName
+from app.http.lane import LaneName
 from tests.bounds.attacks import ROUTES, Attack
 from tests.bounds.bystander import get
 from tests.bounds.memory import MIB, find_family, measure

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from app.lanes import LaneName
+from app.http.lane import LaneName
 from tests.bounds import attacks_on_bodies, attacks_on_connections, attacks_on_heads, attacks_on_nats
 from tests.bounds.attacks import MANY, STORM, Attack
 from tests.bounds.bout import run_attack

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Locator, expect
 
-from app.routefile import EXAMPLES, load_route_file
+from app.routefile.load import EXAMPLES, load_route_file
 from tests.browser.conftest import Visitor
 from tests.harness import Gateway, NatsServer, eventually, run_gateway
 

@@ -10,7 +10,7 @@ from nats.aio.msg import Msg
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from playwright.async_api import Browser, Error, Locator, Page, expect
 
-from app.routefile import RouteFile, load_route_file
+from app.routefile.load import RouteFile, load_route_file
 from tests.browser.conftest import NARROW, Visitor
 from tests.harness import Gateway, NatsServer, eventually, follow_references, responder, run_gateway
 

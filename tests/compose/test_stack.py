@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.routefile import EXAMPLES
+from app.routefile.load import EXAMPLES
 from app.settings import Settings
 from tests.compose.stack import CLUSTER, Stack, ask, run_load
 from tests.harness import eventually

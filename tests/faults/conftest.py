@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from app.lanes import LaneName
+from app.http.lane import LaneName
 from tests.faults.report import Page, Report
 
 

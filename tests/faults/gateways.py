@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 import httpx
 
-from app.lanes import LaneName
+from app.http.lane import LaneName
 from tests.faults.truth import Load
 from tests.harness import PATIENCE
 from tests.process.programs import PROGRAM, Process, run

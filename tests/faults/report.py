@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from app.devserver import find_nats_server
+from app.commands.embedded import find_nats_server
 from tests.faults.truth import Load
 
 BEGIN, END = "<!-- figures of the suite -->\n", "<!-- end of the figures -->\n"

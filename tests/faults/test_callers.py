@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import tests.harness
-from app.lanes import LaneName
-from app.routefile import load_route_file
+from app.http.lane import LaneName
+from app.routefile.load import load_route_file
 from tests.faults.gateways import ROUTES, run_gateway_process
 from tests.faults.report import Report
 from tests.faults.truth import LATE_WHERE_LOADED, Witness

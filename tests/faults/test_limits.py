@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from app.patience import LAST_WORDS
+from app.http.patience import LAST_WORDS
 from tests.faults.gateways import GatewayProcess, run_gateway_process
 from tests.faults.report import Report
 from tests.faults.truth import CALLERS, LATE_WHERE_LOADED, Answer, Witness

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 
-from app.link import STABLE, Link
+from app.nats.link import STABLE, Link
 from tests.faults.proxy import Proxy
 from tests.faults.report import Report
 from tests.harness import NatsServer, eventually

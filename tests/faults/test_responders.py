@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from app.lanes import LaneName
+from app.http.lane import LaneName
 from tests.faults.gateways import run_gateway_process
 from tests.faults.report import Report
 from tests.faults.truth import LATE_WHERE_LOADED, Witness

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from app.lanes import LaneName
+from app.http.lane import LaneName
 from tests.faults.gateways import GatewayProcess, run_gateway_process
 from tests.faults.report import Report, describe_seconds
 from tests.faults.truth import CALLERS, Load, Witness

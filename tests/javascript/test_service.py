@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.routefile import load_route_file
+from app.routefile.load import load_route_file
 from tests.harness import PATIENCE, Gateway, NatsServer, connect, eventually, run_gateway
 
 FOLDER = Path(__file__).parent

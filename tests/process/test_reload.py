@@ -19,8 +19,8 @@ import httpx
 import pytest
 from nats.aio.msg import Msg
 
-from app.handover import pack_problems
-from app.reload import Reading
+from app.commands.reload import Reading
+from app.prepared import pack_problems
 from tests.harness import PATIENCE, NatsServer, clean_environment, eventually, replying, responder
 from tests.process.programs import PROGRAM, Process, find_children, is_alive, run, wait_until_ready
 
@@ -258,8 +258,8 @@ async def test_a_reload_that_hangs_does_not_hold_up_the_stop(own_nats: NatsServe
             "version: 1\nroutes: [{name: a, method: POST, path: /a, subject: a, body_schema: schema.json}]"
         )
         hang_up(gateway)
-        await eventually(lambda: bool(find_children(gateway.process.pid, "app.loader")))
-        (loader,) = find_children(gateway.process.pid, "app.loader")
+        await eventually(lambda: bool(find_children(gateway.process.pid, "app.commands.loader")))
+        (loader,) = find_children(gateway.process.pid, "app.commands.loader")
         assert await get_statuses(url, "/livez", "/one") == [200, 503]
         assert gateway.stop() == 0
         await eventually(lambda: not is_alive(loader))

@@ -8,8 +8,8 @@ import jsonschema_rs
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from app.routefile import EXAMPLES
-from app.yamltree import parse_yaml
+from app.routefile.load import EXAMPLES
+from app.routefile.yamltree import parse_yaml
 from tests.harness import PATIENCE, clean_environment
 from tests.process.programs import PROGRAM
 

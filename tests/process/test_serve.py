@@ -18,8 +18,8 @@ import pytest
 from nats.aio.msg import Msg
 
 from app import __version__
-from app.server import ACCEPT_REST, LINGER
-from app.sockets import bind
+from app.http.server import ACCEPT_REST, LINGER
+from app.http.sockets import bind
 from tests.harness import PATIENCE, NatsServer, clean_environment, eventually, responder
 from tests.process.programs import PROGRAM, find_children, is_alive, run, wait_until_ready
 

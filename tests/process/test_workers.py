@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from app.workers import FIRST_PAUSE
+from app.commands.workers import FIRST_PAUSE
 from tests.harness import PATIENCE, NatsServer, eventually
 from tests.process.programs import PROGRAM, Process, find_children, is_alive, run
 

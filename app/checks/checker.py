@@ -1,0 +1,202 @@
+"""Has bodies checked by other processes, so that nobody else waits for it.
+
+Laws:
+1. Every check ends exactly once, no later than its deadline.
+2. At most MAX_PROCESSES processes, which start when they are first needed, and MAX_WAITING checks that wait for one.
+3. A process that is not done by the deadline is killed, and the next check starts another one. So does a process that
+   ended by itself. None outlives this one.
+4. A caller who leaves cancels its check: one that waits is forgotten, and one that runs ends unheard, since to kill its
+   process would cost more.
+"""
+
+import asyncio
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from ..errors import Draining, GatewayError, InvalidBody, Overloaded, Timeout
+from ..routing.bodies import Check
+
+MAX_PROCESSES = 2
+MAX_WAITING = 32
+
+_MAX_ANSWER = 1024 * 1024  # bytes: 20 problems, each of at most 1,200 characters, are fewer
+_MARGIN = 0.5  # seconds after the deadline when a process ends by itself, for the case that nobody kills it
+
+_FOLDER = Path(__file__).parents[2]  # where this `app` is found, whatever is in the current one
+
+_log = structlog.get_logger("nats-http.checker")
+
+Verdict = GatewayError | None
+"""What is wrong with a body, or with the attempt to check it."""
+
+
+class CheckFailed(Exception):
+    """The process that checks has a bug; the text has its traceback."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    check: Check
+    deadline: float
+
+
+class Checker:
+    """An async context manager, to be entered in the event loop that it serves. Leaving it ends the processes, and all
+    checks as Draining."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[asyncio.Future[Verdict], _Job] = {}
+        self._running: set[asyncio.Future[Verdict]] = set()
+        self._idle: list[_Process] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for future in [*self._waiting, *self._running]:
+            _settle(future, Draining())
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for process in self._idle:
+            await process.end()
+        self._idle.clear()
+
+    def submit(self, check: Check, deadline: float) -> "asyncio.Future[Verdict]":
+        """Ends with what is wrong with the body, Overloaded, Timeout or Draining, or raises CheckFailed. `deadline` is
+        an instant of `time.monotonic`."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Verdict] = loop.create_future()
+        if len(self._waiting) >= MAX_WAITING:
+            future.set_result(Overloaded("The gateway has as many bodies to check as it can."))
+            return future
+        timer = loop.call_later(deadline - time.monotonic(), _settle, future, _time_out())
+        future.add_done_callback(lambda _: timer.cancel())
+        future.add_done_callback(self._forget)
+        self._waiting[future] = _Job(check, deadline)
+        if len(self._tasks) < MAX_PROCESSES:
+            task = loop.create_task(self._work())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return future
+
+    def _forget(self, future: "asyncio.Future[Verdict]") -> None:
+        self._waiting.pop(future, None)
+
+    async def _work(self) -> None:
+        """Run what waits, one after the other, until nothing waits."""
+        while self._waiting:
+            future, job = next(iter(self._waiting.items()))
+            del self._waiting[future]
+            self._running.add(future)
+            try:
+                await self._run(future, job)
+            finally:
+                self._running.discard(future)
+
+    async def _run(self, future: "asyncio.Future[Verdict]", job: _Job) -> None:
+        process = self._idle.pop() if self._idle else None
+        try:
+            async with asyncio.timeout(job.deadline - time.monotonic()):
+                process = process or await _Process.start()
+                _settle(future, await process.run(job))
+            self._idle.append(process)
+            process = None
+        except TimeoutError:
+            _settle(future, _time_out())
+        except CheckFailed as error:
+            if not future.done():
+                future.set_exception(error)
+        except (OSError, EOFError) as error:
+            _log.warning("checker-ended", reason=type(error).__name__)
+            _settle(future, Overloaded("The body could not be checked."))
+        finally:
+            if process is not None:
+                await process.end()
+
+
+class _Process:
+    """A process of `process.py`, and a socket to it."""
+
+    def __init__(
+        self, process: subprocess.Popen[bytes], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self._process = process
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def start(cls) -> "_Process":
+        """Raises OSError. It inherits nothing but its end of the socket."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                reader, writer = await asyncio.open_unix_connection(sock=ours, limit=_MAX_ANSWER)
+            except BaseException:
+                ours.close()
+                raise
+            try:
+                command = [sys.executable, "-m", f"{__package__}.process"]
+                process = _start(command, theirs.fileno())
+            except OSError:
+                writer.close()
+                raise
+        return cls(process, reader, writer)
+
+    async def run(self, job: _Job) -> Verdict:
+        """Raises CheckFailed; OSError or EOFError where the process has ended."""
+        schema, body = job.check.schema, job.check.body
+        seconds = max(0.0, job.deadline - time.monotonic()) + _MARGIN
+        head = {"schema": schema.text, "size": len(body), "seconds": seconds}
+        self._writer.write(json.dumps(head).encode() + b"\n")
+        self._writer.write(body)
+        await self._writer.drain()
+        line = await self._reader.readline()
+        if not line:
+            raise EOFError
+        return _read_answer(line)
+
+    async def end(self) -> None:
+        """Kill it, whatever it is at. It may take a while to give its memory back."""
+        self._process.kill()
+        self._writer.close()
+        await asyncio.to_thread(self._process.wait)
+
+
+def _start(command: Sequence[str], end: int) -> subprocess.Popen[bytes]:
+    """In this thread, which takes 2 ms: a process may die with the thread that started it."""
+    return subprocess.Popen(command, stdin=end, stdout=end, stderr=subprocess.DEVNULL, cwd=_FOLDER)
+
+
+def _read_answer(line: bytes) -> Verdict:
+    answer = json.loads(line)
+    if answer is None:
+        return None
+    if isinstance(answer, dict):
+        raise CheckFailed(answer["bug"])
+    detail, errors = answer
+    return InvalidBody(detail, errors=tuple((pointer, problem) for pointer, problem in errors))
+
+
+def _settle(future: "asyncio.Future[Verdict]", verdict: Verdict) -> None:
+    if not future.done():
+        future.set_result(verdict)
+
+
+def _time_out() -> Timeout:
+    error = Timeout("The body could not be checked in time, so nothing was sent to the service.")
+    error.delivered = "no"
+    return error

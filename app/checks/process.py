@@ -1,0 +1,115 @@
+"""Checks request bodies against JSON schemas, in a process of its own. `python -m app.checks.process` is that process.
+
+Laws:
+1. Whatever the body is, and whatever the schema: what is wrong is looked for in a child that the kernel ends after
+   BUDGET of computing. So neither time nor memory can run away, and one body costs the next one nothing.
+2. The process takes at most MEMORY, its child as much again.
+3. The process ends when its parent does: at the end of standard input, or when the time for a body is over.
+
+It reads jobs, one after the other, and answers each. A job is a line of JSON, `{"schema": …, "size": …, "seconds": …}`,
+and a body of `size` bytes. `schema` is the text of a JSON Schema. An answer is a line of JSON: null for a body that is
+as it should be, [detail, errors] for one that is not, {"bug": traceback} for a bug.
+"""
+
+import contextlib
+import gc
+import json
+import os
+import resource
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from functools import lru_cache, partial
+
+from ..errors import InvalidBody
+from ..formats.schemas import Json, Schema
+from ..routing.bodies import MAX_PROBLEMS, Check, read_body
+
+MEMORY = 160 * 1024 * 1024  # bytes that the process may take; a value takes up to 100 times as many as its text
+BUDGET = 0.1  # seconds of computing in which a body's problems are listed, and once more for the first one alone
+MAX_SCHEMAS = 64  # that are kept compiled
+
+_NICENESS = 10  # whoever serves goes first
+_TOO_LARGE = ("", "its values take too much memory to be checked")
+_NOT_FOUND = ("", "it breaks the schema; where would take too long to find out")
+
+_Problems = list[tuple[str, str]]
+
+
+def find_fault(check: Check) -> InvalidBody | None:
+    """What is wrong with the body, or None. For a process that has one thread and can be held up."""
+    try:
+        value = read_body(check.body)
+    except InvalidBody as error:
+        return error
+    if check.schema.is_valid(value):
+        return None
+    return InvalidBody(errors=tuple(_find_problems(check, value)))
+
+
+def _find_problems(check: Check, value: Json) -> _Problems:
+    """The problems, or the first, or a word on them all, by what the budget allows."""
+    schema = check.schema
+    for find in (partial(schema.find_problems, value, limit=MAX_PROBLEMS), partial(schema.find_first, value)):
+        if found := _run_apart(find):
+            return found
+    return [_NOT_FOUND]
+
+
+def _run_apart(find: Callable[[], _Problems]) -> _Problems:
+    """What it finds, in a child that ends after BUDGET; nothing where that was not enough."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            signal.setitimer(signal.ITIMER_PROF, BUDGET)  # SIGPROF ends a process, in the midst of native code too
+            with open(writing, "w") as answer:  # noqa: PTH123 - a descriptor
+                json.dump(find(), answer)
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with open(reading) as answer:  # noqa: PTH123 - a descriptor
+        text = answer.read()
+    os.waitpid(child, 0)
+    with contextlib.suppress(ValueError):  # what was cut short
+        return [(pointer, problem) for pointer, problem in json.loads(text)]
+    return []
+
+
+@lru_cache(MAX_SCHEMAS)
+def _compile(text: str) -> Schema:
+    return Schema(json.loads(text))
+
+
+def _answer(job: dict[str, str], body: bytes) -> object:
+    try:
+        error = find_fault(Check(_compile(job["schema"]), body))
+    except MemoryError:
+        error = InvalidBody(errors=(_TOO_LARGE,))
+    except Exception:
+        return {"bug": traceback.format_exc()}
+    return error and [error.detail, [list(problem) for problem in error.errors]]
+
+
+def main() -> None:
+    """Works until standard input ends."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    os.nice(_NICENESS)
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+    gc.freeze()
+    gc.disable()  # a value has no cycles, and to look for them takes most of the time for one that is deep
+    jobs, answers = sys.stdin.buffer, sys.stdout.buffer
+    while line := jobs.readline():
+        job = json.loads(line)
+        signal.setitimer(signal.ITIMER_REAL, job["seconds"])  # SIGALRM ends the process: law 3
+        answer = _answer(job, jobs.read(job["size"]))
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        gc.collect()  # an exception and its traceback are a cycle, and keep the body
+        answers.write(json.dumps(answer).encode() + b"\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,275 @@
+"""The command line: `nats-http`, or `python -m app`."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .. import __version__
+from ..formats.fields import is_token
+from ..formats.units import format_duration
+from ..http.lane import LaneName
+from ..observe.stream import QueuedStream
+from ..routefile.load import EXAMPLES, GREET, RouteFileError, load_route_file
+from ..settings import Settings, SettingsError, is_color_wanted, is_nats_url_set, load_settings
+
+cli = typer.Typer(
+    name="nats-http",
+    help="An HTTP gateway in front of NATS services. Settings come from the environment; see docs/settings.md.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Host = Annotated[
+    str | None, typer.Option(help="Address to listen on (GATEWAY_HOST, else 127.0.0.1).", show_default=False)
+]
+Port = Annotated[
+    int | None,
+    typer.Option(help="Port to listen on, 0 picks a free one (PORT, else 8000).", min=0, max=65535, show_default=False),
+]
+
+
+Lane = Annotated[
+    LaneName, typer.Option(help="How routes are answered: in the HTTP protocol itself, or as an ASGI application.")
+]
+
+
+class CommandError(Exception):
+    """A command can't go on; the text is one clear line that says what to do."""
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"nats-http-gateway {__version__}")
+        raise typer.Exit
+
+
+@cli.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+@cli.command()
+def dev(host: Host = None, port: Port = None, lane: Lane = "fast") -> None:
+    """Start NATS, two of each example responder and the gateway; Ctrl-C stops it all.
+
+    With NATS_URL set that server is used and none is started.
+    """
+    _end_at_signals()
+    from ..observe.log import configure_logging
+    from .dev import PartEnded, run_dev
+    from .embedded import ServerMissing
+    from .reload import FileSource
+
+    settings = load_settings(check_files=True)
+    configure_logging(color=is_color_wanted(sys.stderr))
+    sys.stdout = QueuedStream(sys.stdout)
+    source = FileSource(settings.routes or EXAMPLES)
+    with _listen(settings, host, port) as listener:
+        try:
+            run_dev(settings, listener, source, embedded=not is_nats_url_set(), lane=lane)
+        except (PartEnded, ServerMissing, RuntimeError) as error:
+            raise CommandError(str(error)) from None
+
+
+@cli.command()
+def serve(
+    host: Host = None,
+    port: Port = None,
+    workers: Annotated[int, typer.Option(help="Worker processes.", min=1)] = 1,
+    lane: Lane = "fast",
+    fd: Annotated[int | None, typer.Option(hidden=True)] = None,
+    sign_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Run the gateway alone, for production. It listens at once, and connects to NATS in the background.
+
+    SIGHUP reads the route file again.
+    """
+    _end_at_signals()
+    from ..observe.log import configure_logging
+    from .reload import FileSource, PipeSource
+    from .serve import serve_here, serve_with_workers
+
+    settings = load_settings(check_files=fd is None)  # a worker may be started while a file is being replaced
+    configure_logging(color=is_color_wanted(sys.stderr))
+    if fd is not None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a worker is told by its parent
+        with socket.socket(fileno=fd) as listener:
+            serve_here(settings, listener, PipeSource(sys.stdin.fileno()), lane=lane, sign_fd=sign_fd)
+        return
+    source = FileSource(settings.routes or GREET)
+    with _listen(settings, host, port) as listener:
+        if workers == 1:
+            serve_here(settings, listener, source, lane=lane)
+        elif not serve_with_workers(settings, listener, source, count=workers, lane=lane):
+            raise CommandError("a worker ended right after its start; see its messages above")
+
+
+@cli.command()
+def healthcheck(
+    url: Annotated[
+        str | None, typer.Option(help="What to ask (default: /readyz of the gateway here).", show_default=False)
+    ] = None,
+) -> None:
+    """Ask a running gateway whether it is ready: exit code 0 or 1. For the health checks of containers."""
+    settings = load_settings()
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - to reach it, not to bind
+    target = url or f"http://{f'[{host}]' if ':' in host else host}:{settings.port}/readyz"
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with direct.open(target, timeout=2) as response:
+            typer.echo(response.read().decode())
+    except urllib.error.HTTPError as error:
+        raise CommandError(f"{target}: {error.code} {error.read(1000).decode('utf-8', 'replace')}") from None
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise CommandError(f"{target}: {error}") from None
+
+
+File = Annotated[
+    Path | None,
+    typer.Argument(help="The route file (GATEWAY_ROUTES, else the packaged one with greet).", show_default=False),
+]
+
+
+@cli.command()
+def check(file: File = None) -> None:
+    """Check a route file: exit code 0, or 1 and a line for each thing that is wrong."""
+    path = _choose(file)
+    count = len(load_route_file(path).table.routes)
+    typer.echo(f"{path}: {count} {'route' if count == 1 else 'routes'}, all right")
+
+
+@cli.command()
+def routes(file: File = None) -> None:
+    """Print a table of the routes."""
+    rows = [("NAME", "METHOD", "PATH", "SUBJECT", "PAYLOAD", "TIMEOUT")]
+    settings = load_settings()
+    for route in load_route_file(_choose(file)).table.routes:
+        payloads = ",".join(dict.fromkeys(route.choose_payload(method) for method in route.methods))
+        timeout = format_duration(settings.timeout if route.timeout is None else route.timeout)
+        rows.append((route.name, ",".join(route.methods), route.path, route.subject, payloads, timeout))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+@cli.command()
+def explain(
+    method: Annotated[str, typer.Argument(help="GET, POST, …")],
+    target: Annotated[str, typer.Argument(help="Path and query, as in a request line: '/orders/7?x=1'.")],
+    header: Annotated[list[str] | None, typer.Option("-H", "--header", help="A request header, 'name: value'.")] = None,
+    data: Annotated[
+        str | None, typer.Option("-d", "--data", help="The request body; @FILE reads it from there.")
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option("--routes", help="The route file (GATEWAY_ROUTES).", show_default=False)
+    ] = None,
+) -> None:
+    """Tell what a request would become, and send nothing. Exit code 1 where the answer would be a problem."""
+    from .explain import explain_request
+
+    body = None if data is None else _read_data(data)
+    pairs = [_parse_header(text) for text in header or []]
+    is_sent, text = explain_request(load_settings(), load_route_file(_choose(file)).table, method, target, pairs, body)
+    typer.echo(text)
+    if not is_sent:
+        raise typer.Exit(1)
+
+
+@cli.command()
+def openapi(file: File = None) -> None:
+    """Print the OpenAPI document of the routes."""
+    from ..prepared import prepare
+
+    served = prepare(load_route_file(_choose(file)))
+    typer.echo(json.dumps(json.loads(served.openapi), indent=2, ensure_ascii=False))
+
+
+@cli.command()
+def schema() -> None:
+    """Print the JSON Schema of route files, for editors."""
+    from ..routefile.model import build_schema
+
+    typer.echo(json.dumps(build_schema(), indent=2, ensure_ascii=False))
+
+
+def _choose(file: Path | None) -> Path:
+    return file or load_settings().routes or GREET
+
+
+def _read_data(text: str) -> bytes:
+    if not text.startswith("@"):
+        return text.encode("utf-8", "surrogateescape")
+    try:
+        return Path(text[1:]).read_bytes()
+    except OSError as error:
+        raise CommandError(f"{text[1:]}: {(error.strerror or str(error)).lower()}") from None
+
+
+def _parse_header(text: str) -> tuple[bytes, bytes]:
+    name, colon, value = text.partition(":")
+    if not colon or not is_token(name):
+        raise CommandError(f"-H '{text}': a header is 'name: value'")
+    return name.lower().encode("ascii"), value.strip().encode("utf-8", "surrogateescape")
+
+
+def _end_at_signals() -> None:
+    """While nothing is started there is nothing to stop but the log. Not by an exception: an import can swallow it."""
+
+    def end(*_: object) -> None:
+        if isinstance(sys.stderr, QueuedStream):
+            sys.stderr.finish()
+        os._exit(0)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
+
+
+def _open_missing_streams() -> None:
+    """stdin, stdout or stderr may be closed at the start (`2>&-`). Put /dev/null in their place: else a connection
+    would get the number of stderr, and all that a library writes there."""
+    for fd, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it gets the lowest number that is free
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(fd, mode, closefd=False))  # noqa: SIM115 - as long as the process
+
+
+def _listen(settings: Settings, host: str | None, port: int | None) -> socket.socket:
+    from ..http.sockets import bind
+
+    host = settings.host if host is None else host
+    port = settings.port if port is None else port
+    try:
+        return bind(host, port)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise CommandError(
+            f"can't listen on {host} port {port}: {reason}; choose another with --port or PORT"
+        ) from None
+
+
+def main() -> None:
+    """The console script. A wrong setting or a command that can't go on: one line on stderr and exit code 1."""
+    _open_missing_streams()
+    try:
+        cli()
+    except (CommandError, SettingsError, RouteFileError) as error:
+        for line in str(error).splitlines():
+            print(f"nats-http: {line}", file=sys.stderr)
+        sys.exit(1)

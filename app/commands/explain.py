@@ -1,0 +1,75 @@
+"""`nats-http explain`: what a request would become, told by the relay itself. Sends nothing."""
+
+import json
+import time
+from collections.abc import Sequence
+
+from ..checks.process import find_fault
+from ..errors import NotFound, build_problem
+from ..exchange.relay import Outbound, Relay, Request, body_too_large
+from ..exchange.responses import Response
+from ..formats.fields import Pair
+from ..formats.units import format_duration
+from ..observe.record import Observers
+from ..routing.bodies import Check
+from ..routing.table import RouteTable
+from ..settings import Settings
+
+
+def explain_request(
+    settings: Settings, table: RouteTable, method: str, target: str, headers: Sequence[Pair], body: bytes | None
+) -> tuple[bool, str]:
+    """Whether the request would be sent to NATS, or answered well, and a text of some lines that tells more."""
+    relay = Relay(
+        table,
+        timeout=settings.timeout,
+        max_timeout=settings.max_timeout,
+        max_body=settings.max_body,
+        observers=Observers(),
+    )
+    path, _, query = target.partition("#")[0].partition("?")
+    length = [] if body is None else [(b"content-length", b"%d" % len(body))]
+    request = Request(method.upper(), path.encode(), query.encode(), [*headers, *length], time.monotonic())
+    begun = relay.begin(request)
+    if begun is None:
+        return False, _write_not_found(path)
+    if isinstance(begun, Outbound):
+        refused = _load(relay, begun, body or b"")
+        if refused is None:
+            return True, _write_outbound(begun)
+        begun = refused
+    return begun.status < 400, _write_response(begun)
+
+
+def _load(relay: Relay, outbound: Outbound, body: bytes) -> Response | None:
+    if outbound.max_body is None:
+        return None
+    if len(body) > outbound.max_body:
+        return relay.refuse(outbound, body_too_large(outbound.max_body))
+    loaded = relay.load(outbound, body)
+    return relay.load_checked(outbound, loaded, find_fault(loaded)) if isinstance(loaded, Check) else loaded
+
+
+def _write_outbound(outbound: Outbound) -> str:
+    block = outbound.headers.decode("utf-8", "replace").replace("\r\n", "\n").strip().splitlines()
+    payload = outbound.payload.decode("utf-8", "replace")
+    rows = [
+        ("route", outbound.route.name),
+        ("subject", outbound.subject),
+        ("payload", payload or "(empty)"),
+        ("headers", "\n         ".join(block) or "(none)"),
+        ("timeout", format_duration(outbound.timeout)),
+    ]
+    return "\n".join(f"{name:8} {value}" for name, value in rows)
+
+
+def _write_response(response: Response) -> str:
+    allow = [f"allow    {value.decode()}" for name, value in response.headers if name == b"allow"]
+    body = [json.dumps(json.loads(response.body), indent=2, ensure_ascii=False)] if response.body else []
+    return "\n".join([f"status   {response.status}", *allow, *body])
+
+
+def _write_not_found(path: str) -> str:
+    problem = build_problem(NotFound(), instance=path, request_id="")
+    del problem["request_id"]
+    return f"status   {NotFound.status}\n{json.dumps(problem, indent=2, ensure_ascii=False)}"

@@ -1,0 +1,49 @@
+"""Reads and checks a route file in a process of its own, so that nobody who is served waits for it.
+
+`python -m app.commands.loader FILE` writes a package to standard output: the routes, or what is wrong with them.
+"""
+
+import gc
+import os
+import signal
+import stat
+import sys
+from pathlib import Path
+
+from ..prepared import pack, pack_problems
+from ..routefile.load import RouteFileError, load_route_file
+
+NICENESS = 5  # beside a gateway that serves
+LIMIT = 120  # seconds; for the case that the gateway has gone
+
+
+def main() -> None:
+    """Ends with exit code 0 where it has written a package."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # the gateway has gone
+    signal.alarm(LIMIT)
+    gc.disable()
+    os.nice(NICENESS)
+    sys.stdout.buffer.write(load(Path(sys.argv[1])))
+
+
+def load(path: Path) -> bytes:
+    """The package of a file."""
+    try:
+        if _must_be_waited_for(path):
+            raise RouteFileError([f"{path}: not a regular file"])
+        return pack(load_route_file(path))
+    except RouteFileError as error:
+        return pack_problems(error.problems)
+
+
+def _must_be_waited_for(path: Path) -> bool:
+    """Whether it is a named pipe, a device or a socket."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):  # to read it says why
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""Child processes that stop in order, and never outlive their parent."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+
+@dataclass(slots=True)
+class Child:
+    name: str
+    process: subprocess.Popen[bytes]
+    asked: bool = False
+    """Whether it was asked to stop: a second SIGTERM would cut its draining."""
+
+
+class Children:
+    """A context manager. Leaving it stops the children, the newest first, each with SIGTERM and, after `patience`
+    seconds or at a signal, SIGKILL. They live in the process group of a guard, so a Ctrl-C reaches only the parent,
+    and the guard ends them (and removes `directory`) if the parent is killed."""
+
+    def __init__(self, *, patience: float, directory: str = "") -> None:
+        self._patience = patience
+        self._directory = directory
+        self._children: list[Child] = []
+
+    def __enter__(self) -> Self:
+        command = [sys.executable, "-m", f"{__package__}.reaper", *filter(None, [self._directory])]
+        self._guard = subprocess.Popen(command, stdin=subprocess.PIPE, process_group=0)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._hurry)
+        for child in reversed(self._children):
+            self._stop(child)
+        os.killpg(self._guard.pid, signal.SIGKILL)  # with the guard, any child whose start was cut short
+        self._guard.wait()
+
+    def start(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        pass_fds: Sequence[int] = (),
+        stdin: int = subprocess.DEVNULL,
+    ) -> Child:
+        """In the group of the guard, so that it ends with this process. `name` is for people. Raises OSError where the
+        command can't be run."""
+        process = subprocess.Popen(
+            command, env=env, stdin=stdin, bufsize=0, process_group=self._guard.pid, pass_fds=pass_fds
+        )
+        child = Child(name, process)
+        self._children.append(child)
+        return child
+
+    def ask_all_to_stop(self) -> None:
+        """Let them stop side by side; leaving the context waits for them."""
+        for child in self._children:
+            self._ask(child)
+
+    def _hurry(self, *_: object) -> None:
+        """A signal while they stop: wait no longer."""
+        for child in self._children:
+            child.process.kill()
+
+    def _ask(self, child: Child) -> None:
+        if not child.asked:
+            child.asked = True
+            child.process.terminate()
+
+    def _stop(self, child: Child) -> None:
+        self._ask(child)
+        try:
+            child.process.wait(self._patience)
+        except subprocess.TimeoutExpired:
+            child.process.kill()
+            child.process.wait()
+
+    def find_ended(self) -> Child | None:
+        """A child that ended by itself, if there is one."""
+        return next((child for child in self._children if child.process.poll() is not None), None)
+
+    def forget(self, child: Child) -> None:
+        self._children.remove(child)

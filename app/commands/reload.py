@@ -1,0 +1,233 @@
+"""New routes for a gateway that serves: from the route file at SIGHUP or, in a worker process, from its parent.
+
+Laws:
+1. A valid file takes effect between two requests, and what has begun finishes by the routes that it began with.
+2. A file that is not valid changes nothing, and the log says what is wrong with it.
+3. Nobody waits for a reload, however large the file is: a process of its own reads and checks it, and this one makes
+   its routes in short steps. Nor does a reload that hangs hold up a later one for longer than LIMIT, or the stop.
+"""
+
+import asyncio
+import contextlib
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import IO
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+
+from ..collector import collector_off, only_young_collections
+from ..pieces import run_at_once, run_in_pieces
+from ..prepared import Served, count_routes, pack_problems, unpack
+from ..routefile.load import RouteFile, RouteFileError, load_route_file
+
+MAX_TOLD = 100  # problems in one line of the log
+LOOK_INTERVAL = 0.1  # seconds between two looks whether a SIGHUP came
+LIMIT = 120.0  # seconds that a file may take
+GRACE = 1.0  # seconds that a process which was killed may take to end
+CHUNK = 1024 * 1024  # bytes
+
+_log = structlog.get_logger("nats-http.reload")
+
+
+class Hangups:
+    """SIGHUP, from the moment that this is made, so that none ends the process; they wait to be taken."""
+
+    def __init__(self) -> None:
+        # After nohup, and without a terminal, a hangup always means a reload.
+        self._has_terminal = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN and _is_on_terminal()
+        self.pending = False
+        signal.signal(signal.SIGHUP, self._note)
+
+    def _note(self, *_: object) -> None:
+        if self._has_terminal and not _is_on_terminal():
+            os.kill(os.getpid(), signal.SIGTERM)  # it was closed
+        self.pending = True
+
+    def take(self) -> bool:
+        """Whether there was one since the last time."""
+        was_pending, self.pending = self.pending, False
+        return was_pending
+
+
+def _is_on_terminal() -> bool:
+    return sys.stdin is not None and not sys.stdin.closed and os.isatty(sys.stdin.fileno())
+
+
+class Reading:
+    """A process that reads and checks a route file, `loader.py`. It has `limit` seconds."""
+
+    def __init__(self, path: Path, *, limit: float = LIMIT) -> None:
+        """Raises OSError where no process can be started."""
+        self._path = path
+        self._limit = limit
+        self._package = pack_problems([f"{path}: it could not be read"])
+        command = [sys.executable, "-m", f"{__package__}.loader", str(path)]
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, process_group=0)
+        self._thread = threading.Thread(target=self._take, daemon=True)
+        self._thread.start()
+
+    @property
+    def package(self) -> bytes | None:
+        """What has come of it, or None while it is under way."""
+        return None if self._thread.is_alive() else self._package
+
+    def close(self) -> None:
+        """End it. Does not wait."""
+        self._process.kill()
+
+    def _take(self) -> None:
+        try:
+            written = self._process.communicate(timeout=self._limit)[0]
+            output = b"" if self._process.returncode else written
+            problem = f"the process that reads it ended with exit code {self._process.returncode}"
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            with contextlib.suppress(subprocess.TimeoutExpired):  # not even this ends one on some file systems
+                self._process.communicate(timeout=GRACE)
+            output, problem = b"", f"it was not read and checked within {self._limit:g} seconds"
+        self._package = output or pack_problems([f"{self._path}: {problem}"])
+
+
+class FileSource:
+    """The route file, read again at each SIGHUP."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._hangups = Hangups()
+        self._reading: Reading | None = None
+
+    def load(self) -> RouteFile:
+        """Raises RouteFileError."""
+        return load_route_file(self._path)
+
+    def load_if_asked(self) -> bytes | None:
+        """The package of the file, once a SIGHUP has asked for it and a process of its own has found it right. Does not
+        wait: ask every LOOK_INTERVAL."""
+        package = self._poll()
+        if package is not None:
+            self._tell(package)
+        return package
+
+    async def watch(self, serve: Callable[[Served], Awaitable[None]]) -> None:
+        """Serve the routes of each further package. Never returns; a reading ends with it."""
+        try:
+            while True:
+                await asyncio.sleep(LOOK_INTERVAL)
+                if (package := self._poll()) is not None:
+                    await _serve_package(package, serve)
+                    self._tell(package)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """End a reading that is under way."""
+        if self._reading:
+            self._reading.close()
+
+    def _poll(self) -> bytes | None:
+        try:
+            if self._reading is None and self._hangups.take():
+                self._reading = Reading(self._path)
+            package = self._reading.package if self._reading else None
+            if package is None:
+                return None
+            self._reading = None
+            count_routes(package)
+        except RouteFileError as error:
+            more = len(error.problems) - MAX_TOLD
+            rest = (f"and {more} more; `nats-http check` tells all",) if more > 0 else ()
+            _log.error("routes-refused", problems=(*error.problems[:MAX_TOLD], *rest))
+            return None
+        except (OSError, ValueError) as error:
+            _log.error("routes-refused", problems=(f"{self._path}: a process of its own can't read it: {error}",))
+            return None
+        return package
+
+    def _tell(self, package: bytes) -> None:
+        _log.info("routes-loaded", file=str(self._path), routes=count_routes(package))
+
+
+async def _serve_package(package: bytes, serve: Callable[[Served], Awaitable[None]]) -> None:
+    with only_young_collections():
+        await serve(await run_in_pieces(unpack(package)))
+
+
+class PipeSource:
+    """What the parent of a worker process writes: for each reload the length of a package, a newline, the package."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def load(self) -> Served:
+        """Waits for the first package. Raises RouteFileError."""
+        length = b""
+        while not length.endswith(b"\n"):
+            length += self._read(1)
+        chunks: list[bytes] = []
+        missing = int(length)
+        while missing:
+            chunks.append(self._read(min(missing, CHUNK)))
+            missing -= len(chunks[-1])
+        with collector_off():
+            return run_at_once(unpack(b"".join(chunks)))
+
+    def _read(self, size: int) -> bytes:
+        chunk = os.read(self._fd, size)
+        if not chunk:
+            raise RouteFileError(["the parent process has gone"])
+        return chunk
+
+    async def watch(self, serve: Callable[[Served], Awaitable[None]]) -> None:
+        """Serve the routes of each further package. Never returns."""
+        reader = asyncio.StreamReader()
+        loop = asyncio.get_running_loop()
+        with open(self._fd, "rb", buffering=0, closefd=False) as pipe:  # noqa: ASYNC230 - a pipe, which is there
+            await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
+            with contextlib.suppress(asyncio.IncompleteReadError):
+                while length := await reader.readline():
+                    await _serve_package(await reader.readexactly(int(length)), serve)
+            await asyncio.Event().wait()  # the parent has gone; its guard ends this process
+
+
+class Feed:
+    """The other end of a PipeSource. A thread writes, so that a worker that does not read holds up nobody."""
+
+    def __init__(self, pipe: IO[bytes]) -> None:
+        self._pipe = pipe
+        self._packages: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        threading.Thread(target=self._write_all, daemon=True).start()
+
+    def send(self, package: bytes) -> None:
+        self._packages.put(package)
+
+    def _write_all(self) -> None:
+        with contextlib.suppress(OSError):  # the worker has gone
+            while True:
+                package = self._packages.get()
+                for part in (b"%d\n" % len(package), package):
+                    rest = memoryview(part)
+                    while rest:
+                        rest = rest[self._pipe.write(rest) :]
+
+
+async def serve_with(
+    source: FileSource | PipeSource, server: uvicorn.Server, listener: socket.socket, app: FastAPI
+) -> None:
+    """Serve until a signal, with the routes that the source has at each moment."""
+    watching = asyncio.create_task(source.watch(app.state.serve))
+    try:
+        await server.serve([listener])
+    finally:
+        watching.cancel()
+        await asyncio.wait({watching})
+    if not watching.cancelled() and (error := watching.exception()):
+        raise error

@@ -1,0 +1,88 @@
+"""`nats-http serve`: the gateway in this process, or in several that share one listening socket."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import threading
+
+import structlog
+import uvicorn
+
+from .. import __version__
+from ..http.lane import LaneName
+from ..http.sockets import describe_address
+from ..main import build_server, create_app
+from ..prepared import pack
+from ..settings import Settings
+from .processes import Children
+from .reload import FileSource, PipeSource, serve_with
+from .workers import Workers
+
+PATIENCE = 5.0  # seconds that a worker may take beyond its drain timeout
+LOOK_INTERVAL = 0.1  # seconds between two looks at the workers
+
+_log = structlog.get_logger("nats-http.serve")
+
+
+def serve_here(
+    settings: Settings,
+    listener: socket.socket,
+    source: FileSource | PipeSource,
+    *,
+    lane: LaneName,
+    sign_fd: int | None = None,
+) -> None:
+    """Serve until a signal, then drain; returns when all is closed. Raises RouteFileError. `sign_fd` is the pipe where
+    a worker writes a byte when it serves."""
+    app = create_app(settings, routes=source.load())
+    server = build_server(app, lane=lane, drain_timeout=settings.drain_timeout)
+    count = len(app.state.served.table.routes)
+    _log.info("listening", address=describe_address(listener), version=__version__, routes=count)
+
+    async def serve() -> None:
+        signing = asyncio.create_task(_sign(server, sign_fd)) if sign_fd is not None else None
+        try:
+            await serve_with(source, server, listener, app)
+        finally:
+            if signing:
+                signing.cancel()
+
+    with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+        runner.run(serve())
+    _log.info("stopped")
+
+
+async def _sign(server: uvicorn.Server, fd: int) -> None:
+    while not server.started:
+        await asyncio.sleep(0.01)
+    with contextlib.suppress(OSError):  # the parent has gone; its guard ends this process
+        os.write(fd, b".")
+    os.close(fd)
+
+
+def serve_with_workers(
+    settings: Settings, listener: socket.socket, source: FileSource, *, count: int, lane: LaneName
+) -> bool:
+    """Serve with `count` worker processes until a signal; a worker that dies is replaced. False if one died before any
+    had served. Raises RouteFileError."""
+    file = source.load()
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    routes = len(file.table.routes)
+    _log.info("listening", address=describe_address(listener), version=__version__, routes=routes, workers=count)
+    with Children(patience=settings.drain_timeout + PATIENCE) as children:
+        workers = Workers(children, listener, pack(file), count=count, lane=lane)
+        can_start = workers.check()
+        while can_start and not stop.wait(LOOK_INTERVAL):
+            if fresh := source.load_if_asked():
+                workers.use(fresh)
+            can_start = workers.check()
+        listener.close()
+        source.close()
+        children.ask_all_to_stop()
+    if can_start:
+        _log.info("stopped")
+    return can_start

@@ -1,0 +1,138 @@
+"""Worker processes that share one listening socket: one that dies comes back.
+
+Laws:
+1. Until a worker has served for the first time, the end of one means that none can start, and the gateway gives up.
+2. After that nothing but a signal ends the gateway. A worker that ended starts again after a pause of its own, which
+   doubles from FIRST_PAUSE to MAX_PAUSE each time; after a life of LONG_LIFE it is FIRST_PAUSE again. The others serve.
+3. A worker writes one byte to a pipe when it serves. Its end closes the pipe, so its parent never waits for the byte.
+"""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+
+import structlog
+
+from ..http.lane import LaneName
+from .processes import Child, Children
+from .reload import Feed
+
+FIRST_PAUSE = 0.1  # seconds
+MAX_PAUSE = 5.0  # seconds
+LONG_LIFE = 5.0  # seconds
+
+_log = structlog.get_logger("nats-http.serve")
+
+
+@dataclass(slots=True)
+class _Process:
+    """A worker that runs, or that ended and was not looked at yet."""
+
+    child: Child
+    feed: Feed
+    signs: int
+    """The end to read of the pipe with the byte."""
+    born: float
+    """The instant when it was started."""
+
+
+@dataclass(slots=True)
+class _Worker:
+    name: str
+    process: _Process | None = None
+    pause: float = 0.0
+    """Seconds before its last start."""
+    due: float = 0.0
+    """The instant of its next start, where it has no process."""
+
+
+class Workers:
+    """`count` processes among `children`, on this listening socket. All go by the routes that this process has read,
+    also those that are started later, while the file is not valid."""
+
+    def __init__(
+        self, children: Children, listener: socket.socket, package: bytes, *, count: int, lane: LaneName
+    ) -> None:
+        self._children = children
+        self._listener = listener
+        self._package = package
+        self._lane = lane
+        self._workers = [_Worker(f"worker {number + 1}") for number in range(count)]
+        self._has_served = False
+
+    def use(self, package: bytes) -> None:
+        """Give these routes to all workers, now and later."""
+        self._package = package
+        for worker in self._workers:
+            if worker.process:
+                worker.process.feed.send(package)
+
+    def check(self) -> bool:
+        """Look which have ended, and start those that are due. False where none can start: then give up."""
+        self._look_for_signs()
+        for worker in self._workers:
+            if worker.process and worker.process.child.process.poll() is not None:
+                self._look_for_signs()  # it may have come before its end
+                self._bury(worker, worker.process)
+                if not self._has_served:
+                    return False
+            if worker.process is None and worker.due <= time.monotonic() and not self._try_to_start(worker):
+                return False
+        return True
+
+    def _look_for_signs(self) -> None:
+        running = (worker.process for worker in self._workers if worker.process)
+        self._has_served = self._has_served or any(_read_sign(process) for process in running)
+
+    def _bury(self, worker: _Worker, process: _Process) -> None:
+        _postpone(worker, life=time.monotonic() - process.born)
+        code = process.child.process.returncode
+        _log.error("worker-ended", worker=worker.name, exit_code=code, next_start_in=worker.pause)
+        worker.process = None
+        self._children.forget(process.child)
+        os.close(process.signs)
+        process.feed.send(self._package)  # nobody reads it: the error ends the thread of the feed, and so its pipe
+
+    def _try_to_start(self, worker: _Worker) -> bool:
+        """False where the system refuses, and no worker has served before."""
+        try:
+            worker.process = self._start(worker.name)
+        except OSError as error:
+            _postpone(worker, life=0.0)
+            _log.error("worker-not-started", worker=worker.name, reason=str(error), next_start_in=worker.pause)
+            return self._has_served
+        return True
+
+    def _start(self, name: str) -> _Process:
+        signs, sign = os.pipe()
+        fds = [self._listener.fileno(), sign]
+        command = [sys.executable, "-m", __package__.partition(".")[0], "serve", "--lane", self._lane]
+        command += ["--fd", str(fds[0]), "--sign-fd", str(sign)]
+        try:
+            child = self._children.start(name, command, pass_fds=fds, stdin=subprocess.PIPE)
+        except OSError:
+            os.close(signs)
+            raise
+        finally:
+            os.close(sign)
+        os.set_blocking(signs, False)
+        assert child.process.stdin is not None  # noqa: S101 - it was asked for
+        feed = Feed(child.process.stdin)
+        feed.send(self._package)
+        return _Process(child, feed, signs, time.monotonic())
+
+
+def _postpone(worker: _Worker, *, life: float) -> None:
+    is_first = worker.pause == 0.0 or life >= LONG_LIFE
+    worker.pause = FIRST_PAUSE if is_first else min(2 * worker.pause, MAX_PAUSE)
+    worker.due = time.monotonic() + worker.pause
+
+
+def _read_sign(process: _Process) -> bool:
+    with contextlib.suppress(BlockingIOError):
+        return os.read(process.signs, 1) != b""
+    return False

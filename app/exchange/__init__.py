@@ -1,0 +1,1 @@
+"""One request, one answer: all policy, and no I/O."""

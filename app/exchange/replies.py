@@ -1,0 +1,161 @@
+"""From a NATS reply to an HTTP status, headers and body. Pure.
+
+A service needs no HTTP: a payload is enough. One that knows more sets the status with a reply header
+`Http-Status: 201` and headers by the route's allow-list, or answers with an error in the manner of ADR-32.
+"""
+
+import json
+
+from ..errors import BadReply, ServiceError
+from ..formats.fields import Pair, ReplyBlock, parse_block
+from ..routing.routes import Route
+from .responses import Fields, Response
+
+MAX_DETAIL = 512  # characters of a service error's text that reach the caller
+
+_JSON = b"application/json"
+_TEXT = b"text/plain; charset=utf-8"
+# Where the gateway writes the body, what a service says of one is not meant.
+_OF_THE_BODY = frozenset(
+    b"content-type content-language content-disposition content-encoding content-location content-range cache-control "
+    b"etag last-modified".split()
+)
+# Request headers that choose no content, though a service may read them, and that `Vary` needs not name (RFC 9110
+# §12.5.5). Caches have rules of their own for preconditions and ranges (§13, §14) and share no answer to credentials
+# (§11.6.2); they answer no request that has a body to describe; the other four belong to one request each.
+_NOT_SELECTING = frozenset(
+    b"if-match if-none-match if-modified-since if-unmodified-since if-range range authorization content-type "
+    b"content-encoding content-language traceparent tracestate x-request-id x-request-timeout".split()
+)
+_NO_BLOCK = ReplyBlock(None, ())
+_encode_json = json.JSONEncoder(ensure_ascii=False).encode
+
+
+class ReplyReader:
+    """Reads the replies to one route, as it declares them. `Vary` tells caches which request headers may have chosen
+    the content: the header parameters, the others that travel to the service, and `Accept` where a text is wrapped."""
+
+    __slots__ = ("_max_bytes", "_plain", "_route", "_selecting", "_status", "_text", "_wrapped", "_wraps")
+
+    def __init__(self, route: Route) -> None:
+        self._route = route
+        self._status = route.reply.status
+        self._max_bytes = route.reply.max_bytes
+        self._wraps = route.reply.wrap is not None
+        self._selecting = _find_selecting(route)
+        self._plain = Fields(_choose_headers(_NO_BLOCK, route, self._selecting))
+        self._wrapped, self._text = (
+            Fields(_choose_headers_of_text(_NO_BLOCK, route, self._selecting, kind)) for kind in (_JSON, _TEXT)
+        )
+
+    def read(self, block: bytes, payload: bytes, *, prefers_text: bool) -> Response:
+        """What the service said, in HTTP's terms, with no fields but its own. Raises BadReply, or ServiceError for an
+        error without a payload."""
+        if self._max_bytes is not None and len(payload) > self._max_bytes:
+            raise BadReply(f"The service's reply has {len(payload)} bytes; this route passes on {self._max_bytes}.")
+        if block:
+            return self._read_block(_parse(block), payload, prefers_text)
+        if not self._wraps:
+            return Response(self._status, self._plain, payload)
+        body = _wrap(payload, prefers_text)
+        return Response(self._status, self._text if prefers_text else self._wrapped, body)
+
+    def _read_block(self, fields: ReplyBlock, payload: bytes, prefers_text: bool) -> Response:
+        route = self._route
+        code = fields.first(b"nats-service-error-code")
+        if code is not None or fields.first(b"nats-service-error") is not None:
+            return _to_http_error(code, fields, payload, route, self._selecting)
+        status = _read_status(fields, route)
+        if not self._wraps:
+            return Response(status, Fields(_choose_headers(fields, route, self._selecting)), payload)
+        body = _wrap(payload, prefers_text)
+        headers = _choose_headers_of_text(fields, route, self._selecting, _TEXT if prefers_text else _JSON)
+        return Response(status, Fields(headers), body)
+
+
+def _parse(block: bytes) -> ReplyBlock:
+    try:
+        fields = parse_block(block)
+    except ValueError as error:
+        raise BadReply(f"The service's reply can't be used: {error}.") from None
+    if fields.status is not None:
+        raise BadReply(f"The service's reply has the NATS status {fields.status}, which is not a reply to a request.")
+    return fields
+
+
+def _read_status(fields: ReplyBlock, route: Route) -> int:
+    text = fields.first(b"http-status")
+    if text is None:
+        return route.reply.status
+    if len(text) == 3 and text.isdigit() and 200 <= int(text) <= 599:
+        return int(text)
+    raise BadReply("The service's reply has a header Http-Status that is not a number from 200 to 599.")
+
+
+def _find_selecting(route: Route) -> tuple[bytes, ...]:
+    parameters = [parameter.name for parameter in route.parameters if parameter.location == "header"]
+    names = (name.encode("ascii") for name in (*parameters, *route.headers))
+    return tuple(name for name in names if name.lower() not in _NOT_SELECTING)
+
+
+def _choose_headers(fields: ReplyBlock, route: Route, selecting: tuple[bytes, ...]) -> tuple[Pair, ...]:
+    allowed = route.reply_allow.names
+    declared = (route.reply.content_type or "application/octet-stream").encode("ascii")
+    given = fields.first(b"content-type") if b"content-type" in allowed else None
+    return (*_pass_headers(fields, route, selecting), (b"content-type", declared if given is None else given))
+
+
+def _choose_headers_of_text(
+    fields: ReplyBlock, route: Route, selecting: tuple[bytes, ...], content_type: bytes
+) -> tuple[Pair, ...]:
+    return (*_pass_headers(fields, route, (b"Accept", *selecting)), (b"content-type", content_type))
+
+
+def _pass_headers(fields: ReplyBlock, route: Route, selecting: tuple[bytes, ...]) -> list[Pair]:
+    """What passes of a reply but for its type; its own `Vary`, if any, is joined with these names."""
+    allowed = route.reply_allow.names
+    headers = [pair for pair in fields.pairs if pair[0] in allowed and pair[0] != b"content-type"]
+    if not selecting:
+        return headers
+    own = [name.strip() for key, value in headers if key == b"vary" for name in value.split(b",")]
+    joined: dict[bytes, bytes] = {}
+    for name in (*own, *selecting):
+        joined.setdefault(name.lower(), name)
+    joined.pop(b"", None)
+    names = b"*" if b"*" in joined else b", ".join(joined.values())
+    return [*(pair for pair in headers if pair[0] != b"vary"), (b"vary", names)]
+
+
+def _wrap(payload: bytes, prefers_text: bool) -> bytes:
+    try:
+        text = payload.decode("utf-8")
+    except UnicodeDecodeError:
+        raise BadReply("The service's reply is not text in UTF-8, as this route declares.") from None
+    return payload if prefers_text else b'{"message":%b}' % _encode_json(text).encode("utf-8")
+
+
+def _to_http_error(
+    code: bytes | None, fields: ReplyBlock, payload: bytes, route: Route, selecting: tuple[bytes, ...]
+) -> Response:
+    status = _map_code(code, route)
+    if payload:
+        return Response(status, Fields(_choose_headers(fields, route, selecting)), payload, ServiceError.slug)
+    # A problem needs no `Vary` of ours: no cache stores it.
+    headers = tuple(pair for pair in _pass_headers(fields, route, ()) if pair[0] not in _OF_THE_BODY)
+    if status >= 500 and not route.reply.expose_errors:
+        # Libraries put exception text there (nats.micro: repr(error)).
+        raise ServiceError("The service answered with an error.", status=status, headers=headers)
+    raise ServiceError(_clean_detail(fields.first(b"nats-service-error") or b""), status=status, headers=headers)
+
+
+def _map_code(code: bytes | None, route: Route) -> int:
+    # ADR-32: the code always parses as a number; where it doesn't, it says no more than that it is an error.
+    if not code or not code.isdigit() or len(code) > 9:
+        return ServiceError.status
+    number = int(code)
+    return route.reply.errors.get(number, number if 400 <= number <= 599 else ServiceError.status)
+
+
+def _clean_detail(text: bytes) -> str | None:
+    shown = "".join(c for c in text.decode("utf-8", "replace") if c.isprintable())
+    return shown[:MAX_DETAIL] or None

@@ -1,0 +1,84 @@
+"""What the header fields of a request ask of the gateway, and which of them travel to the service. Pure.
+
+Law: the work grows with the length of the fields, and what takes more of it than their bytes, such as each media range
+of `Accept`, is counted before it is looked at.
+"""
+
+from collections.abc import Sequence
+
+from ..errors import HeadersTooLarge, InvalidParameter
+from ..formats.fields import MAX_BLOCK, Pair, encode_block, is_clean_value, nominated, prefers_plain_text
+from ..formats.units import parse_duration
+from ..routing.routes import Route
+
+MAX_MEDIA_RANGES = 64  # of all `Accept` fields
+MAX_WEIGHTS = 256  # of them, and other parameters
+MAX_NOMINATED = 64  # names in all `Connection` fields
+
+_NO_NAMES: frozenset[bytes] = frozenset()
+_HEEDED = frozenset((b"x-request-id", b"x-request-timeout", b"accept", b"content-length", b"connection"))
+_HEEDED_OF_BODIES = frozenset((b"content-type", b"content-encoding", b"transfer-encoding"))
+
+
+def choose_heeded(route: Route) -> frozenset[bytes]:
+    """The names of the fields that have a say."""
+    names = _HEEDED | route.request_allow.names | route.reader.header_names
+    return names | _HEEDED_OF_BODIES if "body" in map(route.choose_payload, route.methods) else names
+
+
+def choose_timeout(fields: Sequence[Pair], usual: float, most: float) -> float:
+    """The seconds that the caller asks for, or the usual ones. Raises InvalidParameter."""
+    asked = [value for name, value in fields if name == b"x-request-timeout"]
+    if not asked:
+        return usual
+    if len(asked) > 1:
+        raise InvalidParameter("Header X-Request-Timeout stands in the request more than once.")
+    try:
+        return min(parse_duration(asked[0].decode("latin-1")), most)
+    except ValueError as error:
+        raise InvalidParameter(f"Header X-Request-Timeout is not a duration: {error}.") from None
+
+
+def encode_headers(route: Route, fields: Sequence[Pair], request_id: str) -> bytes:
+    """The header block for the service. Raises InvalidParameter or HeadersTooLarge."""
+    allow = route.request_allow
+    connection = [value for name, value in fields if name == b"connection"]
+    hop_by_hop = _find_hop_by_hop(connection) if connection else _NO_NAMES
+    pairs: list[Pair] = []
+    identified = False  # once, whatever the caller sends: the id that it is answered with
+    for name, value in fields:
+        if name not in allow.names or name in hop_by_hop:
+            continue
+        if name == b"x-request-id":
+            identified = True
+            continue
+        if not is_clean_value(value):
+            raise InvalidParameter(f"Header {name.decode('latin-1')} has a control character.")
+        pairs.append((allow.spell(name), value))
+    if identified:
+        pairs.append((allow.spell(b"x-request-id"), request_id.encode("ascii")))
+    block = encode_block(pairs)
+    if len(block) > MAX_BLOCK:
+        raise HeadersTooLarge(f"The headers for the service have {len(block)} bytes; at most {MAX_BLOCK} may travel.")
+    return block
+
+
+def is_text_preferred(fields: Sequence[Pair]) -> bool:
+    """Whether the caller prefers plain text. Raises HeadersTooLarge."""
+    accept = b",".join([value for name, value in fields if name == b"accept"])
+    if len(accept) > MAX_MEDIA_RANGES:  # bytes, or it can't have as many
+        _check_count(accept.count(b",") + 1, MAX_MEDIA_RANGES, "Accept", "media ranges")
+        _check_count(accept.count(b";"), MAX_WEIGHTS, "Accept", "parameters")
+    return prefers_plain_text(accept)
+
+
+def _find_hop_by_hop(connection: Sequence[bytes]) -> frozenset[bytes]:
+    value = b",".join(connection)
+    if len(value) > MAX_NOMINATED:
+        _check_count(value.count(b",") + 1, MAX_NOMINATED, "Connection", "names")
+    return nominated(value)
+
+
+def _check_count(count: int, most: int, name: str, what: str) -> None:
+    if count > most:
+        raise HeadersTooLarge(f"Header {name} has more than {most} {what}.")

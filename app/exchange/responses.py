@@ -1,0 +1,76 @@
+"""What a lane writes. Pure."""
+
+import json
+from dataclasses import dataclass, field
+
+from ..errors import CLOSE, PROBLEM_TYPE, GatewayError, build_problem
+from ..formats.fields import Pair, encode_fields
+
+NOSNIFF: Pair = (b"x-content-type-options", b"nosniff")
+"""A browser takes a body for nothing but its `Content-Type`."""
+_NO_CONTENT = frozenset((204, 205, 304))  # RFC 9110 §15.3.5, §15.3.6, §15.4.5
+_NO_LENGTH = frozenset((204, 304))
+_WITH_LENGTH = b"%bx-request-id: %b\r\nx-content-type-options: nosniff\r\ncontent-length: %d\r\n"
+_WITHOUT_LENGTH = b"%bx-request-id: %b\r\nx-content-type-options: nosniff\r\n"
+
+encode_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+"""Compact JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """Header fields of clean names and values: as pairs, and as field lines in wire form (RFC 9112 §5)."""
+
+    pairs: tuple[Pair, ...]
+    wire: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "wire", encode_fields(self.pairs))
+
+
+@dataclass(slots=True)
+class Response:
+    """An HTTP response. `slug` says what failed, if anything did; `closes` that the connection is to be closed;
+    `length` is the Content-Length, None for none."""
+
+    status: int
+    fields: Fields
+    body: bytes
+    slug: str | None = None
+    closes: bool = False
+    request_id: bytes = b""
+    length: int | None = None
+
+    @property
+    def headers(self) -> list[Pair]:
+        """All fields, but for `date` and the connection's own."""
+        headers = [*self.fields.pairs, (b"x-request-id", self.request_id), NOSNIFF]
+        if self.length is not None:
+            headers.append((b"content-length", b"%d" % self.length))
+        return headers
+
+    def encode_headers(self) -> bytes:
+        """The same in wire form."""
+        if self.length is None:
+            return _WITHOUT_LENGTH % (self.fields.wire, self.request_id)
+        return _WITH_LENGTH % (self.fields.wire, self.request_id, self.length)
+
+
+def build_problem_response(error: GatewayError, *, instance: str | None, request_id: str) -> Response:
+    """The answer of a failure, as RFC 9457 has it."""
+    fields = Fields(((b"content-type", PROBLEM_TYPE), (b"cache-control", b"no-store"), *error.headers))
+    body = encode_json(build_problem(error, instance=instance, request_id=request_id)).encode("utf-8")
+    closes = CLOSE in error.headers
+    return Response(error.status, fields, body, error.slug, closes, request_id.encode("ascii"), len(body))
+
+
+def complete(response: Response, method: str, request_id: str) -> Response:
+    """With what every response has, and without what its status or the method forbids."""
+    response.request_id = request_id.encode("ascii")
+    if response.status in _NO_CONTENT:
+        response.body = b""
+    if response.status not in _NO_LENGTH:
+        response.length = len(response.body)
+    if method == "HEAD":
+        response.body = b""
+    return response

@@ -1,0 +1,1 @@
+"""How things are written: HTTP fields, NATS messages, subjects, units, schemas. Pure."""

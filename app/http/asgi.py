@@ -1,0 +1,249 @@
+"""The relay over ASGI: works under any ASGI server, and under httpx.ASGITransport."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, Self, TypeVar
+from urllib.parse import quote
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ..checks.checker import Checker
+from ..deadlines import Deadlines, Wait
+from ..errors import CLOSE, GatewayError, RequestTimeout
+from ..exchange.relay import Outbound, Relay, Request, body_too_large, no_memory
+from ..exchange.responses import Response
+from ..nats.in_flight import Awaited, Outcome
+from ..nats.link import Link
+from ..routing.bodies import Check
+from .head import find_length
+from .protocol import GIVEN_UP, NOTE_UNREAD, SENT
+from .uploads import Uploads
+
+WATCH_AFTER = 0.05  # seconds that an exchange may take before somebody looks whether its caller has gone
+
+_log = structlog.get_logger("nats-http.asgi")
+
+_Result = TypeVar("_Result")
+
+
+class CallerGone(Exception):
+    """The HTTP connection closed before the answer; there is nobody to answer."""
+
+
+class AsgiLane:
+    """ASGI middleware: answers the routes of the relay, and leaves everything else to `app`. `drain` is the gateway's:
+    while it is set every response closes its connection."""
+
+    def __init__(
+        self, app: ASGIApp, *, relay: Relay, link: Link, checker: Checker, drain: asyncio.Event, uploads: Uploads
+    ) -> None:
+        self._app = app
+        self._relay = relay
+        self._link = link
+        self._checker = checker
+        self._drain = drain
+        self._uploads = uploads
+        self._watches = Deadlines()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        path, query, client = _raw_path(scope), scope["query_string"], scope.get("client")
+        peer = client[0] if client else None
+        request = Request(scope["method"], path, query, scope["headers"], time.monotonic(), peer)
+        try:
+            begun = self._relay.begin(request)
+            response = await self._exchange(begun, scope, receive) if isinstance(begun, Outbound) else begun
+        except CallerGone:
+            return
+        except Exception:
+            response = self._relay.fail(request)
+            _log.exception("internal-error", request_id=dict(response.headers)[b"x-request-id"].decode("ascii"))
+        if response is None:
+            await self._app(scope, receive, self._close_when_draining(send))
+        else:
+            await self._respond(response, scope, send)
+
+    async def _exchange(self, outbound: Outbound, scope: Scope, receive: Receive) -> Response:
+        if outbound.max_body is None:
+            scope[SENT] = True
+            return self._relay.finish(outbound, await self._request(outbound, receive, None))
+        with _Upload(self._uploads, outbound) as upload:
+            scope[GIVEN_UP] = upload.evicted
+            if refused := await self._load(outbound, receive, upload):
+                return refused
+            scope[SENT] = True
+            return self._relay.finish(outbound, await self._request(outbound, receive, upload))
+
+    async def _load(self, outbound: Outbound, receive: Receive, upload: "_Upload") -> Response | None:
+        """Read the body; the answer where it can't be had, or breaks its rules."""
+        end = asyncio.get_running_loop().time() + outbound.deadline - time.monotonic()
+        try:
+            async with asyncio.timeout_at(end) as timeout:
+                body = await _read_body(receive, outbound.max_body or 0, partial(upload.ask, timeout))
+        except TimeoutError:
+            return self._relay.refuse(outbound, no_memory() if upload.lacks_memory else RequestTimeout())
+        except GatewayError as error:
+            return self._relay.refuse(outbound, error)
+        upload.complete()
+        return await self._check(outbound, body, receive)
+
+    async def _check(self, outbound: Outbound, body: bytes, receive: Receive) -> Response | None:
+        loaded = self._relay.load(outbound, body)
+        if isinstance(loaded, Check):
+            verdict = await self._wait(self._checker.submit(loaded, outbound.deadline), receive)
+            return self._relay.load_checked(outbound, loaded, verdict)
+        return loaded
+
+    async def _request(self, outbound: Outbound, receive: Receive, upload: "_Upload | None") -> Outcome:
+        """The outcome; CallerGone, with the entry removed, when the caller went away before it came."""
+        sent = Awaited(outbound.plan.share, outbound.request.peer)
+        if upload is not None:
+            upload.hand_over(sent)
+        self._link.send(sent, outbound.subject, outbound.headers, outbound.payload, outbound.deadline)
+        outbound.payload = b""  # let go when it is written
+        try:
+            return await self._wait(sent.future, receive)
+        finally:
+            sent.abandon()
+
+    async def _wait(self, future: "asyncio.Future[_Result]", receive: Receive) -> _Result:
+        """Its result; CallerGone, with the future cancelled, when the caller went away before it came."""
+        watch = _Watch(receive, future)
+        watch.slot = self._watches.add(time.monotonic() + WATCH_AFTER, watch)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if watch.caller_gone:
+                raise CallerGone from None
+            raise
+        finally:
+            watch.stop()
+
+    async def _respond(self, response: Response, scope: Scope, send: Send) -> None:
+        headers = response.headers
+        if self._drain.is_set() and not response.closes:
+            headers.append(CLOSE)
+        if note_unread := scope.get(NOTE_UNREAD):
+            note_unread(len(response.body))
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await send({"type": "http.response.body", "body": response.body})
+
+    def _close_when_draining(self, send: Send) -> Send:
+        async def closing(message: Message) -> None:
+            if message["type"] == "http.response.start" and self._drain.is_set():
+                message["headers"] = [*message["headers"], CLOSE]
+            await send(message)
+
+        return closing
+
+
+class _Watch:
+    """Looks, once an exchange takes long, whether its caller has gone, and then cancels `future`."""
+
+    __slots__ = ("_future", "_receive", "_task", "caller_gone", "slot")
+
+    def __init__(self, receive: Receive, future: "asyncio.Future[Any]") -> None:
+        self._receive = receive
+        self._future = future
+        self._task: asyncio.Task[None] | None = None
+        self.slot: set[Wait]
+        self.caller_gone = False
+
+    def expire(self) -> None:
+        """It takes long."""
+        self._task = asyncio.get_running_loop().create_task(self._look())
+
+    async def _look(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.caller_gone = self._future.cancel()
+
+    def stop(self) -> None:
+        self.slot.discard(self)
+        if self._task is not None:
+            self._task.cancel()
+
+
+class _Upload:
+    """A body that comes in pieces, and the memory for it. `evicted` ends the time that it has."""
+
+    def __init__(self, uploads: Uploads, outbound: Outbound) -> None:
+        self._uploads = uploads
+        length = find_length(outbound.request.headers)
+        self._size = (outbound.max_body or 0) if length is None else length
+        self._memory: asyncio.Future[None] | None = None
+        self._timeout: asyncio.Timeout | None = None
+        self._is_handed_over = False
+        self.lacks_memory = False
+
+    async def ask(self, timeout: asyncio.Timeout) -> None:
+        """Return once the memory is granted."""
+        self._timeout = timeout
+        self._memory = asyncio.get_running_loop().create_future()
+        if not self._uploads.ask(self, self._size):
+            self.lacks_memory = True
+            await self._memory
+
+    def granted(self) -> None:
+        self.lacks_memory = False
+        if self._memory is not None and not self._memory.done():
+            self._memory.set_result(None)
+
+    def evicted(self) -> None:
+        self.lacks_memory = True
+        if self._timeout is not None:
+            with contextlib.suppress(RuntimeError):  # its time is up in this moment
+                self._timeout.reschedule(0)
+
+    def complete(self) -> None:
+        """The body is all there."""
+        self._uploads.complete(self)
+
+    def hand_over(self, sent: "Awaited") -> None:
+        """From now on the memory is needed until the body has left this process."""
+        if self._memory is not None:
+            self._is_handed_over = sent.wants_written = True
+            sent.written = self._forget  # type: ignore[method-assign]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._is_handed_over:
+            self._forget()
+
+    def _forget(self) -> None:
+        if self._memory is not None:
+            self._uploads.forget(self)
+
+
+async def _read_body(receive: Receive, limit: int, ask: Callable[[], Awaitable[None]]) -> bytes:
+    """The request body; where it does not come at once, `ask` waits for memory. Raises PayloadTooLarge as soon as it is
+    over `limit` bytes, CallerGone when it breaks off."""
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise CallerGone
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > limit:
+            raise body_too_large(limit)
+        chunks.append(chunk)
+        if not message.get("more_body", False):
+            return b"".join(chunks)
+        if len(chunks) == 1:
+            await ask()
+
+
+def _raw_path(scope: Scope) -> bytes:
+    """The path as it came, below the application's root."""
+    raw = scope.get("raw_path") or quote(scope["path"]).encode("ascii")
+    return raw.removeprefix(scope.get("root_path", "").encode("ascii")) if scope.get("root_path") else raw

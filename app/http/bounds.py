@@ -1,0 +1,199 @@
+"""What all connections of one server may take together: their number, bytes in this process, and time of the loop.
+
+Laws:
+1. Nothing that a caller sends or leaves unread takes more than its pot holds, however many connections it opens.
+2. Who does not fit is refused, waits with reading paused, or makes room. No pot of one kind is emptied by another kind.
+3. Reading that is dear, such as a body of one-byte chunks, takes at most a few milliseconds of a turn of the loop.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from operator import attrgetter
+from typing import Protocol
+
+from ..formats.fields import Pair, encode_fields
+from .uploads import Uploads
+
+TURN = 0.002  # seconds of one turn of the loop that dear reading may take, of all connections together
+
+
+class Connection(Protocol):
+    """What the bounds ask of a connection."""
+
+    seen_at: float
+
+    @property
+    def is_idle(self) -> bool: ...
+
+    @property
+    def is_answered(self) -> bool: ...
+
+    def check(self, now: float) -> None: ...
+
+    def leave(self) -> None: ...
+
+    def cut_off(self) -> None: ...
+
+
+class Pot:
+    """Bytes that may be in this process at once for one purpose."""
+
+    __slots__ = ("limit", "used")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.used = 0
+
+    def take(self, size: int) -> bool:
+        """Whether so many bytes more fit; then they count."""
+        if self.used + size > self.limit:
+            return False
+        self.used += size
+        return True
+
+    def give_back(self, size: int) -> None:
+        self.used -= size
+
+
+class Unread:
+    """Bytes of responses that callers have not read. Over the limit the one who has left some unread for longest is cut
+    off, again and again until the rest fits."""
+
+    def __init__(self, limit: int) -> None:
+        self._pot = Pot(limit)
+        self._held: dict[Connection, int] = {}
+
+    def note(self, connection: Connection, size: int) -> None:
+        """So many bytes wait for this caller to read. None: it has read all."""
+        self._pot.used += size - self._held.get(connection, 0)
+        if size:
+            self._held[connection] = size
+        else:
+            self._held.pop(connection, None)
+        while self._pot.used > self._pot.limit:
+            oldest = next(iter(self._held))
+            self.note(oldest, 0)
+            oldest.cut_off()
+
+
+class Turns:
+    """Shares each turn of the loop among those that are dear to read. Who finds that it is used up waits for a later
+    one, first come first served."""
+
+    def __init__(self) -> None:
+        self._spent = 0.0
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._is_due = False
+
+    @property
+    def is_used_up(self) -> bool:
+        return self._spent >= TURN
+
+    def spend(self, seconds: float) -> None:
+        """Count what a piece has cost."""
+        self._spent += seconds
+        self._call_next()
+
+    def wait(self, go_on: Callable[[], None]) -> None:
+        """Have this called in a later turn."""
+        self._waiting.append(go_on)
+        self._call_next()
+
+    def _call_next(self) -> None:
+        if not self._is_due:
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self._begin)
+
+    def _begin(self) -> None:
+        self._spent, self._is_due = 0.0, False
+        for _ in range(len(self._waiting)):
+            if self.is_used_up:
+                break
+            self._waiting.popleft()()
+        if self._waiting:
+            self._call_next()
+
+
+class Bounds:
+    """At most `maximum` connections, each with `body_timeout` seconds for a request body to arrive. `max_buffered`
+    bytes, each, for bodies on their way in, for what waits to be read, and for what callers leave unread."""
+
+    def __init__(self, *, maximum: int, body_timeout: float, max_buffered: int) -> None:
+        self.maximum = maximum
+        self.body_timeout = body_timeout
+        self.uploads = Uploads(max_buffered)
+        self.unparsed = Pot(max_buffered)
+        """Heads that come in pieces, requests behind one in flight, beginnings of bodies that wait for memory."""
+        self.unread = Unread(max_buffered)
+        self.turns = Turns()
+        self._round: list[Connection] = []
+        self._part = 0
+        self._next_look = 0.0
+        self._idle: list[Connection] = []
+        self._answered: list[Connection] = []
+        self._found_idle: list[Connection] = []
+        self._found_answered: list[Connection] = []
+        self._default_headers: list[Pair] = []
+        self._default_fields = b""
+
+    def check(self, connections: Iterable[Connection], *, parts: int) -> None:
+        """Look at the next of so many parts of all connections, and end those without progress for too long. Thousands
+        at once would hold up everybody."""
+        now = time.monotonic()
+        self.uploads.check(now)
+        if not self._round:
+            self._round = list(connections)
+            self._part = -(-len(self._round) // parts)
+        part, self._round = self._round[: self._part], self._round[self._part :]
+        for connection in part:
+            connection.check(now)
+            if connection.is_idle:
+                self._found_idle.append(connection)
+            elif connection.is_answered:
+                self._found_answered.append(connection)
+        if not self._round:
+            self._end_round()
+
+    def _end_round(self) -> None:
+        """Sort those that can make room: who has been without progress for longest comes last."""
+        for found in (self._found_idle, self._found_answered):
+            found.sort(key=attrgetter("seen_at"), reverse=True)
+        self._idle, self._answered = self._found_idle, self._found_answered
+        self._found_idle, self._found_answered = [], []
+
+    def make_room(self, connections: Iterable[Connection]) -> bool:
+        """Close the connection that has been idle for longest, else one that has its answer and goes on to send. They
+        are known as of the last look at all of them. False where there is neither."""
+        return self._pop_and_close() or (self._look_at_all(connections) and self._pop_and_close())
+
+    def _pop_and_close(self) -> bool:
+        while self._idle:
+            if (connection := self._idle.pop()).is_idle:
+                connection.leave()
+                return True
+        while self._answered:
+            if (connection := self._answered.pop()).is_answered:
+                connection.leave()
+                return True
+        return False
+
+    def _look_at_all(self, connections: Iterable[Connection]) -> bool:
+        """Whether it may: it takes milliseconds for ten thousand, so no more than a tenth of the time."""
+        began = time.monotonic()
+        if began < self._next_look:
+            return False
+        everybody = list(connections)
+        self._found_idle = [connection for connection in everybody if connection.is_idle]
+        self._found_answered = [connection for connection in everybody if connection.is_answered]
+        self._end_round()
+        ended = time.monotonic()
+        self._next_look = ended + 10 * (ended - began)
+        return True
+
+    def encode_default(self, headers: list[Pair]) -> bytes:
+        """uvicorn's own fields of every response, in wire form. It makes a new list each second, for `date`."""
+        if headers is not self._default_headers:
+            self._default_headers, self._default_fields = headers, encode_fields(headers)
+        return self._default_fields

@@ -1,0 +1,213 @@
+"""The relay inside uvicorn's HTTP/1.1 protocol: the same core as over ASGI, without the cost of ASGI.
+
+What is a route is answered here, and the bytes are those that `lanes/asgi.py` would have made uvicorn write. The rest
+goes on to uvicorn's own class unchanged: other paths, and `Expect: 100-continue`.
+
+An exchange stands in the place of uvicorn's `RequestResponseCycle`, which the protocol asks for what is named below;
+tests/test_uvicorn_contract.py holds uvicorn to it.
+"""
+
+import asyncio
+import time
+from typing import Any
+
+import httptools
+import structlog
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from ..checks.checker import Checker
+from ..deadlines import Deadlines
+from ..exchange.relay import Outbound, Relay, Request
+from ..exchange.responses import Response
+from ..nats.link import Link
+from ..nats.outgoing import BIG
+from .bounds import Bounds
+from .fast_exchange import Exchange
+from .intake import BODY, HEAD, IDLE
+from .protocol import NOTHING, GatewayProtocol
+
+_SLASH = ord("/")
+
+_log = structlog.get_logger("nats-http.fast")
+
+
+class FastProtocol(GatewayProtocol):
+    """One connection. `relay` and `link` answer its requests; while `drain` is set every response closes it.
+    `deadlines` are those of request bodies."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        bounds: Bounds,
+        relay: Relay,
+        link: Link,
+        checker: Checker,
+        drain: asyncio.Event,
+        deadlines: Deadlines,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop, bounds=bounds)
+        self.relay = relay
+        self.link = link
+        self.checker = checker
+        self._drain = drain
+        self.deadlines = deadlines
+        self._exchange: Exchange | None = None
+        self._held: Response | None = None
+        """A response that waits for the caller to read those before it."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._held = None
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.disconnected = True
+            exchange.set()
+
+    def on_message_begin(self) -> None:
+        """As in uvicorn, but for the scope: `_hand_on` makes it for an application."""
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
+        self._noted = NOTHING
+        self.phase = HEAD
+
+    def begin_request(self) -> None:
+        """Answer the request here where it is for a route, and hand on everything else."""
+        if self.expect_100_continue:
+            self._hand_on()
+            return
+        target = self.url
+        if b"#" in target or target[0] != _SLASH:
+            path, query = split_target(target)
+        else:
+            path, _, query = target.partition(b"?")
+        peer = self.client[0] if self.client else None
+        request = Request(self.parser.get_method().decode("ascii"), path, query, self.headers, time.monotonic(), peer)
+        try:
+            begun = self.relay.begin(request)
+        except Exception:
+            begun = self.fail(request)
+        if begun is None:
+            self._hand_on()
+            return
+        exchange = Exchange(self, request, self.keeps_alive)
+        self._exchange = self.cycle = exchange  # type: ignore[assignment]
+        if isinstance(begun, Outbound):
+            exchange.start(begun)
+        else:
+            exchange.respond(begun)
+
+    def _hand_on(self) -> None:
+        """Leave the request to uvicorn's class, as if it had seen all of it."""
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        HttpToolsProtocol.on_message_begin(self)
+        self.url, self.expect_100_continue = url, expects
+        self.headers.extend(headers)
+        super().begin_request()
+
+    def on_body(self, body: bytes) -> None:
+        exchange = self._exchange
+        if exchange is not None and exchange is self.cycle:  # type: ignore[comparison-overlap]
+            self.extra = 0
+            exchange.add_body(body)
+        else:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        exchange = self._exchange
+        if exchange is None or exchange is not self.cycle or self._plain_head is not None:  # type: ignore[comparison-overlap]
+            super().on_message_complete()
+            return
+        self.phase = IDLE
+        exchange.more_body = False
+        if self.body_left is None:
+            self.end_chunks()
+        if exchange.reads_body:
+            exchange.end_body()
+
+    @property
+    def _incomplete(self) -> Exchange | None:
+        """The exchange whose body is coming."""
+        exchange = self._exchange
+        return exchange if exchange is not None and exchange.reads_body else None
+
+    def begin_long_body(self, length: int | None) -> None:
+        if exchange := self._incomplete:
+            exchange.ask_for_memory(length)
+
+    def waits_for_memory(self) -> bool:
+        exchange = self._incomplete
+        return exchange is not None and exchange.waits_for_memory
+
+    def count_kept_body(self) -> int:
+        if self.phase != BODY or not isinstance(self.cycle, Exchange):
+            return super().count_kept_body()
+        return len(self.cycle.body) if self.cycle.waits_for_memory else 0
+
+    def is_at_work(self) -> bool:
+        return not self.cycle.reads_body if isinstance(self.cycle, Exchange) else super().is_at_work()
+
+    def give_up(self) -> None:
+        self._exchange = None
+        super().give_up()
+
+    def fail(self, request: Request) -> Response:
+        """The answer to a bug of ours, in the except clause that caught it."""
+        response = self.relay.fail(request)
+        _log.exception("internal-error", request_id=dict(response.headers)[b"x-request-id"].decode("ascii"))
+        return response
+
+    def write_response(self, response: Response) -> None:
+        """Now, or once the caller reads again what it has been sent. The last one of a connection closes it."""
+        exchange = self._exchange
+        if exchange is None or self.transport.is_closing():
+            return
+        if self.flow.write_paused:
+            self._held = response
+            self.note_unread(len(response.body))
+            return
+        keep_alive = exchange.keep_alive
+        end = b"\r\n"
+        if response.closes:
+            keep_alive = False
+        elif not keep_alive or self._drain.is_set():
+            keep_alive = False
+            end = b"connection: close\r\n\r\n"
+        default = self.bounds.encode_default(self.server_state.default_headers)
+        head = b"".join((STATUS_LINE[response.status], default, response.encode_headers(), end))
+        self._exchange = None
+        exchange.response_complete = True
+        self.steps += 1
+        self._write(head, response.body)
+        if not keep_alive:
+            self.close()
+        elif self.flow.read_paused or self.is_deaf:
+            self.go_on_after_answer()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._held is not None:
+            held, self._held = self._held, None
+            self.write_response(held)
+
+    def _write(self, head: bytes, body: bytes) -> None:
+        if self.has_begun:
+            self.write(head)
+            self.transport.write(body)
+        elif len(body) > BIG:
+            self.transport.write(head)
+            self.transport.write(body)
+        else:
+            self.transport.write(head + body)
+
+
+def split_target(target: bytes) -> tuple[bytes, bytes]:
+    """The raw path and query of any request target; a path of b"" for one that has none, such as that of CONNECT."""
+    parsed = httptools.parse_url(target)
+    return parsed.path or b"", parsed.query or b""

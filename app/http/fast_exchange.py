@@ -1,0 +1,190 @@
+"""One request on the fast lane, from its head to its response: at once what uvicorn's protocol takes for its cycle, and
+the link's request in flight (ADR 6).
+
+    start ── body? ──▶ reads_body ── end_body ──▶ (checked) ──▶ sent ── take ──▶ write_response
+                           │ too large, too late, no memory        │ caller gone: abandoned
+                           ▼                                       ▼
+                        respond with a problem                   nothing
+"""
+
+import asyncio
+from functools import partial
+from typing import Protocol
+
+from ..checks.checker import Checker
+from ..deadlines import Deadlines
+from ..errors import GatewayError, RequestTimeout
+from ..exchange.relay import Outbound, Relay, Request, body_too_large, no_memory
+from ..exchange.responses import Response
+from ..nats.in_flight import Outcome, Sent
+from ..nats.link import Link
+from .bounds import Bounds
+from .loading import Checking, load_body
+
+
+class Caller(Protocol):
+    """The connection of a request, and what answers it."""
+
+    loop: asyncio.AbstractEventLoop
+    bounds: Bounds
+    relay: Relay
+    link: Link
+    checker: Checker
+    deadlines: Deadlines
+
+    def go_on(self) -> None: ...
+
+    def fail(self, request: Request) -> Response: ...
+
+    def write_response(self, response: Response) -> None: ...
+
+
+class Exchange(Sent):
+    """One request on a connection, from its head to its response."""
+
+    # What uvicorn's protocol looks at and sets, `keep_alive` and `message_event` too.
+    more_body = True
+    disconnected = False
+    response_started = False
+    response_complete = False
+
+    body: bytes | bytearray = b""
+
+    reads_body = False
+    """Whether the body is awaited."""
+    waits_for_memory = False
+    """Whether there is too little memory for it at the moment."""
+    _has_asked = False
+    """Whether it is known to those that grant memory."""
+    _outbound: Outbound
+    _checking: Checking | None = None
+
+    def __init__(self, protocol: Caller, request: Request, keep_alive: bool) -> None:
+        self._protocol = protocol
+        self._request = request
+        self.keep_alive = keep_alive
+
+    @property
+    def peer(self) -> str | None:
+        return self._request.peer
+
+    @property
+    def message_event(self) -> "Exchange":
+        return self
+
+    def start(self, outbound: Outbound) -> None:
+        """Send, once the body is there where the route takes one."""
+        self._outbound = outbound
+        if outbound.max_body is None:
+            self._send(outbound)
+        else:
+            self.reads_body = True
+            self.slot = self._protocol.deadlines.add(outbound.deadline, self)
+
+    def ask_for_memory(self, length: int | None) -> None:
+        """Before more of the body is read than what came with its head."""
+        size = self._outbound.max_body or 0 if length is None else length
+        self._has_asked = self.wants_written = True
+        self.waits_for_memory = not self._protocol.bounds.uploads.ask(self, size)
+
+    def granted(self) -> None:
+        self.waits_for_memory = False
+        self._protocol.loop.call_soon(self._protocol.go_on)
+
+    def evicted(self) -> None:
+        self._has_asked = False
+        self._refuse(no_memory())
+
+    def written(self) -> None:
+        """The body has left this process."""
+        self._release_memory()
+
+    def _release_memory(self) -> None:
+        if self._has_asked:
+            self._has_asked = self.waits_for_memory = False
+            self._protocol.bounds.uploads.forget(self)
+
+    def add_body(self, piece: bytes) -> None:
+        """A piece of the body; one that nobody waits for is dropped."""
+        if not self.reads_body:
+            return
+        if not self.body:
+            self.body = piece
+        elif isinstance(self.body, bytes):
+            self.body = bytearray().join((self.body, piece))
+        else:
+            self.body += piece
+        if self._outbound.max_body is not None and len(self.body) > self._outbound.max_body:
+            self._refuse(body_too_large(self._outbound.max_body))
+
+    def end_body(self) -> None:
+        """The body is all there."""
+        if self.reads_body:
+            self._stop_reading()
+            if self._has_asked:
+                self._protocol.bounds.uploads.complete(self)
+            body, self.body = bytes(self.body), b""
+            self._load(self._outbound, body)
+
+    def expire(self) -> None:
+        """The deadline has passed, while the body was still coming or while the service was at work."""
+        if self.reads_body:
+            self._refuse(no_memory() if self.waits_for_memory else RequestTimeout())
+        else:
+            super().expire()
+
+    def respond(self, response: Response) -> None:
+        """Respond without having asked the service: a turn later, as an application would. So a body that came with the
+        head is looked at first, and both lanes say the same where it is broken."""
+        self._protocol.loop.call_soon(self._protocol.write_response, response)
+
+    def set(self) -> None:
+        """Something has happened, says uvicorn's protocol: here only, that the caller has gone."""
+        if self.disconnected and not self.response_complete:
+            self._stop_reading()
+            self.body = b""
+            self.response_complete = True
+            if self.in_flight is None:
+                self._release_memory()
+            if self._checking is not None:
+                self._checking.cancel()
+            self.abandon()
+
+    def _load(self, outbound: Outbound, body: bytes) -> None:
+        relay, checker, fail = self._protocol.relay, self._protocol.checker, partial(self._protocol.fail, self._request)
+        self._checking = load_body(relay, checker, outbound, body, fail=fail, then=self._send_loaded)
+
+    def _send_loaded(self, refused: Response | None) -> None:
+        if refused is None:
+            self._send(self._outbound)
+        else:
+            self._release_memory()
+            self.respond(refused)
+
+    def _send(self, outbound: Outbound) -> None:
+        self.share = outbound.plan.share
+        link = self._protocol.link
+        link.send(self, outbound.subject, outbound.headers, outbound.payload, outbound.deadline)
+        outbound.payload = b""  # let go when it is written
+
+    def take(self, outcome: Outcome) -> None:
+        """Respond with what came of it."""
+        try:
+            response = self._protocol.relay.finish(self._outbound, outcome)
+        except Exception:
+            response = self._protocol.fail(self._request)
+        if self.in_flight is None:  # it was not even sent
+            self.respond(response)
+        else:
+            self._protocol.write_response(response)
+
+    def _refuse(self, error: GatewayError) -> None:
+        self._stop_reading()
+        self._release_memory()
+        self.body = b""
+        self.respond(self._protocol.relay.refuse(self._outbound, error))
+
+    def _stop_reading(self) -> None:
+        if self.reads_body:
+            self.reads_body = False
+            self.slot.discard(self)

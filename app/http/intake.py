@@ -1,0 +1,296 @@
+"""From the bytes of one connection to the parser: a request at a time, and in pieces that hold up nobody.
+
+Laws:
+1. What comes behind a request in flight is not parsed before that is answered. It waits as bytes, reading paused.
+2. So the parser is never given the ends of two requests at once. A head ends with an empty line, a chunked body with
+   another, and any other body has a length: llhttp takes no bare LF for the end of a line.
+3. Between two bytes of a body, and after the last one, come at most MAX_EXTRA bytes, and less than a piece more, of
+   chunk sizes, chunk extensions and trailers. Trailers are dropped.
+4. What is not one short request by itself may be dear to read, such as a body in many chunks: its pieces take turns
+   with those of other connections.
+
+Leans on uvicorn 0.54: tests/test_uvicorn_contract.py names what.
+"""
+
+import asyncio
+import time
+from typing import Any
+
+import httptools
+from uvicorn.config import Config
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from ..errors import HeadersTooLarge, Internal, Overloaded, UriTooLong
+from .bounds import Bounds
+from .head import MAX_FIELDS, find_length
+
+MAX_HEAD = 64 * 1024  # bytes of a request head
+MAX_EXTRA = 16 * 1024  # bytes
+SHORT = 4096  # bytes that are looked through at once
+LARGE = 32 * 1024  # bytes of a read, after which others have their turn
+PIECE = 8192  # bytes of a chunked body that are parsed at once
+
+IDLE, HEAD, BODY = range(3)
+
+_HEAD_END = b"\r\n\r\n"
+_EMPTY_LINES = b"\r\n"
+
+
+class Intake(HttpToolsProtocol):
+    """What a connection sends, parsed. `take_fault` and `waits_for_memory` are the subclass's."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        bounds: Bounds,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self.bounds = bounds
+        self.url = b""
+        self.fields: list[tuple[bytes, bytes]] = []
+        """The header fields of the request whose body is coming."""
+        self.phase = IDLE
+        """IDLE between two requests, HEAD while a request head is coming, BODY while a body is."""
+        self.is_deaf = False
+        """Whether what still comes is dropped."""
+        self.dropped = 0
+        """Bytes so far."""
+        self.is_dear = False
+        """Whether it has ever sent anything but one short request at a time."""
+        self._rest = b""
+        self._tail = b""
+        """The last bytes of what was parsed of an incomplete request: the end of its head may have begun there."""
+        self._head_size = 0
+        """Bytes of an incomplete head."""
+        self.body_left: int | None = 0
+        """Bytes of the body that are still to come; None for a chunked one."""
+        self.extra = 0
+        """Bytes of a chunked body since its last byte."""
+        self._charged = 0
+        """Bytes of this connection in the pot of what waits to be parsed."""
+
+    @property
+    def is_in_flight(self) -> bool:
+        """Whether there is a request that has no complete answer yet."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def data_received(self, data: bytes) -> None:
+        """The usual case is one whole request, or its head and the beginning of its body."""
+        cycle = self.cycle
+        if (
+            self.phase
+            or len(data) > SHORT
+            or self._rest
+            or self.is_deaf
+            or (cycle is not None and not cycle.response_complete)
+        ):
+            self._take(data)
+            return
+        end = data.find(_HEAD_END) + len(_HEAD_END)
+        if len(_HEAD_END) <= end < len(data) and data.find(_HEAD_END, end) >= 0:
+            self._take(data)
+            return
+        try:  # as in `_parse`, without a call
+            self.parser.feed_data(data)
+        except (httptools.HttpParserUpgrade, httptools.HttpParserError) as error:
+            self._take_exception(error, data)
+        if self.phase:
+            self._note_incomplete(data, end if end >= len(_HEAD_END) else 0)
+
+    def _take(self, data: bytes) -> None:
+        """What is left of `data` when something has to be waited for is kept."""
+        self.is_dear = True
+        start = 0
+        while start < len(data):
+            if self.is_deaf:
+                self.dropped += len(data) - start
+                break
+            if self._rest or self._must_wait():
+                self._rest += data[start:]
+                self.flow.pause_reading()
+                break
+            end = self._take_piece(data, start)
+            if end == start and not self.is_deaf:
+                self.take_fault(Internal())  # a bug, and it would go on for ever
+            start = end
+        if len(data) > LARGE and not self._rest and self.parser is not None:
+            self.flow.pause_reading()  # else up to 32 such reads would come in one turn of the loop
+            self.bounds.turns.wait(self.go_on)
+        self._charge()
+
+    def _must_wait(self) -> bool:
+        if self.waits_for_memory() if self.phase == BODY else self.is_in_flight:
+            return True
+        if self.bounds.turns.is_used_up:
+            self.bounds.turns.wait(self.go_on)
+            return True
+        return False
+
+    def _take_piece(self, data: bytes, start: int) -> int:
+        """Parse what may be parsed at once; where it ends."""
+        phase = self.phase
+        if phase == IDLE:
+            self._head_size = 0
+            if data[start] in _EMPTY_LINES:  # RFC 9112 §2.2: those before a request are ignored
+                return len(data) - len(data[start:].lstrip(_EMPTY_LINES))
+        end = self._find_end(data, start)
+        piece = data if end - start == len(data) else data[start:end]
+        if phase != BODY and not self._may_be_head(piece):
+            return end
+        began = time.monotonic()
+        self._parse(piece)
+        self.bounds.turns.spend(time.monotonic() - began)
+        if phase == BODY:
+            self._note_body(len(piece))
+        elif self.phase == BODY:
+            self._begin_body(0)
+        self._tail = (piece[-3:] if len(piece) >= 3 else (self._tail + piece)[-3:]) if self.phase else b""
+        return end
+
+    def _find_end(self, data: bytes, start: int) -> int:
+        """Where the parser has to stop at the latest, so that no second request ends in what it is given."""
+        if self.phase == BODY and self.body_left is not None:
+            return min(len(data), start + self.body_left)
+        limit = min(len(data), start + (PIECE if self.phase == BODY else MAX_HEAD))
+        if self._tail:
+            early = (self._tail + data[start : start + 3]).find(_HEAD_END)
+            if early >= 0:
+                return start + early + len(_HEAD_END) - len(self._tail)
+        found = data.find(_HEAD_END, start, limit)
+        return limit if found < 0 else found + len(_HEAD_END)
+
+    def _may_be_head(self, piece: bytes) -> bool:
+        """Whether this piece of a head is still within its bounds; if not, the request is refused."""
+        self._head_size += len(piece)
+        if self._head_size > MAX_HEAD or piece.count(b"\n") > MAX_FIELDS + 3:
+            too_long = UriTooLong() if len(self.url or b"") > MAX_HEAD // 2 else HeadersTooLarge()
+            self.take_fault(too_long)
+            return False
+        return True
+
+    def _parse(self, data: bytes) -> None:
+        """Whatever is wrong with it becomes a call of `take_fault`."""
+        try:
+            self.parser.feed_data(data)
+        except (httptools.HttpParserUpgrade, httptools.HttpParserError) as error:
+            self._take_exception(error, data)
+
+    def _take_exception(self, error: Exception, data: bytes) -> None:
+        if isinstance(error, httptools.HttpParserUpgrade):
+            self.take_upgrade(data[error.args[0] :])
+        else:
+            self.take_fault(error)
+
+    def _note_incomplete(self, data: bytes, end: int) -> None:
+        """Keep the books of a request of which `data` is the beginning: its head, or one that ended before, takes the
+        bytes up to `end`."""
+        if self.phase == BODY:
+            self._begin_body(len(data) - end)
+        else:
+            self._head_size = len(data) - end
+        self._tail = data[-3:]
+        self._charge()
+
+    def _begin_body(self, parsed: int) -> None:
+        length = find_length(self.fields)
+        self.body_left = None if length is None else length - parsed
+        self.extra = 0
+        self.begin_long_body(length)
+
+    def _note_body(self, size: int) -> None:
+        """Law 3."""
+        if self.phase != BODY:
+            return
+        if self.body_left is not None:
+            self.body_left -= size
+            return
+        self.extra += size
+        if self.extra > MAX_EXTRA:
+            self.take_fault(HeadersTooLarge("The chunk extensions or trailers of the body are too long."))
+
+    def end_chunks(self) -> None:
+        """A chunked body is complete. A trailer may have said that the connection ends (RFC 9112 §9.6)."""
+        self.body_left = 0
+        if not self.parser.should_keep_alive():
+            self.is_deaf = True
+            self.end_after_answer()
+
+    def go_on(self) -> None:
+        """Parse what waits, and read on."""
+        if self.parser is None or self.transport.is_closing():
+            return
+        rest, self._rest = self._rest, b""
+        self._take(rest)
+        # More of a body than HIGH_WATER_LIMIT is read when the application asks for it.
+        is_full = self.phase == BODY and self.count_kept_body() > HIGH_WATER_LIMIT
+        if not (self._rest or is_full or self.waits_for_memory()):
+            self.flow.resume_reading()
+
+    def read_again(self, data: bytes) -> None:
+        """Parse this in a later turn, before anything else that came or comes."""
+        self._rest = data
+        self.flow.pause_reading()
+        self.loop.call_soon(self.go_on)
+
+    @property
+    def has_rest(self) -> bool:
+        """Whether something waits to be parsed."""
+        return self._rest != b""
+
+    def stop_listening(self) -> None:
+        """Drop what waits, and what still comes."""
+        self.is_deaf = True
+        self._rest = b""
+        self._charge()
+
+    def _charge(self) -> None:
+        """Count what this connection keeps; too much of all connections together is refused."""
+        kept = 0 if self.is_deaf else len(self._rest) + self.count_kept_body() + self._count_head()
+        grown, self._charged = kept - self._charged, kept
+        if grown <= 0:
+            self.bounds.unparsed.give_back(-grown)
+        elif not self.bounds.unparsed.take(grown):
+            self._charged -= grown
+            self.take_fault(Overloaded("Too much waits to be read."))
+
+    def _count_head(self) -> int:
+        return self._head_size if self.phase == HEAD else 0
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.phase = HEAD
+
+    def on_body(self, body: bytes) -> None:
+        self.extra = 0
+        super().on_body(body)
+
+    # What a subclass says.
+
+    def take_fault(self, error: Exception) -> None:
+        """What came can't be taken: a GatewayError, or what the parser raised."""
+        raise NotImplementedError
+
+    def take_upgrade(self, rest: bytes) -> None:
+        """A head was complete that offers an upgrade; `rest` came behind it."""
+        raise NotImplementedError
+
+    def end_after_answer(self) -> None:
+        """The connection is to end with the answer to the request that has just come."""
+        raise NotImplementedError
+
+    def begin_long_body(self, length: int | None) -> None:
+        """A body has begun and did not come together with its head; None for a chunked one."""
+
+    def waits_for_memory(self) -> bool:
+        """Whether the body that is coming waits for memory."""
+        return False
+
+    def count_kept_body(self) -> int:
+        """Bytes of a body that nobody else counts."""
+        return 0

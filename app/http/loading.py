@@ -1,0 +1,40 @@
+"""Makes a request body the payload, at once or when it has been checked, without a task for it."""
+
+import asyncio
+from collections.abc import Callable
+
+from ..checks.checker import Checker, Verdict
+from ..exchange.relay import Outbound, Relay
+from ..exchange.responses import Response
+from ..routing.bodies import Check
+
+Checking = asyncio.Future[Verdict]
+Then = Callable[[Response | None], None]
+
+
+def load_body(
+    relay: Relay, checker: Checker, outbound: Outbound, body: bytes, *, fail: Callable[[], Response], then: Then
+) -> Checking | None:
+    """Calls `then` once, with the answer where the body breaks a rule, or where there is a bug: `fail` makes that one
+    in the except clause. Where the body has to be checked first, the check comes back: cancel it, and `then` is not
+    called."""
+    try:
+        check = relay.load(outbound, body)
+    except Exception:
+        check = fail()
+    if not isinstance(check, Check):
+        then(check)
+        return None
+
+    def go_on(checked: Checking) -> None:
+        if checked.cancelled():
+            return
+        try:
+            refused = relay.load_checked(outbound, check, checked.result())
+        except Exception:
+            refused = fail()
+        then(refused)
+
+    checking = checker.submit(check, outbound.deadline)
+    checking.add_done_callback(go_on)
+    return checking

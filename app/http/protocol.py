@@ -1,0 +1,296 @@
+"""uvicorn's HTTP/1.1 protocol, with what it leaves open: bounds on what one connection may take, and answers to what is
+no HTTP.
+
+Leans on uvicorn 0.54: tests/test_uvicorn_contract.py names what.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Iterator
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import httptools
+import structlog
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+from uvicorn.server import ServerState
+
+from ..errors import BadRequest, GatewayError, Internal, Overloaded
+from ..exchange.responses import build_problem_response
+from ..formats.fields import Pair, encode_fields, without_upgrade
+from .bounds import Bounds
+from .head import MAX_FIELDS, TRAILERS, check_head, describe_fault, spell_target
+from .intake import BODY, IDLE
+from .patience import Timed
+
+APPLICATION = 0.0003  # seconds that it takes to begin a request, about
+RESERVE = 128  # connections over the cap that are told so; more are only closed
+NOTE_UNREAD = "nats_http.note_unread"  # in a scope: to be called with the size of a response
+GIVEN_UP = "nats_http.given_up"  # in a scope: what to call when nobody waits for an upload any more
+SENT = "nats_http.sent"  # in a scope: its request has gone to the service
+
+_NOTED = frozenset((b"host", b"connection", b"proxy-connection", b"expect", b"transfer-encoding"))
+NOTHING: tuple[Pair, ...] = ()
+_SLASH = ord("/")
+
+
+_log = structlog.get_logger("nats-http.protocol")
+
+
+class GatewayProtocol(Timed):
+    """One connection. What is no HTTP gets a problem document; connections are bounded in number; an offer to upgrade
+    is ignored (RFC 9110 §7.8), so that the body stays a body."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        bounds: Bounds,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop, bounds=bounds)
+        self.keeps_alive = True
+        """Whether the request that is coming lets the connection live on."""
+        self._noted = NOTHING
+        self._usual: tuple[Pair, ...] = ((b"", b""),)
+        """What was noted of an earlier head that had a right Host, and nothing else to look at."""
+        self._fault: GatewayError | None = None
+        """What is wrong with what came behind a request in flight: said after the answer to that."""
+        self._plain_head: bytes | None = None
+
+    # The connection
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
+        """Over the cap another connection makes room, or this one is refused."""
+        super().connection_made(transport)
+        self._of_cycles = SimpleNamespace(write=self.write, is_closing=transport.is_closing, close=self.close)
+        excess = len(self.connections) - self.bounds.maximum
+        if excess <= 0 or self.bounds.make_room(self._list_others()):
+            return
+        if excess <= RESERVE:
+            self.refuse(Overloaded("The gateway has as many connections as it may have."))
+        else:
+            transport.abort()
+
+    def _list_others(self) -> "Iterator[GatewayProtocol]":
+        return (one for one in self.connections if one is not self)  # type: ignore[misc] # they are of our protocol
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let go of everything: what refers to itself would stay until a full collection of garbage."""
+        self._tell_given_up()
+        super().connection_lost(exc)
+        self.stop_listening()
+        self.bounds.unread.note(self, 0)
+        self._of_cycles = self.cycle = self.scope = None  # type: ignore[assignment]
+
+    def eof_received(self) -> bool:  # type: ignore[override] # uvicorn's returns None, which closes
+        """Keep the connection open for the answer to a request that is complete."""
+        if self.phase == BODY or self.lingers or not self.is_in_flight:
+            return False
+        self.is_half_closed = True
+        self.begin_answer()
+        if not self.has_rest:
+            self.end_after_answer()
+        return True
+
+    def go_on(self) -> None:
+        super().go_on()
+        if self.is_half_closed and not self.has_rest and self.phase == IDLE:
+            self.end_after_answer()
+
+    # The request
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """As in uvicorn, but fields that have a say about the connection are noted."""
+        name = name.lower()
+        if name in _NOTED:
+            self._noted += ((name, value),)
+        self.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """Begin the request, unless its head is wrong, or offers an upgrade: then it is read again without that."""
+        noted = self._noted
+        if noted == self._usual and len(self.headers) <= MAX_FIELDS and self.parser.should_keep_alive():
+            self.keeps_alive = True
+        else:
+            self._check_head(noted)
+        if self.url[0] != _SLASH:
+            self.url = spell_target(self.parser.get_method(), self.url)
+        if self.parser.should_upgrade():
+            self._plain_head = self._encode_plain_head()
+        else:
+            self.begin_request()
+        self.phase = BODY
+        self.fields, self.headers = self.headers, TRAILERS
+
+    def _check_head(self, noted: tuple[Pair, ...]) -> None:
+        version = self.parser.get_http_version()
+        self.expect_100_continue = check_head(noted, version, len(self.headers))
+        self.keeps_alive = version == "1.1" and self.parser.should_keep_alive()
+        if len(noted) == 1 and noted[0][0] == b"host":
+            self._usual = noted
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._noted = NOTHING
+
+    def begin_request(self) -> None:
+        """A head is complete: the request goes to the application. A lane may answer it here instead."""
+        super().on_headers_complete()
+        self.cycle.transport = self._of_cycles  # type: ignore[assignment]
+        self.scope[NOTE_UNREAD] = self.note_unread  # type: ignore[literal-required] # for the lane
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        """As in uvicorn, but an application is dear to run: callers that are dear themselves take turns."""
+        if self.is_dear and self.bounds.turns.is_used_up:
+            self.bounds.turns.wait(partial(self._start_asgi_task, cycle, app))
+            return
+        if self.is_dear:
+            self.bounds.turns.spend(APPLICATION)
+        super()._start_asgi_task(cycle, app)
+
+    def on_message_complete(self) -> None:
+        if self._plain_head is None:
+            self.phase = IDLE
+            if self.body_left is None:
+                self.end_chunks()
+            super().on_message_complete()
+
+    def take_upgrade(self, rest: bytes) -> None:
+        """Read the request again without its offer."""
+        head, self._plain_head = self._plain_head, None
+        if head is None or head.startswith(b"CONNECT "):
+            self.take_fault(BadRequest())
+            return
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        self.phase = IDLE
+        self.read_again(head + rest)
+
+    def _encode_plain_head(self) -> bytes:
+        version = self.parser.get_http_version().encode()
+        line = b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, version)
+        return b"%b%b\r\n" % (line, encode_fields(without_upgrade(self.headers)))
+
+    def count_kept_body(self) -> int:
+        return len(self.cycle.body) if self.phase == BODY and self.is_in_flight else 0
+
+    # The answer
+
+    def end_after_answer(self) -> None:
+        if self.is_in_flight:
+            self.cycle.keep_alive = False
+        else:
+            self.close()
+
+    def on_response_complete(self) -> None:
+        """As in uvicorn, but without a timer for each request: `check` finds those that have been idle for too long."""
+        self.server_state.total_requests += 1
+        self.steps += 1
+        self.go_on_after_answer()
+
+    def go_on_after_answer(self) -> None:
+        """What waited for the answer has its turn."""
+        if self.lingers or self.transport.is_closing():
+            return
+        if self._fault is not None:
+            self.loop.call_soon(self._say_fault)
+        elif self.is_deaf:
+            self.close()
+        elif self.has_rest:
+            self.loop.call_soon(self.go_on)
+        else:
+            self.flow.resume_reading()
+
+    # What can't be taken
+
+    def take_fault(self, error: Exception) -> None:
+        """Say what is wrong, once no answer is awaited that it could be taken for."""
+        fault = describe_fault(error)
+        self.stop_listening()
+        if self.is_in_flight and self.phase == BODY:
+            self.loop.call_soon(self.end_broken_body, fault)  # the application may not have begun
+        elif self.is_in_flight:
+            self._fault = fault
+        elif self.phase == BODY:  # it has its answer
+            self.close()
+        else:
+            self.refuse(fault)
+
+    def _say_fault(self) -> None:
+        if self._fault is not None and not (self.lingers or self.transport.is_closing()):
+            self.refuse(self._fault)
+
+    def end_broken_body(self, fault: GatewayError) -> None:
+        """A body can't be read to its end. A request that is at work without it gets its answer."""
+        if self.lingers or self.transport.is_closing():
+            return
+        if self.is_in_flight and not self.is_at_work():
+            self.give_up()
+            self.refuse(fault)
+        else:
+            self.end_after_answer()
+
+    def is_at_work(self) -> bool:
+        """Whether the request in flight has gone to the service, or has a response on its way."""
+        return self.cycle.response_started or SENT in self.cycle.scope
+
+    def give_up(self) -> None:
+        """Nobody answers the request in flight any more; the application hears that its caller has gone."""
+        self.cycle.disconnected = True
+        self.cycle.message_event.set()
+        self.cycle.response_complete = True
+        self.cycle.body = bytearray()
+        self._tell_given_up()
+
+    def _tell_given_up(self) -> None:
+        scope = getattr(self.cycle, "scope", {})
+        if tell := scope.get(GIVEN_UP):
+            tell()
+
+    def refuse(self, error: GatewayError) -> None:
+        """Answer and close. Only where no request is in flight."""
+        self.lingers = True
+        self.stop_listening()
+        response = build_problem_response(error, instance=None, request_id=secrets.token_hex(8))
+        if isinstance(error, Internal):
+            _log.error("internal-error", request_id=response.request_id.decode("ascii"), exc_info=error.__cause__)
+        default = self.bounds.encode_default(self.server_state.default_headers)
+        end = b"\r\n" if response.closes else b"connection: close\r\n\r\n"
+        head = STATUS_LINE[error.status], default, response.encode_headers(), end
+        self.write(b"".join((*head, response.body)))
+        self._linger()
+
+    # The end
+
+    def close(self) -> None:
+        """Close behind the last answer. What is still coming is read and dropped first: the reset that it would cause
+        could take the answer away from its caller (RFC 9112 §9.6)."""
+        is_more = self.phase == BODY or self.is_deaf or self.has_rest or self.flow.read_paused
+        if is_more and not self.transport.is_closing():
+            self._linger()
+        else:
+            self.transport.close()
+
+    def _linger(self) -> None:
+        self.lingers = True
+        self.stop_listening()
+        if self.transport.can_write_eof() and not self.is_half_closed:
+            self.transport.write_eof()
+            self.flow.resume_reading()
+            self.limit_linger()
+        else:
+            self.transport.close()
+
+    def shutdown(self) -> None:
+        """The gateway stops: close, now or behind the answer that is awaited."""
+        if not self.lingers:
+            self.end_after_answer()
+
+
+Protocol = Callable[..., GatewayProtocol]
+"""What uvicorn makes of each connection."""

@@ -1,0 +1,142 @@
+"""uvicorn, as this gateway runs it: bounds on its connections, and a stop that loses no accepted request.
+
+Leans on uvicorn 0.54: tests/test_uvicorn_contract.py names what, and tests/process/ runs all of it for real.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import gc
+import resource
+import socket
+import time
+from collections.abc import Callable
+from types import FrameType
+
+import structlog
+import uvicorn
+from starlette.types import ASGIApp
+
+from .bounds import Bounds
+from .patience import LAST_WORDS
+from .protocol import RESERVE, GatewayProtocol, Protocol
+from .sockets import BACKLOG
+
+ACCEPT_REST = 0.3  # seconds to accept the connections that the kernel already holds when the gateway stops
+LINGER = 0.5  # seconds in which idle connections may still send a request when the gateway stops
+CHECK_TICKS = 10  # of 0.1 s each, in which each connection is looked at once
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
+HEAP = 64 * 1024 * 1024  # bytes
+OTHER_FILES = 64  # open files that are no connections
+
+_log = structlog.get_logger("nats-http.server")
+
+
+def build_config(app: ASGIApp, protocol: Protocol) -> uvicorn.Config:
+    """How uvicorn is run. Logging is set up before."""
+    return uvicorn.Config(
+        app,
+        http=protocol,  # type: ignore[arg-type] # uvicorn calls it
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        backlog=BACKLOG,
+    )
+
+
+class GatewayServer(uvicorn.Server):
+    """Serves connections of `protocol`, which `bounds` keeps in check.
+
+    Stops in this order: `/readyz` says 503 and every response closes its connection; the kernel takes no new
+    connections, and those that it holds are accepted; requests in flight finish, until the drain timeout is over; NATS
+    is closed, which answers what is left, and callers have LAST_WORDS to read it; the process ends with 0. A second
+    signal cuts all waiting. ADR 3."""
+
+    def __init__(self, app: ASGIApp, protocol: Protocol, *, bounds: Bounds, drain_timeout: float) -> None:
+        super().__init__(build_config(app, protocol))
+        self._bounds = bounds
+        self._drain_timeout = drain_timeout
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._bounds.maximum = fit_connections(self._bounds.maximum)
+        keep_heap()
+        spare_collector()
+
+    def handle_exit(self, _sig: int, _frame: FrameType | None) -> None:
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+    def _check(self) -> None:
+        self._bounds.check(self.server_state.connections, parts=CHECK_TICKS)  # type: ignore[arg-type] # of our protocol
+
+    async def on_tick(self, counter: int) -> bool:
+        try:
+            self._check()
+        except Exception:  # a bug in one connection may not end the server
+            _log.exception("check-failed")
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """In the order that the class promises, within the drain timeout and LAST_WORDS."""
+        end = time.monotonic() + self._drain_timeout
+        self.lifespan.state["drain"].set()
+        for listener in sockets or []:
+            listener.listen(0)  # the kernel takes no more; closing now would reset those that it already holds for us
+        await self._wait(min(ACCEPT_REST, self._drain_timeout), lambda: False)
+        for server in self.servers:
+            server.close()
+        for listener in sockets or []:
+            listener.close()
+        await self._wait_for_answers(min(LINGER, end - time.monotonic()))
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        await self._wait_for_answers(end - time.monotonic())
+        await self.lifespan.shutdown()
+        await self._wait(LAST_WORDS, lambda: not self.server_state.connections)
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        for task in list(self.server_state.tasks):
+            task.cancel()
+
+    async def _wait_for_answers(self, seconds: float) -> None:
+        connections: set[GatewayProtocol] = self.server_state.connections  # type: ignore[assignment] # they are of it
+        await self._wait(seconds, lambda: all(connection.lingers for connection in connections))
+
+    async def _wait(self, seconds: float, condition: Callable[[], bool]) -> None:
+        end = time.monotonic() + seconds
+        while not self.force_exit and not condition() and time.monotonic() < end:
+            await asyncio.sleep(0.02)
+
+
+def keep_heap() -> None:
+    """Let the allocator of glibc keep what it has freed, up to HEAP bytes, for the next large body: to give pages back
+    and to get them anew costs half of what such a body does. Elsewhere it does as it likes (mallopt(3))."""
+    with contextlib.suppress(AttributeError, OSError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(M_TRIM_THRESHOLD, HEAP)
+        mallopt(M_MMAP_THRESHOLD, HEAP // 2)
+
+
+def spare_collector() -> None:
+    """Take what lives on, the code and the routes, out of the garbage collector's sight: to look through all of it
+    would hold up every request for 25 ms, every second or so under load."""
+    gc.collect()
+    gc.freeze()
+
+
+def fit_connections(wanted: int) -> int:
+    """As many connections as are wanted, or as open files allow; their soft limit is raised to that end."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted + RESERVE + OTHER_FILES
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return wanted
+    granted = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (granted, hard))
+    fitting = max(1, granted - RESERVE - OTHER_FILES)
+    if fitting < wanted:
+        _log.warning("connections-limited", wanted=wanted, granted=fitting, reason="the limit of open files")
+    return fitting

@@ -1,0 +1,40 @@
+"""What the gateway does with sockets themselves."""
+
+import select
+import socket
+
+BACKLOG = 2048  # connections that the kernel holds for us
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket; OSError when the address can't be had. Port 0 picks a free one."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    # Connections inherit it. asyncio sets it on none that comes from such a listener: head and body of a response are
+    # two writes, and the second would wait for the caller's delayed acknowledgement, 40 ms.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
+
+
+def describe_address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def has_closed_its_half(connection: socket.socket) -> bool:
+    """Whether the other side sends no more, of a socket that nobody reads at the moment. Linux alone tells."""
+    return bool(_poll(connection, _CLOSED_HALF))
+
+
+def is_reset(connection: socket.socket) -> bool:
+    """Whether the connection is gone, of a socket that nobody reads at the moment."""
+    return bool(_poll(connection, 0) & (select.POLLHUP | select.POLLERR))
+
+
+def _poll(connection: socket.socket, events: int) -> int:
+    poll = select.poll()
+    poll.register(connection.fileno(), events)
+    return next((found for _, found in poll.poll(0)), 0)
+
+
+_CLOSED_HALF = getattr(select, "POLLRDHUP", 0)

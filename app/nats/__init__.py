@@ -1,0 +1,1 @@
+"""Servers, connections, delivery. The only package that imports nats-py."""

@@ -1,0 +1,256 @@
+"""One connection to one NATS server, used once. Only it and what it is made of, `wire` and `failures`, import nats.
+
+nats-py (>= 2.16, < 3) owns the socket, TLS, authentication, PING and PONG, and the parser. A connection never comes
+back: when it ends, for whatever reason, it says so once, and the link makes another one. So nothing can be sent from
+a buffer after a reconnect, and no state of nats-py outlives its socket.
+
+What is used of nats-py beyond its public API, each named by a test in tests/test_connection_contract.py:
+`Client._process_msg`, `_process_err`, `_process_op_err`, `_process_info`, `_reading_task`, `_ping_interval_task`,
+`_flusher_task`, `options`, `_ps`, `_nuid`; `_transport._io_writer.transport` and its protocol, `_bare_io_writer`,
+`_io_reader`; `Parser.parse`, `state`, `needed`, `buf`.
+"""
+
+import asyncio
+import contextlib
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.transport import TcpTransport
+
+from .addresses import Server
+from .credentials import ANONYMOUS, Credentials, Login
+from .inbox import SID, TOKEN_LENGTH, Inbox
+from .outgoing import Outgoing
+from .parser import Tap, WireParser, read_denial
+from .reasons import describe, shorten
+
+HEARTBEAT = b"heartbeat".ljust(TOKEN_LENGTH, b"-")  # so that it is taken off the wire as replies are
+MOST_SERVERS = 100  # of which one tells that are remembered
+LONGEST_MESSAGE = 10.0  # seconds; one that takes longer to come is no sign of life
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """What a connection tells its link. None of them may raise or block."""
+
+    replied: Callable[[bytes, bytes, bytes], None]
+    """A message came to the inbox: token, header block (empty for none), payload."""
+    refused: Callable[[bytes], None]
+    """The server is stuck: the request with this token was not sent and never is."""
+    denied: Callable[["Connection", str], None]
+    """The server refused a publish to this subject."""
+    lame: Callable[["Connection"], None]
+    """The server is about to leave (lame duck mode)."""
+    lost: Callable[["Connection", frozenset[bytes], str], None]
+    """The connection has ended: the tokens of the requests that were never written, and a reason without secrets.
+    Comes exactly once, but not after `close`."""
+
+
+class _Client(Client):
+    """A nats-py client that hands over what the server says instead of dealing with it."""
+
+    connection: "Connection"
+
+    async def _process_msg(self, _sid: int, subject: bytes, _reply: bytes, data: bytes, headers: bytes) -> None:
+        self.connection.take_message(subject, headers or b"", data)
+
+    async def _process_err(self, err_msg: str) -> None:
+        # The parser hands over the text in lower case; its buffer still begins with the line as it came.
+        self.connection.take_error(bytes(self._ps.buf), err_msg)
+
+    async def _process_op_err(self, e: Exception) -> None:
+        self.connection.end(describe(e))
+
+    async def _process_info(self, info: dict[str, object], initial_connection: bool = False) -> None:
+        """All that nats-py would do is to remember servers, without a bound."""
+        if initial_connection:
+            await self._prepare_tls(info)
+        elif info.get("ldm"):
+            await self.connection._take_lame_duck()
+        self.connection.take_info(info)
+
+    async def _prepare_tls(self, info: dict[str, object]) -> None:
+        """nats-py speaks TLS where `info` says that the server requires it. Raises before any credentials are sent."""
+        connection = self.connection
+        if connection.server.scheme == "tls" or connection.credentials.want_tls:
+            if not info.get("tls_required") and not info.get("tls_available"):
+                raise nats.errors.Error("the server does not speak TLS")
+            info["tls_required"] = True
+        if info.get("tls_required"):
+            self.options["tls"] = await asyncio.to_thread(connection.credentials.make_tls)  # takes 20 ms and more
+
+
+class Connection:
+    """Made by `open`. `outgoing` has what is sent, `inbox` what comes."""
+
+    def __init__(self, server: Server, events: Events, credentials: Credentials = ANONYMOUS) -> None:
+        self.server = server
+        self.credentials = credentials
+        self.max_payload = 0
+        self.is_lame = False
+        """Whether the server has said that it is about to leave."""
+        self._received = 0
+        self._heard_before = -1
+        self._heartbeat = 0
+        self._events = events
+        self.ended = False
+        self._cause: Exception | None = None
+        self._told: list[str] = []
+        self._client = _Client()
+        self._client.connection = self
+        self._transport: asyncio.WriteTransport | None = None
+        prefix = b"_INBOX.%b." % bytes(self._client._nuid.next())
+        self.inbox = Inbox(prefix, replied=events.replied, broken=self.end)
+        self.outgoing = Outgoing(prefix, refused=events.refused)
+        self.publish = self.outgoing.publish
+        """It does not check what it publishes: the link does, against `max_payload`."""
+        self._client._ps = self._parser = WireParser(self._client, self.inbox, broken=self.end)
+
+    @classmethod
+    async def open(
+        cls, server: Server, *, name: str, timeout: float, events: Events, credentials: Credentials = ANONYMOUS
+    ) -> "Connection":
+        """A connection that is ready to send and to receive. Raises ConnectError, within `timeout` seconds."""
+        connection, login = cls(server, events, credentials), Login()
+        try:
+            async with asyncio.timeout(timeout):
+                login = await asyncio.to_thread(credentials.read_login, server)
+                await connection._connect(login, name, timeout)
+        except Exception as error:
+            reason = describe((isinstance(error, _VAGUE) and connection._cause) or error)
+            if reason == "authorization violation" and login.is_expired:
+                reason = "NATS_CREDS: the user's JWT has expired"
+            raise ConnectError(f"{server.address}: {reason}") from None
+        finally:
+            if connection._transport is None:
+                connection.close()
+        return connection
+
+    async def _connect(self, login: Login, name: str, timeout: float) -> None:
+        jwt = login.jwt
+        await self._client.connect(
+            self.server.url,
+            user=login.user,
+            password=login.password,
+            token=login.token,
+            nkeys_seed_str=login.seed,
+            user_jwt_cb=None if jwt is None else lambda: jwt.encode("ascii"),
+            tls_hostname=self.server.tls_name,
+            name=name,
+            allow_reconnect=False,
+            max_reconnect_attempts=1,
+            reconnect_time_wait=0,
+            connect_timeout=math.ceil(timeout),
+            error_cb=self._take_async_error,
+        )
+        self.max_payload = self._client.max_payload
+        stream, reading = self._client._transport, self._client._reading_task
+        if not isinstance(stream, TcpTransport) or not stream._io_writer or not stream._bare_io_writer or not reading:
+            raise ConnectionError
+        transport = self._transport = stream._io_writer.transport
+        below = stream._bare_io_writer.transport if stream._bare_io_writer is not stream._io_writer else None
+        self.outgoing.open(transport, below)
+        stream_protocol = transport.get_protocol()
+        if isinstance(stream_protocol, asyncio.Protocol):
+            unread = len(getattr(stream._io_reader, "_buffer"))  # noqa: B009 - typeshed leaves it out
+            tap = Tap(stream_protocol, self._parser, self.inbox, unread=unread, drained=self.outgoing.look)
+            transport.set_protocol(tap)
+        reading.add_done_callback(lambda _: self.end("the connection was closed"))
+        transport.write(b"SUB %b* %d\r\n" % (self.inbox.prefix, SID))
+
+    async def _take_async_error(self, error: Exception) -> None:
+        self._cause = error
+
+    async def _take_lame_duck(self) -> None:
+        if not self.is_lame:
+            self.is_lame = True
+            self._events.lame(self)
+
+    @property
+    def servers(self) -> list[Server]:
+        """Those of which this one has told last, at most MOST_SERVERS."""
+        found: list[Server] = []
+        for text in self._told:
+            with contextlib.suppress(ValueError):  # a port that is none, or a host
+                told = Server.parse(text)
+                found.append(self.server.at(told.host, told.port))
+        return found
+
+    @property
+    def life(self) -> tuple[int, int, int]:
+        """Changes while the server lives: messages received, bytes of one that is still coming, for as long as it may
+        take, and how much has gone of all that was written up to the first heartbeat that is not answered. No more:
+        the kernel of a server that is stuck goes on to take bytes."""
+        return self._heard, self._count_coming(), min(self.outgoing.written - self._count_waiting(), self._heartbeat)
+
+    @property
+    def _heard(self) -> int:
+        return self._received + self.inbox.received
+
+    def _count_coming(self) -> int:
+        since, count = self.inbox.coming or (self._parser.coming_since, len(self._parser.buf))
+        return count if since is not None and time.monotonic() - since < LONGEST_MESSAGE else 0
+
+    def _count_waiting(self) -> int:
+        return self.outgoing.count_waiting()
+
+    def publish_heartbeat(self) -> None:
+        """A message to the own inbox: it comes back, or is denied, and both show in `life`. Not a request to a
+        fresh inbox: wherever somebody subscribes to `>`, that one is never answered."""
+        self.outgoing.write(b"PUB %b%b 0\r\n\r\n" % (self.inbox.prefix, HEARTBEAT))
+        if self._heard != self._heard_before:
+            self._heard_before = self._heard
+            self._heartbeat = self.outgoing.position
+
+    def take_message(self, subject: bytes, headers: bytes, payload: bytes) -> None:
+        self._received += 1
+        self._events.replied(subject[len(self.inbox.prefix) :], headers, payload)
+
+    def take_error(self, buffer: bytes, message: str) -> None:
+        """An -ERR line. Only a denied publish leaves the connection as it is."""
+        self._received += 1
+        denied = read_denial(buffer)
+        if denied is None:
+            self.end(f"the server said {shorten(message)}")
+        else:
+            self._events.denied(self, denied)
+
+    def take_info(self, info: dict[str, object]) -> None:
+        """nats-py reads max_payload once; a reload of the server changes it."""
+        maximum, servers = info.get("max_payload"), info.get("connect_urls")
+        if isinstance(maximum, int):
+            self.max_payload = maximum
+        if isinstance(servers, list) and servers:
+            self._told = [server for server in servers[:MOST_SERVERS] if isinstance(server, str)]
+
+    def end(self, reason: str) -> None:
+        """Close, and tell the link, once."""
+        if not self.ended and self._transport is not None:
+            self.ended = True
+            unwritten = self.outgoing.unwritten
+            self.close()
+            self._events.lost(self, unwritten, reason)
+
+    def close(self) -> None:
+        """Close; nothing is told any more. Never blocks, whatever the server does."""
+        self.ended = True
+        client = self._client
+        for task in (client._reading_task, client._ping_interval_task, client._flusher_task):
+            if task is not None:
+                task.cancel()
+        if self._transport is not None:
+            self._transport.abort()  # what is unsent is reported as lost, so nobody waits for it to be flushed
+        elif client._transport is not None:
+            client._transport.close()  # type: ignore[no-untyped-call] # nats-py leaves it untyped
+        self.outgoing.close()
+
+
+_VAGUE = (nats.errors.NoServersError, TimeoutError)  # of which an error before may tell the reason
+
+
+class ConnectError(Exception):
+    """No connection to this server; the text is for operators and holds no secret."""

@@ -1,0 +1,186 @@
+"""Where the next connection goes: to the first server that answers, of all that are known.
+
+A name can lead to several addresses, and a machine that is gone does not even refuse. So all addresses are tried, in
+random order, and each attempt waits for the one before it only STAGGER seconds (RFC 8305, section 5).
+"""
+
+import asyncio
+import contextlib
+import random
+import socket
+import threading
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+import structlog
+
+from .addresses import Server
+from .connection import ConnectError, Connection, Events
+from .credentials import Credentials
+
+CONNECT_TIMEOUT = 2.0  # seconds to find the addresses of a server, and again to connect to one
+STAGGER = 0.25  # seconds until the next address is tried as well
+CLEAN_UP = 0.1  # seconds
+MOST_TOLD = 20  # lines about servers that can't be reached; more are counted
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 2.0  # seconds between rounds of attempts to connect; jitter takes a part of them
+
+_log = structlog.get_logger("nats-http.link")
+
+
+class Connector:
+    """`servers` are URLs (ValueError for what is none)."""
+
+    def __init__(self, servers: Sequence[str], *, credentials: Credentials, events: Events) -> None:
+        self._configured = tuple(Server.parse(server) for server in servers)
+        self._known = self._configured
+        self._credentials = credentials
+        self._events = events
+        self._pause = 0.0  # before the first attempt of all
+        self._told: set[str] = set()
+        self._lines = 0
+        self._untold = 0
+        self._lookups: dict[str, asyncio.Future[list[str]]] = {}
+        self.reason = "connecting to NATS"
+        """Why there was no connection, the last time that there was none; without secrets."""
+
+    def learn(self, servers: Iterable[Server]) -> None:
+        """The servers that the last connection has told of; those of the ones before are forgotten."""
+        self._known = tuple(dict.fromkeys((*self._configured, *servers)))
+
+    def end_backoff(self) -> None:
+        """The connection has lasted: the next pause is the shortest, and reasons are logged again."""
+        self._pause = FIRST_PAUSE
+        self._lines = 0
+
+    async def connect(self) -> Connection:
+        """A connection to any of the servers; never gives up. Before each round but the first of all it waits for a
+        random part of a pause that doubles, so that many gateways do not come back in the same moment."""
+        while True:
+            await asyncio.sleep(random.uniform(0, self._pause))  # noqa: S311 - jitter
+            self._pause = min(max(self._pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
+            connection = await _race(self._known, self._reach)
+            if connection is not None:
+                self._told.clear()
+                self._tell_of_the_rest()
+                return connection
+
+    async def _reach(self, server: Server) -> Connection | None:
+        """By any of its addresses."""
+        try:
+            addresses = await self._find_addresses(server)
+        except (OSError, TimeoutError):
+            self._tell(f"{server.address}: the host can't be found")
+            return None
+        return await _race(addresses, self._open)
+
+    async def _find_addresses(self, server: Server) -> list[Server]:
+        """Those of its name, of which at most one lookup runs: one that hangs is waited for again the next time."""
+        if server.is_address:
+            return [server]
+        lookup = self._lookups.get(server.host)
+        if lookup is None or lookup.get_loop() is not asyncio.get_running_loop():
+            lookup = self._lookups[server.host] = look_up(server.host)
+            lookup.add_done_callback(lambda _: self._lookups.pop(server.host, None))
+        async with asyncio.timeout(CONNECT_TIMEOUT):
+            return [server.at(address, server.port) for address in await asyncio.shield(lookup)]
+
+    async def _open(self, server: Server) -> Connection | None:
+        try:
+            return await Connection.open(
+                server,
+                name="nats-http-gateway",
+                timeout=CONNECT_TIMEOUT,
+                events=self._events,
+                credentials=self._credentials,
+            )
+        except ConnectError as error:
+            self._tell(str(error))
+            return None
+
+    def _tell(self, reason: str) -> None:
+        """Log a reason once, until there is a connection, and in all no more than MOST_TOLD until one has lasted: a
+        server may tell of many others that there are not."""
+        self.reason = reason
+        if reason in self._told:
+            return
+        if self._lines < MOST_TOLD:
+            self._lines += 1
+            self._told.add(reason)
+            _log.warning("connect-failed", reason=reason)
+        else:
+            self._untold += 1
+
+    def _tell_of_the_rest(self) -> None:
+        if self._untold:
+            _log.warning("connect-failed", reason="more servers, or other reasons", count=self._untold)
+            self._untold = 0
+
+
+def look_up(host: str) -> "asyncio.Future[list[str]]":
+    """The addresses of a name, or an OSError. In a thread of its own: those of a pool are waited for when the process
+    ends, and a resolver that hangs would take them all."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[list[str]] = loop.create_future()
+
+    def finish(addresses: list[str], error: OSError | None) -> None:
+        if future.cancelled():
+            return
+        if error is None:
+            future.set_result(addresses)
+        else:
+            future.set_exception(error)
+            future.exception()  # it may be that nobody waits any more
+
+    def work() -> None:
+        addresses: list[str] = []
+        error: OSError | None = None
+        try:
+            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+            addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))
+        except OSError as failure:
+            error = failure
+        except UnicodeError:  # a name that can't be one
+            error = OSError()
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(finish, addresses, error)
+
+    threading.Thread(target=work, name=f"lookup of {host}", daemon=True).start()
+    return future
+
+
+async def _race(
+    servers: Sequence[Server], attempt: Callable[[Server], Awaitable[Connection | None]]
+) -> Connection | None:
+    """The first connection that an attempt brings. What the others bring is closed."""
+    waiting = random.sample(servers, len(servers))
+    running: set[asyncio.Task[Connection | None]] = set()
+    connections: list[Connection] = []
+    try:
+        while not connections and (waiting or running):
+            if waiting:
+                running.add(asyncio.ensure_future(attempt(waiting.pop())))
+            pause = STAGGER if waiting else None
+            done, running = await asyncio.wait(running, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
+            connections += [connection for task in done if (connection := task.result()) is not None]
+        await _call_off(running)
+    except BaseException:
+        for connection in connections:
+            connection.close()
+        await _call_off(running)
+        raise
+    for surplus in connections[1:]:
+        surplus.close()
+    return connections[0] if connections else None
+
+
+async def _call_off(attempts: set[asyncio.Task[Connection | None]]) -> None:
+    """Cancel them, and let them clean up; one that does not hear it is not waited for."""
+    for attempt in attempts:
+        attempt.add_done_callback(_discard)
+        attempt.cancel()
+    if attempts:
+        await asyncio.wait(attempts, timeout=CLEAN_UP)
+
+
+def _discard(attempt: asyncio.Task[Connection | None]) -> None:
+    if not attempt.cancelled() and attempt.exception() is None and (connection := attempt.result()) is not None:
+        connection.close()

@@ -1,0 +1,51 @@
+"""/livez, /readyz and /healthz: whether the process runs, and whether it can take requests."""
+
+import asyncio
+from collections.abc import Callable
+
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from .. import __version__
+from ..nats.link import Link
+
+SHUTTING_DOWN, NOT_CONNECTED = "shutting down", "not connected to NATS"
+
+
+def add_health(
+    app: FastAPI, link: Link, drain: asyncio.Event, *, with_details: bool, count_routes: Callable[[], int]
+) -> None:
+    """Ready means: connected to NATS and not shutting down. 503 gives the `reason`, of which there are two. Only
+    `with_details` a caller learns more: of NATS's addresses and words, without secrets, and at /healthz the version,
+    the server and counts. The log has the reason in full in any case."""
+
+    def report() -> dict[str, object]:
+        trouble = SHUTTING_DOWN if drain.is_set() else link.trouble
+        if trouble is None:
+            return {"status": "ready"}
+        return {"status": "not ready", "reason": trouble if with_details else _generalize(trouble)}
+
+    async def livez(_: Request) -> JSONResponse:
+        return _answer({"status": "live"})
+
+    async def readyz(_: Request) -> JSONResponse:
+        return _answer(report())
+
+    async def healthz(_: Request) -> JSONResponse:
+        if not with_details:
+            return _answer(report())
+        details = {"nats_server": link.server, "in_flight": link.in_flight, "routes": count_routes()}
+        return _answer(report() | {"version": __version__} | details)
+
+    for path, endpoint in (("/livez", livez), ("/readyz", readyz), ("/healthz", healthz)):
+        app.add_route(path, endpoint, include_in_schema=False)
+
+
+def _generalize(trouble: str) -> str:
+    return trouble if trouble == SHUTTING_DOWN else NOT_CONNECTED
+
+
+def _answer(content: dict[str, object]) -> JSONResponse:
+    status = 503 if "reason" in content else 200
+    return JSONResponse(content, status, headers={"cache-control": "no-store"})

@@ -1,0 +1,92 @@
+"""Checked routes, handed from the process that has read the file to those that serve them.
+
+Laws:
+1. To receive them takes short steps only: a line of JSON for each route, and the OpenAPI document ready to be sent.
+2. Nothing is checked again: who hands routes over has checked them.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+
+from . import __version__
+from .collector import collector_off
+from .pages.openapi import build_openapi
+from .pieces import Steps
+from .routefile.load import RouteFile, RouteFileError
+from .routefile.model import RouteModel, to_route
+from .routing.routes import Route
+from .routing.table import RouteTable
+
+_DESCRIPTION = (
+    "Each route becomes one NATS request; the reply becomes the response. A failure is a problem document "
+    "(RFC 9457) whose `delivered` says whether the service has run: see [the list of problems](/problems)."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """Routes that are ready to be served. `openapi` is JSON."""
+
+    table: RouteTable
+    title: str
+    openapi: bytes
+
+
+def prepare(file: RouteFile) -> Served:
+    """Make all of a route file that takes time, so that serving it takes none."""
+    info = file.info
+    with collector_off():
+        document = build_openapi(
+            file.table,
+            title=info.title,
+            version=info.version or __version__,
+            description=info.description or _DESCRIPTION,
+        )
+        return Served(file.table, info.title, json.dumps(document, ensure_ascii=False).encode("utf-8"))
+
+
+def pack(file: RouteFile) -> bytes:
+    """A file as a package that `unpack` reads."""
+    served = prepare(file)
+    head = {"title": served.title, "routes": len(file.declared)}
+    lines = [json.dumps(item).encode("ascii") for item in (head, *file.declared)]
+    return b"\n".join([*lines, served.openapi])
+
+
+def pack_problems(problems: Sequence[str]) -> bytes:
+    """What is wrong with a file, as a package."""
+    return json.dumps({"problems": list(problems)}).encode("ascii") + b"\n"
+
+
+def count_routes(package: bytes) -> int:
+    """How many routes a package has. Raises RouteFileError with the problems that it has instead, ValueError where it
+    is no package."""
+    return _read_head(BytesIO(package)).routes
+
+
+def unpack(package: bytes) -> Steps[Served]:
+    """The routes of a package, in steps as short as one route. Raises as `count_routes` does."""
+    file = BytesIO(package)  # no copy
+    head = _read_head(file)
+    routes = (_read_route(file.readline()) for _ in range(head.routes))
+    table = yield from RouteTable.of_checked(routes)
+    return Served(table, head.title, file.read())
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    title: str
+    routes: int
+
+
+def _read_head(file: BytesIO) -> _Head:
+    head = json.loads(file.readline())
+    if "problems" in head:
+        raise RouteFileError(head["problems"])
+    return _Head(**head)
+
+
+def _read_route(line: bytes) -> Route:
+    return to_route(RouteModel.model_validate(json.loads(line)))

@@ -1,0 +1,1 @@
+"""YAML to routes, every mistake with its place."""

@@ -1,0 +1,69 @@
+"""What is wrong with a tree of YAML, each with its place. Pure."""
+
+import json
+from typing import Any
+
+from .yamltree import Mark, Path, Tree
+
+MAX_SHOWN = 60  # characters of a wrong value
+
+
+class Report:
+    """Collects problems. A path that begins with `routes` and an index may stand in `defaults` instead: what a route
+    has from there is told with the place that it has there."""
+
+    def __init__(self, tree: Tree, name: str) -> None:
+        """`name` is that of the file. What is wrong with the tree itself is in the report from the start."""
+        self._tree = tree
+        self._name = name
+        self._problems: dict[str, Mark] = {}
+        for fault in tree.faults:
+            place = f"{name}:{fault.mark.line}:{fault.mark.column}"
+            self._problems[f"{place}: {_write_path(fault.path)}: {fault.text}"] = fault.mark
+
+    @property
+    def problems(self) -> list[str]:
+        """A line for each: file, line, column, key path, value and text, in the order of their places."""
+        return sorted(self._problems, key=lambda line: (self._problems[line], line))
+
+    def add(self, path: Path, text: str, value: object = None, *, of_key: bool = False) -> None:
+        """Once, however often it is told. The value is shown if it is a scalar."""
+        mark = self._locate(path, of_key=of_key)
+        shown = f" {_show(value)}:" if isinstance(value, str | int | float) else ""
+        where = f"{self._name}:{mark.line}:{mark.column}" if mark else self._name
+        self._problems.setdefault(f"{where}: {_write_path(path)}:{shown} {text}", mark or Mark(0, 0))
+
+    def add_fault(self, path: Path, text: str) -> None:
+        """The same, with the value that stands there."""
+        self.add(path, text, self._look_up(path))
+
+    def _locate(self, path: Path, *, of_key: bool) -> Mark | None:
+        """Where a value or a key stands: in its route, else in `defaults`, else the nearest thing around it."""
+        locate = self._tree.locate_key if of_key else self._tree.locate
+        inherited: Path = ("defaults", *path[2:]) if path[:1] == ("routes",) and len(path) > 2 else ()
+        for place in (path, inherited):
+            if place and (mark := locate(place)):
+                return mark
+        return next((mark for end in range(len(path), -1, -1) if (mark := self._tree.locate(path[:end]))), None)
+
+    def _look_up(self, path: Path) -> object:
+        for place in (path, ("defaults", *path[2:])):
+            value: Any = self._tree.data
+            for part in place:
+                holds = isinstance(value, dict) or (
+                    isinstance(value, list) and isinstance(part, int) and part < len(value)
+                )
+                value = (value.get(part) if isinstance(value, dict) else value[part]) if holds else None
+            if value is not None:
+                return value
+        return None
+
+
+def _write_path(path: Path) -> str:
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return text.removeprefix(".") or "the file"
+
+
+def _show(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"

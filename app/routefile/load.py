@@ -1,0 +1,273 @@
+"""The route file: YAML to routes, strictly. Every error is told at once, each with file, line, column, key path, value,
+and what would be right. docs/routes.md is the reference.
+"""
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from ..collector import collector_off
+from ..formats.schemas import Json, parse_json
+from ..routing.routes import Route, RouteError, sends_body
+from ..routing.table import RouteTable, TableError
+from .diagnostics import Report
+from .model import DefaultsModel, FileModel, InfoModel, ParameterModel, ReplyModel, RouteModel, to_route
+from .yamltree import Path as KeyPath
+from .yamltree import Tree, YamlError, parse_yaml
+
+RESERVED = (
+    "docs",
+    "redoc",
+    "openapi.json",
+    "livez",
+    "readyz",
+    "healthz",
+    "problems",
+)  # the gateway's own first segments
+GREET, EXAMPLES = (Path(__file__).with_name(name) for name in ("greet.yaml", "examples.yaml"))
+
+MAX_FILE = 64 * 1024 * 1024  # bytes
+
+# Mappings whose keys a route adds to those of `defaults`.
+_JOINED: Mapping[str, Any] = {"params": {}, "reply": {"errors": {}}}
+_OF_BODIES = ("accepts", "max_body", "body_schema")
+# While one of these is wrong, what else is wrong with a route can't be told.
+_ESSENTIAL = frozenset(("name", "method", "path", "subject", "params", "payload"))
+_WORDS = {
+    "string_type": "must be a text; put it into quotes",
+    "int_type": "must be a whole number",
+    "bool_type": "must be true or false",
+    "list_type": "must be a list",
+    "dict_type": "must be a mapping",
+    "model_type": "must be a mapping",
+    "too_short": "must not be empty",
+    "string_too_short": "must not be empty",
+    "missing": "is missing",
+}
+
+_M = TypeVar("_M", bound=BaseModel)
+
+
+class RouteFileError(Exception):
+    """A route file is wrong; `problems` has a line for each thing that is."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """What the API is called in its documentation; an empty version is that of the gateway."""
+
+    title: str = "NATS HTTP gateway"
+    version: str = ""
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RouteFile:
+    """A route file that is right. `declared` has the routes as they are written, each with what it has from `defaults`
+    and from other files."""
+
+    table: RouteTable
+    info: Info
+    declared: Sequence[Json]
+
+
+def load_route_file(path: Path) -> RouteFile:
+    """Read and check a file. Raises RouteFileError."""
+    with collector_off():
+        tree = _read(path, str(path))
+        return _Builder(tree, str(path), lambda name: _read_schema_file(path.parent / name, name)).build()
+
+
+def _read_schema_file(path: Path, name: str) -> Json:
+    if path.suffix == ".json":
+        try:
+            return parse_json(_read_bytes(path, name))
+        except ValueError as error:
+            raise RouteFileError([f"{name}: {error}"]) from None
+    tree = _read(path, name)
+    if tree.faults:
+        raise RouteFileError([f"{name}:{fault.mark.line}:{fault.mark.column}: {fault.text}" for fault in tree.faults])
+    return tree.data
+
+
+def _read(path: Path, name: str) -> Tree:
+    try:
+        return parse_yaml(_read_bytes(path, name))
+    except YamlError as error:
+        raise RouteFileError([f"{name}:{error.mark.line}:{error.mark.column}: {error}"]) from None
+
+
+def _read_bytes(path: Path, name: str) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE + 1)
+    except (OSError, ValueError) as error:  # the latter for a NUL in the path
+        reason = getattr(error, "strerror", None) or str(error)
+        raise RouteFileError([f"{name}: {reason.lower()}"]) from None
+    if len(data) > MAX_FILE:
+        raise RouteFileError([f"{name}: it has more than {MAX_FILE} bytes"])
+    return data
+
+
+class _Builder:
+    """Builds from one tree, and collects what is wrong on the way."""
+
+    def __init__(self, tree: Tree, name: str, read_file: Callable[[str], Json]) -> None:
+        self._tree = tree
+        self._report = Report(tree, name)
+        self._read_file = read_file
+
+    def build(self) -> RouteFile:
+        """Raises RouteFileError."""
+        data = self._tree.data if isinstance(self._tree.data, dict) else {}
+        declared = data.get("routes")
+        declared = declared if isinstance(declared, list) else []
+        whole = {**data, "routes": declared[:1]} if declared else self._tree.data  # of the routes, each comes later
+        self._validate(FileModel, whole, (), skipped=("routes", "defaults", "info"))
+        info = self._validate(InfoModel, data.get("info", {}), ("info",))[0]
+        defaults = self._validate(DefaultsModel, data.get("defaults", {}), ("defaults",))[1]
+        resolved = [self._resolve(defaults, route, index) for index, route in enumerate(declared)]
+        routes = {index: route for index, raw in enumerate(resolved) if (route := self._build_route(raw, index))}
+        table = self._build_table(routes)
+        if self._report.problems or table is None or info is None:
+            raise RouteFileError(self._report.problems)
+        return RouteFile(table, Info(**info.model_dump()), resolved)
+
+    def _resolve(self, defaults: Json, route: Json, index: int) -> Json:
+        """The route with what it has from `defaults`, and with the schemas that stand in files."""
+        if not isinstance(route, dict):
+            return route
+        inherited = _choose_defaults(defaults, route) if isinstance(defaults, dict) else {}
+        joined = _join(inherited, route, _JOINED)
+        path: KeyPath = ("routes", index)
+        if isinstance(name := joined.get("body_schema"), str):
+            joined["body_schema"] = self._read_schema(name, (*path, "body_schema"))
+        reply = joined.get("reply")
+        if isinstance(reply, dict) and isinstance(name := reply.get("schema"), str):
+            joined["reply"] = {**reply, "schema": self._read_schema(name, (*path, "reply", "schema"))}
+        return joined
+
+    def _read_schema(self, name: str, path: KeyPath) -> Json:
+        try:
+            return self._read_file(name)
+        except RouteFileError as error:
+            for problem in error.problems:
+                self._report.add(path, problem, name)
+            return True
+
+    def _build_route(self, raw: Json, index: int) -> Route | None:
+        path: KeyPath = ("routes", index)
+        model, _ = self._validate(RouteModel, raw, path, essential=_ESSENTIAL)
+        if model is None:
+            return None
+        try:
+            return to_route(model)
+        except RouteError as error:
+            for fault in error.faults:
+                self._report.add_fault((*path, *fault.key), fault.text)
+            return None
+
+    def _build_table(self, routes: Mapping[int, Route]) -> RouteTable | None:
+        places = list(routes)
+        try:
+            return RouteTable(routes.values(), reserved=RESERVED)
+        except TableError as error:
+            for number, fault in error.faults:
+                self._report.add_fault(("routes", places[number], *fault.key), fault.text)
+            return None
+
+    def _validate(
+        self,
+        kind: type[_M],
+        raw: Json,
+        path: KeyPath,
+        *,
+        skipped: Sequence[str] = (),
+        essential: frozenset[str] = frozenset(),
+    ) -> tuple[_M | None, Json]:
+        """The model of a mapping, and the mapping, both without what is wrong there, which is reported. No model where
+        something essential is wrong. What is skipped is only asked for."""
+        try:
+            return kind.model_validate(raw), raw
+        except ValidationError as error:
+            found = [
+                detail
+                for detail in error.errors()
+                if not set(detail["loc"][:1]) & set(skipped) or len(detail["loc"]) == 1
+            ]
+        for detail in found:
+            self._report_detail(kind, detail, path)
+        wrong = {str(detail["loc"][0]) for detail in found if detail["loc"]}
+        if not isinstance(raw, dict) or wrong & essential or not found:
+            return None, {}
+        rest = {key: value for key, value in raw.items() if key not in wrong}
+        try:
+            return kind.model_validate(rest), rest
+        except ValidationError:
+            return None, rest
+
+    def _report_detail(self, kind: type[BaseModel], detail: ErrorDetails, base: KeyPath) -> None:
+        path = (*base, *(part for part in detail["loc"] if part != "[key]"))
+        if detail["type"] == "extra_forbidden":
+            known = _list_keys(kind, detail["loc"][:-1])
+            hint = _suggest(str(path[-1]), known) or f"; known are {', '.join(known)}"
+            self._report.add(path, f"unknown key{hint}", of_key=True)
+        else:
+            self._report.add(path, _describe(detail), None if detail["type"] == "missing" else detail["input"])
+
+
+def _choose_defaults(defaults: Mapping[str, Json], route: Mapping[str, Json]) -> dict[str, Json]:
+    """What a route has from `defaults`: nothing about bodies if it sends none, and no parameter of another path."""
+    chosen = dict(defaults)
+    methods = route.get("method")
+    payload = route.get("payload", defaults.get("payload"))
+    if not sends_body(payload, methods if isinstance(methods, list) else [methods]):
+        chosen = {key: value for key, value in chosen.items() if key not in _OF_BODIES}
+    params = chosen.get("params")
+    if isinstance(params, dict):
+        chosen["params"] = {
+            name: rules
+            for name, rules in params.items()
+            if not (isinstance(rules, dict) and rules.get("in") == "path") or f"{{{name}}}" in str(route.get("path"))
+        }
+    return chosen
+
+
+def _join(defaults: Mapping[str, Json], own: Mapping[str, Json], joined: Mapping[str, Any]) -> dict[str, Json]:
+    result = dict(defaults)
+    for key, value in own.items():
+        inherited = defaults.get(key)
+        is_joined = key in joined and isinstance(value, dict) and isinstance(inherited, dict)
+        result[key] = _join(inherited, value, joined[key]) if is_joined else value  # type: ignore[arg-type]
+    return result
+
+
+def _describe(detail: ErrorDetails) -> str:
+    if detail["type"] == "literal_error":
+        expected = str(detail.get("ctx", {}).get("expected", ""))
+        choices = [choice.strip("' ") for choice in expected.replace(" or ", ",").split(",")]
+        return f"must be {expected}{_suggest(str(detail['input']), choices)}"
+    return _WORDS.get(detail["type"], detail["msg"].removeprefix("Value error, "))
+
+
+def _suggest(word: str, known: Iterable[str]) -> str:
+    folded = {name.lower(): name for name in known}
+    close = [name for name in difflib.get_close_matches(word.lower(), folded, n=1) if folded[name] != word]
+    return f", did you mean `{folded[close[0]]}`?" if close else ""
+
+
+def _list_keys(kind: type[BaseModel], location: Sequence[int | str]) -> list[str]:
+    """The keys that can stand at this place of a mapping."""
+    inner: dict[object, type[BaseModel]] = {"params": ParameterModel, "reply": ReplyModel}
+    for part in location[:1]:
+        kind = inner.get(part, kind)
+    return [field.alias or name for name, field in kind.model_fields.items()]

@@ -1,0 +1,270 @@
+"""The keys of the route file: their types, and what they mean. docs/routes.md and routes.schema.json come from here.
+
+Only shapes are checked here. What a route may say is checked by `Route` and `Parameter`, which `to_route` makes.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from ..formats.fields import REPLY_HEADERS, REQUEST_HEADERS
+from ..formats.schemas import Json
+from ..formats.subjects import PLACEHOLDER
+from ..formats.units import parse_duration, parse_size
+from ..routing.parameters import Parameter
+from ..routing.routes import METHODS, ReplyRules, Route, check_name, parse_path, parse_subject
+
+
+def _read_duration(value: object) -> object:
+    return parse_duration(value if isinstance(value, str) else "")
+
+
+def _read_size(value: object) -> object:
+    is_plain = isinstance(value, int) and not isinstance(value, bool)
+    return parse_size(str(value) if isinstance(value, str) or is_plain else "")
+
+
+def _read_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _check_scalar(value: object) -> object:
+    if not isinstance(value, str | int | float | bool):
+        raise ValueError("must be a text, a number, true or false")
+    return value
+
+
+def _check_number(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) == float("inf"):
+        raise ValueError("must be a number")
+    return value
+
+
+def _check_value(value: object) -> object:
+    for item in value if isinstance(value, list) else [value]:
+        _check_scalar(item)
+    return value
+
+
+def _check_code(code: str) -> str:
+    if not (code.isascii() and code.isdigit() and len(code) <= 9):
+        raise ValueError("a service error code is a number, such as 404")
+    return code
+
+
+def _check_schema(value: object) -> object:
+    if not isinstance(value, dict | bool | str):
+        raise ValueError("must be a JSON Schema, or the path of a file that holds one")
+    return value
+
+
+def _check_with(parse: Callable[[str], object]) -> AfterValidator:
+    def check(text: str) -> str:
+        parse(text)
+        return text
+
+    return AfterValidator(check)
+
+
+_DURATION = {"type": "string", "pattern": r"^\d{1,9}(\.\d{1,6})?(ms|s|m)$", "examples": ["500ms", "2s", "1m"]}
+_SIZE = {
+    "anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": r"^\d{1,12}(KiB|MiB)?$"}],
+    "examples": [1048576, "64KiB", "1MiB"],
+}
+_SCALAR = {"type": ["string", "number", "boolean"]}
+_METHODS: dict[str, Any] = {"enum": list(METHODS)}
+
+Duration = Annotated[float, BeforeValidator(_read_duration), WithJsonSchema(_DURATION)]
+Size = Annotated[int, BeforeValidator(_read_size), WithJsonSchema(_SIZE)]
+Scalar = Annotated[Any, AfterValidator(_check_scalar), WithJsonSchema(_SCALAR)]
+Number = Annotated[Any, AfterValidator(_check_number), WithJsonSchema({"type": "number"})]
+Value = Annotated[
+    Any,
+    AfterValidator(_check_value),
+    WithJsonSchema({"anyOf": [_SCALAR, {"type": "array", "items": _SCALAR}]}),
+]
+SchemaOrFile = Annotated[Any, AfterValidator(_check_schema), WithJsonSchema({"type": ["object", "boolean", "string"]})]
+Code = Annotated[str, AfterValidator(_check_code)]
+Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+Methods = Annotated[
+    list[Method],
+    BeforeValidator(_read_list),
+    WithJsonSchema({"anyOf": [_METHODS, {"type": "array", "items": _METHODS, "minItems": 1, "uniqueItems": True}]}),
+]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=True)
+
+    def __deepcopy__(self, _: object) -> Self:  # type: ignore[override]
+        """Itself, as it never changes: pydantic copies each default for each route."""
+        return self
+
+
+class ParameterModel(_Model):
+    """One parameter, by its name."""
+
+    location: Literal["path", "query", "header"] | None = Field(
+        None,
+        alias="in",
+        description="Where it stands in the request. Default: `path` if it is in the path, else `query`.",
+    )
+    type: Literal["string", "integer", "number", "boolean"] = Field("string", description="The type of its value.")
+    many: bool = Field(False, description="A query parameter that may be repeated: its value is a list.")
+    pattern: str | None = Field(
+        None, description="A regular expression for the whole text, without look-around and back-references."
+    )
+    enum: list[Scalar] | None = Field(None, description="All values that there are.")
+    minimum: Number = Field(None, alias="min", description="The least number.")
+    maximum: Number = Field(None, alias="max", description="The greatest number.")
+    min_length: int | None = Field(None, ge=0, description="The least number of characters.")
+    max_length: int | None = Field(None, ge=0, description="The greatest number of characters.")
+    required: bool | None = Field(None, description="Must it be there? A path parameter always is. Default: false.")
+    default: Value = Field(None, description="The value where the request has none.")
+    description: str = Field("", description="For the documentation.")
+    example: Value = Field(None, description="For the documentation.")
+
+
+class ReplyModel(_Model):
+    """How a reply becomes a response."""
+
+    content_type: str | None = Field(
+        None, description="The media type where the reply has no `Content-Type`. Default: `application/octet-stream`."
+    )
+    wrap: Literal["message"] | None = Field(
+        None, description='Turns a text reply into `{"message": …}`, unless the caller prefers `text/plain`.'
+    )
+    status: int = Field(200, description="The status where the reply has no `Http-Status`: 200 to 599.")
+    headers: list[str] | None = Field(None, description="The reply headers that may pass to the caller.")
+    max_bytes: Size | None = Field(None, description="The largest reply that is passed on.")
+    schema_: SchemaOrFile = Field(
+        None, alias="schema", description="A JSON Schema of the reply, or its file, for the documentation."
+    )
+    errors: dict[Code, int] | None = Field(
+        None,
+        description="From service error codes to statuses, 400 to 599. A code that is not listed is the status "
+        "itself if it is 400 to 599, else 502.",
+    )
+    expose_errors: bool = Field(False, description="Show the text of service errors of 500 and more to the caller.")
+    example: Any = Field(None, description="A reply, for the documentation.")
+
+
+class DefaultsModel(_Model):
+    """What holds for every route that does not say otherwise: any key of a route but `name`, `method`, `path` and
+    `subject`. The keys of `params`, `reply` and `reply.errors` are joined with the route's; all others give way."""
+
+    summary: str = Field("", description="A short title, for the documentation.")
+    description: str = Field("", description="For the documentation; CommonMark.")
+    tags: list[str] = Field([], description="Groups of routes in the documentation.")
+    deprecated: bool = Field(False, description="Marks the route in the documentation.")
+    params: dict[str, ParameterModel] = Field(
+        {}, description="The parameters, by name. Those of the path need not be listed."
+    )
+    payload: Literal["none", "body", "params"] | None = Field(
+        None,
+        description="What is sent: nothing, the request body as it is, or a JSON object of all parameters. Default: "
+        "`body` for POST, PUT and PATCH, else `none`.",
+    )
+    accepts: list[str] = Field(
+        [],
+        description="The media types of bodies that are taken; others get 415. Default: all, or `application/json` "
+        "where there is a `body_schema`.",
+    )
+    max_body: Size | None = Field(
+        None,
+        description="The largest body, if it is less than `GATEWAY_MAX_BODY`. Default where there is a `body_schema`: "
+        "256KiB.",
+    )
+    body_schema: SchemaOrFile = Field(
+        None,
+        description="A JSON Schema for bodies, or its file, whose path begins at the route file. A body that "
+        "breaks it gets 422.",
+    )
+    headers: list[str] | None = Field(None, description="The request headers that travel to the service.")
+    timeout: Duration | None = Field(None, description="How long a reply may take where the caller asks nothing.")
+    max_timeout: Duration | None = Field(None, description="The most that a caller can ask for.")
+    max_in_flight: int | None = Field(
+        None,
+        ge=1,
+        description="Requests in flight a worker, for this route; more get 503. Default: half of what other routes "
+        "leave of `GATEWAY_MAX_IN_FLIGHT`, or all where there is one route.",
+    )
+    reply: ReplyModel = Field(ReplyModel.model_construct(), description="How the reply becomes the response.")
+
+
+class RouteModel(DefaultsModel):
+    """One way from HTTP to a subject."""
+
+    name: Annotated[str, _check_with(check_name)] = Field(description="Unique; stands in logs and metrics.")
+    method: Methods = Field(description="One, or a list. HEAD comes with GET, and OPTIONS with all.")
+    path: Annotated[str, _check_with(parse_path)] = Field(
+        description="Literal segments and parameters: `/orders/{id}`."
+    )
+    subject: Annotated[str, _check_with(parse_subject)] = Field(
+        description="Literal tokens and parameters: `orders.{id}.get`. A parameter is one token."
+    )
+
+
+class InfoModel(_Model):
+    """What the API is called in its documentation."""
+
+    title: str = Field("NATS HTTP gateway", min_length=1, description="The name of the API.")
+    version: str = Field("", description="The version of the API. Default: that of the gateway.")
+    description: str = Field("", description="What the API is for; CommonMark.")
+
+
+class FileModel(_Model):
+    """A route file of nats-http-gateway."""
+
+    version: Literal[1] = Field(description="The version of this format.")
+    info: InfoModel = Field(InfoModel.model_construct(), description="What the API is called in its documentation.")
+    defaults: DefaultsModel = Field(DefaultsModel.model_construct(), description="What holds for every route.")
+    routes: list[RouteModel] = Field(min_length=1, description="The routes.")
+
+
+def build_schema() -> dict[str, Json]:
+    """The JSON Schema of the route file, for editors."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **FileModel.model_json_schema(by_alias=True)}
+
+
+def to_route(model: RouteModel) -> Route:
+    """Raises RouteError."""
+    in_path = PLACEHOLDER.findall(model.path)
+    return Route(
+        name=model.name,
+        methods=tuple(model.method),
+        path=model.path,
+        subject=model.subject,
+        summary=model.summary,
+        description=model.description,
+        tags=tuple(model.tags),
+        deprecated=model.deprecated,
+        parameters=tuple(_to_parameter(name, rules, in_path) for name, rules in model.params.items()),
+        payload=model.payload,
+        accepts=tuple(model.accepts),
+        max_body=model.max_body,
+        body_schema=model.body_schema,
+        headers=REQUEST_HEADERS if model.headers is None else tuple(model.headers),
+        timeout=model.timeout,
+        max_timeout=model.max_timeout,
+        max_in_flight=model.max_in_flight,
+        reply=_to_reply(model.reply),
+    )
+
+
+def _to_parameter(name: str, rules: ParameterModel, in_path: Sequence[str]) -> Parameter:
+    given = rules.model_dump(exclude={"location", "enum"})
+    location = rules.location or ("path" if name in in_path else "query")
+    enum = None if rules.enum is None else tuple(rules.enum)
+    return Parameter(name=name, location=location, enum=enum, **given)
+
+
+def _to_reply(rules: ReplyModel) -> ReplyRules:
+    given = rules.model_dump(exclude={"headers", "errors", "schema_"})
+    return ReplyRules(
+        headers=REPLY_HEADERS if rules.headers is None else tuple(rules.headers),
+        errors={int(code): status for code, status in (rules.errors or {}).items()},
+        schema=rules.schema_,
+        **given,
+    )

@@ -1,0 +1,277 @@
+"""YAML with positions, strictly: a key that stands twice is an error, and so is all that JSON could not say. Pure.
+
+Scalars are those of the core schema of YAML 1.2: `no`, `on`, `1:30` and dates are texts. Keys are always texts.
+
+What an alias points at is read once, and shared: time and memory grow with the text, not with what it means. A bound on
+what aliases add keeps those from a bomb who go through all that it means.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from ..formats.schemas import Json
+
+Path = tuple[str | int, ...]
+
+MAX_DEPTH = 64
+MAX_DIGITS = 4300  # of an integer, sign included: CPython reads no longer ones
+# A key or a value weighs 1, and 1 more for each CHARACTERS that it has. Real files share a few blocks among their
+# routes; a bomb is small and means billions.
+CHARACTERS = 64
+MAX_WEIGHT = 4_000_000  # of what is written
+MAX_ADDED = 100_000  # by aliases, and MAX_TIMES the weight of what is written before
+MAX_TIMES = 10
+
+_PREFIX = "tag:yaml.org,2002:"
+_SCALARS = (
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
+    ("float", r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", "-+.0123456789"),
+)
+# By the first character of a plain scalar, what it can be.
+_KINDS = {
+    first: [(kind, re.compile(pattern)) for kind, pattern, firsts in _SCALARS if first in firsts]
+    for first in ("", *"tTfF~nN-+.0123456789")
+}
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's where it is built in
+_END = (yaml.MappingEndEvent, yaml.SequenceEndEvent)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Mark:
+    """Line and column, both counted from 1."""
+
+    line: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True)
+class YamlFault:
+    mark: Mark
+    path: Path
+    text: str
+
+
+class YamlError(ValueError):
+    """A text can't be read at all."""
+
+    def __init__(self, mark: Mark, text: str) -> None:
+        super().__init__(text)
+        self.mark = mark
+
+
+@dataclass(slots=True)
+class _Node:
+    """A value, and where it stands. `text` is that of a scalar; `keys` has the places of a mapping's keys, `inner` its
+    values, or the items of a list. `height` counts the levels of collections; `weight` is 0 until it is read."""
+
+    place: Any
+    data: Json = None
+    text: str | None = None
+    keys: dict[str | int, Mark] = field(default_factory=dict)
+    inner: dict[str | int, "_Node"] = field(default_factory=dict)
+    height: int = 0
+    weight: int = 0
+
+
+@dataclass(slots=True)
+class Tree:
+    """A parsed document. `faults` says what is wrong with it: where that is a key that stands twice, the last value is
+    taken."""
+
+    data: Json = None
+    faults: list[YamlFault] = field(default_factory=list)
+    root: _Node | None = None
+
+    def locate(self, path: Path) -> Mark | None:
+        """Where a value stands, if it is there; a document without a value stands at its beginning."""
+        if node := self._find(path):
+            return _mark(node.place)
+        return None if path else Mark(1, 1)
+
+    def locate_key(self, path: Path) -> Mark | None:
+        """Where a key stands, if it is there."""
+        parent = self._find(path[:-1])
+        return parent.keys.get(path[-1]) if parent and path else None
+
+    def _find(self, path: Path) -> _Node | None:
+        node = self.root
+        for part in path:
+            node = node.inner.get(part) if node else None
+        return node
+
+
+def parse_yaml(data: bytes) -> Tree:
+    """The document of a UTF-8 text. Raises YamlError."""
+    try:
+        text = data.decode("utf-8-sig")
+        return _Reader(text).read()
+    except YamlError:
+        raise
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise YamlError(Mark(line, 1), "the file is not UTF-8") from None
+    except yaml.MarkedYAMLError as error:
+        reason = " ".join(part for part in (error.context, error.problem) if part)
+        raise YamlError(_mark(error.problem_mark), f"not YAML: {reason}") from None
+    except yaml.reader.ReaderError as error:
+        line = text[: error.position].count("\n") + 1
+        raise YamlError(Mark(line, 1), "not YAML: a control character") from None
+    except (RecursionError, ValueError):
+        raise YamlError(Mark(1, 1), "not YAML that can be read") from None
+
+
+class _Reader:
+    """Reads the events of libyaml, which its own composer would turn into nodes by recursion in C."""
+
+    def __init__(self, text: str) -> None:
+        self._next = _LOADER(text).get_event
+        self._tree = Tree()
+        self._anchors: dict[str, _Node] = {}
+        self._written = 0  # weight
+        self._added = 0  # by aliases
+
+    def read(self) -> Tree:
+        """Raises YamlError where the document is too deep or too large, and yaml's errors."""
+        self._next()  # the start of the stream
+        if isinstance(self._next(), yaml.StreamEndEvent):
+            return self._tree
+        node = self._read_node(self._next(), (), 1)
+        self._next()  # the end of the document
+        event = self._next()
+        if not isinstance(event, yaml.StreamEndEvent):
+            raise YamlError(_mark(event.start_mark), "not YAML: a second document")
+        self._tree.root, self._tree.data = node, node.data
+        return self._tree
+
+    def _read_node(self, event: Any, path: Path, depth: int) -> _Node:
+        """The value that an event begins, on this level."""
+        if isinstance(event, yaml.AliasEvent):
+            return self._follow(event, depth)
+        node = _Node(event.start_mark)
+        if event.anchor is not None:
+            self._add_anchor(event, node)
+        before = self._written + self._added
+        self._written += 1
+        if isinstance(event, yaml.ScalarEvent):
+            node.text = event.value
+            node.data = self._read_scalar(event, path)
+            self._written += len(event.value) // CHARACTERS
+        elif depth > MAX_DEPTH:
+            raise YamlError(_mark(event.start_mark), f"nested more than {MAX_DEPTH} deep")
+        elif isinstance(event, yaml.MappingStartEvent):
+            node.data = dict(self._read_pairs(node, path, depth))
+        else:
+            node.data = list(self._read_items(node, path, depth))
+        if self._written > MAX_WEIGHT:
+            raise YamlError(_mark(event.start_mark), "too large")
+        node.weight = self._written + self._added - before
+        return node
+
+    def _read_items(self, parent: _Node, path: Path, depth: int) -> Iterator[Json]:
+        parent.height = 1
+        index = 0
+        while not isinstance(event := self._next(), _END):
+            yield self._read_inner(event, parent, (*path, index), depth)
+            index += 1
+
+    def _read_pairs(self, parent: _Node, path: Path, depth: int) -> Iterator[tuple[str, Json]]:
+        parent.height = 1
+        seen: dict[str, int] = {}
+        while not isinstance(event := self._next(), _END):
+            mark = _mark(event.start_mark)
+            name = self._read_key(event, depth)
+            if name is None:
+                self._read_quietly(self._next(), depth)
+                self._tree.faults.append(YamlFault(mark, path, "a key must be a text"))
+                continue
+            if name in seen:
+                text = f"the key '{name}' stands twice, first in line {seen[name]}"
+                self._tree.faults.append(YamlFault(mark, (*path, name), text))
+            seen.setdefault(name, mark.line)
+            parent.keys[name] = mark
+            yield name, self._read_inner(self._next(), parent, (*path, name), depth)
+
+    def _read_key(self, event: Any, depth: int) -> str | None:
+        """The text of a key, whatever it looks like."""
+        if isinstance(event, yaml.ScalarEvent) and event.anchor is None:
+            self._written += 1 + len(event.value) // CHARACTERS
+            return str(event.value)
+        return self._read_quietly(event, depth).text
+
+    def _read_quietly(self, event: Any, depth: int) -> _Node:
+        """What is no value in the tree, so that no fault in it counts."""
+        count = len(self._tree.faults)
+        node = self._read_node(event, (), depth + 1)
+        del self._tree.faults[count:]
+        return node
+
+    def _read_inner(self, event: Any, parent: _Node, path: Path, depth: int) -> Json:
+        node = self._read_node(event, path, depth + 1)
+        parent.inner[path[-1]] = node
+        parent.height = max(parent.height, node.height + 1)
+        return node.data
+
+    def _add_anchor(self, event: Any, node: _Node) -> None:
+        if event.anchor in self._anchors:
+            raise YamlError(_mark(event.start_mark), f"not YAML: a second anchor '{event.anchor}'")
+        self._anchors[event.anchor] = node
+
+    def _follow(self, event: Any, depth: int) -> _Node:
+        """What an alias points at."""
+        name, mark = event.anchor, _mark(event.start_mark)
+        node = self._anchors.get(name)
+        if node is None:
+            raise YamlError(mark, f"not YAML: nothing has the anchor of the alias '{name}'")
+        if node.weight == 0:
+            raise YamlError(mark, f"not YAML: the alias '{name}' is part of what it points at")
+        if depth + node.height > MAX_DEPTH + 1:
+            raise YamlError(mark, f"nested more than {MAX_DEPTH} deep")
+        self._added += node.weight
+        if self._added > MAX_ADDED + MAX_TIMES * self._written:
+            raise YamlError(mark, f"too large: with the alias '{name}' the file means far more than is written in it")
+        return node
+
+    def _read_scalar(self, event: Any, path: Path) -> Json:
+        text: str = event.value
+        kind = _choose_kind(event)
+        value, problem = None, f"the tag {event.tag} is not known here; leave it out"
+        try:
+            if kind == "str":
+                return text
+            if kind == "null":
+                return None
+            if kind == "bool":
+                return text.lower() == "true"
+            if kind == "int" and len(text) <= MAX_DIGITS:
+                return int(text, 0 if text[:2] in ("0o", "0x") else 10)
+            if kind == "float" and abs(float(text)) != float("inf"):
+                return float(text)
+            if kind in ("int", "float"):
+                value, problem = 0, f"{text[:40]} is too large for a number"
+        except ValueError:
+            problem = f"'{text[:40]}' is not of the type that its tag says"
+        self._tree.faults.append(YamlFault(_mark(event.start_mark), path, problem))
+        return value
+
+
+def _choose_kind(event: Any) -> str:
+    """By the tag of a scalar, or, where it is plain, by its looks."""
+    tag: str | None = event.tag
+    if tag not in (None, "!"):
+        return tag.removeprefix(_PREFIX)
+    text: str = event.value
+    if event.implicit[0]:
+        for kind, pattern in _KINDS.get(text[:1], ()):
+            if pattern.fullmatch(text):
+                return kind
+    return "str"
+
+
+def _mark(mark: Any) -> Mark:
+    return Mark(mark.line + 1, mark.column + 1) if mark else Mark(1, 1)

@@ -1,0 +1,1 @@
+"""What a route may declare, and which route a request has."""

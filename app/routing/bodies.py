@@ -1,0 +1,106 @@
+"""What a route takes as a request body: its type, and its JSON schema. Pure.
+
+To check a body holds up everybody else, so only short ones are checked at once. What could take longer than 3 ms comes
+back as a Check, which `checker` runs in another process.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..errors import InvalidBody, UnsupportedMediaType
+from ..formats.fields import Pair, is_clean_value
+from ..formats.schemas import Json, Schema, parse_json
+
+MAX_PROBLEMS = 20  # of one body that are told
+CHECKED_MAX_BODY = 256 * 1024  # bytes, where a route with a schema says nothing: 50 ms at most, and 9 MiB of values
+
+AT_ONCE = 16 * 1024  # bytes of a body that takes 3 ms at most to be read and checked
+LISTED_AT_ONCE = 2 * 1024  # bytes of one whose problems, by a plain schema, take 2 ms at most to be listed
+
+_MEDIA_TYPE = re.compile(r"(?:\*/\*|[a-z0-9!#$&^_.+-]+/(?:\*|[a-z0-9!#$&^_.+-]+))")  # RFC 6838 §4.2, RFC 9110 §12.5.1
+
+
+def is_media_range(text: str) -> bool:
+    """Whether a text can stand in `accepts`: `application/json`, `image/*`, `*/*`, in lower case."""
+    return _MEDIA_TYPE.fullmatch(text) is not None
+
+
+def is_content_type(text: str) -> bool:
+    """Whether a text can stand in `Content-Type`: no range, and nothing that could end the header."""
+    media_type = text.partition(";")[0].strip().lower()
+    return text.isascii() and is_clean_value(text.encode()) and is_media_range(media_type) and "*" not in media_type
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A body that is to be checked elsewhere."""
+
+    schema: Schema
+    body: bytes
+
+
+class BodyRules:
+    """The media types that a route takes (none listed: all), and the schema of its bodies, if it has one."""
+
+    __slots__ = ("_accepts", "_keeps_encoding", "_schema")
+
+    def __init__(self, accepts: Sequence[str], schema: Schema | None, *, keeps_encoding: bool) -> None:
+        """`keeps_encoding`: the service is told of a `Content-Encoding`."""
+        self._accepts = frozenset(text.encode("ascii") for text in accepts)
+        self._schema = schema
+        self._keeps_encoding = keeps_encoding and schema is None
+
+    def check_head(self, fields: Sequence[Pair]) -> None:
+        """Raises UnsupportedMediaType for a body that is announced and would not do (RFC 9110 §15.5.16)."""
+        encodings = {value.strip().lower() for name, value in fields if name == b"content-encoding"}
+        if encodings - {b"", b"identity"} and not self._keeps_encoding:
+            raise UnsupportedMediaType(
+                "This route takes no Content-Encoding.", headers=((b"accept-encoding", b"identity"),)
+            )
+        if self._accepts and _has_body(fields):
+            types = [value for name, value in fields if name == b"content-type"]
+            if len(types) != 1 or not self._is_accepted(types[0]):
+                accepted = b", ".join(sorted(self._accepts))
+                detail = f"This route takes a body of the type {accepted.decode()}."
+                raise UnsupportedMediaType(detail, headers=((b"accept", accepted),))
+
+    @property
+    def max_body(self) -> int | None:
+        """The largest body, in bytes, where neither the route nor the gateway says less; None for no such limit."""
+        return None if self._schema is None else CHECKED_MAX_BODY
+
+    def check_body(self, body: bytes) -> Check | None:
+        """None where the body is as it should be; what is still to be done where it may not be done here. Raises
+        InvalidBody."""
+        schema = self._schema
+        if schema is None:
+            return None
+        if len(body) > AT_ONCE:
+            return Check(schema, body)
+        value = read_body(body)
+        if schema.is_valid(value):
+            return None
+        if len(body) > LISTED_AT_ONCE or not schema.is_plain:
+            return Check(schema, body)
+        raise InvalidBody(errors=tuple(schema.find_problems(value, limit=MAX_PROBLEMS)))
+
+    def _is_accepted(self, content_type: bytes) -> bool:
+        media_type = content_type.partition(b";")[0].strip().lower()
+        family, slash, _ = media_type.partition(b"/")
+        return slash != b"" and not self._accepts.isdisjoint((media_type, family + b"/*", b"*/*"))
+
+
+def read_body(body: bytes) -> Json:
+    """The value of a body. Raises InvalidBody."""
+    try:
+        return parse_json(body)
+    except ValueError as error:
+        raise InvalidBody("The body can't be read as JSON.", errors=(("", str(error)),)) from None
+
+
+def _has_body(fields: Sequence[Pair]) -> bool:
+    return any(
+        name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0") != b"")
+        for name, value in fields
+    )

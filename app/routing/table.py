@@ -1,0 +1,228 @@
+"""The table that finds a route. Pure.
+
+Laws:
+1. A path template and a request path have the same number of segments, or they don't match: `//` and a trailing
+   slash make other paths. The raw path is split first and decoded after, so `%2F` never separates.
+2. A literal segment goes before a parameter: `/a/me` beside `/a/{id}`. Of two routes that can match the same method
+   and path, one must be at least as literal as the other in every segment; else both are refused.
+3. The cost of a match depends on the number of segments, not on the number of routes; and of those only as many are
+   looked at as a route has.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Self
+from urllib.parse import unquote_to_bytes
+
+from ..pieces import Steps
+from .parameters import Fault
+from .routes import METHODS, Route
+
+EVERY_METHOD = ("GET", "HEAD", *METHODS[1:], "OPTIONS")
+MAX_CONFLICTS = 100  # that are told
+
+_Shape = tuple[str | None, ...]
+
+
+class TableError(ValueError):
+    """Routes that can't stand in one table. `faults` has the index of a route and what is wrong with it."""
+
+    def __init__(self, faults: Sequence[tuple[int, Fault]]) -> None:
+        super().__init__("; ".join(fault.text for _, fault in faults))
+        self.faults = tuple(faults)
+
+
+@dataclass(slots=True)
+class _Node:
+    literals: dict[bytes, "_Node"] = field(default_factory=dict)
+    parameter: "_Node | None" = None
+    route: Route | None = None
+    longest: int = 0
+    """Bytes of the longest segment that can be one of the literals: each byte of that may be percent-encoded."""
+
+
+class RouteTable:
+    """Finds the route of a method and a raw path. One trie a method."""
+
+    __slots__ = ("_deepest", "_tries", "routes")
+
+    def __init__(self, routes: Iterable[Route], *, reserved: Iterable[str] = ()) -> None:
+        """TableError names the two routes that conflict, or the one that takes a path of the gateway itself.
+        `reserved` are first segments."""
+        self.routes = tuple(routes)
+        self._tries: dict[str, _Node] = {}
+        self._deepest = 0
+        taken = frozenset(reserved)
+        names: set[str] = set()
+        paths: dict[_Shape, Route] = {}
+        overlaps = _Overlaps()
+        faults: list[tuple[int, Fault]] = []
+        for index, route in enumerate(self.routes):
+            found = [*_find_own_faults(route, names, paths, taken), *_find_conflicts(route, overlaps)]
+            faults += [(index, fault) for fault in found]
+            names.add(route.name)
+            paths.setdefault(_shape(route), route)
+            if not found:
+                overlaps.add(route)
+                self._add(route)
+            if len(faults) >= MAX_CONFLICTS:
+                break
+        if faults:
+            raise TableError(faults)
+        self._serve_head()
+
+    @classmethod
+    def of_checked(cls, routes: Iterable[Route]) -> Steps[Self]:
+        """The table of routes that have been together in one before, which is not checked again. One route a step."""
+        table = cls(())
+        taken = []
+        for route in routes:
+            table._add(route)
+            taken.append(route)
+            yield
+        table.routes = tuple(taken)
+        table._serve_head()
+        return table
+
+    def _add(self, route: Route) -> None:
+        self._deepest = max(self._deepest, len(route.segments))
+        for method in route.methods:
+            _insert(self._tries.setdefault(method, _Node()), route)
+
+    def let_go(self) -> Steps[None]:
+        """Forget all routes, a few in a step: to free them at once is a pause that grows with their number. Nothing
+        can be found any more."""
+        self.routes = ()
+        nodes = list(self._tries.values())
+        while nodes:
+            node = nodes.pop()
+            node.route = None
+            if node.parameter:
+                nodes.append(node.parameter)
+                node.parameter = None
+            while node.literals:
+                nodes.append(node.literals.popitem()[1])
+                yield
+
+    def _serve_head(self) -> None:
+        if "GET" in self._tries:
+            self._tries["HEAD"] = self._tries["GET"]
+
+    def match(self, method: str, path: bytes) -> tuple[Route, list[bytes]] | None:
+        """The route and the raw values of its path parameters, in order. HEAD matches as GET does."""
+        trie = self._tries.get(method)
+        if trie is None or path[:1] != b"/":
+            return None
+        values: list[bytes] = []
+        route = _find(trie, path[1:].split(b"/", self._deepest), values)  # where there are more, none matches
+        return (route, values) if route else None
+
+    def allowed(self, path: bytes) -> tuple[str, ...]:
+        """The methods that match a raw path, HEAD and OPTIONS included, in the order of RFC 9110; empty for none."""
+        found = [method for method in METHODS if self.match(method, path)]
+        if not found:
+            return ()
+        return (*found[:1], "HEAD", *found[1:], "OPTIONS") if "GET" in found else (*found, "OPTIONS")
+
+
+def _find_own_faults(
+    route: Route, names: set[str], paths: dict[_Shape, Route], taken: frozenset[str]
+) -> Iterator[Fault]:
+    if route.name in names:
+        yield Fault(("name",), f"two routes have the name '{route.name}'")
+    if route.segments[0] in taken:
+        yield Fault(("path",), f"route '{route.name}': the gateway itself uses /{route.segments[0]}")
+    twin = paths.get(_shape(route))
+    if twin and twin.path != route.path:
+        yield Fault(("path",), f"routes '{twin.name}' and '{route.name}' name the parameters of one path differently")
+
+
+def _find_conflicts(route: Route, overlaps: "_Overlaps") -> Iterator[Fault]:
+    for method in route.methods:
+        if other := overlaps.find(method, route):
+            yield Fault(("path",), f"routes '{other.name}' and '{route.name}' both match {method} {route.path}")
+
+
+def _shape(route: Route) -> _Shape:
+    return tuple(None if segment.startswith("{") else segment for segment in route.segments)
+
+
+@dataclass(slots=True)
+class _Overlaps:
+    """Finds the route that an earlier one may not stand beside (law 2), at a cost that does not grow with the routes.
+
+    Two routes of one length overlap where the segments that are literal in both are equal. One of them wins where its
+    literal segments are more than those of the other, and include them. So routes are kept by which of their segments
+    are literal, and found by the texts of those that a new route shares with them."""
+
+    _kinds: dict[tuple[str, int], dict[frozenset[int], dict[frozenset[int], dict[_Shape, Route]]]] = field(
+        default_factory=dict
+    )
+    """By method and length: literal positions, some of them, and the texts there lead to the first route that has
+    them."""
+
+    def find(self, method: str, route: Route) -> Route | None:
+        """An earlier route that matches some path as this one does, while neither is the more literal one."""
+        shape = _shape(route)
+        literal = _literal_positions(shape)
+        for others, indices in self._kinds.get((method, len(shape)), {}).items():
+            if literal < others or others < literal:
+                continue
+            shared = literal & others
+            if shared not in indices:
+                indices[shared] = {}
+                for other in indices[others].values():
+                    indices[shared].setdefault(_take(_shape(other), shared), other)
+            if found := indices[shared].get(_take(shape, shared)):
+                return found
+        return None
+
+    def add(self, route: Route) -> None:
+        shape = _shape(route)
+        literal = _literal_positions(shape)
+        for method in route.methods:
+            indices = self._kinds.setdefault((method, len(shape)), {}).setdefault(literal, {literal: {}})
+            for positions, index in indices.items():
+                index.setdefault(_take(shape, positions), route)
+
+
+def _literal_positions(shape: _Shape) -> frozenset[int]:
+    return frozenset(index for index, segment in enumerate(shape) if segment is not None)
+
+
+def _take(shape: _Shape, positions: frozenset[int]) -> _Shape:
+    return tuple(segment if index in positions else None for index, segment in enumerate(shape))
+
+
+def _insert(node: _Node, route: Route) -> None:
+    for segment in route.segments:
+        if segment.startswith("{"):
+            node.parameter = node.parameter or _Node()
+            node = node.parameter
+        else:
+            node.longest = max(node.longest, len("%00") * len(segment))
+            node = node.literals.setdefault(segment.encode("ascii"), _Node())
+    node.route = route
+
+
+def _find(node: _Node, segments: Sequence[bytes], values: list[bytes]) -> Route | None:
+    """Goes down one segment after the other; only where a literal and a parameter both fit may it have to come back."""
+    depth = 0
+    for segment in segments:
+        depth += 1
+        is_encoded = b"%" in segment and len(segment) <= node.longest
+        literal = node.literals.get(unquote_to_bytes(segment) if is_encoded else segment)
+        parameter = node.parameter
+        if parameter is None:
+            if literal is None:
+                return None
+            node = literal
+            continue
+        if literal is not None:
+            count = len(values)
+            if route := _find(literal, segments[depth:], values):
+                return route
+            del values[count:]
+        values.append(segment)
+        node = parameter
+    return node.route

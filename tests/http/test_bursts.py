@@ -1,0 +1,85 @@
+"""Large bodies of many callers at once: the gateway waits for the NATS server, and keeps no body that it has sent."""
+
+import asyncio
+import gc
+import tracemalloc
+from collections import Counter
+
+import pytest
+from nats.aio.msg import Msg
+
+from app.routing.routes import Route
+from tests.harness import Gateway, NatsServer, RawPeer, eventually, responder, run_gateway
+
+ECHO = Route(name="echo", methods=("POST",), path="/echo", subject="echo", payload="body")
+BODY = b"x" * 900_000
+
+
+async def measure(msg: Msg) -> None:
+    await msg.respond(b"%d" % len(msg.data))
+
+
+async def test_many_large_bodies_at_once_are_all_sent(shared_nats: NatsServer) -> None:
+    async with (
+        run_gateway(shared_nats.url, routes=[ECHO]) as gateway,
+        responder(shared_nats.url, "echo", measure),
+    ):
+        headers = {"x-request-timeout": "30s"}
+        posts = (gateway.client.post("/echo", content=BODY, headers=headers) for _ in range(40))
+        answers = Counter((answer.status_code, answer.content) for answer in await asyncio.gather(*posts))
+        assert answers == {(200, b"900000"): 40}
+
+
+async def test_more_than_the_server_may_leave_untaken_in_one_turn_is_no_reason_to_refuse(
+    shared_nats: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.nats.outgoing.MAX_BACKLOG", 1_000_000)
+    async with (
+        run_gateway(shared_nats.url, routes=[ECHO]) as gateway,
+        responder(shared_nats.url, "echo", measure),
+    ):
+        headers = {"x-request-timeout": "30s"}
+        for _ in range(3):
+            posts = (gateway.client.post("/echo", content=BODY, headers=headers) for _ in range(16))
+            assert {answer.status_code for answer in await asyncio.gather(*posts)} == {200}
+
+
+async def post(gateway: Gateway, count: int) -> list[asyncio.StreamWriter]:
+    """From connections that keep nothing themselves, so that what is measured is the gateway's."""
+    head = b"POST /echo HTTP/1.1\r\nHost: t\r\nX-Request-Timeout: 30s\r\nContent-Length: %d\r\n\r\n" % len(BODY)
+    writers = []
+    for _ in range(count):
+        _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(head)
+        for start in range(0, len(BODY), 100_000):
+            writer.write(BODY[start : start + 100_000])
+            await writer.drain()
+        writers.append(writer)
+    return writers
+
+
+async def test_a_body_that_was_sent_is_not_kept_until_the_answer(shared_nats: NatsServer) -> None:
+    async with (
+        run_gateway(shared_nats.url, routes=[ECHO]) as gateway,
+        RawPeer.connect(shared_nats.url, "echo") as peer,
+    ):
+        for writer in await post(gateway, 1):  # so that what is made once is there
+            assert len((await peer.next()).payload) == len(BODY)
+            writer.close()
+        await eventually(lambda: gateway.link.in_flight == 0)
+        tracemalloc.start()
+        try:
+            gc.collect()
+            before = tracemalloc.get_traced_memory()[0]
+            writers = await post(gateway, 20)
+            for _ in writers:
+                assert len((await peer.next()).payload) == len(BODY)
+            assert gateway.link.in_flight == 20
+            gc.collect()
+            grown = tracemalloc.get_traced_memory()[0] - before
+        finally:
+            tracemalloc.stop()
+        assert grown < 4 * len(BODY)
+        for writer in writers:
+            writer.close()
+        await eventually(lambda: gateway.link.in_flight == 0)
