@@ -18,14 +18,11 @@ Status, slug and what is known about delivery stand on the class and nowhere els
 caller: never exception text, another route's subject, or a credential.
 """
 
-from typing import Any, ClassVar, Literal
-from urllib.parse import quote
+from typing import ClassVar, Literal
 
 Delivered = Literal["no", "yes", "unknown"]
 Headers = tuple[tuple[bytes, bytes], ...]
 
-PROBLEM_TYPE = b"application/problem+json"
-MAX_INSTANCE = 512  # characters; a longer path is left out of its problem
 
 CLOSE = (b"connection", b"close")
 
@@ -250,23 +247,3 @@ ERRORS: tuple[type[GatewayError], ...] = (
     Timeout,
     Internal,
 )
-
-
-def build_problem(error: GatewayError, *, instance: str | None, request_id: str) -> dict[str, Any]:
-    """The RFC 9457 document of a failure. `type` is a page that the gateway serves; `instance` is None for a request
-    that nobody could read."""
-    problem: dict[str, Any] = {
-        "type": f"/problems/{error.slug}",
-        "title": error.title,
-        "status": error.status,
-        "detail": error.detail,
-        "instance": instance,
-        "request_id": request_id,
-        "delivered": error.delivered,
-        "retryable": error.retryable,
-    }
-    if error.errors:  # as in the example of RFC 9457 §3: a JSON pointer as URI fragment
-        problem["errors"] = [{"pointer": f"#{quote(pointer)}", "detail": detail} for pointer, detail in error.errors]
-    if instance is None or len(instance) > MAX_INSTANCE:
-        del problem["instance"]
-    return problem

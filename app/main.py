@@ -24,7 +24,8 @@ from .http.lane import LaneName
 from .http.protocol import GatewayProtocol, Protocol
 from .http.server import GatewayServer
 from .nats.link import Link
-from .observe.log import choose_observers
+from .observe.access import log_exchange
+from .observe.record import Observers
 from .pages.docs import add_docs
 from .pages.health import add_health
 from .pages.problems import add_problems
@@ -155,8 +156,12 @@ def _make_relay(table: RouteTable, settings: Settings) -> Relay:
         timeout=settings.timeout,
         max_timeout=settings.max_timeout,
         max_body=settings.max_body,
-        observers=choose_observers(access_log=bool(settings.access_log)),
+        observers=_choose_observers(access_log=bool(settings.access_log)),
     )
+
+
+def _choose_observers(*, access_log: bool) -> Observers:
+    return Observers(failure=(log_exchange,), other=(log_exchange,) if access_log else ())
 
 
 def _add_served(app: FastAPI, served: Served, relay: Relay) -> None:

@@ -5,7 +5,8 @@ import time
 from collections.abc import Sequence
 
 from ..checks.process import find_fault
-from ..errors import NotFound, build_problem
+from ..errors import NotFound
+from ..exchange.problems import build_problem
 from ..exchange.relay import Outbound, Relay, Request, body_too_large
 from ..exchange.responses import Response
 from ..formats.fields import Pair

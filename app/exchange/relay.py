@@ -21,17 +21,18 @@ from dataclasses import dataclass
 
 from ..errors import CLOSE, Delivered, GatewayError, Internal, MethodNotAllowed, Overloaded, PayloadTooLarge, Timeout
 from ..formats.fields import Pair, is_clean_request_id
+from ..formats.messages import Reply
 from ..formats.units import format_duration
-from ..nats.inbox import Reply
 from ..nats.shares import Share, choose_share
 from ..observe.record import Exchange, Observers
 from ..routing.bodies import Check
 from ..routing.parameters import Value
 from ..routing.routes import Payload, Route
 from ..routing.table import EVERY_METHOD, RouteTable
+from .problems import build_problem_response
 from .replies import ReplyReader
 from .request_fields import choose_heeded, choose_timeout, encode_headers, is_text_preferred
-from .responses import Fields, Response, build_problem_response, complete, encode_json
+from .responses import Fields, Response, complete, encode_json
 
 
 @dataclass(slots=True)

@@ -7,7 +7,8 @@ A service needs no HTTP: a payload is enough. One that knows more sets the statu
 import json
 
 from ..errors import BadReply, ServiceError
-from ..formats.fields import Pair, ReplyBlock, parse_block
+from ..formats.fields import Pair
+from ..formats.messages import ReplyBlock, parse_block
 from ..routing.routes import Route
 from .responses import Fields, Response
 

@@ -7,7 +7,9 @@ of `Accept`, is counted before it is looked at.
 from collections.abc import Sequence
 
 from ..errors import HeadersTooLarge, InvalidParameter
-from ..formats.fields import MAX_BLOCK, Pair, encode_block, is_clean_value, nominated, prefers_plain_text
+from ..formats.accept import prefers_plain_text
+from ..formats.fields import MAX_BLOCK, Pair, is_clean_value, nominated
+from ..formats.messages import encode_block
 from ..formats.units import parse_duration
 from ..routing.routes import Route
 

@@ -3,7 +3,6 @@
 import json
 from dataclasses import dataclass, field
 
-from ..errors import CLOSE, PROBLEM_TYPE, GatewayError, build_problem
 from ..formats.fields import Pair, encode_fields
 
 NOSNIFF: Pair = (b"x-content-type-options", b"nosniff")
@@ -54,14 +53,6 @@ class Response:
         if self.length is None:
             return _WITHOUT_LENGTH % (self.fields.wire, self.request_id)
         return _WITH_LENGTH % (self.fields.wire, self.request_id, self.length)
-
-
-def build_problem_response(error: GatewayError, *, instance: str | None, request_id: str) -> Response:
-    """The answer of a failure, as RFC 9457 has it."""
-    fields = Fields(((b"content-type", PROBLEM_TYPE), (b"cache-control", b"no-store"), *error.headers))
-    body = encode_json(build_problem(error, instance=instance, request_id=request_id)).encode("utf-8")
-    closes = CLOSE in error.headers
-    return Response(error.status, fields, body, error.slug, closes, request_id.encode("ascii"), len(body))
 
 
 def complete(response: Response, method: str, request_id: str) -> Response:

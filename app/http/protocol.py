@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
 
 from ..errors import BadRequest, GatewayError, Internal, Overloaded
-from ..exchange.responses import build_problem_response
+from ..exchange.problems import build_problem_response
 from ..formats.fields import Pair, encode_fields, without_upgrade
 from .bounds import Bounds
 from .head import MAX_FIELDS, TRAILERS, check_head, describe_fault, spell_target

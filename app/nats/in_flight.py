@@ -12,8 +12,9 @@ import structlog
 
 from ..deadlines import Deadlines, Wait
 from ..errors import GatewayError, Overloaded, Timeout
+from ..formats.messages import Reply
 from .connection import Connection
-from .inbox import Reply, make_tokens
+from .inbox import make_tokens
 from .shares import Callers, Share
 
 TOO_SLOW = "The NATS server reads too slowly."

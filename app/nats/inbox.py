@@ -25,14 +25,6 @@ def make_tokens() -> Iterator[bytes]:
             yield pool[start : start + TOKEN_LENGTH]
 
 
-@dataclass(slots=True)  # not frozen: that would triple the cost of making one
-class Reply:
-    """A service's reply: the raw header block (empty for none) and the payload."""
-
-    headers: bytes
-    payload: bytes
-
-
 @dataclass(slots=True)
 class _Partial:
     """A reply that is still coming: its token, the size of its header block, what has come of block and payload, how

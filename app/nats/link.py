@@ -32,12 +32,11 @@ from ..errors import (
     PermissionDenied,
     Timeout,
 )
-from ..formats.fields import is_no_responders
+from ..formats.messages import Reply, is_no_responders
 from .connection import Connection, Events
 from .credentials import ANONYMOUS, Credentials
 from .dialer import Connector
 from .in_flight import TOO_SLOW, Awaited, InFlight, Outcome, Sent
-from .inbox import Reply
 from .tasks import Tasks
 
 STABLE = 5.0  # seconds after which a connection is taken to be one that lasts

@@ -9,7 +9,6 @@ import sys
 
 import structlog
 
-from .record import Exchange, Observers
 from .stream import QueuedStream
 
 _log = structlog.get_logger("nats-http.access")
@@ -56,22 +55,3 @@ def _build_console_renderer(color: bool) -> structlog.dev.ConsoleRenderer:
     # Its own tracebacks would show the values of variables, which may be secrets.
     plain = structlog.dev.plain_traceback
     return structlog.dev.ConsoleRenderer(colors=color, sort_keys=False, exception_formatter=plain)
-
-
-def log_exchange(exchange: Exchange) -> None:
-    """One line for one exchange. `duration_ms` is rounded to microseconds."""
-    write = _log.error if exchange.status >= 500 else _log.info
-    write(
-        "exchange",
-        route=exchange.route,
-        method=exchange.method,
-        status=exchange.status,
-        slug=exchange.slug,
-        delivered=exchange.delivered,
-        duration_ms=round(exchange.duration * 1000, 3),
-        request_id=exchange.request_id,
-    )
-
-
-def choose_observers(*, access_log: bool) -> Observers:
-    return Observers(failure=(log_exchange,), other=(log_exchange,) if access_log else ())

@@ -10,8 +10,8 @@ from ..errors import (
     ServiceError,
     UnsupportedMediaType,
     VersionNotSupported,
-    build_problem,
 )
+from ..exchange.problems import build_problem
 from ..formats.schemas import Json, rebase
 from ..routing.parameters import Parameter, token_schema
 from ..routing.routes import Route

@@ -12,17 +12,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
-from ..errors import (
-    ERRORS,
-    PROBLEM_TYPE,
-    BadRequest,
-    GatewayError,
-    Internal,
-    InvalidParameter,
-    MethodNotAllowed,
-    NotFound,
-    build_problem,
-)
+from ..errors import ERRORS, BadRequest, GatewayError, Internal, InvalidParameter, MethodNotAllowed, NotFound
+from ..exchange.problems import PROBLEM_TYPE, build_problem
 from ..formats.fields import is_clean_request_id
 
 _LISTED = sorted(ERRORS, key=lambda error: error.status)

@@ -14,6 +14,7 @@ from ..errors import InvalidParameter
 from ..formats.fields import can_travel
 from ..formats.schemas import Json, Schema, SchemaError
 from ..formats.subjects import MAX_TOKEN, PLACEHOLDER
+from .faults import Fault
 
 Scalar = str | int | float | bool
 Value = Scalar | list[Scalar]
@@ -40,14 +41,6 @@ _PYTHON_TYPES: Mapping[Type, tuple[type, ...]] = {
     "boolean": (bool,),
 }
 _WHAT = {"integer": "an integer such as 7", "number": "a number such as 7 or 1.5", "boolean": "true or false"}
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """What is wrong with a declaration: the key that it is about, and a sentence."""
-
-    key: tuple[str | int, ...]
-    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

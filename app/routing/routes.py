@@ -14,7 +14,8 @@ from ..formats.fields import REPLY_HEADERS, REQUEST_HEADERS, AllowList, allow, c
 from ..formats.schemas import Json, Schema, SchemaError
 from ..formats.subjects import PLACEHOLDER, SubjectTemplate
 from .bodies import BodyRules, is_content_type, is_media_range
-from .parameters import Fault, Parameter, write_value
+from .faults import Fault
+from .parameters import Parameter, write_value
 from .reader import ParameterReader
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")

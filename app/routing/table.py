@@ -15,7 +15,7 @@ from typing import Self
 from urllib.parse import unquote_to_bytes
 
 from ..pieces import Steps
-from .parameters import Fault
+from .faults import Fault
 from .routes import METHODS, Route
 
 EVERY_METHOD = ("GET", "HEAD", *METHODS[1:], "OPTIONS")

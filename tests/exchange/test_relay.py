@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from app.errors import ERRORS, Draining, GatewayError, NotConnected, RequestTimeout, Timeout
 from app.exchange.relay import Outbound, Relay, Request, body_too_large
 from app.exchange.responses import Response
-from app.formats.fields import MAX_BLOCK, Pair, is_clean_request_id, parse_block
-from app.nats.inbox import Reply
+from app.formats.fields import MAX_BLOCK, Pair, is_clean_request_id
+from app.formats.messages import Reply, parse_block
 from app.observe.record import Exchange, Observers
 from app.routing.routes import METHODS, ReplyRules, Route
 from app.routing.table import RouteTable

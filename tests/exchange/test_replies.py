@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from app.errors import BadReply, ServiceError
 from app.exchange.replies import MAX_DETAIL, ReplyReader
-from app.formats.fields import Pair, encode_block
+from app.formats.fields import Pair
+from app.formats.messages import encode_block
 from app.routing.parameters import Parameter
 from app.routing.routes import ReplyRules, Route
 

@@ -11,8 +11,8 @@ import pytest
 from nats.aio.msg import Msg
 
 from app.http.intake import MAX_HEAD
+from app.http.process import OTHER_FILES, fit_connections
 from app.http.protocol import RESERVE
-from app.http.server import OTHER_FILES, fit_connections
 from app.routing.routes import Route
 from tests.harness import Gateway, NatsServer, eventually, replying, responder, run_gateway
 

@@ -12,7 +12,7 @@ from nats.aio.msg import Msg
 from starlette.exceptions import HTTPException
 
 from app.errors import ERRORS
-from app.formats.fields import MAX_REPLY_BLOCK
+from app.formats.messages import MAX_REPLY_BLOCK
 from app.routing.bodies import BodyRules
 from app.routing.routes import ReplyRules, Route
 from tests.harness import Gateway, NatsServer, RawPeer, eventually, replying, responder, run_gateway, run_nats

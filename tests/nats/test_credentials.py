@@ -14,8 +14,8 @@ from nats.aio.msg import Msg
 from structlog.testing import capture_logs
 
 from app.errors import NoResponders
+from app.formats.messages import Reply
 from app.nats.credentials import Credentials, Login
-from app.nats.inbox import Reply
 from app.nats.link import HEARTBEAT_INTERVAL, Link
 from tests.credentials import Certificate, Key, Operator, make_tls_config, write_certificate
 from tests.harness import NatsServer, connect, eventually, run_nats, run_nats_cluster, run_slow_proxy

@@ -9,9 +9,9 @@ from nats.aio.msg import Msg
 from structlog.testing import capture_logs
 
 from app.errors import ConnectionLost, Draining, NoResponders, NotConnected, Overloaded, PayloadTooLarge, Timeout
+from app.formats.messages import Reply
 from app.nats.connection import Connection
 from app.nats.in_flight import Awaited, Outcome
-from app.nats.inbox import Reply
 from app.nats.link import HEARTBEAT_INTERVAL, STABLE, Link
 from tests.harness import (
     NatsServer,

@@ -1,0 +1,40 @@
+"""RFC 9457 problem documents: the only place that makes one. Pure."""
+
+from typing import Any
+from urllib.parse import quote
+
+from ..errors import CLOSE, GatewayError
+from .responses import Fields, Response, encode_json
+
+PROBLEM_TYPE = b"application/problem+json"
+
+
+MAX_INSTANCE = 512  # characters; a longer path is left out of its problem
+
+
+def build_problem(error: GatewayError, *, instance: str | None, request_id: str) -> dict[str, Any]:
+    """The RFC 9457 document of a failure. `type` is a page that the gateway serves; `instance` is None for a request
+    that nobody could read."""
+    problem: dict[str, Any] = {
+        "type": f"/problems/{error.slug}",
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+        "instance": instance,
+        "request_id": request_id,
+        "delivered": error.delivered,
+        "retryable": error.retryable,
+    }
+    if error.errors:  # as in the example of RFC 9457 §3: a JSON pointer as URI fragment
+        problem["errors"] = [{"pointer": f"#{quote(pointer)}", "detail": detail} for pointer, detail in error.errors]
+    if instance is None or len(instance) > MAX_INSTANCE:
+        del problem["instance"]
+    return problem
+
+
+def build_problem_response(error: GatewayError, *, instance: str | None, request_id: str) -> Response:
+    """The answer of a failure, as RFC 9457 has it."""
+    fields = Fields(((b"content-type", PROBLEM_TYPE), (b"cache-control", b"no-store"), *error.headers))
+    body = encode_json(build_problem(error, instance=instance, request_id=request_id)).encode("utf-8")
+    closes = CLOSE in error.headers
+    return Response(error.status, fields, body, error.slug, closes, request_id.encode("ascii"), len(body))

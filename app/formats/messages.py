@@ -1,0 +1,75 @@
+"""NATS messages: header blocks (ADR-4) and replies. Pure.
+
+Law: "no responders" is the status 503 in the status line of a block, not a header that a service wrote.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .fields import TOKEN, Pair, encode_fields, is_clean_value
+
+MAX_REPLY_BLOCK = 64 * 1024  # bytes of headers that may come from one
+
+_VERSION = b"NATS/1.0"
+
+
+def encode_block(pairs: Sequence[Pair]) -> bytes:
+    """A NATS header block of clean pairs; empty when there are none, so that a plain PUB is sent."""
+    if not pairs:
+        return b""
+    return b"%b\r\n%b\r\n" % (_VERSION, encode_fields(pairs))
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyBlock:
+    """A parsed header block: the status of its first line, or None, and the pairs with lower-case names, in order."""
+
+    status: int | None
+    pairs: tuple[Pair, ...]
+
+    def first(self, name: bytes) -> bytes | None:
+        return next((value for key, value in self.pairs if key == name), None)
+
+
+def parse_block(block: bytes) -> ReplyBlock:
+    """ValueError says what is wrong with the block."""
+    if len(block) > MAX_REPLY_BLOCK:
+        raise ValueError(f"its headers have {len(block)} bytes, more than {MAX_REPLY_BLOCK}")
+    first, *lines = block.split(b"\r\n")
+    if first[:8] != _VERSION or (len(first) > 8 and first[8:9] not in b" \t"):
+        raise ValueError("its header block does not begin with NATS/1.0")
+    if lines[-2:] != [b"", b""]:
+        raise ValueError("its header block has no end")
+    return ReplyBlock(_parse_status(first[8:]), tuple(_parse_line(line) for line in lines[:-2]))
+
+
+def _parse_status(text: bytes) -> int | None:
+    status = text.split(None, 1)[:1]
+    if not status:
+        return None
+    if not (status[0].isdigit() and len(status[0]) == 3):
+        raise ValueError("the status of its header block is not a number of three digits")
+    return int(status[0])
+
+
+def _parse_line(line: bytes) -> Pair:
+    name, colon, value = line.partition(b":")
+    value = value.strip(b" \t")
+    if not colon or not TOKEN.fullmatch(name):
+        raise ValueError("it has a header whose name is not a token")
+    if not is_clean_value(value):
+        raise ValueError(f"the value of its header '{name.decode()}' has a control character")
+    return name.lower(), value
+
+
+def is_no_responders(block: bytes, payload: bytes) -> bool:
+    """ADR-4 and the protocol's words: a status line of 503 and an empty body."""
+    return not payload and block[:12] == b"NATS/1.0 503" and block[12:13] in (b" ", b"\r")
+
+
+@dataclass(slots=True)  # not frozen: that would triple the cost of making one
+class Reply:
+    """A service's reply: the raw header block (empty for none) and the payload."""
+
+    headers: bytes
+    payload: bytes
