@@ -130,7 +130,7 @@ class Settings(BaseSettings):
         "idle for longest makes room; where none is idle, new ones get 503.",
     )
     max_buffered: Size = Field(
-        default=24 * 1024 * 1024,
+        default=16 * 1024 * 1024,
         ge=1024 * 1024,
         validation_alias="GATEWAY_MAX_BUFFERED",
         description="Bytes a worker that request bodies may take while they come and until they are sent to NATS. More "

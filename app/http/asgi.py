@@ -3,8 +3,6 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
@@ -20,7 +18,7 @@ from ..nats.in_flight import Awaited, Outcome
 from ..nats.link import Link
 from ..routing.bodies import Check
 from .head import find_length
-from .protocol import GIVEN_UP, NOTE_UNREAD, SENT
+from .protocol import GIVEN_UP, IS_WHOLE, NOTE_UNREAD, SENT
 from .uploads import Uploads
 
 WATCH_AFTER = 0.05  # seconds that an exchange may take before somebody looks whether its caller has gone
@@ -75,17 +73,20 @@ class AsgiLane:
             return self._relay.finish(outbound, await self._request(outbound, receive, None))
         with _Upload(self._uploads, outbound) as upload:
             scope[GIVEN_UP] = upload.evicted
-            if refused := await self._load(outbound, receive, upload):
+            if refused := await self._load(outbound, scope, receive, upload):
                 return refused
             scope[SENT] = True
             return self._relay.finish(outbound, await self._request(outbound, receive, upload))
 
-    async def _load(self, outbound: Outbound, receive: Receive, upload: "_Upload") -> Response | None:
-        """Read the body; the answer where it can't be had, or breaks its rules."""
+    async def _load(self, outbound: Outbound, scope: Scope, receive: Receive, upload: "_Upload") -> Response | None:
+        """Read the body, once there is memory for it; the answer where it can't be had, or breaks its rules."""
+        is_whole = scope.get(IS_WHOLE)
         end = asyncio.get_running_loop().time() + outbound.deadline - time.monotonic()
         try:
             async with asyncio.timeout_at(end) as timeout:
-                body = await _read_body(receive, outbound.max_body or 0, partial(upload.ask, timeout))
+                if is_whole is None or not is_whole():
+                    await upload.ask(timeout)
+                body = await _read_body(receive, outbound.max_body or 0)
         except TimeoutError:
             return self._relay.refuse(outbound, no_memory() if upload.lacks_memory else RequestTimeout())
         except GatewayError as error:
@@ -166,8 +167,9 @@ class _Watch:
 
     def stop(self) -> None:
         self.slot.discard(self)
-        if self._task is not None:
-            self._task.cancel()
+        task, self._task = self._task, None  # else they would keep each other, and the reply, until a full collection
+        if task is not None:
+            task.cancel()
 
 
 class _Upload:
@@ -223,9 +225,8 @@ class _Upload:
             self._uploads.forget(self)
 
 
-async def _read_body(receive: Receive, limit: int, ask: Callable[[], Awaitable[None]]) -> bytes:
-    """The request body; where it does not come at once, `ask` waits for memory. Raises PayloadTooLarge as soon as it is
-    over `limit` bytes, CallerGone when it breaks off."""
+async def _read_body(receive: Receive, limit: int) -> bytes:
+    """The request body. Raises PayloadTooLarge as soon as it is over `limit` bytes, CallerGone when it breaks off."""
     chunks: list[bytes] = []
     size = 0
     while True:
@@ -239,8 +240,6 @@ async def _read_body(receive: Receive, limit: int, ask: Callable[[], Awaitable[N
         chunks.append(chunk)
         if not message.get("more_body", False):
             return b"".join(chunks)
-        if len(chunks) == 1:
-            await ask()
 
 
 def _raw_path(scope: Scope) -> bytes:

@@ -18,7 +18,7 @@ from typing import Any
 
 import httptools
 from uvicorn.config import Config
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
@@ -36,6 +36,21 @@ IDLE, HEAD, BODY = range(3)
 
 _HEAD_END = b"\r\n\r\n"
 _EMPTY_LINES = b"\r\n"
+
+
+class Flow(FlowControl):
+    """Reading is paused as in uvicorn, and while something waits to be parsed: an application that asks for more of its
+    body would only add to that."""
+
+    is_held = False
+
+    def hold(self) -> None:
+        self.is_held = True
+        self.pause_reading()
+
+    def resume_reading(self) -> None:
+        if not self.is_held:
+            super().resume_reading()
 
 
 class Intake(HttpToolsProtocol):
@@ -75,6 +90,10 @@ class Intake(HttpToolsProtocol):
         self._charged = 0
         """Bytes of this connection in the pot of what waits to be parsed."""
 
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
+        super().connection_made(transport)
+        self.flow: Flow = Flow(transport)
+
     @property
     def is_in_flight(self) -> bool:
         """Whether there is a request that has no complete answer yet."""
@@ -113,7 +132,7 @@ class Intake(HttpToolsProtocol):
                 break
             if self._rest or self._must_wait():
                 self._rest += data[start:]
-                self.flow.pause_reading()
+                self.flow.hold()
                 break
             end = self._take_piece(data, start)
             if end == start and not self.is_deaf:
@@ -226,6 +245,7 @@ class Intake(HttpToolsProtocol):
         if self.parser is None or self.transport.is_closing():
             return
         rest, self._rest = self._rest, b""
+        self.flow.is_held = False
         self._take(rest)
         # More of a body than HIGH_WATER_LIMIT is read when the application asks for it.
         is_full = self.phase == BODY and self.count_kept_body() > HIGH_WATER_LIMIT
@@ -235,7 +255,7 @@ class Intake(HttpToolsProtocol):
     def read_again(self, data: bytes) -> None:
         """Parse this in a later turn, before anything else that came or comes."""
         self._rest = data
-        self.flow.pause_reading()
+        self.flow.hold()
         self.loop.call_soon(self.go_on)
 
     @property
@@ -247,6 +267,7 @@ class Intake(HttpToolsProtocol):
         """Drop what waits, and what still comes."""
         self.is_deaf = True
         self._rest = b""
+        self.flow.is_held = False
         self._charge()
 
     def _charge(self) -> None:

@@ -28,6 +28,7 @@ from .patience import Timed
 APPLICATION = 0.0003  # seconds that it takes to begin a request, about
 RESERVE = 128  # connections over the cap that are told so; more are only closed
 NOTE_UNREAD = "nats_http.note_unread"  # in a scope: to be called with the size of a response
+IS_WHOLE = "nats_http.is_whole"  # in a scope: says whether all of the request body is there
 GIVEN_UP = "nats_http.given_up"  # in a scope: what to call when nobody waits for an upload any more
 SENT = "nats_http.sent"  # in a scope: its request has gone to the service
 
@@ -143,6 +144,7 @@ class GatewayProtocol(Timed):
         super().on_headers_complete()
         self.cycle.transport = self._of_cycles  # type: ignore[assignment]
         self.scope[NOTE_UNREAD] = self.note_unread  # type: ignore[literal-required] # for the lane
+        self.scope[IS_WHOLE] = self.has_whole_body  # type: ignore[literal-required]
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         """As in uvicorn, but an application is dear to run: callers that are dear themselves take turns."""
@@ -175,6 +177,9 @@ class GatewayProtocol(Timed):
         version = self.parser.get_http_version().encode()
         line = b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, version)
         return b"%b%b\r\n" % (line, encode_fields(without_upgrade(self.headers)))
+
+    def has_whole_body(self) -> bool:
+        return self.phase != BODY
 
     def count_kept_body(self) -> int:
         return len(self.cycle.body) if self.phase == BODY and self.is_in_flight else 0

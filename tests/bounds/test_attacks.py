@@ -41,6 +41,7 @@ OF_MANY = frozenset(
         "200 uploads in chunks that are not finished",
         "uploads that are announced, 1,000 of them",
         "heads byte by byte on 300 connections",
+        "heads of 60 KiB in pieces on 200 connections",
         "queries of 1,000 pairs behind each other",
         "more connections than there may be, and none idle",
         "more connections than there may be, all idle",

@@ -8,6 +8,8 @@ from collections import Counter
 import pytest
 from nats.aio.msg import Msg
 
+from app.formats.messages import Reply
+from app.http.asgi import WATCH_AFTER
 from app.routing.routes import Route
 from tests.harness import Gateway, NatsServer, RawPeer, eventually, responder, run_gateway
 
@@ -83,3 +85,28 @@ async def test_a_body_that_was_sent_is_not_kept_until_the_answer(shared_nats: Na
         for writer in writers:
             writer.close()
         await eventually(lambda: gateway.link.in_flight == 0)
+
+
+async def test_a_late_reply_is_not_kept_after_its_answer(shared_nats: NatsServer) -> None:
+    async with (
+        run_gateway(shared_nats.url, routes=[ECHO]) as gateway,
+        RawPeer.connect(shared_nats.url, "echo") as peer,
+    ):
+        writers = await post(gateway, 10)
+        requests = [await peer.next() for _ in writers]
+        await asyncio.sleep(2 * WATCH_AFTER)  # the lane looks by now whether its callers have gone
+        gc.collect()
+        gc.disable()  # what lives on now is kept by something
+        try:
+            for request in requests:
+                peer.write(b"PUB %b %d\r\n%b\r\n" % (request.reply, len(BODY), BODY))
+            await eventually(lambda: gateway.link.in_flight == 0)
+            for writer in writers:
+                writer.transport.abort()
+            await eventually(lambda: not count_replies())
+        finally:
+            gc.enable()
+
+
+def count_replies() -> int:
+    return sum(isinstance(one, Reply) for one in gc.get_objects())

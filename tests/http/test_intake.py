@@ -180,6 +180,26 @@ async def test_what_comes_behind_a_request_in_flight_waits_unparsed(
         await eventually(lambda: gateway.app.state.bounds.unparsed.used == 0)
 
 
+async def test_a_body_that_is_asked_for_brings_no_more_of_what_waits_behind_it(shared_nats: NatsServer) -> None:
+    """Each of them asks anew for more, while megabytes of the others are there."""
+    announced = b"POST /echo HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nhi"
+    async with (
+        run_gateway(shared_nats.url, routes=[ECHO]) as gateway,
+        RawPeer.connect(shared_nats.url, "echo") as peer,
+        connect(gateway) as (reader, writer),
+    ):
+        bounds = gateway.app.state.bounds
+        writer.write(announced * 50_000)
+        reading = asyncio.create_task(reader.read(-1))
+        for _ in range(20):
+            message = await peer.next()
+            assert bounds.unparsed.used < 600_000
+            peer.write(b"PUB %b 2\r\nho\r\n" % message.reply)
+        writer.transport.abort()
+        await reading
+        await eventually(lambda: bounds.unparsed.used == 0)
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
 async def test_the_end_of_a_request_is_found_wherever_it_is_cut(served: Gateway, size: int) -> None:
     body = b"POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 8\r\n\r\n\r\n\r\n\r\n\r\n"
