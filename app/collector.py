@@ -36,7 +36,7 @@ def only_young_collections() -> Iterator[None]:
         gc.set_threshold(*thresholds)
 
 
-def spare_young() -> None:
+def freeze_young() -> None:
     """Take what has been made out of the collector's sight, in a time that does not grow with it."""
     gc.collect(1)
     gc.freeze()

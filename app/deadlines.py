@@ -21,21 +21,21 @@ class Deadlines:
     most TICK after, if the loop is free. Where very many are due at once, they get TURN of each turn of the loop. For
     use in one event loop at a time."""
 
-    __slots__ = ("_due", "_slots")
+    __slots__ = ("_buckets", "_due")
 
     def __init__(self) -> None:
-        self._slots: dict[int, set[Wait]] = {}
+        self._buckets: dict[int, set[Wait]] = {}
         self._due: deque[set[Wait]] = deque()
 
     def add(self, deadline: float, wait: Wait) -> set[Wait]:
         """The set that the wait is in: discard it there, and it is called off."""
         number = int(deadline / TICK) + 1
-        slot = self._slots.get(number)
-        if slot is None:
-            slot = self._slots[number] = set()
+        bucket = self._buckets.get(number)
+        if bucket is None:
+            bucket = self._buckets[number] = set()
             self._call_at(number)
-        slot.add(wait)
-        return slot
+        bucket.add(wait)
+        return bucket
 
     def _call_at(self, number: int) -> None:
         delay = max(0.0, number * TICK - time.monotonic())
@@ -45,7 +45,7 @@ class Deadlines:
         if number * TICK > time.monotonic():  # the clock of a loop is coarser than this one
             self._call_at(number)
             return
-        self._due.append(self._slots.pop(number))
+        self._due.append(self._buckets.pop(number))
         if len(self._due) == 1:
             self._expire_due()
 
@@ -53,9 +53,9 @@ class Deadlines:
         """Those whose time is up, a few in each turn of the loop."""
         end = time.monotonic() + TURN
         while self._due:
-            slot = self._due[0]
-            while slot:
-                slot.pop().expire()
+            bucket = self._due[0]
+            while bucket:
+                bucket.pop().expire()
                 if time.monotonic() > end:
                     asyncio.get_running_loop().call_soon(self._expire_due)
                     return

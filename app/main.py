@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 
 from . import __version__
 from .checks.checker import Checker
-from .collector import spare_young
+from .collector import freeze_young
 from .deadlines import Deadlines
 from .exchange.relay import Plans, Relay
 from .exchange.responses import NOSNIFF
@@ -21,17 +21,17 @@ from .http.asgi import AsgiLane
 from .http.bounds import Bounds
 from .http.fast import FastProtocol
 from .http.lane import LaneName
-from .http.protocol import GatewayProtocol, Protocol
+from .http.protocol import GatewayProtocol, ProtocolFactory
 from .http.server import GatewayServer
 from .nats.link import Link
-from .observe.access import log_exchange
+from .observe.access import log_record
 from .observe.record import Observers
 from .pages.docs import add_docs
 from .pages.health import add_health
 from .pages.problems import add_problems
 from .pages.redirects import add_redirects
 from .pieces import Steps, run_in_pieces
-from .prepared import Served, prepare
+from .prepared import PreparedRoutes, prepare
 from .routefile.load import GREET, RESERVED, Info, RouteFile, load_route_file
 from .routing.routes import Route
 from .routing.table import RouteTable
@@ -74,7 +74,7 @@ def _with_nosniff(send: Send) -> Send:
 
 
 def create_app(
-    settings: Settings | None = None, *, routes: RouteFile | Served | Iterable[Route] | None = None
+    settings: Settings | None = None, *, routes: RouteFile | PreparedRoutes | Iterable[Route] | None = None
 ) -> FastAPI:
     """The gateway as an application. Without settings it reads the environment, and raises SettingsError for what is
     wrong there; without routes those of the settings, and raises RouteFileError; TableError for routes that conflict.
@@ -86,7 +86,7 @@ def create_app(
     settings = settings or load_settings(check_files=True)
     if routes is None:
         routes = load_route_file(settings.routes or GREET)
-    served = routes if isinstance(routes, Served) else prepare(_to_route_file(routes))
+    served = routes if isinstance(routes, PreparedRoutes) else prepare(_to_route_file(routes))
     link = _make_link(settings)
     relay = _make_relay(served.table, settings)
     checker = Checker()
@@ -161,18 +161,18 @@ def _make_relay(table: RouteTable, settings: Settings) -> Relay:
 
 
 def _choose_observers(*, access_log: bool) -> Observers:
-    return Observers(failure=(log_exchange,), other=(log_exchange,) if access_log else ())
+    return Observers(failure=(log_record,), other=(log_record,) if access_log else ())
 
 
-def _add_served(app: FastAPI, served: Served, relay: Relay) -> None:
+def _add_served(app: FastAPI, served: PreparedRoutes, relay: Relay) -> None:
     """What is served now, its OpenAPI document, and the way to serve something else."""
     app.state.served = served
 
-    async def serve(fresh: Served) -> None:
+    async def serve(fresh: PreparedRoutes) -> None:
         plans = await run_in_pieces(_plan_all(fresh.table, relay))
         old_table, old_plans = app.state.served.table, relay.use(fresh.table, plans)
         app.state.served, app.title = fresh, fresh.title
-        spare_young()
+        freeze_young()
         await run_in_pieces(_let_go(old_table, old_plans))
 
     async def openapi(_: Request) -> Response:
@@ -203,7 +203,7 @@ def _let_go(table: RouteTable, plans: Plans) -> Steps[None]:
 def build_server(app: FastAPI, *, lane: LaneName, drain_timeout: float) -> GatewayServer:
     """The server of what `create_app` made: routes are answered in the protocol, or by the application."""
     bounds: Bounds = app.state.bounds
-    protocol: Protocol = app.state.protocols[lane]
+    protocol: ProtocolFactory = app.state.protocols[lane]
     return GatewayServer(app, protocol, bounds=bounds, drain_timeout=drain_timeout)
 
 

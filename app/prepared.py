@@ -26,7 +26,7 @@ _DESCRIPTION = (
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class PreparedRoutes:
     """Routes that are ready to be served. `openapi` is JSON."""
 
     table: RouteTable
@@ -34,7 +34,7 @@ class Served:
     openapi: bytes
 
 
-def prepare(file: RouteFile) -> Served:
+def prepare(file: RouteFile) -> PreparedRoutes:
     """Make all of a route file that takes time, so that serving it takes none."""
     info = file.info
     with collector_off():
@@ -44,7 +44,7 @@ def prepare(file: RouteFile) -> Served:
             version=info.version or __version__,
             description=info.description or _DESCRIPTION,
         )
-        return Served(file.table, info.title, json.dumps(document, ensure_ascii=False).encode("utf-8"))
+        return PreparedRoutes(file.table, info.title, json.dumps(document, ensure_ascii=False).encode("utf-8"))
 
 
 def pack(file: RouteFile) -> bytes:
@@ -55,24 +55,24 @@ def pack(file: RouteFile) -> bytes:
     return b"\n".join([*lines, served.openapi])
 
 
-def pack_problems(problems: Sequence[str]) -> bytes:
+def pack_faults(faults: Sequence[str]) -> bytes:
     """What is wrong with a file, as a package."""
-    return json.dumps({"problems": list(problems)}).encode("ascii") + b"\n"
+    return json.dumps({"faults": list(faults)}).encode("ascii") + b"\n"
 
 
 def count_routes(package: bytes) -> int:
-    """How many routes a package has. Raises RouteFileError with the problems that it has instead, ValueError where it
+    """How many routes a package has. Raises RouteFileError with the faults that it has instead, ValueError where it
     is no package."""
     return _read_head(BytesIO(package)).routes
 
 
-def unpack(package: bytes) -> Steps[Served]:
+def unpack(package: bytes) -> Steps[PreparedRoutes]:
     """The routes of a package, in steps as short as one route. Raises as `count_routes` does."""
     file = BytesIO(package)  # no copy
     head = _read_head(file)
     routes = (_read_route(file.readline()) for _ in range(head.routes))
     table = yield from RouteTable.of_checked(routes)
-    return Served(table, head.title, file.read())
+    return PreparedRoutes(table, head.title, file.read())
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +83,8 @@ class _Head:
 
 def _read_head(file: BytesIO) -> _Head:
     head = json.loads(file.readline())
-    if "problems" in head:
-        raise RouteFileError(head["problems"])
+    if "faults" in head:
+        raise RouteFileError(head["faults"])
     return _Head(**head)
 
 

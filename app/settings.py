@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_v
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from .formats.units import parse_duration, parse_size
-from .nats.addresses import Server
+from .nats.addresses import Address
 from .nats.credentials import Credentials
 
 
@@ -23,7 +23,7 @@ def _split_servers(text: object) -> object:
         return text
     servers = tuple(server.strip() for server in text.split(","))
     for server in servers:
-        Server.parse(server)
+        Address.parse(server)
     return servers
 
 
@@ -185,9 +185,9 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
-        problems = self.credentials.find_conflicts([Server.parse(server) for server in self.nats_url])
-        if problems:
-            raise ValueError("\n".join(problems))
+        faults = self.credentials.find_conflicts([Address.parse(server) for server in self.nats_url])
+        if faults:
+            raise ValueError("\n".join(faults))
         return self
 
     @classmethod
@@ -217,7 +217,7 @@ VARIABLES = tuple(str(field.validation_alias) for field in Settings.model_fields
 def load_settings(*, check_files: bool = False) -> Settings:
     """The settings of this process. SettingsError names every one that is wrong; so it does with the files of
     credentials, where they are to be checked: for a start, since a gateway that runs waits for better ones."""
-    problems = [
+    faults = [
         f"{name}: unknown setting, did you mean {matches[0]}?"
         for name in sorted(os.environ)
         if name.startswith("GATEWAY_")
@@ -227,12 +227,12 @@ def load_settings(*, check_files: bool = False) -> Settings:
     try:
         settings = Settings()
     except ValidationError as error:
-        problems += [_describe(detail["loc"], detail["msg"], detail["input"]) for detail in error.errors()]
+        faults += [_describe(detail["loc"], detail["msg"], detail["input"]) for detail in error.errors()]
     else:
-        problems += settings.credentials.find_faults() if check_files else []
-        if not problems:
+        faults += settings.credentials.find_faults() if check_files else []
+        if not faults:
             return settings
-    raise SettingsError("\n".join(problems))
+    raise SettingsError("\n".join(faults))
 
 
 def is_nats_url_set() -> bool:

@@ -149,7 +149,7 @@ class Gateway:
         return await self.client.get(path, headers={name.replace("_", "-"): value for name, value in headers.items()})
 
     async def wait_until_ready(self) -> None:
-        await eventually(lambda: self.link.trouble is None)
+        await eventually(lambda: self.link.reason is None)
 
     async def send_raw(self, data: bytes) -> bytes:
         """All bytes that come back until the gateway closes the connection."""

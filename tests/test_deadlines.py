@@ -45,8 +45,8 @@ async def test_a_wait_that_is_discarded_never_expires() -> None:
     kept, gone = Wait(), Wait()
     deadline = time.monotonic() + 0.03
     deadlines.add(deadline, kept)
-    slot = deadlines.add(deadline, gone)
-    slot.discard(gone)
+    timer = deadlines.add(deadline, gone)
+    timer.discard(gone)
     await asyncio.sleep(0.1)
     assert kept.expired_at is not None
     assert gone.expired_at is None
@@ -65,14 +65,14 @@ async def test_a_wait_may_call_off_another_and_add_a_new_one_while_it_expires() 
         def expire(self) -> None:
             expired.append(self.name)
             for rival in self.rivals:
-                slot.discard(rival)
+                timer.discard(rival)
             deadlines.add(time.monotonic(), late)
 
     late = Wait()
     one, other = Rival("one"), Rival("other")
     one.rivals, other.rivals = [other], [one]
-    slot = deadlines.add(deadline, one)
-    assert deadlines.add(deadline, other) is slot
+    timer = deadlines.add(deadline, one)
+    assert deadlines.add(deadline, other) is timer
     await eventually(lambda: late.expired_at)
     await asyncio.sleep(0.1)
     assert len(expired) == 1
@@ -82,4 +82,4 @@ async def test_many_waits_of_one_moment_share_a_timer() -> None:
     deadlines = Deadlines()
     deadline = time.monotonic() + 60
     assert len({id(deadlines.add(deadline, Wait())) for _ in range(1000)}) == 1
-    assert len(deadlines._slots) == 1
+    assert len(deadlines._buckets) == 1

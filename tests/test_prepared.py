@@ -7,11 +7,11 @@ import pytest
 
 from app.pages.openapi import build_openapi
 from app.pieces import run_at_once
-from app.prepared import Served, count_routes, pack, pack_problems, prepare, unpack
+from app.prepared import PreparedRoutes, count_routes, pack, pack_faults, prepare, unpack
 from app.routefile.load import EXAMPLES, GREET, RouteFileError, load_route_file
 
 
-def hand_over(package: bytes) -> Served:
+def hand_over(package: bytes) -> PreparedRoutes:
     return run_at_once(unpack(package))
 
 
@@ -48,11 +48,11 @@ def test_a_package_has_the_schemas_that_are_in_files(tmp_path: Path) -> None:
 
 
 def test_a_package_can_say_what_is_wrong_instead() -> None:
-    package = pack_problems(["a:1:1: é\nb", "c"])
+    package = pack_faults(["a:1:1: é\nb", "c"])
     for read in (count_routes, hand_over):
         with pytest.raises(RouteFileError) as caught:
             read(package)
-        assert caught.value.problems == ("a:1:1: é\nb", "c")
+        assert caught.value.faults == ("a:1:1: é\nb", "c")
 
 
 @pytest.mark.parametrize("data", [b"", b"oops\n"])

@@ -54,7 +54,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-def read_problems() -> list[str]:
+def read_faults() -> list[str]:
     with pytest.raises(SettingsError) as caught:
         load_settings()
     return str(caught.value).splitlines()
@@ -153,9 +153,9 @@ def test_a_wrong_value_is_told_with_its_variable_and_what_is_right(
     environment: pytest.MonkeyPatch, variable: str, text: str, right: str
 ) -> None:
     environment.setenv(variable, text)
-    (problem,) = read_problems()
-    assert problem.startswith(f"{variable} '{text}': ")
-    assert right in problem
+    (fault,) = read_faults()
+    assert fault.startswith(f"{variable} '{text}': ")
+    assert right in fault
 
 
 @pytest.mark.parametrize(
@@ -176,9 +176,9 @@ def test_a_wrong_value_is_told_with_its_variable_and_what_is_right(
 )
 def test_a_wrong_nats_url_is_told_without_its_value(environment: pytest.MonkeyPatch, text: str) -> None:
     environment.setenv("NATS_URL", text)
-    (problem,) = read_problems()
-    assert problem.startswith("NATS_URL: a NATS server is nats://host:port or tls://host:port, with user:password@")
-    assert "secr" not in problem
+    (fault,) = read_faults()
+    assert fault.startswith("NATS_URL: a NATS server is nats://host:port or tls://host:port, with user:password@")
+    assert "secr" not in fault
 
 
 def test_all_that_is_wrong_is_told_at_once_and_no_secret(environment: pytest.MonkeyPatch) -> None:
@@ -186,14 +186,14 @@ def test_all_that_is_wrong_is_told_at_once_and_no_secret(environment: pytest.Mon
     environment.setenv("PORT", "x")
     environment.setenv("GATEWAY_TIMEOUT", "2")
     environment.setenv("GATEWAY_MAX_BODIES", "1")
-    problems = read_problems()
-    assert sorted(re.split("[ :]", problem)[0] for problem in problems) == [
+    faults = read_faults()
+    assert sorted(re.split("[ :]", fault)[0] for fault in faults) == [
         "GATEWAY_MAX_BODIES",
         "GATEWAY_TIMEOUT",
         "NATS_URL",
         "PORT",
     ]
-    assert "secret" not in "".join(problems)
+    assert "secret" not in "".join(faults)
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_a_misspelt_setting_is_an_error_that_names_the_right_one(
     environment: pytest.MonkeyPatch, name: str, meant: str
 ) -> None:
     environment.setenv(name, "2s")
-    assert read_problems() == [f"{name}: unknown setting, did you mean {meant}?"]
+    assert read_faults() == [f"{name}: unknown setting, did you mean {meant}?"]
 
 
 @pytest.mark.parametrize("host", ["10.0.0.1", "fd00::1"])
@@ -273,7 +273,7 @@ def test_no_secret_shows_in_the_repr_of_settings_or_credentials(environment: pyt
 
 
 @pytest.mark.parametrize(
-    ("variables", "problem"),
+    ("variables", "fault"),
     [
         ({"NATS_PASSWORD": SECRET}, "NATS_PASSWORD: needs NATS_USER"),
         ({"NATS_TLS_CERT": SECRET}, "NATS_TLS_CERT: needs NATS_TLS_KEY"),
@@ -290,11 +290,11 @@ def test_no_secret_shows_in_the_repr_of_settings_or_credentials(environment: pyt
     ],
 )
 def test_what_does_not_go_together_is_told_without_secrets(
-    environment: pytest.MonkeyPatch, variables: dict[str, str], problem: str
+    environment: pytest.MonkeyPatch, variables: dict[str, str], fault: str
 ) -> None:
     for name, text in variables.items():
         environment.setenv(name, text)
-    assert read_problems() == [problem]
+    assert read_faults() == [fault]
     with pytest.raises(ValidationError) as caught:
         Settings()
     assert SECRET not in str(caught.value)

@@ -29,7 +29,7 @@ from ..routing.bodies import Check
 MAX_PROCESSES = 2
 MAX_WAITING = 32
 
-_MAX_ANSWER = 1024 * 1024  # bytes: 20 problems, each of at most 1,200 characters, are fewer
+_MAX_ANSWER = 1024 * 1024  # bytes: 20 faults, each of at most 1,200 characters, are fewer
 _MARGIN = 0.5  # seconds after the deadline when a process ends by itself, for the case that nobody kills it
 
 _FOLDER = Path(__file__).parents[2]  # where this `app` is found, whatever is in the current one
@@ -188,7 +188,7 @@ def _read_answer(line: bytes) -> Verdict:
     if isinstance(answer, dict):
         raise CheckFailed(answer["bug"])
     detail, errors = answer
-    return InvalidBody(detail, errors=tuple((pointer, problem) for pointer, problem in errors))
+    return InvalidBody(detail, errors=tuple((pointer, fault) for pointer, fault in errors))
 
 
 def _settle(future: "asyncio.Future[Verdict]", verdict: Verdict) -> None:

@@ -24,17 +24,17 @@ from functools import lru_cache, partial
 
 from ..errors import InvalidBody
 from ..formats.schemas import Json, Schema
-from ..routing.bodies import MAX_PROBLEMS, Check, read_body
+from ..routing.bodies import MAX_FAULTS, Check, read_body
 
 MEMORY = 160 * 1024 * 1024  # bytes that the process may take; a value takes up to 100 times as many as its text
-BUDGET = 0.1  # seconds of computing in which a body's problems are listed, and once more for the first one alone
+BUDGET = 0.1  # seconds of computing in which a body's faults are listed, and once more for the first one alone
 MAX_SCHEMAS = 64  # that are kept compiled
 
 _NICENESS = 10  # whoever serves goes first
 _TOO_LARGE = ("", "its values take too much memory to be checked")
 _NOT_FOUND = ("", "it breaks the schema; where would take too long to find out")
 
-_Problems = list[tuple[str, str]]
+_Faults = list[tuple[str, str]]
 
 
 def find_fault(check: Check) -> InvalidBody | None:
@@ -45,19 +45,19 @@ def find_fault(check: Check) -> InvalidBody | None:
         return error
     if check.schema.is_valid(value):
         return None
-    return InvalidBody(errors=tuple(_find_problems(check, value)))
+    return InvalidBody(errors=tuple(_find_faults(check, value)))
 
 
-def _find_problems(check: Check, value: Json) -> _Problems:
-    """The problems, or the first, or a word on them all, by what the budget allows."""
+def _find_faults(check: Check, value: Json) -> _Faults:
+    """The faults, or the first, or a word on them all, by what the budget allows."""
     schema = check.schema
-    for find in (partial(schema.find_problems, value, limit=MAX_PROBLEMS), partial(schema.find_first, value)):
+    for find in (partial(schema.find_faults, value, limit=MAX_FAULTS), partial(schema.find_first, value)):
         if found := _run_apart(find):
             return found
     return [_NOT_FOUND]
 
 
-def _run_apart(find: Callable[[], _Problems]) -> _Problems:
+def _run_apart(find: Callable[[], _Faults]) -> _Faults:
     """What it finds, in a child that ends after BUDGET; nothing where that was not enough."""
     reading, writing = os.pipe()
     child = os.fork()
@@ -73,7 +73,7 @@ def _run_apart(find: Callable[[], _Problems]) -> _Problems:
         text = answer.read()
     os.waitpid(child, 0)
     with contextlib.suppress(ValueError):  # what was cut short
-        return [(pointer, problem) for pointer, problem in json.loads(text)]
+        return [(pointer, fault) for pointer, fault in json.loads(text)]
     return []
 
 
@@ -89,7 +89,7 @@ def _answer(job: dict[str, str], body: bytes) -> object:
         error = InvalidBody(errors=(_TOO_LARGE,))
     except Exception:
         return {"bug": traceback.format_exc()}
-    return error and [error.detail, [list(problem) for problem in error.errors]]
+    return error and [error.detail, [list(fault) for fault in error.errors]]
 
 
 def main() -> None:

@@ -101,20 +101,20 @@ def serve(
     _end_at_signals()
     from ..observe.log import configure_logging
     from .reload import FileSource, PipeSource
-    from .serve import serve_here, serve_with_workers
+    from .serve import run_gateway, run_workers
 
     settings = load_settings(check_files=fd is None)  # a worker may be started while a file is being replaced
     configure_logging(color=is_color_wanted(sys.stderr))
     if fd is not None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a worker is told by its parent
         with socket.socket(fileno=fd) as listener:
-            serve_here(settings, listener, PipeSource(sys.stdin.fileno()), lane=lane, sign_fd=sign_fd)
+            run_gateway(settings, listener, PipeSource(sys.stdin.fileno()), lane=lane, sign_fd=sign_fd)
         return
     source = FileSource(settings.routes or GREET)
     with _listen(settings, host, port) as listener:
         if workers == 1:
-            serve_here(settings, listener, source, lane=lane)
-        elif not serve_with_workers(settings, listener, source, count=workers, lane=lane):
+            run_gateway(settings, listener, source, lane=lane)
+        elif not run_workers(settings, listener, source, count=workers, lane=lane):
             raise CommandError("a worker ended right after its start; see its messages above")
 
 

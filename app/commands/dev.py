@@ -23,7 +23,7 @@ from ..routing.table import RouteTable
 from ..settings import Settings, child_environment, is_color_wanted
 from .embedded import build_command, wait_for_url
 from .processes import Children
-from .reload import FileSource, serve_with
+from .reload import FileSource, serve_and_reload
 
 REPLICAS = 2  # of each example responder, in one queue group
 PATIENCE = 12.0  # seconds; an example responder may take 10 to answer what it took
@@ -95,7 +95,7 @@ async def _serve(
         asyncio.create_task(_welcome(server, describe_address(listener), app.state.link, example)),
         asyncio.create_task(_watch(server, children)),
     ]
-    await serve_with(source, server, listener, app)
+    await serve_and_reload(source, server, listener, app)
     for aside in asides:
         aside.cancel()
     for outcome in await asyncio.gather(*asides, return_exceptions=True):
@@ -122,7 +122,7 @@ async def _welcome(server: uvicorn.Server, address: str, link: Link, example: st
         ("gateway", address),
         ("API docs", f"{address}/docs"),
         ("health", f"{address}/readyz"),
-        ("NATS", f"nats://{link.server}" if link.server else f"not connected: {link.trouble}"),
+        ("NATS", f"nats://{link.server}" if link.server else f"not connected: {link.reason}"),
     ]
     width = max(len(name) for name, _ in lines)
     text = "\n".join(f"  {_bold(name.ljust(width))}  {value}" for name, value in lines)

@@ -10,7 +10,7 @@ import stat
 import sys
 from pathlib import Path
 
-from ..prepared import pack, pack_problems
+from ..prepared import pack, pack_faults
 from ..routefile.load import RouteFileError, load_route_file
 
 NICENESS = 5  # beside a gateway that serves
@@ -33,7 +33,7 @@ def load(path: Path) -> bytes:
             raise RouteFileError([f"{path}: not a regular file"])
         return pack(load_route_file(path))
     except RouteFileError as error:
-        return pack_problems(error.problems)
+        return pack_faults(error.faults)
 
 
 def _must_be_waited_for(path: Path) -> bool:

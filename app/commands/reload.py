@@ -26,10 +26,10 @@ from fastapi import FastAPI
 
 from ..collector import collector_off, only_young_collections
 from ..pieces import run_at_once, run_in_pieces
-from ..prepared import Served, count_routes, pack_problems, unpack
+from ..prepared import PreparedRoutes, count_routes, pack_faults, unpack
 from ..routefile.load import RouteFile, RouteFileError, load_route_file
 
-MAX_TOLD = 100  # problems in one line of the log
+MAX_LISTED = 100  # faults in one line of the log
 LOOK_INTERVAL = 0.1  # seconds between two looks whether a SIGHUP came
 LIMIT = 120.0  # seconds that a file may take
 GRACE = 1.0  # seconds that a process which was killed may take to end
@@ -69,7 +69,7 @@ class Reading:
         """Raises OSError where no process can be started."""
         self._path = path
         self._limit = limit
-        self._package = pack_problems([f"{path}: it could not be read"])
+        self._package = pack_faults([f"{path}: it could not be read"])
         command = [sys.executable, "-m", f"{__package__}.loader", str(path)]
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, process_group=0)
         self._thread = threading.Thread(target=self._take, daemon=True)
@@ -88,13 +88,13 @@ class Reading:
         try:
             written = self._process.communicate(timeout=self._limit)[0]
             output = b"" if self._process.returncode else written
-            problem = f"the process that reads it ended with exit code {self._process.returncode}"
+            fault = f"the process that reads it ended with exit code {self._process.returncode}"
         except subprocess.TimeoutExpired:
             self._process.kill()
             with contextlib.suppress(subprocess.TimeoutExpired):  # not even this ends one on some file systems
                 self._process.communicate(timeout=GRACE)
-            output, problem = b"", f"it was not read and checked within {self._limit:g} seconds"
-        self._package = output or pack_problems([f"{self._path}: {problem}"])
+            output, fault = b"", f"it was not read and checked within {self._limit:g} seconds"
+        self._package = output or pack_faults([f"{self._path}: {fault}"])
 
 
 class FileSource:
@@ -117,7 +117,7 @@ class FileSource:
             self._tell(package)
         return package
 
-    async def watch(self, serve: Callable[[Served], Awaitable[None]]) -> None:
+    async def watch(self, serve: Callable[[PreparedRoutes], Awaitable[None]]) -> None:
         """Serve the routes of each further package. Never returns; a reading ends with it."""
         try:
             while True:
@@ -143,12 +143,12 @@ class FileSource:
             self._reading = None
             count_routes(package)
         except RouteFileError as error:
-            more = len(error.problems) - MAX_TOLD
+            more = len(error.faults) - MAX_LISTED
             rest = (f"and {more} more; `nats-http check` tells all",) if more > 0 else ()
-            _log.error("routes-refused", problems=(*error.problems[:MAX_TOLD], *rest))
+            _log.error("routes-refused", faults=(*error.faults[:MAX_LISTED], *rest))
             return None
         except (OSError, ValueError) as error:
-            _log.error("routes-refused", problems=(f"{self._path}: a process of its own can't read it: {error}",))
+            _log.error("routes-refused", faults=(f"{self._path}: a process of its own can't read it: {error}",))
             return None
         return package
 
@@ -156,7 +156,7 @@ class FileSource:
         _log.info("routes-loaded", file=str(self._path), routes=count_routes(package))
 
 
-async def _serve_package(package: bytes, serve: Callable[[Served], Awaitable[None]]) -> None:
+async def _serve_package(package: bytes, serve: Callable[[PreparedRoutes], Awaitable[None]]) -> None:
     with only_young_collections():
         await serve(await run_in_pieces(unpack(package)))
 
@@ -167,7 +167,7 @@ class PipeSource:
     def __init__(self, fd: int) -> None:
         self._fd = fd
 
-    def load(self) -> Served:
+    def load(self) -> PreparedRoutes:
         """Waits for the first package. Raises RouteFileError."""
         length = b""
         while not length.endswith(b"\n"):
@@ -186,7 +186,7 @@ class PipeSource:
             raise RouteFileError(["the parent process has gone"])
         return chunk
 
-    async def watch(self, serve: Callable[[Served], Awaitable[None]]) -> None:
+    async def watch(self, serve: Callable[[PreparedRoutes], Awaitable[None]]) -> None:
         """Serve the routes of each further package. Never returns."""
         reader = asyncio.StreamReader()
         loop = asyncio.get_running_loop()
@@ -219,7 +219,7 @@ class Feed:
                         rest = rest[self._pipe.write(rest) :]
 
 
-async def serve_with(
+async def serve_and_reload(
     source: FileSource | PipeSource, server: uvicorn.Server, listener: socket.socket, app: FastAPI
 ) -> None:
     """Serve until a signal, with the routes that the source has at each moment."""

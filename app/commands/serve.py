@@ -17,7 +17,7 @@ from ..main import build_server, create_app
 from ..prepared import pack
 from ..settings import Settings
 from .processes import Children
-from .reload import FileSource, PipeSource, serve_with
+from .reload import FileSource, PipeSource, serve_and_reload
 from .workers import Workers
 
 PATIENCE = 5.0  # seconds that a worker may take beyond its drain timeout
@@ -26,7 +26,7 @@ LOOK_INTERVAL = 0.1  # seconds between two looks at the workers
 _log = structlog.get_logger("nats-http.serve")
 
 
-def serve_here(
+def run_gateway(
     settings: Settings,
     listener: socket.socket,
     source: FileSource | PipeSource,
@@ -44,7 +44,7 @@ def serve_here(
     async def serve() -> None:
         signing = asyncio.create_task(_sign(server, sign_fd)) if sign_fd is not None else None
         try:
-            await serve_with(source, server, listener, app)
+            await serve_and_reload(source, server, listener, app)
         finally:
             if signing:
                 signing.cancel()
@@ -62,9 +62,7 @@ async def _sign(server: uvicorn.Server, fd: int) -> None:
     os.close(fd)
 
 
-def serve_with_workers(
-    settings: Settings, listener: socket.socket, source: FileSource, *, count: int, lane: LaneName
-) -> bool:
+def run_workers(settings: Settings, listener: socket.socket, source: FileSource, *, count: int, lane: LaneName) -> bool:
     """Serve with `count` worker processes until a signal; a worker that dies is replaced. False if one died before any
     had served. Raises RouteFileError."""
     file = source.load()

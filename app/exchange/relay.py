@@ -24,14 +24,14 @@ from ..formats.fields import Pair, is_clean_request_id
 from ..formats.messages import Reply
 from ..formats.units import format_duration
 from ..nats.shares import Share, choose_share
-from ..observe.record import Exchange, Observers
+from ..observe.record import Observers, Record
 from ..routing.bodies import Check
 from ..routing.parameters import Value
 from ..routing.routes import Payload, Route
 from ..routing.table import EVERY_METHOD, RouteTable
 from .problems import build_problem_response
 from .replies import ReplyReader
-from .request_fields import choose_heeded, choose_timeout, encode_headers, is_text_preferred
+from .request_fields import choose_relevant, choose_timeout, encode_headers, is_text_preferred
 from .responses import Fields, Response, complete, encode_json
 
 
@@ -50,11 +50,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What a route comes to under the limits of this gateway, worked out once. `heeded` are the names of the request's
-    headers that have a say; `payloads` has what each method sends; the rest is in seconds and bytes."""
+    """What a route means under the limits of this gateway, worked out once. `relevant` are the names of the request
+    headers that the relay looks at; `payloads` has what each method sends; the rest is in seconds and bytes."""
 
     route: Route
-    heeded: frozenset[bytes]
+    relevant: frozenset[bytes]
     payloads: Mapping[str, Payload]
     wraps: bool
     timeout: float
@@ -120,8 +120,8 @@ class Relay:
             return self._begin_unmatched(request)
         route, segments = match
         plan = self._plans[route]
-        heeded = plan.heeded
-        fields = [pair for pair in request.headers if pair[0] in heeded]
+        relevant = plan.relevant
+        fields = [pair for pair in request.headers if pair[0] in relevant]
         request_id = self._choose_request_id(fields)
         try:
             tokens, values = route.reader.read(segments, request.query, fields)
@@ -211,7 +211,7 @@ class Relay:
         max_timeout = self._max_timeout if route.max_timeout is None else min(route.max_timeout, self._max_timeout)
         return _Plan(
             route=route,
-            heeded=choose_heeded(route),
+            relevant=choose_relevant(route),
             payloads={method: route.choose_payload(method) for method in (*route.methods, "HEAD")},
             timeout=min(self._timeout if route.timeout is None else route.timeout, max_timeout),
             max_timeout=max_timeout,
@@ -233,9 +233,9 @@ class Relay:
         if observers:
             duration = time.monotonic() - request.received
             name = route.name if route else None
-            exchange = Exchange(name, request.method, response.status, response.slug, delivered, duration, request_id)
+            record = Record(name, request.method, response.status, response.slug, delivered, duration, request_id)
             for observer in observers:
-                observer(exchange)
+                observer(record)
 
 
 def _choose_limit(route: Route, most: int) -> int:

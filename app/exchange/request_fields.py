@@ -8,24 +8,24 @@ from collections.abc import Sequence
 
 from ..errors import HeadersTooLarge, InvalidParameter
 from ..formats.accept import prefers_plain_text
-from ..formats.fields import MAX_BLOCK, Pair, is_clean_value, nominated
+from ..formats.fields import MAX_BLOCK, Pair, find_hop_by_hop_names, is_clean_value
 from ..formats.messages import encode_block
 from ..formats.units import parse_duration
 from ..routing.routes import Route
 
 MAX_MEDIA_RANGES = 64  # of all `Accept` fields
 MAX_WEIGHTS = 256  # of them, and other parameters
-MAX_NOMINATED = 64  # names in all `Connection` fields
+MAX_HOP_BY_HOP = 64  # names in all `Connection` fields
 
 _NO_NAMES: frozenset[bytes] = frozenset()
-_HEEDED = frozenset((b"x-request-id", b"x-request-timeout", b"accept", b"content-length", b"connection"))
-_HEEDED_OF_BODIES = frozenset((b"content-type", b"content-encoding", b"transfer-encoding"))
+_RELEVANT = frozenset((b"x-request-id", b"x-request-timeout", b"accept", b"content-length", b"connection"))
+_RELEVANT_TO_BODIES = frozenset((b"content-type", b"content-encoding", b"transfer-encoding"))
 
 
-def choose_heeded(route: Route) -> frozenset[bytes]:
+def choose_relevant(route: Route) -> frozenset[bytes]:
     """The names of the fields that have a say."""
-    names = _HEEDED | route.request_allow.names | route.reader.header_names
-    return names | _HEEDED_OF_BODIES if "body" in map(route.choose_payload, route.methods) else names
+    names = _RELEVANT | route.request_allow.names | route.reader.header_names
+    return names | _RELEVANT_TO_BODIES if "body" in map(route.choose_payload, route.methods) else names
 
 
 def choose_timeout(fields: Sequence[Pair], usual: float, most: float) -> float:
@@ -56,9 +56,9 @@ def encode_headers(route: Route, fields: Sequence[Pair], request_id: str) -> byt
             continue
         if not is_clean_value(value):
             raise InvalidParameter(f"Header {name.decode('latin-1')} has a control character.")
-        pairs.append((allow.spell(name), value))
+        pairs.append((allow.canonical(name), value))
     if identified:
-        pairs.append((allow.spell(b"x-request-id"), request_id.encode("ascii")))
+        pairs.append((allow.canonical(b"x-request-id"), request_id.encode("ascii")))
     block = encode_block(pairs)
     if len(block) > MAX_BLOCK:
         raise HeadersTooLarge(f"The headers for the service have {len(block)} bytes; at most {MAX_BLOCK} may travel.")
@@ -76,9 +76,9 @@ def is_text_preferred(fields: Sequence[Pair]) -> bool:
 
 def _find_hop_by_hop(connection: Sequence[bytes]) -> frozenset[bytes]:
     value = b",".join(connection)
-    if len(value) > MAX_NOMINATED:
-        _check_count(value.count(b",") + 1, MAX_NOMINATED, "Connection", "names")
-    return nominated(value)
+    if len(value) > MAX_HOP_BY_HOP:
+        _check_count(value.count(b",") + 1, MAX_HOP_BY_HOP, "Connection", "names")
+    return find_hop_by_hop_names(value)
 
 
 def _check_count(count: int, most: int, name: str, what: str) -> None:

@@ -42,18 +42,18 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 class AllowList:
     """The header names that may pass, in any case on the HTTP side and as they are spelt here on the NATS side."""
 
-    __slots__ = ("_spelling", "names")
+    __slots__ = ("_canonical", "names")
 
     def __init__(self, names: Iterable[str]) -> None:
         """ValueError names the header that can never travel."""
-        self._spelling = {name.lower().encode(): name.encode() for name in names}
-        self.names = frozenset(self._spelling)
+        self._canonical = {name.lower().encode(): name.encode() for name in names}
+        self.names = frozenset(self._canonical)
         for name in self.names:
             if not can_travel(name.decode()):
                 raise ValueError(f"header '{name.decode()}' can't be forwarded")
 
-    def spell(self, name: bytes) -> bytes:
-        return self._spelling[name]
+    def canonical(self, name: bytes) -> bytes:
+        return self._canonical[name]
 
 
 @lru_cache(MAX_REMEMBERED)
@@ -82,7 +82,7 @@ def is_clean_request_id(value: bytes) -> bool:
     return _REQUEST_ID.fullmatch(value) is not None
 
 
-def nominated(connection: bytes) -> frozenset[bytes]:
+def find_hop_by_hop_names(connection: bytes) -> frozenset[bytes]:
     """The names that a `Connection` header makes hop-by-hop (RFC 9110 §7.6.1)."""
     return frozenset([token.strip() for token in connection.lower().split(b",")])
 

@@ -4,7 +4,7 @@ Laws:
 1. Patterns run in linear time: look-around and back-references are refused when the schema is compiled.
 2. Nothing is fetched: a `$ref` may only point into its own document.
 3. A message never quotes the value that it is about.
-4. `is_valid` and `find_problem` cost no more than a value is long. `find_problems` may cost far more: jsonschema-rs
+4. `is_valid` and `find_fault` cost no more than a value is long. `find_faults` may cost far more: jsonschema-rs
    makes every error before it gives the first one, each with copies of what it is about.
 """
 
@@ -55,7 +55,7 @@ class Schema:
         except (ValueError, TypeError) as error:
             raise SchemaError(str(error)) from None
         self.is_valid: Callable[[object], bool] = self._validator.is_valid
-        """Whether a value of at most MAX_DEPTH fits. Stops at the first problem."""
+        """Whether a value of at most MAX_DEPTH fits. Stops at the first fault."""
 
     @cached_property
     def text(self) -> str:
@@ -64,24 +64,24 @@ class Schema:
 
     @cached_property
     def is_plain(self) -> bool:
-        """Whether the cost of `find_problems` grows with the value alone: about 2 ms for 2 KiB."""
+        """Whether the cost of `find_faults` grows with the value alone: about 2 ms for 2 KiB."""
         return _COSTLY.isdisjoint(_list_keys(self.document))
 
-    def find_problem(self, value: object) -> str | None:
+    def find_fault(self, value: object) -> str | None:
         """What is wrong with a value, or None. Cheap only where the schema is plain, as that of a parameter is."""
         found = self.find_first(value)
         return found[0][1] if found else None
 
     def find_first(self, value: object) -> list[tuple[str, str]]:
-        """The first of `find_problems`, without making the others."""
+        """The first of `find_faults`, without making the others."""
         try:
             self._validator.validate(value)
         except jsonschema_rs.ValidationError as error:
             return [_describe(error)]
         return []
 
-    def find_problems(self, value: object, *, limit: int) -> list[tuple[str, str]]:
-        """Where (a JSON pointer, RFC 6901) and what, for at most `limit` problems."""
+    def find_faults(self, value: object, *, limit: int) -> list[tuple[str, str]]:
+        """Where (a JSON pointer, RFC 6901) and what, for at most `limit` faults."""
         return [_describe(error) for error in islice(self._validator.iter_errors(value), limit)]
 
 

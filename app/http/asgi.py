@@ -14,7 +14,7 @@ from ..deadlines import Deadlines, Wait
 from ..errors import CLOSE, GatewayError, RequestTimeout
 from ..exchange.relay import Outbound, Relay, Request, body_too_large, no_memory
 from ..exchange.responses import Response
-from ..nats.in_flight import Awaited, Outcome
+from ..nats.in_flight import InFlightFuture, Outcome
 from ..nats.link import Link
 from ..routing.bodies import Check
 from .head import find_length
@@ -103,7 +103,7 @@ class AsgiLane:
 
     async def _request(self, outbound: Outbound, receive: Receive, upload: "_Upload | None") -> Outcome:
         """The outcome; CallerGone, with the entry removed, when the caller went away before it came."""
-        sent = Awaited(outbound.plan.share, outbound.request.peer)
+        sent = InFlightFuture(outbound.plan.share, outbound.request.peer)
         if upload is not None:
             upload.hand_over(sent)
         self._link.send(sent, outbound.subject, outbound.headers, outbound.payload, outbound.deadline)
@@ -116,7 +116,7 @@ class AsgiLane:
     async def _wait(self, future: "asyncio.Future[_Result]", receive: Receive) -> _Result:
         """Its result; CallerGone, with the future cancelled, when the caller went away before it came."""
         watch = _Watch(receive, future)
-        watch.slot = self._watches.add(time.monotonic() + WATCH_AFTER, watch)
+        watch.timer = self._watches.add(time.monotonic() + WATCH_AFTER, watch)
         try:
             return await future
         except asyncio.CancelledError:
@@ -147,13 +147,13 @@ class AsgiLane:
 class _Watch:
     """Looks, once an exchange takes long, whether its caller has gone, and then cancels `future`."""
 
-    __slots__ = ("_future", "_receive", "_task", "caller_gone", "slot")
+    __slots__ = ("_future", "_receive", "_task", "caller_gone", "timer")
 
     def __init__(self, receive: Receive, future: "asyncio.Future[Any]") -> None:
         self._receive = receive
         self._future = future
         self._task: asyncio.Task[None] | None = None
-        self.slot: set[Wait]
+        self.timer: set[Wait]
         self.caller_gone = False
 
     def expire(self) -> None:
@@ -166,7 +166,7 @@ class _Watch:
         self.caller_gone = self._future.cancel()
 
     def stop(self) -> None:
-        self.slot.discard(self)
+        self.timer.discard(self)
         task, self._task = self._task, None  # else they would keep each other, and the reply, until a full collection
         if task is not None:
             task.cancel()
@@ -207,7 +207,7 @@ class _Upload:
         """The body is all there."""
         self._uploads.complete(self)
 
-    def hand_over(self, sent: "Awaited") -> None:
+    def hand_over(self, sent: "InFlightFuture") -> None:
         """From now on the memory is needed until the body has left this process."""
         if self._memory is not None:
             self._is_handed_over = sent.wants_written = True

@@ -24,7 +24,7 @@ from ..exchange.responses import Response
 from ..nats.link import Link
 from ..nats.outgoing import BIG
 from .bounds import Bounds
-from .fast_exchange import Exchange
+from .fast_exchange import FastExchange
 from .intake import BODY, HEAD, IDLE
 from .protocol import NOTHING, GatewayProtocol
 
@@ -57,7 +57,7 @@ class FastProtocol(GatewayProtocol):
         self.checker = checker
         self._drain = drain
         self.deadlines = deadlines
-        self._exchange: Exchange | None = None
+        self._exchange: FastExchange | None = None
         self._held: Response | None = None
         """A response that waits for the caller to read those before it."""
 
@@ -96,7 +96,7 @@ class FastProtocol(GatewayProtocol):
         if begun is None:
             self._hand_on()
             return
-        exchange = Exchange(self, request, self.keeps_alive)
+        exchange = FastExchange(self, request, self.keeps_alive)
         self._exchange = self.cycle = exchange  # type: ignore[assignment]
         if isinstance(begun, Outbound):
             exchange.start(begun)
@@ -132,7 +132,7 @@ class FastProtocol(GatewayProtocol):
             exchange.end_body()
 
     @property
-    def _incomplete(self) -> Exchange | None:
+    def _incomplete(self) -> FastExchange | None:
         """The exchange whose body is coming."""
         exchange = self._exchange
         return exchange if exchange is not None and exchange.reads_body else None
@@ -146,12 +146,12 @@ class FastProtocol(GatewayProtocol):
         return exchange is not None and exchange.waits_for_memory
 
     def count_kept_body(self) -> int:
-        if self.phase != BODY or not isinstance(self.cycle, Exchange):
+        if self.phase != BODY or not isinstance(self.cycle, FastExchange):
             return super().count_kept_body()
         return len(self.cycle.body) if self.cycle.waits_for_memory else 0
 
     def is_at_work(self) -> bool:
-        return not self.cycle.reads_body if isinstance(self.cycle, Exchange) else super().is_at_work()
+        return not self.cycle.reads_body if isinstance(self.cycle, FastExchange) else super().is_at_work()
 
     def give_up(self) -> None:
         self._exchange = None

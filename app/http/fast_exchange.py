@@ -16,7 +16,7 @@ from ..deadlines import Deadlines
 from ..errors import GatewayError, RequestTimeout
 from ..exchange.relay import Outbound, Relay, Request, body_too_large, no_memory
 from ..exchange.responses import Response
-from ..nats.in_flight import Outcome, Sent
+from ..nats.in_flight import InFlight, Outcome
 from ..nats.link import Link
 from .bounds import Bounds
 from .loading import Checking, load_body
@@ -39,7 +39,7 @@ class Caller(Protocol):
     def write_response(self, response: Response) -> None: ...
 
 
-class Exchange(Sent):
+class FastExchange(InFlight):
     """One request on a connection, from its head to its response."""
 
     # What uvicorn's protocol looks at and sets, `keep_alive` and `message_event` too.
@@ -69,7 +69,7 @@ class Exchange(Sent):
         return self._request.peer
 
     @property
-    def message_event(self) -> "Exchange":
+    def message_event(self) -> "FastExchange":
         return self
 
     def start(self, outbound: Outbound) -> None:
@@ -79,7 +79,7 @@ class Exchange(Sent):
             self._send(outbound)
         else:
             self.reads_body = True
-            self.slot = self._protocol.deadlines.add(outbound.deadline, self)
+            self.timer = self._protocol.deadlines.add(outbound.deadline, self)
 
     def ask_for_memory(self, length: int | None) -> None:
         """Before more of the body is read than what came with its head."""
@@ -187,4 +187,4 @@ class Exchange(Sent):
     def _stop_reading(self) -> None:
         if self.reads_body:
             self.reads_body = False
-            self.slot.discard(self)
+            self.timer.discard(self)

@@ -61,7 +61,7 @@ def _check_coding(codings: Sequence[bytes], version: str) -> None:
         raise Refused(BadRequest("The Transfer-Encoding of the request is not chunked, or not known to its version."))
 
 
-def spell_target(method: bytes, target: bytes) -> bytes:
+def normalize_target(method: bytes, target: bytes) -> bytes:
     """A request target that doesn't begin with a slash. One in absolute form without a path has the path `/`, or `*`
     for OPTIONS (RFC 9112 §3.2.1, §3.2.4). Raises Refused."""
     if target == b"*":
@@ -85,7 +85,7 @@ def find_length(headers: Sequence[Pair]) -> int | None:
     return None
 
 
-def describe_fault(error: Exception) -> GatewayError:
+def describe_error(error: Exception) -> GatewayError:
     """What to say of an exception of the parser. One of ours in a callback, but for Refused, is a bug: its cause is
     kept, for the log."""
     if isinstance(error, GatewayError):

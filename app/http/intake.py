@@ -54,7 +54,7 @@ class Flow(FlowControl):
 
 
 class Intake(HttpToolsProtocol):
-    """What a connection sends, parsed. `take_fault` and `waits_for_memory` are the subclass's."""
+    """What a connection sends, parsed. `take_error` and `waits_for_memory` are the subclass's."""
 
     def __init__(
         self,
@@ -136,7 +136,7 @@ class Intake(HttpToolsProtocol):
                 break
             end = self._take_piece(data, start)
             if end == start and not self.is_deaf:
-                self.take_fault(Internal())  # a bug, and it would go on for ever
+                self.take_error(Internal())  # a bug, and it would go on for ever
             start = end
         if len(data) > LARGE and not self._rest and self.parser is not None:
             self.flow.pause_reading()  # else up to 32 such reads would come in one turn of the loop
@@ -189,12 +189,12 @@ class Intake(HttpToolsProtocol):
         self._head_size += len(piece)
         if self._head_size > MAX_HEAD or piece.count(b"\n") > MAX_FIELDS + 3:
             too_long = UriTooLong() if len(self.url or b"") > MAX_HEAD // 2 else HeadersTooLarge()
-            self.take_fault(too_long)
+            self.take_error(too_long)
             return False
         return True
 
     def _parse(self, data: bytes) -> None:
-        """Whatever is wrong with it becomes a call of `take_fault`."""
+        """Whatever is wrong with it becomes a call of `take_error`."""
         try:
             self.parser.feed_data(data)
         except (httptools.HttpParserUpgrade, httptools.HttpParserError) as error:
@@ -204,7 +204,7 @@ class Intake(HttpToolsProtocol):
         if isinstance(error, httptools.HttpParserUpgrade):
             self.take_upgrade(data[error.args[0] :])
         else:
-            self.take_fault(error)
+            self.take_error(error)
 
     def _note_incomplete(self, data: bytes, end: int) -> None:
         """Keep the books of a request of which `data` is the beginning: its head, or one that ended before, takes the
@@ -231,7 +231,7 @@ class Intake(HttpToolsProtocol):
             return
         self.extra += size
         if self.extra > MAX_EXTRA:
-            self.take_fault(HeadersTooLarge("The chunk extensions or trailers of the body are too long."))
+            self.take_error(HeadersTooLarge("The chunk extensions or trailers of the body are too long."))
 
     def end_chunks(self) -> None:
         """A chunked body is complete. A trailer may have said that the connection ends (RFC 9112 §9.6)."""
@@ -278,7 +278,7 @@ class Intake(HttpToolsProtocol):
             self.bounds.unparsed.give_back(-grown)
         elif not self.bounds.unparsed.take(grown):
             self._charged -= grown
-            self.take_fault(Overloaded("Too much waits to be read."))
+            self.take_error(Overloaded("Too much waits to be read."))
 
     def _count_head(self) -> int:
         return self._head_size if self.phase == HEAD else 0
@@ -293,7 +293,7 @@ class Intake(HttpToolsProtocol):
 
     # What a subclass says.
 
-    def take_fault(self, error: Exception) -> None:
+    def take_error(self, error: Exception) -> None:
         """What came can't be taken: a GatewayError, or what the parser raised."""
         raise NotImplementedError
 

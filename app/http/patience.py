@@ -154,6 +154,6 @@ class Timed(Intake):
         """Answer and close. Only where no request is in flight."""
         raise NotImplementedError
 
-    def end_broken_body(self, fault: GatewayError) -> None:
+    def end_broken_body(self, error: GatewayError) -> None:
         """The body of the request in flight does not come to its end."""
         raise NotImplementedError

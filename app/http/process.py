@@ -30,7 +30,7 @@ def keep_heap() -> None:
         mallopt(M_MMAP_THRESHOLD, HEAP // 2)
 
 
-def spare_collector() -> None:
+def freeze_heap() -> None:
     """Take what lives on, the code and the routes, out of the garbage collector's sight: to look through all of it
     would hold up every request for 25 ms, every second or so under load."""
     gc.collect()

@@ -21,7 +21,7 @@ from ..errors import BadRequest, GatewayError, Internal, Overloaded
 from ..exchange.problems import build_problem_response
 from ..formats.fields import Pair, encode_fields, without_upgrade
 from .bounds import Bounds
-from .head import MAX_FIELDS, TRAILERS, check_head, describe_fault, spell_target
+from .head import MAX_FIELDS, TRAILERS, check_head, describe_error, normalize_target
 from .intake import BODY, IDLE
 from .patience import Timed
 
@@ -59,7 +59,7 @@ class GatewayProtocol(Timed):
         self._noted = NOTHING
         self._usual: tuple[Pair, ...] = ((b"", b""),)
         """What was noted of an earlier head that had a right Host, and nothing else to look at."""
-        self._fault: GatewayError | None = None
+        self._error: GatewayError | None = None
         """What is wrong with what came behind a request in flight: said after the answer to that."""
         self._plain_head: bytes | None = None
 
@@ -120,7 +120,7 @@ class GatewayProtocol(Timed):
         else:
             self._check_head(noted)
         if self.url[0] != _SLASH:
-            self.url = spell_target(self.parser.get_method(), self.url)
+            self.url = normalize_target(self.parser.get_method(), self.url)
         if self.parser.should_upgrade():
             self._plain_head = self._encode_plain_head()
         else:
@@ -166,7 +166,7 @@ class GatewayProtocol(Timed):
         """Read the request again without its offer."""
         head, self._plain_head = self._plain_head, None
         if head is None or head.startswith(b"CONNECT "):
-            self.take_fault(BadRequest())
+            self.take_error(BadRequest())
             return
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
@@ -202,8 +202,8 @@ class GatewayProtocol(Timed):
         """What waited for the answer has its turn."""
         if self.lingers or self.transport.is_closing():
             return
-        if self._fault is not None:
-            self.loop.call_soon(self._say_fault)
+        if self._error is not None:
+            self.loop.call_soon(self._say_error)
         elif self.is_deaf:
             self.close()
         elif self.has_rest:
@@ -213,30 +213,30 @@ class GatewayProtocol(Timed):
 
     # What can't be taken
 
-    def take_fault(self, error: Exception) -> None:
+    def take_error(self, error: Exception) -> None:
         """Say what is wrong, once no answer is awaited that it could be taken for."""
-        fault = describe_fault(error)
+        error = describe_error(error)
         self.stop_listening()
         if self.is_in_flight and self.phase == BODY:
-            self.loop.call_soon(self.end_broken_body, fault)  # the application may not have begun
+            self.loop.call_soon(self.end_broken_body, error)  # the application may not have begun
         elif self.is_in_flight:
-            self._fault = fault
+            self._error = error
         elif self.phase == BODY:  # it has its answer
             self.close()
         else:
-            self.refuse(fault)
+            self.refuse(error)
 
-    def _say_fault(self) -> None:
-        if self._fault is not None and not (self.lingers or self.transport.is_closing()):
-            self.refuse(self._fault)
+    def _say_error(self) -> None:
+        if self._error is not None and not (self.lingers or self.transport.is_closing()):
+            self.refuse(self._error)
 
-    def end_broken_body(self, fault: GatewayError) -> None:
+    def end_broken_body(self, error: GatewayError) -> None:
         """A body can't be read to its end. A request that is at work without it gets its answer."""
         if self.lingers or self.transport.is_closing():
             return
         if self.is_in_flight and not self.is_at_work():
             self.give_up()
-            self.refuse(fault)
+            self.refuse(error)
         else:
             self.end_after_answer()
 
@@ -297,5 +297,5 @@ class GatewayProtocol(Timed):
             self.end_after_answer()
 
 
-Protocol = Callable[..., GatewayProtocol]
+ProtocolFactory = Callable[..., GatewayProtocol]
 """What uvicorn makes of each connection."""

@@ -15,8 +15,8 @@ from starlette.types import ASGIApp
 
 from .bounds import Bounds
 from .patience import LAST_WORDS
-from .process import fit_connections, keep_heap, spare_collector
-from .protocol import GatewayProtocol, Protocol
+from .process import fit_connections, freeze_heap, keep_heap
+from .protocol import GatewayProtocol, ProtocolFactory
 from .sockets import BACKLOG
 
 ACCEPT_REST = 0.3  # seconds to accept the connections that the kernel already holds when the gateway stops
@@ -26,7 +26,7 @@ CHECK_TICKS = 10  # of 0.1 s each, in which each connection is looked at once
 _log = structlog.get_logger("nats-http.server")
 
 
-def build_config(app: ASGIApp, protocol: Protocol) -> uvicorn.Config:
+def build_config(app: ASGIApp, protocol: ProtocolFactory) -> uvicorn.Config:
     """How uvicorn is run. Logging is set up before."""
     return uvicorn.Config(
         app,
@@ -49,7 +49,7 @@ class GatewayServer(uvicorn.Server):
     is closed, which answers what is left, and callers have LAST_WORDS to read it; the process ends with 0. A second
     signal cuts all waiting. ADR 3."""
 
-    def __init__(self, app: ASGIApp, protocol: Protocol, *, bounds: Bounds, drain_timeout: float) -> None:
+    def __init__(self, app: ASGIApp, protocol: ProtocolFactory, *, bounds: Bounds, drain_timeout: float) -> None:
         super().__init__(build_config(app, protocol))
         self._bounds = bounds
         self._drain_timeout = drain_timeout
@@ -58,7 +58,7 @@ class GatewayServer(uvicorn.Server):
         await super().startup(sockets)
         self._bounds.maximum = fit_connections(self._bounds.maximum)
         keep_heap()
-        spare_collector()
+        freeze_heap()
 
     def handle_exit(self, _sig: int, _frame: FrameType | None) -> None:
         self.force_exit = self.should_exit

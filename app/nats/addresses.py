@@ -12,7 +12,7 @@ _HOST = re.compile(r"[^\s%/]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class Address:
     """One server. `tls` servers are never spoken to in clear text. Credentials don't show in its repr or `address`."""
 
     scheme: str
@@ -24,7 +24,7 @@ class Server:
     """The name that its certificate has to have; None for its host."""
 
     @classmethod
-    def parse(cls, text: str) -> "Server":
+    def parse(cls, text: str) -> "Address":
         """From `[nats://|tls://][user:password@|token@]host[:port]`, user, password and token percent-encoded.
         ValueError says what is wrong, without the text, which may hold a password."""
         try:
@@ -55,7 +55,7 @@ class Server:
         """Whether its host is an IP address, not a name."""
         return _is_ip(self.host)
 
-    def at(self, host: str, port: int | None) -> "Server":
+    def at(self, host: str, port: int | None) -> "Address":
         """Another server of the same cluster: the same scheme and credentials. Servers tell of each other by IP
         address, which their certificates seldom have: then the name by which the first was found counts, as in
         nats.go."""

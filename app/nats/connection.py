@@ -21,7 +21,7 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.transport import TcpTransport
 
-from .addresses import Server
+from .addresses import Address
 from .credentials import ANONYMOUS, Credentials, Login
 from .inbox import SID, TOKEN_LENGTH, Inbox
 from .outgoing import Outgoing
@@ -30,7 +30,7 @@ from .reasons import describe, shorten
 
 HEARTBEAT = b"heartbeat".ljust(TOKEN_LENGTH, b"-")  # so that it is taken off the wire as replies are
 MOST_SERVERS = 100  # of which one tells that are remembered
-LONGEST_MESSAGE = 10.0  # seconds; one that takes longer to come is no sign of life
+LONGEST_MESSAGE = 10.0  # seconds; one that takes longer to come is no sign of progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class _Client(Client):
 class Connection:
     """Made by `open`. `outgoing` has what is sent, `inbox` what comes."""
 
-    def __init__(self, server: Server, events: Events, credentials: Credentials = ANONYMOUS) -> None:
+    def __init__(self, server: Address, events: Events, credentials: Credentials = ANONYMOUS) -> None:
         self.server = server
         self.credentials = credentials
         self.max_payload = 0
@@ -112,7 +112,7 @@ class Connection:
 
     @classmethod
     async def open(
-        cls, server: Server, *, name: str, timeout: float, events: Events, credentials: Credentials = ANONYMOUS
+        cls, server: Address, *, name: str, timeout: float, events: Events, credentials: Credentials = ANONYMOUS
     ) -> "Connection":
         """A connection that is ready to send and to receive. Raises ConnectError, within `timeout` seconds."""
         connection, login = cls(server, events, credentials), Login()
@@ -171,17 +171,17 @@ class Connection:
             self._events.lame(self)
 
     @property
-    def servers(self) -> list[Server]:
+    def servers(self) -> list[Address]:
         """Those of which this one has told last, at most MOST_SERVERS."""
-        found: list[Server] = []
+        found: list[Address] = []
         for text in self._told:
             with contextlib.suppress(ValueError):  # a port that is none, or a host
-                told = Server.parse(text)
+                told = Address.parse(text)
                 found.append(self.server.at(told.host, told.port))
         return found
 
     @property
-    def life(self) -> tuple[int, int, int]:
+    def progress(self) -> tuple[int, int, int]:
         """Changes while the server lives: messages received, bytes of one that is still coming, for as long as it may
         take, and how much has gone of all that was written up to the first heartbeat that is not answered. No more:
         the kernel of a server that is stuck goes on to take bytes."""
@@ -199,7 +199,7 @@ class Connection:
         return self.outgoing.count_waiting()
 
     def publish_heartbeat(self) -> None:
-        """A message to the own inbox: it comes back, or is denied, and both show in `life`. Not a request to a
+        """A message to the own inbox: it comes back, or is denied, and both show in `progress`. Not a request to a
         fresh inbox: wherever somebody subscribes to `>`, that one is never answered."""
         self.outgoing.write(b"PUB %b%b 0\r\n\r\n" % (self.inbox.prefix, HEARTBEAT))
         if self._heard != self._heard_before:

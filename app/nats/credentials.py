@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .addresses import Server
+from .addresses import Address
 
 LARGEST_FILE = 1024 * 1024  # bytes; any of ours has a few thousand
 
@@ -72,7 +72,7 @@ class Credentials:
         """Whether to speak in clear text is out of the question."""
         return self.tls_ca is not None or self.tls_cert is not None or self.tls_key is not None
 
-    def find_conflicts(self, servers: Sequence[Server]) -> list[str]:
+    def find_conflicts(self, servers: Sequence[Address]) -> list[str]:
         """What can't be set together, a line for each, which begins with a variable."""
         ways = {
             "NATS_CREDS": self.creds,
@@ -90,7 +90,7 @@ class Credentials:
         missing = [f"{name}: needs {other}" for name, value, other, its in needs if value is not None and its is None]
         return missing + ([f"{', '.join(used)}: only one of them can say who we are"] if len(used) > 1 else [])
 
-    def read_login(self, server: Server) -> Login:
+    def read_login(self, server: Address) -> Login:
         """What to show to this server; its address may say. Raises CredentialsError."""
         if server.user is not None:
             return Login(server.user, server.password) if server.password is not None else Login(token=server.user)

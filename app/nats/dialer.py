@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import structlog
 
-from .addresses import Server
+from .addresses import Address
 from .connection import ConnectError, Connection, Events
 from .credentials import Credentials
 
@@ -26,11 +26,11 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.2, 2.0  # seconds between rounds of attempts to c
 _log = structlog.get_logger("nats-http.link")
 
 
-class Connector:
+class Dialer:
     """`servers` are URLs (ValueError for what is none)."""
 
     def __init__(self, servers: Sequence[str], *, credentials: Credentials, events: Events) -> None:
-        self._configured = tuple(Server.parse(server) for server in servers)
+        self._configured = tuple(Address.parse(server) for server in servers)
         self._known = self._configured
         self._credentials = credentials
         self._events = events
@@ -42,7 +42,7 @@ class Connector:
         self.reason = "connecting to NATS"
         """Why there was no connection, the last time that there was none; without secrets."""
 
-    def learn(self, servers: Iterable[Server]) -> None:
+    def learn(self, servers: Iterable[Address]) -> None:
         """The servers that the last connection has told of; those of the ones before are forgotten."""
         self._known = tuple(dict.fromkeys((*self._configured, *servers)))
 
@@ -63,7 +63,7 @@ class Connector:
                 self._tell_of_the_rest()
                 return connection
 
-    async def _reach(self, server: Server) -> Connection | None:
+    async def _reach(self, server: Address) -> Connection | None:
         """By any of its addresses."""
         try:
             addresses = await self._find_addresses(server)
@@ -72,7 +72,7 @@ class Connector:
             return None
         return await _race(addresses, self._open)
 
-    async def _find_addresses(self, server: Server) -> list[Server]:
+    async def _find_addresses(self, server: Address) -> list[Address]:
         """Those of its name, of which at most one lookup runs: one that hangs is waited for again the next time."""
         if server.is_address:
             return [server]
@@ -83,7 +83,7 @@ class Connector:
         async with asyncio.timeout(CONNECT_TIMEOUT):
             return [server.at(address, server.port) for address in await asyncio.shield(lookup)]
 
-    async def _open(self, server: Server) -> Connection | None:
+    async def _open(self, server: Address) -> Connection | None:
         try:
             return await Connection.open(
                 server,
@@ -148,7 +148,7 @@ def look_up(host: str) -> "asyncio.Future[list[str]]":
 
 
 async def _race(
-    servers: Sequence[Server], attempt: Callable[[Server], Awaitable[Connection | None]]
+    servers: Sequence[Address], attempt: Callable[[Address], Awaitable[Connection | None]]
 ) -> Connection | None:
     """The first connection that an attempt brings. What the others bring is closed."""
     waiting = random.sample(servers, len(servers))

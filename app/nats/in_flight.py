@@ -24,7 +24,7 @@ _log = structlog.get_logger("nats-http.link")
 Outcome = Reply | GatewayError
 
 
-class Sent:
+class InFlight:
     """A request in flight. Who sends one defines `take`, which gets the outcome once, unless the request is abandoned
     before, and sets `share`, which counts it. With `wants_written` there is a `written`, called once when this process
     no longer keeps headers and payload: the kernel has them, or they are never sent. That can be before `take`, and
@@ -34,11 +34,11 @@ class Sent:
     share: Share
 
     # Set when it is sent.
-    in_flight: "InFlight | None" = None
+    in_flight: "InFlightMap | None" = None
     token: bytes
     subject: str
     connection: Connection
-    slot: set[Wait]
+    timer: set[Wait]
 
     @property
     def peer(self) -> str | None:
@@ -63,7 +63,7 @@ class Sent:
             self.in_flight.settle(self.token, Overloaded(TOO_SLOW) if was_held else Timeout())
 
 
-class Awaited(Sent):
+class InFlightFuture(InFlight):
     """A request whose outcome, an error included, is the result of `future`; to cancel that is fine."""
 
     def __init__(self, share: Share | None = None, peer: str | None = None) -> None:
@@ -80,28 +80,28 @@ class Awaited(Sent):
             self.future.set_result(outcome)
 
 
-class InFlight:
+class InFlightMap:
     """At most `maximum` requests, and `max_per_caller` of one peer address where that is not None; of one route as many
     as its share says."""
 
     def __init__(self, maximum: int, max_per_caller: int | None) -> None:
         self._maximum = maximum
         self._callers = None if max_per_caller is None else Callers(max_per_caller)
-        self._sent: dict[bytes, Sent] = {}
+        self._sent: dict[bytes, InFlight] = {}
         self._tokens = make_tokens()
         self._deadlines = Deadlines()
 
     def __len__(self) -> int:
         return len(self._sent)
 
-    def __iter__(self) -> Iterator[Sent]:
+    def __iter__(self) -> Iterator[InFlight]:
         """In the order in which they were sent."""
         return iter(self._sent.values())
 
-    def __reversed__(self) -> Iterator[Sent]:
+    def __reversed__(self) -> Iterator[InFlight]:
         return reversed(self._sent.values())
 
-    def begin(self, sent: Sent, subject: str, connection: Connection, deadline: float) -> Overloaded | None:
+    def begin(self, sent: InFlight, subject: str, connection: Connection, deadline: float) -> Overloaded | None:
         """Give the request its token, and take it in until it ends; or the reason why not."""
         free, share = self._maximum - len(self._sent), sent.share
         if free <= 0 or (share.count and share.is_full(free)):
@@ -116,7 +116,7 @@ class InFlight:
         sent.subject = subject
         sent.connection = connection
         sent.token = token = next(self._tokens)
-        sent.slot = self._deadlines.add(deadline, sent)
+        sent.timer = self._deadlines.add(deadline, sent)
         self._sent[token] = sent
         return None
 
@@ -124,7 +124,7 @@ class InFlight:
         """End a request, if it is still in flight, and tell whoever waits for it."""
         sent = self._sent.pop(token, None)
         if sent is not None:
-            sent.slot.discard(sent)
+            sent.timer.discard(sent)
             sent.share.count -= 1
             if self._callers is not None:
                 self._callers.end(sent.peer)
@@ -137,7 +137,7 @@ class InFlight:
         """End a request, if it is still in flight, and tell nobody. One that is held is never sent."""
         sent = self._sent.pop(token, None)
         if sent is not None:
-            sent.slot.discard(sent)
+            sent.timer.discard(sent)
             sent.share.count -= 1
             if self._callers is not None:
                 self._callers.end(sent.peer)

@@ -35,8 +35,8 @@ from ..errors import (
 from ..formats.messages import Reply, is_no_responders
 from .connection import Connection, Events
 from .credentials import ANONYMOUS, Credentials
-from .dialer import Connector
-from .in_flight import TOO_SLOW, Awaited, InFlight, Outcome, Sent
+from .dialer import Dialer
+from .in_flight import TOO_SLOW, InFlight, InFlightFuture, InFlightMap, Outcome
 from .tasks import Tasks
 
 STABLE = 5.0  # seconds after which a connection is taken to be one that lasts
@@ -59,7 +59,7 @@ class Link:
         max_per_caller: int | None = None,
         credentials: Credentials = ANONYMOUS,
     ) -> None:
-        self._in_flight = InFlight(max_in_flight, max_per_caller)
+        self._in_flight = InFlightMap(max_in_flight, max_per_caller)
         self._settle = self._in_flight.settle
         self._connection: Connection | None = None
         self._leaving = asyncio.Event()
@@ -72,15 +72,15 @@ class Link:
             lame=self._leave,
             lost=self._lose,
         )
-        self._connector = Connector(servers, credentials=credentials, events=self._events)
+        self._dialer = Dialer(servers, credentials=credentials, events=self._events)
         self._connected_at = 0.0
 
     @property
-    def trouble(self) -> str | None:
+    def reason(self) -> str | None:
         """Why requests can't be sent now, without secrets; None when they can."""
         if self._closing:
             return "shutting down"
-        return self._connector.reason if self._connection is None else None
+        return self._dialer.reason if self._connection is None else None
 
     @property
     def in_flight(self) -> int:
@@ -101,7 +101,7 @@ class Link:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    def send(self, sent: Sent, subject: str, headers: bytes, payload: bytes, deadline: float) -> None:
+    def send(self, sent: InFlight, subject: str, headers: bytes, payload: bytes, deadline: float) -> None:
         """Send a request now, or refuse it now: then `sent` takes the refusal before this returns. `headers` is a
         header block or empty, `deadline` an instant of `time.monotonic`. Keeps neither, nor the payload."""
         connection = self._connection
@@ -118,7 +118,7 @@ class Link:
 
     async def request(self, subject: str, headers: bytes, payload: bytes, deadline: float) -> Outcome:
         """Send, and wait for the outcome; cancelling abandons the request."""
-        sent = Awaited()
+        sent = InFlightFuture()
         self.send(sent, subject, headers, payload, deadline)
         del payload  # it is let go when it is written
         try:
@@ -170,14 +170,14 @@ class Link:
             self._connection = None
             self._leaving.set()
         if self._connection is None and not self._closing:  # it may have ended before it was taken
-            self._connector.reason = f"{connection.server.address}: {reason}"
+            self._dialer.reason = f"{connection.server.address}: {reason}"
             _log.warning("disconnected", server=connection.server.address, reason=reason)
         for token in [sent.token for sent in self._in_flight if sent.connection is connection]:
             self._settle(token, NotConnected() if token in unwritten else ConnectionLost())
 
     async def _supervise(self) -> None:
         while True:
-            fresh = await self._connector.connect()
+            fresh = await self._dialer.connect()
             if fresh.ended:
                 continue
             stale, self._connection = self._connection, fresh
@@ -189,7 +189,7 @@ class Link:
             if stale is not None:
                 self._tasks.own(partial(self._retire, stale))
             await self._leave_or_settle()
-            self._connector.learn([fresh.server, *fresh.servers])
+            self._dialer.learn([fresh.server, *fresh.servers])
 
     async def _leave_or_settle(self) -> None:
         """Wait until the connection has to be replaced. One that has lasted ends the backoff; so does one that is still
@@ -197,10 +197,10 @@ class Link:
         try:
             await asyncio.wait_for(self._leaving.wait(), STABLE)
         except TimeoutError:
-            self._connector.end_backoff()
+            self._dialer.end_backoff()
             await self._leaving.wait()
         if self._connection is not None and time.monotonic() - self._connected_at > BRIEF:
-            self._connector.end_backoff()
+            self._dialer.end_backoff()
 
     async def _retire(self, connection: Connection) -> None:
         """Law 6: the requests in flight on the old connection are answered there; each has a deadline."""
@@ -211,7 +211,7 @@ class Link:
             connection.close()
 
     async def _watch(self) -> None:
-        """Law 5: a connection that shows no sign of life after a heartbeat is stuck, and is ended."""
+        """Law 5: a connection that shows no sign of progress after a heartbeat is stuck, and is ended."""
         while True:
             connection = self._connection
             if connection is None:
@@ -219,11 +219,11 @@ class Link:
                 continue
             connection.publish_heartbeat()
             await asyncio.sleep(0)  # let it be written
-            life = connection.life
+            progress = connection.progress
             await asyncio.sleep(HEARTBEAT_INTERVAL)
-            if connection.life == life:
+            if connection.progress == progress:
                 await asyncio.sleep(0.1)  # this process may have been the one that slept: let it read first
-                if connection.life == life:  # nothing happens where it has ended
+                if connection.progress == progress:  # nothing happens where it has ended
                     connection.end(f"no answer to a heartbeat for {HEARTBEAT_INTERVAL:g}s")
 
     async def close(self) -> None:

@@ -2,21 +2,21 @@
 
 import structlog
 
-from .record import Exchange
+from .record import Record
 
 _log = structlog.get_logger("nats-http.access")
 
 
-def log_exchange(exchange: Exchange) -> None:
-    """One line for one exchange. `duration_ms` is rounded to microseconds."""
-    write = _log.error if exchange.status >= 500 else _log.info
+def log_record(record: Record) -> None:
+    """One line for one record. `duration_ms` is rounded to microseconds."""
+    write = _log.error if record.status >= 500 else _log.info
     write(
         "exchange",
-        route=exchange.route,
-        method=exchange.method,
-        status=exchange.status,
-        slug=exchange.slug,
-        delivered=exchange.delivered,
-        duration_ms=round(exchange.duration * 1000, 3),
-        request_id=exchange.request_id,
+        route=record.route,
+        method=record.method,
+        status=record.status,
+        slug=record.slug,
+        delivered=record.delivered,
+        duration_ms=round(record.duration * 1000, 3),
+        request_id=record.request_id,
     )

@@ -1,4 +1,4 @@
-"""What happened in one exchange, as one frozen event. Each consumer of it is one file beside this."""
+"""One frozen record for each response. Each consumer is one file beside this."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,9 +7,9 @@ from ..errors import Delivered
 
 
 @dataclass(frozen=True, slots=True)
-class Exchange:
-    """An answered exchange. `route` is None where none matched, `slug` where nothing failed; `duration` is seconds
-    from the request head to the moment when the response is ready."""
+class Record:
+    """A response. `route` is None where none matched, `slug` where nothing failed; `duration` is seconds from the
+    request head to the moment when the response is ready."""
 
     route: str | None
     method: str
@@ -20,7 +20,7 @@ class Exchange:
     request_id: str
 
 
-Observer = Callable[[Exchange], None]
+Observer = Callable[[Record], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,10 +21,10 @@ def add_health(
     the server and counts. The log has the reason in full in any case."""
 
     def report() -> dict[str, object]:
-        trouble = SHUTTING_DOWN if drain.is_set() else link.trouble
-        if trouble is None:
+        reason = SHUTTING_DOWN if drain.is_set() else link.reason
+        if reason is None:
             return {"status": "ready"}
-        return {"status": "not ready", "reason": trouble if with_details else _generalize(trouble)}
+        return {"status": "not ready", "reason": reason if with_details else _generalize(reason)}
 
     async def livez(_: Request) -> JSONResponse:
         return _answer({"status": "live"})
@@ -42,8 +42,8 @@ def add_health(
         app.add_route(path, endpoint, include_in_schema=False)
 
 
-def _generalize(trouble: str) -> str:
-    return trouble if trouble == SHUTTING_DOWN else NOT_CONNECTED
+def _generalize(reason: str) -> str:
+    return reason if reason == SHUTTING_DOWN else NOT_CONNECTED
 
 
 def _answer(content: dict[str, object]) -> JSONResponse:

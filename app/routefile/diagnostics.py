@@ -8,30 +8,30 @@ from .yamltree import Mark, Path, Tree
 MAX_SHOWN = 60  # characters of a wrong value
 
 
-class Report:
-    """Collects problems. A path that begins with `routes` and an index may stand in `defaults` instead: what a route
+class Diagnostics:
+    """Collects faults. A path that begins with `routes` and an index may stand in `defaults` instead: what a route
     has from there is told with the place that it has there."""
 
     def __init__(self, tree: Tree, name: str) -> None:
         """`name` is that of the file. What is wrong with the tree itself is in the report from the start."""
         self._tree = tree
         self._name = name
-        self._problems: dict[str, Mark] = {}
+        self._lines: dict[str, Mark] = {}
         for fault in tree.faults:
             place = f"{name}:{fault.mark.line}:{fault.mark.column}"
-            self._problems[f"{place}: {_write_path(fault.path)}: {fault.text}"] = fault.mark
+            self._lines[f"{place}: {_write_path(fault.path)}: {fault.text}"] = fault.mark
 
     @property
-    def problems(self) -> list[str]:
+    def faults(self) -> list[str]:
         """A line for each: file, line, column, key path, value and text, in the order of their places."""
-        return sorted(self._problems, key=lambda line: (self._problems[line], line))
+        return sorted(self._lines, key=lambda line: (self._lines[line], line))
 
     def add(self, path: Path, text: str, value: object = None, *, of_key: bool = False) -> None:
         """Once, however often it is told. The value is shown if it is a scalar."""
         mark = self._locate(path, of_key=of_key)
         shown = f" {_show(value)}:" if isinstance(value, str | int | float) else ""
         where = f"{self._name}:{mark.line}:{mark.column}" if mark else self._name
-        self._problems.setdefault(f"{where}: {_write_path(path)}:{shown} {text}", mark or Mark(0, 0))
+        self._lines.setdefault(f"{where}: {_write_path(path)}:{shown} {text}", mark or Mark(0, 0))
 
     def add_fault(self, path: Path, text: str) -> None:
         """The same, with the value that stands there."""

@@ -15,7 +15,7 @@ from ..collector import collector_off
 from ..formats.schemas import Json, parse_json
 from ..routing.routes import Route, RouteError, sends_body
 from ..routing.table import RouteTable, TableError
-from .diagnostics import Report
+from .diagnostics import Diagnostics
 from .model import DefaultsModel, FileModel, InfoModel, ParameterModel, ReplyModel, RouteModel, to_route
 from .yamltree import Path as KeyPath
 from .yamltree import Tree, YamlError, parse_yaml
@@ -54,11 +54,11 @@ _M = TypeVar("_M", bound=BaseModel)
 
 
 class RouteFileError(Exception):
-    """A route file is wrong; `problems` has a line for each thing that is."""
+    """A route file is wrong; `faults` has a line for each."""
 
-    def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = tuple(problems)
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = tuple(faults)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ class _Builder:
 
     def __init__(self, tree: Tree, name: str, read_file: Callable[[str], Json]) -> None:
         self._tree = tree
-        self._report = Report(tree, name)
+        self._diagnostics = Diagnostics(tree, name)
         self._read_file = read_file
 
     def build(self) -> RouteFile:
@@ -138,8 +138,8 @@ class _Builder:
         resolved = [self._resolve(defaults, route, index) for index, route in enumerate(declared)]
         routes = {index: route for index, raw in enumerate(resolved) if (route := self._build_route(raw, index))}
         table = self._build_table(routes)
-        if self._report.problems or table is None or info is None:
-            raise RouteFileError(self._report.problems)
+        if self._diagnostics.faults or table is None or info is None:
+            raise RouteFileError(self._diagnostics.faults)
         return RouteFile(table, Info(**info.model_dump()), resolved)
 
     def _resolve(self, defaults: Json, route: Json, index: int) -> Json:
@@ -160,8 +160,8 @@ class _Builder:
         try:
             return self._read_file(name)
         except RouteFileError as error:
-            for problem in error.problems:
-                self._report.add(path, problem, name)
+            for fault in error.faults:
+                self._diagnostics.add(path, fault, name)
             return True
 
     def _build_route(self, raw: Json, index: int) -> Route | None:
@@ -173,7 +173,7 @@ class _Builder:
             return to_route(model)
         except RouteError as error:
             for fault in error.faults:
-                self._report.add_fault((*path, *fault.key), fault.text)
+                self._diagnostics.add_fault((*path, *fault.key), fault.text)
             return None
 
     def _build_table(self, routes: Mapping[int, Route]) -> RouteTable | None:
@@ -182,7 +182,7 @@ class _Builder:
             return RouteTable(routes.values(), reserved=RESERVED)
         except TableError as error:
             for number, fault in error.faults:
-                self._report.add_fault(("routes", places[number], *fault.key), fault.text)
+                self._diagnostics.add_fault(("routes", places[number], *fault.key), fault.text)
             return None
 
     def _validate(
@@ -220,9 +220,9 @@ class _Builder:
         if detail["type"] == "extra_forbidden":
             known = _list_keys(kind, detail["loc"][:-1])
             hint = _suggest(str(path[-1]), known) or f"; known are {', '.join(known)}"
-            self._report.add(path, f"unknown key{hint}", of_key=True)
+            self._diagnostics.add(path, f"unknown key{hint}", of_key=True)
         else:
-            self._report.add(path, _describe(detail), None if detail["type"] == "missing" else detail["input"])
+            self._diagnostics.add(path, _describe(detail), None if detail["type"] == "missing" else detail["input"])
 
 
 def _choose_defaults(defaults: Mapping[str, Json], route: Mapping[str, Json]) -> dict[str, Json]:

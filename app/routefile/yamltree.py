@@ -240,7 +240,7 @@ class _Reader:
     def _read_scalar(self, event: Any, path: Path) -> Json:
         text: str = event.value
         kind = _choose_kind(event)
-        value, problem = None, f"the tag {event.tag} is not known here; leave it out"
+        value, fault = None, f"the tag {event.tag} is not known here; leave it out"
         try:
             if kind == "str":
                 return text
@@ -253,10 +253,10 @@ class _Reader:
             if kind == "float" and abs(float(text)) != float("inf"):
                 return float(text)
             if kind in ("int", "float"):
-                value, problem = 0, f"{text[:40]} is too large for a number"
+                value, fault = 0, f"{text[:40]} is too large for a number"
         except ValueError:
-            problem = f"'{text[:40]}' is not of the type that its tag says"
-        self._tree.faults.append(YamlFault(_mark(event.start_mark), path, problem))
+            fault = f"'{text[:40]}' is not of the type that its tag says"
+        self._tree.faults.append(YamlFault(_mark(event.start_mark), path, fault))
         return value
 
 

@@ -12,11 +12,11 @@ from ..errors import InvalidBody, UnsupportedMediaType
 from ..formats.fields import Pair, is_clean_value
 from ..formats.schemas import Json, Schema, parse_json
 
-MAX_PROBLEMS = 20  # of one body that are told
+MAX_FAULTS = 20  # of one body that are told
 CHECKED_MAX_BODY = 256 * 1024  # bytes, where a route with a schema says nothing: 50 ms at most, and 9 MiB of values
 
 AT_ONCE = 16 * 1024  # bytes of a body that takes 3 ms at most to be read and checked
-LISTED_AT_ONCE = 2 * 1024  # bytes of one whose problems, by a plain schema, take 2 ms at most to be listed
+LISTED_AT_ONCE = 2 * 1024  # bytes of one whose faults, by a plain schema, take 2 ms at most to be listed
 
 _MEDIA_TYPE = re.compile(r"(?:\*/\*|[a-z0-9!#$&^_.+-]+/(?:\*|[a-z0-9!#$&^_.+-]+))")  # RFC 6838 §4.2, RFC 9110 §12.5.1
 
@@ -83,7 +83,7 @@ class BodyRules:
             return None
         if len(body) > LISTED_AT_ONCE or not schema.is_plain:
             return Check(schema, body)
-        raise InvalidBody(errors=tuple(schema.find_problems(value, limit=MAX_PROBLEMS)))
+        raise InvalidBody(errors=tuple(schema.find_faults(value, limit=MAX_FAULTS)))
 
     def _is_accepted(self, content_type: bytes) -> bool:
         media_type = content_type.partition(b";")[0].strip().lower()

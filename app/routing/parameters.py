@@ -110,8 +110,8 @@ class Parameter:
     def parse(self, text: str) -> Scalar:
         """The value of one text. Raises InvalidParameter."""
         value = text if self.type == "string" else _parse_typed(text, self)
-        if self.schema is not None and (problem := self.schema.find_problem(value)):
-            raise InvalidParameter(f"{self.label} breaks its rule: {problem}.")
+        if self.schema is not None and (fault := self.schema.find_fault(value)):
+            raise InvalidParameter(f"{self.label} breaks its rule: {fault}.")
         return value
 
 
@@ -212,8 +212,8 @@ def _find_bad_values(parameter: Parameter) -> Iterator[Fault]:
             isinstance(item, bool) and parameter.type != "boolean"
         ):
             yield Fault(place, f"it is not of the type {parameter.type}")
-        elif parameter.schema is not None and (problem := parameter.schema.find_problem(item)):
-            yield Fault(place, f"it breaks the rules of this parameter: {problem}")
+        elif parameter.schema is not None and (fault := parameter.schema.find_fault(item)):
+            yield Fault(place, f"it breaks the rules of this parameter: {fault}")
 
 
 def token_schema() -> dict[str, Json]:

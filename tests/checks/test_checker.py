@@ -14,7 +14,7 @@ import pytest
 from app.checks.checker import MAX_PROCESSES, MAX_WAITING, Checker, CheckFailed, Verdict
 from app.errors import Draining, InvalidBody, Overloaded, Timeout
 from app.formats.schemas import Schema
-from app.routing.bodies import AT_ONCE, MAX_PROBLEMS, Check
+from app.routing.bodies import AT_ONCE, MAX_FAULTS, Check
 from tests.harness import PATIENCE, eventually
 from tests.process.programs import find_children, is_alive
 
@@ -73,7 +73,7 @@ async def test_a_body_is_found_to_be_as_it_should_be_or_told_what_is_wrong(check
     assert wrong.errors == (("/1", 'it is not of type "integer"'), ("/2", 'it is not of type "integer"'))
     many = await run(checker, make_check(schema, ["x"] * 1000))
     assert isinstance(many, InvalidBody)
-    assert len(many.errors) == MAX_PROBLEMS
+    assert len(many.errors) == MAX_FAULTS
     unreadable = await run(checker, Check(ANYTHING, b"[NaN]"))
     assert isinstance(unreadable, InvalidBody)
     assert unreadable.detail == "The body can't be read as JSON."
@@ -81,10 +81,10 @@ async def test_a_body_is_found_to_be_as_it_should_be_or_told_what_is_wrong(check
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-async def test_a_body_whose_problems_are_without_end_is_refused_all_the_same(checker: Checker, name: str) -> None:
+async def test_a_body_whose_faults_are_without_end_is_refused_all_the_same(checker: Checker, name: str) -> None:
     verdict = await run(checker, make_check(*HOSTILE[name]))
     assert isinstance(verdict, InvalidBody)
-    assert 1 <= len(verdict.errors) <= MAX_PROBLEMS
+    assert 1 <= len(verdict.errors) <= MAX_FAULTS
     assert await run(checker, FINE) is None
     assert len(find_processes()) == 1  # it cost no process
 

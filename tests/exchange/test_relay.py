@@ -11,7 +11,7 @@ from app.exchange.relay import Outbound, Relay, Request, body_too_large
 from app.exchange.responses import Response
 from app.formats.fields import MAX_BLOCK, Pair, is_clean_request_id
 from app.formats.messages import Reply, parse_block
-from app.observe.record import Exchange, Observers
+from app.observe.record import Observers, Record
 from app.routing.routes import METHODS, ReplyRules, Route
 from app.routing.table import RouteTable
 
@@ -457,8 +457,8 @@ BAD = Reply(b"junk", b"")
 def test_each_exchange_is_told_once_and_only_to_those_who_want_it(
     method: str, path: bytes, outcome: Reply | GatewayError | None, expected: tuple[str | None, int, str | None, str]
 ) -> None:
-    failures: list[Exchange] = []
-    others: list[Exchange] = []
+    failures: list[Record] = []
+    others: list[Record] = []
     relay = make_relay(observers=Observers(failure=(failures.append,), other=(others.append,)))
     received = time.monotonic() - 1
     begun = relay.begin(make_request(path, (b"x-request-id", b"r-1"), method=method, received=received))
@@ -475,7 +475,7 @@ def test_each_exchange_is_told_once_and_only_to_those_who_want_it(
 
 @pytest.mark.parametrize("outcome", [Reply(b"", b"x"), NotConnected()])
 def test_every_observer_is_told_the_same_and_who_is_not_there_is_not(outcome: Reply | GatewayError) -> None:
-    told: list[list[Exchange]] = [[], []]
+    told: list[list[Record]] = [[], []]
     both = tuple(exchanges.append for exchanges in told)
     failed = isinstance(outcome, GatewayError)
     heeding = make_relay(observers=Observers(failure=both) if failed else Observers(other=both))
@@ -487,7 +487,7 @@ def test_every_observer_is_told_the_same_and_who_is_not_there_is_not(outcome: Re
 
 
 def test_a_bug_is_told_as_a_failure_of_no_route() -> None:
-    told: list[Exchange] = []
+    told: list[Record] = []
     make_relay(observers=Observers(failure=(told.append,))).fail(make_request(received=time.monotonic()))
     assert [(e.route, e.status, e.slug, e.delivered) for e in told] == [(None, 500, "internal", "unknown")]
 

@@ -20,7 +20,7 @@ async def test_a_hundred_gateways_do_not_come_back_in_the_same_moment(own_nats: 
         links = [Link([between.url], max_in_flight=1) for _ in range(GATEWAYS)]
         for link in links:
             await stack.enter_async_context(link)
-        await eventually(lambda: all(link.trouble is None for link in links))
+        await eventually(lambda: all(link.reason is None for link in links))
         await asyncio.sleep(STABLE + 0.5)  # the shortest pause is the one after a connection that has lasted
         between.opened.clear()
         between.close_all()

@@ -9,9 +9,9 @@ from app.formats.fields import (
     REPLY_HEADERS,
     REQUEST_HEADERS,
     AllowList,
+    find_hop_by_hop_names,
     is_clean_request_id,
     is_clean_value,
-    nominated,
 )
 
 HOP_BY_HOP = ["connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "proxy-connection"]
@@ -26,7 +26,7 @@ CONTROLS = bytes([*range(9), *range(10, 32), 127])  # all but tab
 def test_an_allow_list_has_its_names_in_lower_case_and_spells_them_as_they_were_listed() -> None:
     allow = AllowList(["X-Tenant", "traceparent"])
     assert allow.names == {b"x-tenant", b"traceparent"}
-    assert (allow.spell(b"x-tenant"), allow.spell(b"traceparent")) == (b"X-Tenant", b"traceparent")
+    assert (allow.canonical(b"x-tenant"), allow.canonical(b"traceparent")) == (b"X-Tenant", b"traceparent")
 
 
 @pytest.mark.parametrize("name", [*HOP_BY_HOP, *FRAMING, *RESERVED])
@@ -65,7 +65,7 @@ def test_the_default_lists_are_those_of_the_design() -> None:
     ],
 )
 def test_connection_nominates_names_in_any_case(connection: bytes, expected: set[bytes]) -> None:
-    assert nominated(connection) == expected
+    assert find_hop_by_hop_names(connection) == expected
 
 
 @given(st.binary())

@@ -87,26 +87,26 @@ def test_problems_have_a_pointer_and_never_the_value() -> None:
             "required": ["x"],
         }
     )
-    problems = dict(schema.find_problems({"a/b~c": [1, "hunter2"], "secret": "hunter2 is long"}, limit=20))
-    assert set(problems) == {"/a~1b~0c/0", "/a~1b~0c/1", "/secret", ""}
-    assert "hunter2" not in str(problems)
-    assert problems["/a~1b~0c/0"] == "it is less than the minimum of 5"
+    faults = dict(schema.find_faults({"a/b~c": [1, "hunter2"], "secret": "hunter2 is long"}, limit=20))
+    assert set(faults) == {"/a~1b~0c/0", "/a~1b~0c/1", "/secret", ""}
+    assert "hunter2" not in str(faults)
+    assert faults["/a~1b~0c/0"] == "it is less than the minimum of 5"
 
 
 def test_problems_are_bounded_in_number_and_length() -> None:
     schema = Schema({"items": {"type": "integer"}, "additionalProperties": False})
-    assert len(schema.find_problems(["x"] * 1000, limit=7)) == 7
-    ((_, text),) = Schema({"required": ["k" * 10_000]}).find_problems({}, limit=5)
+    assert len(schema.find_faults(["x"] * 1000, limit=7)) == 7
+    ((_, text),) = Schema({"required": ["k" * 10_000]}).find_faults({}, limit=5)
     assert len(text) == MAX_MESSAGE
     deep = Schema({"additionalProperties": {"additionalProperties": {"additionalProperties": {"type": "null"}}}})
-    ((pointer, _),) = deep.find_problems({"a": {"~" * 300: {"/" * 300: 1}}}, limit=5)
+    ((pointer, _),) = deep.find_faults({"a": {"~" * 300: {"/" * 300: 1}}}, limit=5)
     assert pointer == "/a/" + "~0" * 300
 
 
 def test_the_first_problem_or_none() -> None:
     schema = Schema({"type": "integer", "maximum": 5})
-    assert schema.find_problem(5) is None
-    assert schema.find_problem(6) == "it is greater than the maximum of 5"
+    assert schema.find_fault(5) is None
+    assert schema.find_fault(6) == "it is greater than the maximum of 5"
 
 
 @pytest.mark.parametrize(
@@ -139,16 +139,16 @@ def test_what_is_no_schema_is_refused_with_its_place(document: Any, path: tuple[
 def test_a_pattern_that_would_take_for_ever_takes_no_time() -> None:
     schema = Schema({"pattern": "^(?:(a+)+)+$"})
     started = time.monotonic()
-    assert schema.find_problem("a" * 100_000 + "b") is not None
+    assert schema.find_fault("a" * 100_000 + "b") is not None
     assert time.monotonic() - started < 5  # a backtracking engine would need longer than the universe has
 
 
 def test_drafts_and_formats_are_heeded() -> None:
     old = Schema({"$schema": "http://json-schema.org/draft-04/schema#", "maximum": 5, "exclusiveMaximum": True})
-    assert old.find_problem(5)
-    assert Schema({"format": "date"}).find_problem("2026-13-01")
-    assert Schema({"format": "date"}).find_problem("2026-12-01") is None
-    assert Schema({"format": "of-our-own"}).find_problem("x") is None
+    assert old.find_fault(5)
+    assert Schema({"format": "date"}).find_fault("2026-13-01")
+    assert Schema({"format": "date"}).find_fault("2026-12-01") is None
+    assert Schema({"format": "of-our-own"}).find_fault("x") is None
 
 
 def test_a_schema_moves_with_its_references() -> None:

@@ -131,7 +131,7 @@ async def test_a_route_with_a_schema_takes_less_unless_it_says_more(shared_nats:
 
 
 @pytest.mark.parametrize("count", [1, 10, 1000, 100_000])
-async def test_a_body_has_a_bounded_answer_however_many_problems_it_has(shared_nats: NatsServer, count: int) -> None:
+async def test_a_body_has_a_bounded_answer_however_many_faults_it_has(shared_nats: NatsServer, count: int) -> None:
     body = json.dumps([1] * count).encode()
     async with run_gateway(shared_nats.url, routes=ROUTES) as gateway:
         response = await post(gateway, body, path="/wide")

@@ -219,7 +219,7 @@ async def test_health_tells_live_from_ready_and_nothing_else(
                 response = await gateway.get(path)
                 assert response.status_code == 503
                 assert response.json() == {"status": "not ready", "reason": "not connected to NATS"}
-            await eventually(lambda: gateway.link.trouble != "connecting to NATS")
+            await eventually(lambda: gateway.link.reason != "connecting to NATS")
         own_nats.start()
         await gateway.wait_until_ready()
         for path in ("/readyz", "/healthz"):
@@ -235,7 +235,7 @@ async def test_health_tells_live_from_ready_and_nothing_else(
 async def test_health_tells_details_where_the_setting_says_so(own_nats: NatsServer) -> None:
     own_nats.stop()
     async with run_gateway(own_nats.url, wait=False, health_details=True) as gateway:
-        await eventually(lambda: gateway.link.trouble != "connecting to NATS")
+        await eventually(lambda: gateway.link.reason != "connecting to NATS")
         assert (await gateway.get("/livez")).json() == {"status": "live"}
         for path in ("/readyz", "/healthz"):
             response = await gateway.get(path)
@@ -281,7 +281,7 @@ async def test_the_application_works_in_process_with_its_lifespan_entered(shared
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=transport, base_url="http://gateway") as client,
     ):
-        await eventually(lambda: app.state.link.trouble is None)
+        await eventually(lambda: app.state.link.reason is None)
         assert (await client.get("/greet/José")).json() == {"message": "hello, you"}
         assert (await client.get("/greet/a.b")).status_code == 422
         assert "/greet/{name}" in app.openapi()["paths"]
@@ -296,7 +296,7 @@ async def test_a_root_path_in_front_is_taken_off(shared_nats: NatsServer) -> Non
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=transport, base_url="http://gateway") as client,
     ):
-        await eventually(lambda: app.state.link.trouble is None)
+        await eventually(lambda: app.state.link.reason is None)
         assert (await client.get("/api/greet/sue")).json() == {"message": "hi"}
         assert (await client.get("/api/")).headers["location"] == "/api/docs"
         assert "/api/openapi.json" in (await client.get("/api/docs")).text
@@ -306,8 +306,8 @@ async def test_the_lifespan_can_be_entered_again(own_nats: NatsServer) -> None:
     app = create_app(Settings(nats_url=(own_nats.url,)))
     for _ in range(2):
         async with app.router.lifespan_context(app):
-            await eventually(lambda: app.state.link.trouble is None)
-        assert app.state.link.trouble == "shutting down"
+            await eventually(lambda: app.state.link.reason is None)
+        assert app.state.link.reason == "shutting down"
 
 
 async def test_options_of_the_server_as_a_whole_tells_every_method(gateway: Gateway) -> None:

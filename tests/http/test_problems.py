@@ -173,7 +173,7 @@ async def test_a_server_that_reads_nothing_makes_the_gateway_overloaded_not_larg
 async def test_without_a_connection_it_is_not_connected_at_once(own_nats: NatsServer) -> None:
     async with run_gateway(own_nats.url) as gateway:
         own_nats.stop()
-        await eventually(lambda: gateway.link.trouble)
+        await eventually(lambda: gateway.link.reason)
         Expected("not-connected", 503, "no", retryable=True).check(await gateway.get("/greet/sue"))
 
 
@@ -297,7 +297,7 @@ async def test_a_bug_of_ours_is_internal_with_a_request_id_and_no_traceback(
         break_route(broken)
         response = await gateway.client.post("/broken", content=b"{}", headers={"x-request-id": "find-me"})
         Expected("internal", 500, "unknown").check(response)
-        assert not any(word in response.text for word in ("Error:", "reader", "reply_allow", "find_problems"))
+        assert not any(word in response.text for word in ("Error:", "reader", "reply_allow", "find_faults"))
         assert gateway.link.in_flight == 0
     out, err = capfd.readouterr()
     assert "find-me" in out + err

@@ -13,7 +13,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from app.http.fast import FastProtocol
-from app.http.fast_exchange import Exchange
+from app.http.fast_exchange import FastExchange
 from app.http.protocol import GatewayProtocol
 
 
@@ -39,7 +39,7 @@ def test_the_protocol_asks_of_a_cycle_what_an_exchange_has() -> None:
     asked = find_attributes(HttpToolsProtocol, "self", "cycle")
     assert asked == {"body", "disconnected", "keep_alive", "message_event", "more_body", "response_complete"}
     assert find_attributes(HttpToolsProtocol, "self", "cycle", "message_event") == {"set"}
-    exchange = Exchange(None, None, True)  # type: ignore[arg-type] # only looked at
+    exchange = FastExchange(None, None, True)  # type: ignore[arg-type] # only looked at
     assert all(hasattr(exchange, name) for name in asked | {"response_started"})
     assert callable(exchange.message_event.set)
 

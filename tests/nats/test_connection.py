@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.nats.addresses import Server
+from app.nats.addresses import Address
 from app.nats.connection import Connection, Events
 from app.nats.inbox import TOKEN_LENGTH
 from app.nats.link import Link
@@ -26,7 +26,7 @@ class Recorded:
     def __init__(self) -> None:
         self.events: list[tuple[object, ...]] = []
         self.connection = Connection(
-            Server.parse("nats://127.0.0.1:1"),
+            Address.parse("nats://127.0.0.1:1"),
             Events(
                 replied=lambda *arguments: self.events.append(arguments),
                 refused=lambda token: self.events.append(("refused", token)),
@@ -205,7 +205,7 @@ async def test_what_the_stream_had_before_is_waited_for_and_then_replies_are_tak
 async def test_replies_of_a_real_server_are_taken_off_the_wire_and_heartbeats_too(shared_nats: NatsServer) -> None:
     """Right after PONG it sends another INFO, which must not keep the tap shut."""
     async with Link([shared_nats.url], max_in_flight=1) as link:
-        await eventually(lambda: link.trouble is None)
+        await eventually(lambda: link.reason is None)
         connection = link._connection
         assert connection is not None
         parsed = connection._parser.parsed

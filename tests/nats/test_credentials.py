@@ -28,12 +28,12 @@ def address(server: NatsServer, scheme: str = "nats", host: str = "127.0.0.1") -
 
 
 async def ready(link: Link) -> None:
-    await eventually(lambda: link.trouble is None)
+    await eventually(lambda: link.reason is None)
     assert isinstance(await link.request("nobody", b"", b"", time.monotonic() + 5), NoResponders)
 
 
 async def in_trouble(link: Link, words: str) -> None:
-    await eventually(lambda: words in str(link.trouble))
+    await eventually(lambda: words in str(link.reason))
 
 
 # Who we are
@@ -103,7 +103,7 @@ async def test_a_wrong_password_is_told_without_it_and_heals(tmp_path: Path) -> 
     with capture_logs() as logs, run_nats(tmp_path, "authorization {user: someone, password: other}") as server:
         async with Link([server.url], max_in_flight=1, credentials=credentials) as link:
             await in_trouble(link, "authorization violation")
-            assert SECRET not in f"{link.trouble} {link!r} {credentials!r} {logs}"
+            assert SECRET not in f"{link.reason} {link!r} {credentials!r} {logs}"
             assert [entry["event"] for entry in logs] == ["connect-failed"]
             server.reload(f"authorization {{user: someone, password: {SECRET}}}")
             await ready(link)
@@ -117,7 +117,7 @@ async def test_expired_creds_are_told_and_new_ones_are_taken(tmp_path: Path) -> 
     with capture_logs() as logs, run_nats(tmp_path, operator.make_config()) as server:
         async with Link([server.url], max_in_flight=1, credentials=credentials) as link:
             await in_trouble(link, "NATS_CREDS: the user's JWT has expired")
-            assert_no_part_of(text, f"{link.trouble} {credentials!r} {logs}")
+            assert_no_part_of(text, f"{link.reason} {credentials!r} {logs}")
             make_creds_file(tmp_path, operator.make_creds())
             await ready(link)
 
@@ -175,7 +175,7 @@ async def test_a_file_that_goes_bad_is_told_without_what_is_in_it_and_heals(
             server.kill()
             server.start()
             await in_trouble(link, words)
-            assert_no_part_of(f"{text} SUS3CRET", f"{link.trouble} {logs}")
+            assert_no_part_of(f"{text} SUS3CRET", f"{link.reason} {logs}")
             if file.is_dir():
                 file.rmdir()
             file.unlink(missing_ok=True)
@@ -301,7 +301,7 @@ async def test_a_wrong_authority_is_told_and_the_right_one_is_taken(
             for text in ("-----BEGIN CERTIFICATE-----\n", ""):
                 other_authority.cert_pem.write_to_path(file)
                 await in_trouble(link, "the server's certificate is not trusted; see NATS_TLS_CA")
-                assert SECRET not in str(link.trouble)
+                assert SECRET not in str(link.reason)
                 file.write_text(text)
                 await in_trouble(link, "NATS_TLS_CA: takes a file with certificates in PEM form")
             authority.cert_pem.write_to_path(file)

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from app.nats.addresses import Server
+from app.nats.addresses import Address
 from app.nats.connection import Connection, Events
 from app.nats.credentials import ANONYMOUS
-from app.nats.dialer import CONNECT_TIMEOUT, FIRST_PAUSE, Connector
+from app.nats.dialer import CONNECT_TIMEOUT, FIRST_PAUSE, Dialer
 from tests.harness import NatsServer, eventually
 
 QUIET = Events(
@@ -26,10 +26,10 @@ QUIET = Events(
 REFUSED = "nats://127.0.0.1:1"
 
 
-def make_connector(*servers: str) -> Connector:
-    connector = Connector(servers, credentials=ANONYMOUS, events=QUIET)
-    connector._pause = 0.0
-    return connector
+def make_connector(*servers: str) -> Dialer:
+    dialer = Dialer(servers, credentials=ANONYMOUS, events=QUIET)
+    dialer._pause = 0.0
+    return dialer
 
 
 @asynccontextmanager
@@ -43,9 +43,9 @@ async def run_silent_servers(count: int) -> AsyncIterator[list[str]]:
             listener.close()
 
 
-async def connect_in(connector: Connector, seconds: float) -> Connection:
+async def connect_in(dialer: Dialer, seconds: float) -> Connection:
     async with asyncio.timeout(seconds):
-        return await connector.connect()
+        return await dialer.connect()
 
 
 async def test_servers_that_refuse_do_not_hold_up_one_that_lives(shared_nats: NatsServer) -> None:
@@ -99,13 +99,13 @@ async def test_a_name_whose_lookup_hangs_holds_up_no_other_and_has_one_lookup_at
     names = [f"nats://{number}.example" for number in range(10)]
     named = shared_nats.url.replace("127.0.0.1", "localhost")
     try:
-        connector = make_connector(*names, named)
+        dialer = make_connector(*names, named)
         for _ in range(3):
-            (await connect_in(connector, 10)).close()
-        connector._known = connector._configured[:1]
+            (await connect_in(dialer, 10)).close()
+        dialer._known = dialer._configured[:1]
         with pytest.raises(TimeoutError):
-            await connect_in(connector, 1.5)
-        assert connector.reason == "0.example:4222: the host can't be found"
+            await connect_in(dialer, 1.5)
+        assert dialer.reason == "0.example:4222: the host can't be found"
         assert len(lookups) == len(set(lookups))
         assert await asyncio.to_thread(lambda: "free") == "free"
     finally:
@@ -142,30 +142,30 @@ async def test_a_cancelled_attempt_leaves_nothing_open() -> None:
 async def test_a_reason_is_logged_once_and_again_after_there_was_a_connection(own_nats: NatsServer) -> None:
     url = own_nats.url
     own_nats.stop()
-    connector = make_connector(url, REFUSED, "nats://no.such.host.invalid", "nats://" + "x" * 70)
+    dialer = make_connector(url, REFUSED, "nats://no.such.host.invalid", "nats://" + "x" * 70)
     with capture_logs() as logs:
-        connecting = asyncio.create_task(connector.connect())
+        connecting = asyncio.create_task(dialer.connect())
         await eventually(lambda: len(logs) == 4)
         await asyncio.sleep(0.5)  # many a round
         refused = {f"{url.removeprefix('nats://')}: connection refused", "127.0.0.1:1: connection refused"}
         unknown = {f"{name}:4222: the host can't be found" for name in ("no.such.host.invalid", "x" * 70)}
         assert sorted(entry["reason"] for entry in logs) == sorted(refused | unknown)
-        assert connector.reason in refused | unknown
+        assert dialer.reason in refused | unknown
         own_nats.start()
         (await connecting).close()
         own_nats.stop()
         logs.clear()
-        connecting = asyncio.create_task(connector.connect())
+        connecting = asyncio.create_task(dialer.connect())
         await eventually(lambda: len(logs) == 4)
         connecting.cancel()
 
 
 async def test_what_the_last_connection_told_is_tried_beside_what_is_configured(shared_nats: NatsServer) -> None:
-    connector = make_connector(REFUSED)
-    connector.learn([Server.parse("nats://127.0.0.1:2")])
-    connector.learn([Server.parse(shared_nats.url)])
-    assert connector._known == (Server.parse(REFUSED), Server.parse(shared_nats.url))
-    connection = await connect_in(connector, CONNECT_TIMEOUT)
+    dialer = make_connector(REFUSED)
+    dialer.learn([Address.parse("nats://127.0.0.1:2")])
+    dialer.learn([Address.parse(shared_nats.url)])
+    assert dialer._known == (Address.parse(REFUSED), Address.parse(shared_nats.url))
+    connection = await connect_in(dialer, CONNECT_TIMEOUT)
     assert connection.server.url == shared_nats.url
     connection.close()
 
@@ -180,18 +180,18 @@ async def test_the_first_attempt_of_all_waits_for_nothing_and_each_later_one_doe
         return 0.0
 
     monkeypatch.setattr("app.nats.dialer.random.uniform", choose)
-    connector = Connector([shared_nats.url], credentials=ANONYMOUS, events=QUIET)
+    dialer = Dialer([shared_nats.url], credentials=ANONYMOUS, events=QUIET)
     for _ in range(3):
-        (await connect_in(connector, CONNECT_TIMEOUT)).close()
-    connector.end_backoff()
-    (await connect_in(connector, CONNECT_TIMEOUT)).close()
+        (await connect_in(dialer, CONNECT_TIMEOUT)).close()
+    dialer.end_backoff()
+    (await connect_in(dialer, CONNECT_TIMEOUT)).close()
     assert most == [0.0, FIRST_PAUSE, 2 * FIRST_PAUSE, FIRST_PAUSE]
 
 
 async def test_pauses_grow_and_begin_anew_after_a_connection_that_has_lasted() -> None:
-    connector = Connector([REFUSED], credentials=ANONYMOUS, events=QUIET)
+    dialer = Dialer([REFUSED], credentials=ANONYMOUS, events=QUIET)
     with pytest.raises(TimeoutError):
-        await connect_in(connector, 1.5)
-    grown = connector._pause
-    connector.end_backoff()
-    assert grown > 2 * connector._pause > 0
+        await connect_in(dialer, 1.5)
+    grown = dialer._pause
+    dialer.end_backoff()
+    assert grown > 2 * dialer._pause > 0

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from app.errors import ConnectionLost, Draining, NoResponders, NotConnected, Overloaded, PayloadTooLarge, Timeout
 from app.formats.messages import Reply
 from app.nats.connection import Connection
-from app.nats.in_flight import Awaited, Outcome
+from app.nats.in_flight import InFlightFuture, Outcome
 from app.nats.link import HEARTBEAT_INTERVAL, STABLE, Link
 from tests.harness import (
     NatsServer,
@@ -25,9 +25,9 @@ from tests.harness import (
 )
 
 
-def ask(link: Link, subject: str, payload: bytes, deadline: float) -> Awaited:
+def ask(link: Link, subject: str, payload: bytes, deadline: float) -> InFlightFuture:
     """A request of which the test holds the future."""
-    sent = Awaited()
+    sent = InFlightFuture()
     link.send(sent, subject, b"", payload, deadline)
     return sent
 
@@ -43,7 +43,7 @@ def connection_of(link: Link) -> Connection:
 
 
 async def ready(link: Link) -> None:
-    await eventually(lambda: link.trouble is None)
+    await eventually(lambda: link.reason is None)
 
 
 async def stay_silent(msg: Msg) -> None:
@@ -85,7 +85,7 @@ async def test_1_a_request_that_waits_for_a_server_that_reads_nothing_was_seen_b
         assert isinstance(await link.request("s", b"", b"", soon()), Overloaded)
 
 
-class Counted(Awaited):
+class Counted(InFlightFuture):
     """Counts how often it is told that its bytes have left."""
 
     wants_written = True
@@ -129,7 +129,7 @@ async def test_2_nothing_is_sent_without_a_connection_nor_after_a_reconnect(own_
     async with Link([own_nats.url], max_in_flight=10) as link:
         await ready(link)
         own_nats.stop()
-        await eventually(lambda: link.trouble)
+        await eventually(lambda: link.reason)
         for _ in range(5):
             sent = ask(link, "s", b"buffered?", soon())
             assert sent.future.done()  # at once
@@ -206,7 +206,7 @@ async def test_5_a_server_that_comes_back_is_found_again(own_nats: NatsServer) -
         await ready(link)
         for _ in range(3):
             own_nats.kill()
-            await eventually(lambda: link.trouble)
+            await eventually(lambda: link.reason)
             own_nats.start()
             await ready(link)
             assert isinstance(await link.request("s", b"", b"", soon()), NoResponders)
@@ -234,7 +234,7 @@ async def test_5_a_frozen_server_is_left_for_another(own_nats: NatsServer, tmp_p
             stuck = connection_of(link)
             started = time.monotonic()
             (own_nats if own_nats.url.endswith(stuck.server.address) else other).freeze()
-            await eventually(lambda: link.trouble is None and link._connection is not stuck)
+            await eventually(lambda: link.reason is None and link._connection is not stuck)
             assert time.monotonic() - started < 2 * HEARTBEAT_INTERVAL + 3  # and one attempt at the frozen one
             assert isinstance(await link.request("s", b"", b"", soon()), NoResponders)
 
@@ -280,7 +280,7 @@ async def test_6_lame_duck_moves_to_another_server_and_no_request_fails(tmp_path
                 outcomes.clear()
                 old = connection_of(link)
                 first.lame_duck()
-                await eventually(lambda: link._connection is not old and link.trouble is None)
+                await eventually(lambda: link._connection is not old and link.reason is None)
                 await eventually(lambda: old.ended)
                 count = len(outcomes)
                 await eventually(lambda: len(outcomes) > count + 20)
@@ -292,7 +292,7 @@ async def test_6_lame_duck_moves_to_another_server_and_no_request_fails(tmp_path
 
 async def test_6_a_server_that_says_so_before_it_is_taken_is_left_too(own_nats: NatsServer) -> None:
     async with Link([own_nats.url], max_in_flight=10) as link:
-        connect = link._connector.connect
+        connect = link._dialer.connect
         made: list[Connection] = []
 
         async def connect_to_lame() -> Connection:
@@ -302,7 +302,7 @@ async def test_6_a_server_that_says_so_before_it_is_taken_is_left_too(own_nats: 
             made.append(connection)
             return connection
 
-        link._connector.connect = connect_to_lame  # type: ignore[method-assign]
+        link._dialer.connect = connect_to_lame  # type: ignore[method-assign]
         await ready(link)
         await eventually(lambda: len(made) > 1 and link._connection is made[1])
 
@@ -317,7 +317,7 @@ async def test_5_the_node_that_it_moved_to_is_not_forgotten(tmp_path: Path) -> N
             for _ in range(2):
                 await eventually(lambda: link.server == second.url.removeprefix("nats://"))
                 connection_of(link).end("cut in this very moment")
-                assert link.trouble
+                assert link.reason
             await ready(link)
 
 
@@ -371,7 +371,7 @@ async def test_10_after_close_nothing_is_taken_and_nothing_waits(own_nats: NatsS
         await asyncio.wait_for(link.close(), 1)
         assert isinstance(await waiting.future, ConnectionLost)
         assert isinstance(await link.request("s", b"", b"", soon()), Draining)
-        assert link.trouble == "shutting down"
+        assert link.reason == "shutting down"
     assert not [task for task in asyncio.all_tasks() if "Link" in repr(task.get_coro())]
 
 
@@ -404,8 +404,8 @@ async def test_a_server_that_refuses_us_is_named_with_its_reason_and_without_sec
     with run_nats(tmp_path / "refusing", config) as server:
         url = server.url.replace("//", "//user:s3cret@")
         async with Link([url], max_in_flight=10) as link:
-            await eventually(lambda: reason in str(link.trouble))
-            assert "s3cret" not in str(link.trouble)
+            await eventually(lambda: reason in str(link.reason))
+            assert "s3cret" not in str(link.reason)
             server.reload("")
             await ready(link)
 
@@ -456,7 +456,7 @@ async def test_a_server_that_should_speak_tls_and_does_not_is_told_no_secret() -
     server = await asyncio.start_server(speak_plain, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     async with server, Link([f"tls://user:s3cret@127.0.0.1:{port}"], max_in_flight=1) as link:
-        await eventually(lambda: "does not speak tls" in str(link.trouble))
+        await eventually(lambda: "does not speak tls" in str(link.reason))
         await eventually(lambda: heard)
     assert heard[0] == b""
 

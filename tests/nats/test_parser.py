@@ -105,7 +105,7 @@ async def test_a_message_that_never_ends_is_no_sign_of_life(lie: bytes, monkeypa
 async def test_a_message_that_is_slow_to_come_is_a_sign_of_life(lie: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.nats.link.HEARTBEAT_INTERVAL", 0.2)
     async with run_liar(lie, dribble) as url, Link([url], max_in_flight=1) as link:
-        await eventually(lambda: link.trouble is None)
+        await eventually(lambda: link.reason is None)
         connection = link._connection
         await asyncio.sleep(1.5)
         assert link._connection is connection
@@ -195,5 +195,5 @@ async def test_servers_that_a_server_tells_of_are_bounded_and_so_are_lines_about
             assert len(connection.servers) <= MOST_SERVERS
             assert len(connection._client._server_pool) == 1
             await eventually(lambda: [entry for entry in logs if entry.get("count")])
-            assert len(link._connector._known) <= MOST_SERVERS + 2
+            assert len(link._dialer._known) <= MOST_SERVERS + 2
     assert [entry["event"] for entry in logs].count("connect-failed") <= MOST_TOLD + 1

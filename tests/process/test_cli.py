@@ -46,7 +46,7 @@ async def test_healthcheck_exits_with_0_only_when_the_gateway_is_ready(own_nats:
         ready = await _call_beside("healthcheck", PORT=str(gateway.port), http_proxy="http://127.0.0.1:1")
         assert (ready[0], ready[1]) == (0, '{"status":"ready"}\n')
         own_nats.stop()
-        await eventually(lambda: "connection refused" in str(gateway.link.trouble))
+        await eventually(lambda: "connection refused" in str(gateway.link.reason))
         code, _, error = await _call_beside("healthcheck", "--url", f"{gateway.url}/readyz")
         assert code == 1
         assert "503" in error

@@ -20,7 +20,7 @@ import pytest
 from nats.aio.msg import Msg
 
 from app.commands.reload import Reading
-from app.prepared import pack_problems
+from app.prepared import pack_faults
 from tests.harness import PATIENCE, NatsServer, clean_environment, eventually, replying, responder
 from tests.process.programs import PROGRAM, Process, find_children, is_alive, run, wait_until_ready
 
@@ -106,7 +106,7 @@ async def test_a_file_that_does_not_hold_changes_nothing_and_is_told_as_at_the_s
             hang_up(gateway)
             gateway.find("(routes-refused)")
             assert await get_statuses(url, "/one", "/two", "/readyz") == [200, 404, 200]
-        told = read_events(gateway, "routes-refused")[0]["problems"]
+        told = read_events(gateway, "routes-refused")[0]["faults"]
         assert gateway.stop() == 0
     again = Process(command, log, **environment)
     assert again.process.wait(20) == 1
@@ -277,7 +277,7 @@ async def test_a_named_pipe_in_place_of_the_file_is_refused_and_the_next_reload_
         os.mkfifo(routes)
         hang_up(gateway)
         gateway.find("(routes-refused)")
-        assert read_events(gateway, "routes-refused")[0]["problems"] == [f"{routes}: not a regular file"]
+        assert read_events(gateway, "routes-refused")[0]["faults"] == [f"{routes}: not a regular file"]
         write_routes(routes, "two")
         hang_up(gateway)
         await wait_for_status(url, "/two", 503)
@@ -290,8 +290,8 @@ async def test_reading_a_file_has_a_limit_and_an_end(routes: Path) -> None:
     assert ended.package is None
     ended.close()
     await eventually(lambda: late.package is not None and ended.package is not None)
-    assert late.package == pack_problems([f"{routes}: it was not read and checked within 0.5 seconds"])
-    assert ended.package == pack_problems([f"{routes}: the process that reads it ended with exit code -9"])
+    assert late.package == pack_faults([f"{routes}: it was not read and checked within 0.5 seconds"])
+    assert ended.package == pack_faults([f"{routes}: the process that reads it ended with exit code -9"])
 
 
 @pytest.mark.parametrize("command", [["dev"], ["serve"], ["serve", "--workers", "2"]], ids=" ".join)

@@ -48,12 +48,12 @@ def load_route(file: Path, keys: str, *, path: str = "/a/{id}", method: str = "P
     return load(file, f"version: 1\n{head}routes:\n  - name: a\n    {body}\n").table.routes[0]
 
 
-def read_problems(file: Path, text: str) -> list[str]:
+def read_faults(file: Path, text: str) -> list[str]:
     """The lines without the name of the file."""
     with pytest.raises(RouteFileError) as caught:
         load(file, text)
-    assert str(caught.value) == "\n".join(caught.value.problems)
-    return [problem.removeprefix(f"{file}:") for problem in caught.value.problems]
+    assert str(caught.value) == "\n".join(caught.value.faults)
+    return [fault.removeprefix(f"{file}:") for fault in caught.value.faults]
 
 
 # Each key
@@ -210,7 +210,7 @@ def test_what_is_wrong_in_defaults_is_told_once_and_there(file: Path) -> None:
     text = "version: 1\ndefaults: {timeout: 5, reply: {status: 99}}\nroutes:\n" + "".join(
         f"  - {{name: r{n}, method: GET, path: /r{n}, subject: a}}\n" for n in range(3)
     )
-    assert read_problems(file, text) == [
+    assert read_faults(file, text) == [
         "2:21: defaults.timeout: 5: a duration is a number above 0 with its unit: 500ms, 2s or 1m",
         *(f"2:40: routes[{n}].reply.status: 99: a reply status is 200 to 599" for n in range(3)),
     ]
@@ -220,7 +220,7 @@ def test_what_is_wrong_in_defaults_is_told_once_and_there(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "problems"),
+    ("text", "faults"),
     [
         ("", ["1:1: the file: must be a mapping"]),
         ("[]", ["1:1: the file: must be a mapping"]),
@@ -252,14 +252,14 @@ def test_what_is_wrong_in_defaults_is_told_once_and_there(file: Path) -> None:
     ],
     ids=lambda value: value[-40:] if isinstance(value, str) else "",
 )
-def test_a_mistake_is_told_with_its_place_and_what_would_be_right(file: Path, text: str, problems: list[str]) -> None:
-    found = read_problems(file, text)
-    assert len(found) == len(problems)
-    assert all(problem.startswith(start) for problem, start in zip(found, problems, strict=True)), found
+def test_a_mistake_is_told_with_its_place_and_what_would_be_right(file: Path, text: str, faults: list[str]) -> None:
+    found = read_faults(file, text)
+    assert len(found) == len(faults)
+    assert all(fault.startswith(start) for fault, start in zip(found, faults, strict=True)), found
 
 
 @pytest.mark.parametrize(
-    ("keys", "problem"),
+    ("keys", "fault"),
     [
         ("timeuot: 2s", "7:5: routes[0].timeuot: unknown key, did you mean `timeout`?"),
         ("timeout: 2", "7:14: routes[0].timeout: 2: a duration is a number above 0 with its unit: 500ms, 2s or 1m"),
@@ -295,14 +295,14 @@ def test_a_mistake_is_told_with_its_place_and_what_would_be_right(file: Path, te
         ("reply: null", "7:12: routes[0].reply: must be a mapping"),
     ],
 )  # fmt: skip
-def test_a_mistake_in_a_route_is_told_with_its_place(file: Path, keys: str, problem: str | None) -> None:
+def test_a_mistake_in_a_route_is_told_with_its_place(file: Path, keys: str, fault: str | None) -> None:
     text = (
         f"version: 1\nroutes:\n  - name: a\n    method: POST\n    path: /a/{{id}}\n    subject: a.{{id}}\n    {keys}\n"
     )
-    if problem is None:
+    if fault is None:
         assert load(file, text).table.routes[0].summary == "no"  # a text in YAML 1.2
     else:
-        assert read_problems(file, text)[0].startswith(problem)
+        assert read_faults(file, text)[0].startswith(fault)
 
 
 def test_all_mistakes_are_told_at_once_in_the_order_of_their_places(file: Path) -> None:
@@ -320,7 +320,7 @@ routes:
     reply: {status: 2}
   - {name: b, path: /livez, method: GET, subject: b}
 """
-    places = [problem.split(": ")[:2] for problem in read_problems(file, text)]
+    places = [fault.split(": ")[:2] for fault in read_faults(file, text)]
     assert places == [
         ["2:8", "info.titel"],
         ["3:12", "defaults.timeot"],
@@ -340,7 +340,7 @@ def test_a_json_file_is_read_as_json(file: Path) -> None:
     (file.parent / "body.json").write_text('{"type": "object",\n "type": "array"}')
     assert (
         "body.json: it has a key twice in one object"
-        in read_problems(file, WITH_FILE.replace("schema.yaml", "body.json"))[0]
+        in read_faults(file, WITH_FILE.replace("schema.yaml", "body.json"))[0]
     )
 
 
@@ -349,9 +349,9 @@ WITH_FILE = LEAST.replace("GET", "POST").replace("subject: a", "subject: a, body
 
 def test_a_schema_file_names_its_own_place(file: Path) -> None:
     (file.parent / "schema.yaml").write_text("type: object\ntype: array\n")
-    (problem,) = read_problems(file, WITH_FILE)
-    assert problem.startswith("3:64: routes[0].body_schema: ")
-    assert "schema.yaml:2:1: the key 'type' stands twice, first in line 1" in problem
+    (fault,) = read_faults(file, WITH_FILE)
+    assert fault.startswith("3:64: routes[0].body_schema: ")
+    assert "schema.yaml:2:1: the key 'type' stands twice, first in line 1" in fault
 
 
 @pytest.mark.parametrize(("name", "reason"), [("nothing.yaml", "no such file or directory"), (".", "is a directory")])
@@ -368,8 +368,8 @@ def test_a_file_without_end_is_refused() -> None:
 @pytest.mark.parametrize("segment", RESERVED)
 def test_a_path_of_the_gateway_itself_is_refused(file: Path, segment: str) -> None:
     for path in (f"/{segment}", f"/{segment}/more"):
-        (problem,) = read_problems(file, LEAST.replace("/a", path))
-        assert problem.endswith(f"route 'a': the gateway itself uses /{segment}")
+        (fault,) = read_faults(file, LEAST.replace("/a", path))
+        assert fault.endswith(f"route 'a': the gateway itself uses /{segment}")
 
 
 JUNK = ["", "{", "}", "[", ": ", "- ", "&x", "*x", "!t ", "'", "\t", "5", "null", "é", "\x07", "<<: "]
@@ -388,15 +388,15 @@ def test_a_file_with_anything_in_it_is_taken_or_refused_and_never_breaks(chance:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "routes.yaml"
         path.write_text("\n".join(lines), encoding="utf-8")
-        problems = list_problems(path)
-    assert all(re.match(rf"{re.escape(str(path))}:\d+:\d+: ", problem) for problem in problems)
+        faults = list_faults(path)
+    assert all(re.match(rf"{re.escape(str(path))}:\d+:\d+: ", fault) for fault in faults)
 
 
-def list_problems(path: Path) -> tuple[str, ...]:
+def list_faults(path: Path) -> tuple[str, ...]:
     try:
         load_route_file(path)
     except RouteFileError as error:
-        return error.problems
+        return error.faults
     return ()
 
 

@@ -5,7 +5,7 @@ import pytest
 from app.errors import InvalidBody, UnsupportedMediaType
 from app.formats.fields import Pair
 from app.formats.schemas import Schema
-from app.routing.bodies import AT_ONCE, LISTED_AT_ONCE, MAX_PROBLEMS, BodyRules, Check, is_media_range, read_body
+from app.routing.bodies import AT_ONCE, LISTED_AT_ONCE, MAX_FAULTS, BodyRules, Check, is_media_range, read_body
 
 LENGTH = (b"content-length", b"3")
 
@@ -91,11 +91,11 @@ def test_a_deep_body_is_refused_and_breaks_nothing(depth: int, schema: Any) -> N
     assert not check.schema.is_valid(read_body(body))
 
 
-def test_only_so_many_problems_are_told() -> None:
+def test_only_so_many_faults_are_told() -> None:
     rules = BodyRules([], Schema({"items": {"type": "string"}}), keeps_encoding=False)
     with pytest.raises(InvalidBody) as caught:
         rules.check_body(b"[" + b",".join([b"1"] * 1000) + b"]")
-    assert len(caught.value.errors) == MAX_PROBLEMS
+    assert len(caught.value.errors) == MAX_FAULTS
 
 
 PLAIN: Any = {"items": {"type": "integer"}}
