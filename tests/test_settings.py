@@ -37,7 +37,7 @@ DEFAULTS = {
     "max_in_flight": 4096,
     "max_in_flight_per_caller": None,
     "max_connections": 10_000,
-    "max_buffered": 24 * 1024 * 1024,
+    "max_buffered": 16 * 1024 * 1024,
     "drain_timeout": 25.0,
     "access_log": None,
     "health_details": None,

@@ -172,9 +172,9 @@ async def test_leaving_ends_all_checks_and_processes() -> None:
 
 PARENT = """
 import asyncio, time
-from app.bodies import Check
-from app.checker import Checker
-from app.schemas import Schema
+from app.routing.bodies import Check
+from app.checks.checker import Checker
+from app.formats.schemas import Schema
 
 async def main():
     async with Checker() as checker:
