@@ -2,10 +2,11 @@
 
     GatewayError
     ├── the caller can mend it, nothing was sent
-    │   ├── BadRequest 400            ├── InvalidParameter 422      ├── NotFound 404
-    │   ├── MethodNotAllowed 405      ├── RequestTimeout 408        ├── PayloadTooLarge 413
-    │   ├── UriTooLong 414            ├── UnsupportedMediaType 415  ├── InvalidBody 422
-    │   ├── HeadersTooLarge 431       └── VersionNotSupported 505
+    │   ├── BadRequest 400            ├── Forbidden 403             ├── NotFound 404
+    │   ├── MethodNotAllowed 405      ├── RequestTimeout 408        ├── LengthRequired 411
+    │   ├── PayloadTooLarge 413       ├── UriTooLong 414            ├── UnsupportedMediaType 415
+    │   ├── InvalidParameter 422      ├── InvalidBody 422           ├── HeadersTooLarge 431
+    │   └── VersionNotSupported 505
     ├── the gateway can't send now, nothing was sent
     │   ├── Overloaded 503            ├── NoResponders 503          ├── NotConnected 503
     │   ├── Draining 503              └── PermissionDenied 502
@@ -90,6 +91,13 @@ class NotFound(GatewayError):
     cure = "Look at `/docs` for the routes that exist. A trailing slash makes another path."
 
 
+class Forbidden(GatewayError):
+    slug, title, status = "forbidden", "Forbidden", 403
+    cause = "This route does not take requests from this caller."
+    cure = "Call from a network that the route allows. Operators: `allow_from` of the route lists them; behind a proxy "
+    cure += "the caller is the proxy."
+
+
 class MethodNotAllowed(GatewayError):
     slug, title, status = "method-not-allowed", "Method not allowed", 405
     cause = "The path exists, but not with this method."
@@ -101,6 +109,12 @@ class RequestTimeout(GatewayError):
     headers = (CLOSE,)  # RFC 9110 §15.5.9; the rest of the request is not waited for
     cause = "The request was not complete before its deadline, so nothing was sent to the service."
     cure = "Send the request faster, or ask for more time with `X-Request-Timeout: 10s`."
+
+
+class LengthRequired(GatewayError):
+    slug, title, status = "length-required", "Length required", 411
+    cause = "This route takes no body of unknown length, and the request has no `Content-Length`."
+    cure = "Send the body with a `Content-Length` header instead of in chunks."
 
 
 class PayloadTooLarge(GatewayError):
@@ -228,9 +242,11 @@ ERRORS: tuple[type[GatewayError], ...] = (
     BadRequest,
     InvalidParameter,
     InvalidBody,
+    Forbidden,
     NotFound,
     MethodNotAllowed,
     RequestTimeout,
+    LengthRequired,
     PayloadTooLarge,
     UriTooLong,
     UnsupportedMediaType,

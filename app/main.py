@@ -1,23 +1,24 @@
-"""The only wiring: settings and routes become a FastAPI application. `uvicorn app.main:app` works."""
+"""The only wiring: settings and routes become a gateway. `uvicorn app.main:app` works."""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 
 from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 
 from . import __version__
 from .checks.checker import Checker
 from .collector import freeze_young
 from .deadlines import Deadlines
-from .exchange.relay import Plans, Relay
-from .exchange.responses import NOSNIFF
-from .http.asgi import AsgiLane
+from .exchange.plans import DEFAULT_LINK, Limits, Plans
+from .exchange.relay import Relay
+from .exchange.way_out import WayOut
+from .http.app import GatewayApp
 from .http.bounds import Bounds
 from .http.fast import FastProtocol
 from .http.lane import LaneName
@@ -37,101 +38,105 @@ from .routing.routes import Route
 from .routing.table import RouteTable
 from .settings import Settings, load_settings
 
-
-class GatewayApp(FastAPI):
-    """A FastAPI application behind a lane: only what is no route pays for FastAPI."""
-
-    def __init__(
-        self, wrap: Callable[[ASGIApp], ASGIApp], *, title: str, version: str, lifespan: Lifespan["GatewayApp"]
-    ) -> None:
-        super().__init__(
-            title=title, version=version, lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None
-        )
-        self._lane = wrap(self._serve_page)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._lane(scope, receive, send)
-
-    async def _serve_page(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Starlette's patterns end in `$`, which also matches before a final newline: /livez%0a would be /livez."""
-        if scope["type"] == "http":
-            send = _with_nosniff(send)
-            if scope["path"].endswith("\n"):
-                scope["path"] += "\n"
-        await super().__call__(scope, receive, send)
+Routes = RouteFile | PreparedRoutes | Iterable[Route]
+"""What a gateway can be made of."""
 
 
-def _with_nosniff(send: Send) -> Send:
-    """Every response that the framework makes has it as well: pages, files, redirects and errors."""
+class Serving:
+    """The routes that are served at this moment."""
 
-    async def send_with_nosniff(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            others = [pair for pair in message.get("headers", ()) if pair[0].lower() != NOSNIFF[0]]
-            message["headers"] = [*others, NOSNIFF]
-        await send(message)
+    def __init__(self, prepared: PreparedRoutes, relay: Relay) -> None:
+        self.prepared = prepared
+        self._relay = relay
 
-    return send_with_nosniff
+    @property
+    def table(self) -> RouteTable:
+        return self.prepared.table
+
+    async def swap(self, fresh: PreparedRoutes) -> None:
+        """Serve these routes from the next request on. Those before them must not be used elsewhere."""
+        plans = await run_in_pieces(_plan_all(fresh.table, self._relay))
+        before, old_plans = self.table, self._relay.use(fresh.table, plans)
+        self.prepared = fresh
+        freeze_young()
+        await run_in_pieces(_let_go(before, old_plans))
 
 
-def create_app(
-    settings: Settings | None = None, *, routes: RouteFile | PreparedRoutes | Iterable[Route] | None = None
-) -> FastAPI:
-    """The gateway as an application. Without settings it reads the environment, and raises SettingsError for what is
-    wrong there; without routes those of the settings, and raises RouteFileError; TableError for routes that conflict.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway:
+    """The parts of one gateway. `drain` is set when it stops: then every response closes its connection, and `/readyz`
+    says 503. `protocols` are what its server makes of connections."""
 
-    Its lifespan owns the connection to NATS and the processes that check bodies. It yields the state `drain`, an event:
-    set it and every response closes its connection and `/readyz` says 503. `await app.state.serve(served)` changes to
-    what `prepare` made, between two requests; the routes before it must not be used elsewhere. Any ASGI server can
-    serve it; `build_server` makes the one that also bounds connections, and that has the fast lane."""
+    app: GatewayApp
+    serving: Serving
+    relay: Relay
+    link: Link
+    bounds: Bounds
+    drain: asyncio.Event
+    protocols: Mapping[LaneName, ProtocolFactory]
+
+    def make_server(self, *, lane: LaneName | None, drain_timeout: float) -> GatewayServer:
+        """Its server, with bounds on connections. `lane` None means the fast one, or ASGI where the application has
+        middleware, which the fast lane would not run."""
+        protocol = self.protocols[lane or ("asgi" if self.app.has_middleware else "fast")]
+        return GatewayServer(self.app, protocol, bounds=self.bounds, drain=self.drain, drain_timeout=drain_timeout)
+
+
+def create_app(settings: Settings | None = None, *, routes: Routes | None = None) -> FastAPI:
+    """The gateway as an application for any ASGI server. Without settings it reads the environment, and raises
+    SettingsError for what is wrong there; without routes it reads those of the settings, and raises RouteFileError;
+    TableError for routes that conflict. Its lifespan owns the connection to NATS and the processes that check bodies.
+    Middleware that is added to it sees every request, those for routes too."""
+    return build_gateway(settings, routes=routes).app
+
+
+def build_gateway(settings: Settings | None = None, *, routes: Routes | None = None) -> Gateway:
+    """As `create_app`, with all parts."""
     settings = settings or load_settings(check_files=True)
-    if routes is None:
-        routes = load_route_file(settings.routes or GREET)
-    served = routes if isinstance(routes, PreparedRoutes) else prepare(_to_route_file(routes))
-    link = _make_link(settings)
-    relay = _make_relay(served.table, settings)
-    checker = Checker()
-    drain = asyncio.Event()
+    prepared = _prepare(load_route_file(settings.routes or GREET) if routes is None else routes)
+    link, checker, drain, bounds = _make_link(settings), Checker(), asyncio.Event(), _make_bounds(settings)
+    links = {DEFAULT_LINK: link}
+    relay = Relay(prepared.table, Limits.of(settings), WayOut(_choose_observers(access_log=bool(settings.access_log))))
+    serving = Serving(prepared, relay)
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         drain.clear()
         async with checker, link:
-            yield {"drain": drain}
+            yield
 
-    bounds = _make_bounds(settings)
     app = GatewayApp(
-        lambda inner: AsgiLane(inner, relay=relay, link=link, checker=checker, drain=drain, uploads=bounds.uploads),
-        title=served.title,
+        relay=relay,
+        links=links,
+        checker=checker,
+        uploads=bounds.uploads,
+        drain=drain,
+        title=prepared.title,
         version=__version__,
         lifespan=lifespan,
     )
-
-    app.state.link = link
-    app.state.bounds = bounds
-    app.state.protocols = {
-        "fast": partial(
-            FastProtocol,
-            bounds=bounds,
-            relay=relay,
-            link=link,
-            checker=checker,
-            drain=drain,
-            deadlines=Deadlines(),
-        ),
-        "asgi": partial(GatewayProtocol, bounds=bounds),
-    }
-    _add_served(app, served, relay)
-    add_health(
-        app,
-        link,
-        drain,
-        with_details=bool(settings.health_details),
-        count_routes=lambda: len(app.state.served.table.routes),
+    _add_pages(app, serving, link, drain, with_details=bool(settings.health_details))
+    fast = partial(
+        FastProtocol, bounds=bounds, relay=relay, links=links, checker=checker, drain=drain, deadlines=Deadlines()
     )
-    add_docs(app)
-    add_problems(app)
-    add_redirects(app)
-    return app
+    asgi = partial(GatewayProtocol, bounds=bounds, way_out=relay.way_out)
+    return Gateway(
+        app=app,
+        serving=serving,
+        relay=relay,
+        link=link,
+        bounds=bounds,
+        drain=drain,
+        protocols={"fast": fast, "asgi": asgi},
+    )
+
+
+def _prepare(routes: Routes) -> PreparedRoutes:
+    if isinstance(routes, PreparedRoutes):
+        return routes
+    if not isinstance(routes, RouteFile):
+        routes = RouteFile(RouteTable(routes, reserved=RESERVED), Info(), ())
+    return prepare(routes)
 
 
 def _make_link(settings: Settings) -> Link:
@@ -150,37 +155,20 @@ def _make_bounds(settings: Settings) -> Bounds:
     )
 
 
-def _make_relay(table: RouteTable, settings: Settings) -> Relay:
-    return Relay(
-        table,
-        timeout=settings.timeout,
-        max_timeout=settings.max_timeout,
-        max_body=settings.max_body,
-        observers=_choose_observers(access_log=bool(settings.access_log)),
-    )
-
-
 def _choose_observers(*, access_log: bool) -> Observers:
     return Observers(failure=(log_record,), other=(log_record,) if access_log else ())
 
 
-def _add_served(app: FastAPI, served: PreparedRoutes, relay: Relay) -> None:
-    """What is served now, its OpenAPI document, and the way to serve something else."""
-    app.state.served = served
-
-    async def serve(fresh: PreparedRoutes) -> None:
-        plans = await run_in_pieces(_plan_all(fresh.table, relay))
-        old_table, old_plans = app.state.served.table, relay.use(fresh.table, plans)
-        app.state.served, app.title = fresh, fresh.title
-        freeze_young()
-        await run_in_pieces(_let_go(old_table, old_plans))
-
+def _add_pages(app: FastAPI, serving: Serving, link: Link, drain: asyncio.Event, *, with_details: bool) -> None:
     async def openapi(_: Request) -> Response:
-        return Response(app.state.served.openapi, media_type="application/json")
+        return Response(serving.prepared.openapi, media_type="application/json")
 
-    app.openapi = lambda: json.loads(app.state.served.openapi)  # type: ignore[method-assign] # FastAPI's documented way
+    app.openapi = lambda: json.loads(serving.prepared.openapi)  # type: ignore[method-assign] # FastAPI's documented way
     app.add_route("/openapi.json", openapi, include_in_schema=False)
-    app.state.serve = serve
+    add_health(app, link, drain, with_details=with_details, count_routes=lambda: len(serving.table.routes))
+    add_docs(app, find_title=lambda: serving.prepared.title)
+    add_problems(app)
+    add_redirects(app)
 
 
 def _plan_all(table: RouteTable, relay: Relay) -> Steps[Plans]:
@@ -198,17 +186,6 @@ def _let_go(table: RouteTable, plans: Plans) -> Steps[None]:
         plans.popitem()
         yield
     yield from table.let_go()
-
-
-def build_server(app: FastAPI, *, lane: LaneName, drain_timeout: float) -> GatewayServer:
-    """The server of what `create_app` made: routes are answered in the protocol, or by the application."""
-    bounds: Bounds = app.state.bounds
-    protocol: ProtocolFactory = app.state.protocols[lane]
-    return GatewayServer(app, protocol, bounds=bounds, drain_timeout=drain_timeout)
-
-
-def _to_route_file(routes: RouteFile | Iterable[Route]) -> RouteFile:
-    return routes if isinstance(routes, RouteFile) else RouteFile(RouteTable(routes, reserved=RESERVED), Info(), ())
 
 
 def __getattr__(name: str) -> FastAPI:

@@ -7,11 +7,15 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 
-from app.exchange.relay import Relay, Request
+from app.edge.request import Caller, Request
+from app.exchange.plans import Limits
+from app.exchange.relay import Relay
+from app.exchange.way_out import WayOut
 from app.observe.record import Observers
 from app.routing.routes import Route
 from app.routing.table import RouteTable
 
+CALLER = Caller(address=None, scheme="http", lane="fast")
 SIZES = (10, 1_000, 10_000)
 ROUNDS = 9
 REPEATS = 20_000
@@ -38,11 +42,15 @@ def measure(work: Callable[[bytes], object], paths: Sequence[bytes]) -> float:
     return (time.process_time() - started) / REPEATS * 1e6
 
 
+def make_request(path: bytes) -> Request:
+    return Request(method="GET", path=path, query=b"", headers=(), version="1.1", received=0.0, caller=CALLER)
+
+
 def main() -> None:
     tables = {size: make_table(size) for size in SIZES}
     paths = {size: [b"/resource%d/42/items/7" % (size * part // 10) for part in range(10)] for size in SIZES}
     relays = {
-        size: Relay(table, timeout=2, max_timeout=30, max_body=1024, observers=Observers())
+        size: Relay(table, Limits(timeout=2, max_timeout=30, max_body=1024), WayOut(Observers()))
         for size, table in tables.items()
     }
     found: dict[str, dict[int, list[float]]] = {"match": {}, "begin": {}}
@@ -50,10 +58,7 @@ def main() -> None:
         for size in SIZES:
             table, relay = tables[size], relays[size]
             match = measure(lambda path, table=table: table.match("GET", path), paths[size])  # type: ignore[misc]
-            begin = measure(
-                lambda path, relay=relay: relay.begin(Request("GET", path, b"", (), 0.0)),  # type: ignore[misc]
-                paths[size],
-            )
+            begin = measure(lambda path, relay=relay: relay.begin(make_request(path)), paths[size])  # type: ignore[misc]
             found["match"].setdefault(size, []).append(match)
             found["begin"].setdefault(size, []).append(begin)
     print("routes      match, µs              begin a request, µs")

@@ -23,10 +23,12 @@ from nats.aio.msg import Msg
 from nats.errors import Error
 
 from app.commands.embedded import build_command, wait_for_url
+from app.http.bounds import Bounds
 from app.http.lane import LaneName
 from app.http.server import GatewayServer
 from app.http.sockets import bind, describe_address
-from app.main import build_server, create_app
+from app.main import Gateway as Parts
+from app.main import build_gateway
 from app.nats.link import Link
 from app.routefile.load import GREET, RouteFile, load_route_file
 from app.routing.routes import Route
@@ -135,15 +137,21 @@ class Gateway:
 
     url: str
     port: int
-    app: FastAPI
+    parts: Parts
     client: httpx.AsyncClient
     server: GatewayServer
 
     @property
+    def app(self) -> FastAPI:
+        return self.parts.app
+
+    @property
     def link(self) -> Link:
-        link = self.app.state.link
-        assert isinstance(link, Link)
-        return link
+        return self.parts.link
+
+    @property
+    def bounds(self) -> Bounds:
+        return self.parts.bounds
 
     async def get(self, path: str, **headers: str) -> httpx.Response:
         return await self.client.get(path, headers={name.replace("_", "-"): value for name, value in headers.items()})
@@ -171,10 +179,10 @@ async def run_gateway(
 ) -> AsyncIterator[Gateway]:
     """A gateway with these routes and settings; ready, unless told not to wait."""
     values = {"nats_url": (nats,), "drain_timeout": 5.0, **settings}
-    app = create_app(Settings.model_validate(values), routes=routes)
+    parts = build_gateway(Settings.model_validate(values), routes=routes)
     listener = bind("127.0.0.1", 0)
     url, port = describe_address(listener), listener.getsockname()[1]
-    server = build_server(app, lane=LANE, drain_timeout=5.0)
+    server = parts.make_server(lane=LANE, drain_timeout=5.0)
     serving = asyncio.create_task(server._serve([listener]))
     try:
         await eventually(lambda: server.started)
@@ -182,7 +190,7 @@ async def run_gateway(
         async with httpx.AsyncClient(
             base_url=url, timeout=PATIENCE, trust_env=False, verify=_NO_TLS, limits=limits
         ) as client:
-            gateway = Gateway(url, port, app, client, server)
+            gateway = Gateway(url, port, parts, client, server)
             if wait:
                 await gateway.wait_until_ready()
             yield gateway

@@ -20,6 +20,8 @@ from app.errors import (
 TABLE = {
     "bad-request": (400, "no", False),
     "invalid-parameter": (422, "no", False),
+    "forbidden": (403, "no", False),
+    "length-required": (411, "no", False),
     "not-found": (404, "no", False),
     "method-not-allowed": (405, "no", False),
     "request-timeout": (408, "no", True),

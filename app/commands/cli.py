@@ -39,7 +39,11 @@ Port = Annotated[
 
 
 Lane = Annotated[
-    LaneName, typer.Option(help="How routes are answered: in the HTTP protocol itself, or as an ASGI application.")
+    LaneName | None,
+    typer.Option(
+        help="How routes are answered: in the HTTP protocol itself (fast, the default), or as an ASGI application.",
+        show_default=False,
+    ),
 ]
 
 
@@ -63,7 +67,7 @@ def _root(
 
 
 @cli.command()
-def dev(host: Host = None, port: Port = None, lane: Lane = "fast") -> None:
+def dev(host: Host = None, port: Port = None, lane: Lane = None) -> None:
     """Start NATS, two of each example responder and the gateway; Ctrl-C stops it all.
 
     With NATS_URL set that server is used and none is started.
@@ -90,7 +94,7 @@ def serve(
     host: Host = None,
     port: Port = None,
     workers: Annotated[int, typer.Option(help="Worker processes.", min=1)] = 1,
-    lane: Lane = "fast",
+    lane: Lane = None,
     fd: Annotated[int | None, typer.Option(hidden=True)] = None,
     sign_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
@@ -177,13 +181,15 @@ def explain(
     file: Annotated[
         Path | None, typer.Option("--routes", help="The route file (GATEWAY_ROUTES).", show_default=False)
     ] = None,
+    peer: Annotated[str, typer.Option("--from", help="The IP address of the caller.")] = "127.0.0.1",
 ) -> None:
-    """Tell what a request would become, and send nothing. Exit code 1 where the answer would be a problem."""
+    """Show what a request would be translated to, without sending it. Exits with 1 if it would be refused."""
     from .explain import explain_request
 
     body = None if data is None else _read_data(data)
     pairs = [_parse_header(text) for text in header or []]
-    is_sent, text = explain_request(load_settings(), load_route_file(_choose(file)).table, method, target, pairs, body)
+    table = load_route_file(_choose(file)).table
+    is_sent, text = explain_request(load_settings(), table, method, target, headers=pairs, body=body, peer=peer)
     typer.echo(text)
     if not is_sent:
         raise typer.Exit(1)
@@ -194,8 +200,8 @@ def openapi(file: File = None) -> None:
     """Print the OpenAPI document of the routes."""
     from ..prepared import prepare
 
-    served = prepare(load_route_file(_choose(file)))
-    typer.echo(json.dumps(json.loads(served.openapi), indent=2, ensure_ascii=False))
+    prepared = prepare(load_route_file(_choose(file)))
+    typer.echo(json.dumps(json.loads(prepared.openapi), indent=2, ensure_ascii=False))
 
 
 @cli.command()

@@ -12,12 +12,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import uvicorn
-from fastapi import FastAPI
 
 from ..errors import NoResponders, NotConnected
 from ..http.lane import LaneName
 from ..http.sockets import describe_address
-from ..main import build_server, create_app
+from ..main import Gateway, build_gateway
 from ..nats.link import Link
 from ..routing.table import RouteTable
 from ..settings import Settings, child_environment, is_color_wanted
@@ -34,7 +33,9 @@ class PartEnded(Exception):
     """A part of the stack ended by itself."""
 
 
-def run_dev(settings: Settings, listener: socket.socket, source: FileSource, *, embedded: bool, lane: LaneName) -> None:
+def run_dev(
+    settings: Settings, listener: socket.socket, source: FileSource, *, embedded: bool, lane: LaneName | None
+) -> None:
     """Serve until a signal. Raises RouteFileError, PartEnded, ServerMissing or RuntimeError. Nothing is ever left
     behind."""
     file = source.load()
@@ -56,11 +57,11 @@ def run_dev(settings: Settings, listener: socket.socket, source: FileSource, *, 
         _start_responders(children, child_environment(**settings.nats_variables))
         told = {name: getattr(settings, name) is not False for name in ("access_log", "health_details")}
         settings = settings.model_copy(update=told)
-        app = create_app(settings, routes=file)
-        gateway = build_server(app, lane=lane, drain_timeout=settings.drain_timeout)
-        gateway.should_exit = stopped
-        with asyncio.Runner(loop_factory=gateway.config.get_loop_factory()) as runner:
-            runner.run(_serve(gateway, listener, children, app, source, _find_example(file.table)))
+        gateway = build_gateway(settings, routes=file)
+        server = gateway.make_server(lane=lane, drain_timeout=settings.drain_timeout)
+        server.should_exit = stopped
+        with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+            runner.run(_serve(server, listener, children, gateway, source, _find_example(file.table)))
 
 
 def _start_nats(children: Children, directory: Path) -> str:
@@ -87,15 +88,15 @@ async def _serve(
     server: uvicorn.Server,
     listener: socket.socket,
     children: Children,
-    app: FastAPI,
+    gateway: Gateway,
     source: FileSource,
     example: str,
 ) -> None:
     asides = [
-        asyncio.create_task(_welcome(server, describe_address(listener), app.state.link, example)),
+        asyncio.create_task(_welcome(server, describe_address(listener), gateway.link, example)),
         asyncio.create_task(_watch(server, children)),
     ]
-    await serve_and_reload(source, server, listener, app)
+    await serve_and_reload(source, server, listener, gateway.serving)
     for aside in asides:
         aside.cancel()
     for outcome in await asyncio.gather(*asides, return_exceptions=True):

@@ -5,10 +5,14 @@ import time
 from collections.abc import Sequence
 
 from ..checks.process import find_fault
+from ..edge.request import Caller, Request
 from ..errors import NotFound
+from ..exchange.outbound import Outbound, Waiting, body_too_large
+from ..exchange.plans import Limits
 from ..exchange.problems import build_problem
-from ..exchange.relay import Outbound, Relay, Request, body_too_large
+from ..exchange.relay import Relay
 from ..exchange.responses import Response
+from ..exchange.way_out import WayOut
 from ..formats.fields import Pair
 from ..formats.units import format_duration
 from ..observe.record import Observers
@@ -18,20 +22,32 @@ from ..settings import Settings
 
 
 def explain_request(
-    settings: Settings, table: RouteTable, method: str, target: str, headers: Sequence[Pair], body: bytes | None
+    settings: Settings,
+    table: RouteTable,
+    method: str,
+    target: str,
+    *,
+    headers: Sequence[Pair],
+    body: bytes | None,
+    peer: str,
 ) -> tuple[bool, str]:
-    """Whether the request would be sent to NATS, or answered well, and a text of some lines that tells more."""
-    relay = Relay(
-        table,
-        timeout=settings.timeout,
-        max_timeout=settings.max_timeout,
-        max_body=settings.max_body,
-        observers=Observers(),
-    )
+    """Whether the request would be sent to NATS, or answered well, and a text of some lines that tells more. `peer`
+    is the address that it comes from."""
+    relay = Relay(table, Limits.of(settings), WayOut(Observers()))
     path, _, query = target.partition("#")[0].partition("?")
     length = [] if body is None else [(b"content-length", b"%d" % len(body))]
-    request = Request(method.upper(), path.encode(), query.encode(), [*headers, *length], time.monotonic())
+    request = Request(
+        method=method.upper(),
+        path=path.encode(),
+        query=query.encode(),
+        headers=[*headers, *length],
+        version="1.1",
+        received=time.monotonic(),
+        caller=Caller(address=peer, scheme="http", lane="fast"),
+    )
     begun = relay.begin(request)
+    while isinstance(begun, Waiting):  # what it waits for is taken to agree
+        begun = relay.resume(begun, None)
     if begun is None:
         return False, _write_not_found(path)
     if isinstance(begun, Outbound):

@@ -22,9 +22,9 @@ from typing import IO
 
 import structlog
 import uvicorn
-from fastapi import FastAPI
 
 from ..collector import collector_off, only_young_collections
+from ..main import Serving
 from ..pieces import run_at_once, run_in_pieces
 from ..prepared import PreparedRoutes, count_routes, pack_faults, unpack
 from ..routefile.load import RouteFile, RouteFileError, load_route_file
@@ -117,13 +117,13 @@ class FileSource:
             self._tell(package)
         return package
 
-    async def watch(self, serve: Callable[[PreparedRoutes], Awaitable[None]]) -> None:
+    async def watch(self, swap: Callable[[PreparedRoutes], Awaitable[None]]) -> None:
         """Serve the routes of each further package. Never returns; a reading ends with it."""
         try:
             while True:
                 await asyncio.sleep(LOOK_INTERVAL)
                 if (package := self._poll()) is not None:
-                    await _serve_package(package, serve)
+                    await _serve_package(package, swap)
                     self._tell(package)
         finally:
             self.close()
@@ -156,9 +156,9 @@ class FileSource:
         _log.info("routes-loaded", file=str(self._path), routes=count_routes(package))
 
 
-async def _serve_package(package: bytes, serve: Callable[[PreparedRoutes], Awaitable[None]]) -> None:
+async def _serve_package(package: bytes, swap: Callable[[PreparedRoutes], Awaitable[None]]) -> None:
     with only_young_collections():
-        await serve(await run_in_pieces(unpack(package)))
+        await swap(await run_in_pieces(unpack(package)))
 
 
 class PipeSource:
@@ -186,7 +186,7 @@ class PipeSource:
             raise RouteFileError(["the parent process has gone"])
         return chunk
 
-    async def watch(self, serve: Callable[[PreparedRoutes], Awaitable[None]]) -> None:
+    async def watch(self, swap: Callable[[PreparedRoutes], Awaitable[None]]) -> None:
         """Serve the routes of each further package. Never returns."""
         reader = asyncio.StreamReader()
         loop = asyncio.get_running_loop()
@@ -194,7 +194,7 @@ class PipeSource:
             await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
             with contextlib.suppress(asyncio.IncompleteReadError):
                 while length := await reader.readline():
-                    await _serve_package(await reader.readexactly(int(length)), serve)
+                    await _serve_package(await reader.readexactly(int(length)), swap)
             await asyncio.Event().wait()  # the parent has gone; its guard ends this process
 
 
@@ -220,10 +220,10 @@ class Feed:
 
 
 async def serve_and_reload(
-    source: FileSource | PipeSource, server: uvicorn.Server, listener: socket.socket, app: FastAPI
+    source: FileSource | PipeSource, server: uvicorn.Server, listener: socket.socket, serving: Serving
 ) -> None:
     """Serve until a signal, with the routes that the source has at each moment."""
-    watching = asyncio.create_task(source.watch(app.state.serve))
+    watching = asyncio.create_task(source.watch(serving.swap))
     try:
         await server.serve([listener])
     finally:

@@ -13,7 +13,7 @@ import uvicorn
 from .. import __version__
 from ..http.lane import LaneName
 from ..http.sockets import describe_address
-from ..main import build_server, create_app
+from ..main import build_gateway
 from ..prepared import pack
 from ..settings import Settings
 from .processes import Children
@@ -31,20 +31,20 @@ def run_gateway(
     listener: socket.socket,
     source: FileSource | PipeSource,
     *,
-    lane: LaneName,
+    lane: LaneName | None,
     sign_fd: int | None = None,
 ) -> None:
     """Serve until a signal, then drain; returns when all is closed. Raises RouteFileError. `sign_fd` is the pipe where
     a worker writes a byte when it serves."""
-    app = create_app(settings, routes=source.load())
-    server = build_server(app, lane=lane, drain_timeout=settings.drain_timeout)
-    count = len(app.state.served.table.routes)
+    gateway = build_gateway(settings, routes=source.load())
+    server = gateway.make_server(lane=lane, drain_timeout=settings.drain_timeout)
+    count = len(gateway.serving.table.routes)
     _log.info("listening", address=describe_address(listener), version=__version__, routes=count)
 
     async def serve() -> None:
         signing = asyncio.create_task(_sign(server, sign_fd)) if sign_fd is not None else None
         try:
-            await serve_and_reload(source, server, listener, app)
+            await serve_and_reload(source, server, listener, gateway.serving)
         finally:
             if signing:
                 signing.cancel()
@@ -62,7 +62,9 @@ async def _sign(server: uvicorn.Server, fd: int) -> None:
     os.close(fd)
 
 
-def run_workers(settings: Settings, listener: socket.socket, source: FileSource, *, count: int, lane: LaneName) -> bool:
+def run_workers(
+    settings: Settings, listener: socket.socket, source: FileSource, *, count: int, lane: LaneName | None
+) -> bool:
     """Serve with `count` worker processes until a signal; a worker that dies is replaced. False if one died before any
     had served. Raises RouteFileError."""
     file = source.load()

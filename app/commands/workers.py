@@ -55,7 +55,7 @@ class Workers:
     also those that are started later, while the file is not valid."""
 
     def __init__(
-        self, children: Children, listener: socket.socket, package: bytes, *, count: int, lane: LaneName
+        self, children: Children, listener: socket.socket, package: bytes, *, count: int, lane: LaneName | None
     ) -> None:
         self._children = children
         self._listener = listener
@@ -110,7 +110,8 @@ class Workers:
     def _start(self, name: str) -> _Process:
         signs, sign = os.pipe()
         fds = [self._listener.fileno(), sign]
-        command = [sys.executable, "-m", __package__.partition(".")[0], "serve", "--lane", self._lane]
+        command = [sys.executable, "-m", __package__.partition(".")[0], "serve"]
+        command += ["--lane", self._lane] if self._lane else []
         command += ["--fd", str(fds[0]), "--sign-fd", str(sign)]
         try:
             child = self._children.start(name, command, pass_fds=fds, stdin=subprocess.PIPE)

@@ -7,8 +7,7 @@ from ..errors import CLOSE, GatewayError
 from .responses import Fields, Response, encode_json
 
 PROBLEM_TYPE = b"application/problem+json"
-
-
+ANSWERED = "nats_http.answered"  # in an ASGI scope: the GatewayError that a page answers
 MAX_INSTANCE = 512  # characters; a longer path is left out of its problem
 
 
@@ -32,9 +31,21 @@ def build_problem(error: GatewayError, *, instance: str | None, request_id: str)
     return problem
 
 
-def build_problem_response(error: GatewayError, *, instance: str | None, request_id: str) -> Response:
+def build_problem_response(
+    error: GatewayError, *, instance: str | None, request_id: str, route: str | None = None
+) -> Response:
     """The answer of a failure, as RFC 9457 has it."""
     fields = Fields(((b"content-type", PROBLEM_TYPE), (b"cache-control", b"no-store"), *error.headers))
     body = encode_json(build_problem(error, instance=instance, request_id=request_id)).encode("utf-8")
     closes = CLOSE in error.headers
-    return Response(error.status, fields, body, error.slug, closes, request_id.encode("ascii"), len(body))
+    return Response(
+        error.status,
+        fields,
+        body,
+        error.slug,
+        closes,
+        request_id.encode("ascii"),
+        len(body),
+        route=route,
+        delivered=error.delivered,
+    )

@@ -24,7 +24,9 @@ _RELEVANT_TO_BODIES = frozenset((b"content-type", b"content-encoding", b"transfe
 
 def choose_relevant(route: Route) -> frozenset[bytes]:
     """The names of the fields that have a say."""
-    names = _RELEVANT | route.request_allow.names | route.reader.header_names
+    names = _RELEVANT.union(
+        route.request_allow.names, route.reader.header_names, *(policy.fields for policy in route.policies)
+    )
     return names | _RELEVANT_TO_BODIES if "body" in map(route.choose_payload, route.methods) else names
 
 

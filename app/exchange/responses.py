@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass, field
 
+from ..errors import Delivered
 from ..formats.fields import Pair, encode_fields
 
 NOSNIFF: Pair = (b"x-content-type-options", b"nosniff")
@@ -30,7 +31,8 @@ class Fields:
 @dataclass(slots=True)
 class Response:
     """An HTTP response. `slug` says what failed, if anything did; `closes` that the connection is to be closed;
-    `length` is the Content-Length, None for none."""
+    `length` is the Content-Length, None for none. The last three are for its record: the name of the route, whether the
+    service has run, and the seconds that its reply took."""
 
     status: int
     fields: Fields
@@ -39,6 +41,9 @@ class Response:
     closes: bool = False
     request_id: bytes = b""
     length: int | None = None
+    route: str | None = None
+    delivered: Delivered = "no"
+    reply_time: float | None = None
 
     @property
     def headers(self) -> list[Pair]:

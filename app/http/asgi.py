@@ -3,22 +3,23 @@
 import asyncio
 import contextlib
 import time
+from collections.abc import Mapping
 from typing import Any, Self, TypeVar
-from urllib.parse import quote
 
 import structlog
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..checks.checker import Checker
 from ..deadlines import Deadlines, Wait
-from ..errors import CLOSE, GatewayError, RequestTimeout
-from ..exchange.relay import Outbound, Relay, Request, body_too_large, no_memory
+from ..errors import GatewayError, RequestTimeout, Timeout
+from ..exchange.outbound import Begun, Outbound, Waiting, body_too_large, no_memory
+from ..exchange.relay import Relay
 from ..exchange.responses import Response
 from ..nats.in_flight import InFlightFuture, Outcome
 from ..nats.link import Link
 from ..routing.bodies import Check
+from .asgi_exchange import EXCHANGE, AsgiExchange, read_request
 from .head import find_length
-from .protocol import GIVEN_UP, IS_WHOLE, NOTE_UNREAD, SENT
 from .uploads import Uploads
 
 WATCH_AFTER = 0.05  # seconds that an exchange may take before somebody looks whether its caller has gone
@@ -33,64 +34,99 @@ class CallerGone(Exception):
 
 
 class AsgiLane:
-    """ASGI middleware: answers the routes of the relay, and leaves everything else to `app`. `drain` is the gateway's:
-    while it is set every response closes its connection."""
+    """ASGI middleware: answers the routes of the relay, and leaves everything else to `app`. What other middleware has
+    changed in the scope, such as the address of the caller, counts where the lane is behind it."""
 
     def __init__(
-        self, app: ASGIApp, *, relay: Relay, link: Link, checker: Checker, drain: asyncio.Event, uploads: Uploads
+        self,
+        app: ASGIApp,
+        *,
+        relay: Relay,
+        links: Mapping[str, Link],
+        checker: Checker,
+        uploads: Uploads,
+        is_behind_middleware: bool = False,
     ) -> None:
         self._app = app
         self._relay = relay
-        self._link = link
+        self._links = links
         self._checker = checker
-        self._drain = drain
         self._uploads = uploads
+        self._is_behind_middleware = is_behind_middleware
         self._watches = Deadlines()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        exchange: AsgiExchange | None = scope.get(EXCHANGE)
+        if exchange is None:  # a WebSocket, or the lifespan
             await self._app(scope, receive, send)
             return
-        path, query, client = _raw_path(scope), scope["query_string"], scope.get("client")
-        peer = client[0] if client else None
-        request = Request(scope["method"], path, query, scope["headers"], time.monotonic(), peer)
+        if self._is_behind_middleware:
+            exchange.request = read_request(scope)
         try:
-            begun = self._relay.begin(request)
-            response = await self._exchange(begun, scope, receive) if isinstance(begun, Outbound) else begun
+            begun = await self._begin(exchange, receive)
+            response = await self._exchange(begun, exchange, receive) if isinstance(begun, Outbound) else begun
         except CallerGone:
+            exchange.has_caller_left = True
             return
         except Exception:
-            response = self._relay.fail(request)
-            _log.exception("internal-error", request_id=dict(response.headers)[b"x-request-id"].decode("ascii"))
+            response = self._relay.fail(exchange.request)
+            _log.exception("internal-error", request_id=response.request_id.decode("ascii"))
         if response is None:
-            await self._app(scope, receive, self._close_when_draining(send))
-        else:
-            await self._respond(response, scope, send)
+            await self._app(scope, receive, send)
+            return
+        exchange.response = response
+        if exchange.server is not None:
+            exchange.server.note_unread(len(response.body))
+        await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
+        await send({"type": "http.response.body", "body": response.body})
 
-    async def _exchange(self, outbound: Outbound, scope: Scope, receive: Receive) -> Response:
+    async def _begin(self, exchange: AsgiExchange, receive: Receive) -> Outbound | Response | None:
+        handed_on = exchange.server.begun if exchange.server else None
+        begun: Begun = handed_on or self._relay.begin(exchange.request)
+        while isinstance(begun, Waiting):
+            exchange.route = begun.route.name
+            begun = self._relay.resume(begun, await self._wait_for_policy(begun, receive))
+        return begun
+
+    async def _wait_for_policy(self, waiting: Waiting, receive: Receive) -> GatewayError | None:
+        """What the policy has against the request."""
+        end = asyncio.get_running_loop().time() + waiting.deadline - time.monotonic()
+        try:
+            async with asyncio.timeout_at(end):
+                await self._wait(asyncio.ensure_future(waiting.wait()), receive)
+        except GatewayError as error:
+            return error
+        except TimeoutError:
+            return Timeout.unsent()
+        return None
+
+    async def _exchange(self, outbound: Outbound, exchange: AsgiExchange, receive: Receive) -> Response:
+        exchange.route = outbound.route.name
         if outbound.max_body is None:
-            scope[SENT] = True
-            return self._relay.finish(outbound, await self._request(outbound, receive, None))
+            return self._relay.finish(outbound, await self._request(outbound, exchange, receive, None))
         with _Upload(self._uploads, outbound) as upload:
-            scope[GIVEN_UP] = upload.evicted
-            if refused := await self._load(outbound, scope, receive, upload):
+            if exchange.server is not None:
+                exchange.server.give_up = upload.evicted
+            if refused := await self._load(outbound, exchange, receive, upload):
                 return refused
-            scope[SENT] = True
-            return self._relay.finish(outbound, await self._request(outbound, receive, upload))
+            outbound.sent_at = time.monotonic()
+            return self._relay.finish(outbound, await self._request(outbound, exchange, receive, upload))
 
-    async def _load(self, outbound: Outbound, scope: Scope, receive: Receive, upload: "_Upload") -> Response | None:
+    async def _load(
+        self, outbound: Outbound, exchange: AsgiExchange, receive: Receive, upload: "_Upload"
+    ) -> Response | None:
         """Read the body, once there is memory for it; the answer where it can't be had, or breaks its rules."""
-        is_whole = scope.get(IS_WHOLE)
         end = asyncio.get_running_loop().time() + outbound.deadline - time.monotonic()
         try:
             async with asyncio.timeout_at(end) as timeout:
-                if is_whole is None or not is_whole():
+                if exchange.server is None or not exchange.server.has_whole_body():
                     await upload.ask(timeout)
                 body = await _read_body(receive, outbound.max_body or 0)
         except TimeoutError:
             return self._relay.refuse(outbound, no_memory() if upload.lacks_memory else RequestTimeout())
         except GatewayError as error:
             return self._relay.refuse(outbound, error)
+        exchange.bytes_in = len(body)
         upload.complete()
         return await self._check(outbound, body, receive)
 
@@ -101,12 +137,16 @@ class AsgiLane:
             return self._relay.load_checked(outbound, loaded, verdict)
         return loaded
 
-    async def _request(self, outbound: Outbound, receive: Receive, upload: "_Upload | None") -> Outcome:
+    async def _request(
+        self, outbound: Outbound, exchange: AsgiExchange, receive: Receive, upload: "_Upload | None"
+    ) -> Outcome:
         """The outcome; CallerGone, with the entry removed, when the caller went away before it came."""
-        sent = InFlightFuture(outbound.plan.share, outbound.request.peer)
+        exchange.note_sent()
+        sent = InFlightFuture(outbound.plan.share, outbound.request.caller.address)
         if upload is not None:
             upload.hand_over(sent)
-        self._link.send(sent, outbound.subject, outbound.headers, outbound.payload, outbound.deadline)
+        link = self._links[outbound.link]
+        link.send(sent, outbound.subject, outbound.headers, outbound.payload, outbound.deadline)
         outbound.payload = b""  # let go when it is written
         try:
             return await self._wait(sent.future, receive)
@@ -125,23 +165,6 @@ class AsgiLane:
             raise
         finally:
             watch.stop()
-
-    async def _respond(self, response: Response, scope: Scope, send: Send) -> None:
-        headers = response.headers
-        if self._drain.is_set() and not response.closes:
-            headers.append(CLOSE)
-        if note_unread := scope.get(NOTE_UNREAD):
-            note_unread(len(response.body))
-        await send({"type": "http.response.start", "status": response.status, "headers": headers})
-        await send({"type": "http.response.body", "body": response.body})
-
-    def _close_when_draining(self, send: Send) -> Send:
-        async def closing(message: Message) -> None:
-            if message["type"] == "http.response.start" and self._drain.is_set():
-                message["headers"] = [*message["headers"], CLOSE]
-            await send(message)
-
-        return closing
 
 
 class _Watch:
@@ -207,7 +230,7 @@ class _Upload:
         """The body is all there."""
         self._uploads.complete(self)
 
-    def hand_over(self, sent: "InFlightFuture") -> None:
+    def hand_over(self, sent: InFlightFuture) -> None:
         """From now on the memory is needed until the body has left this process."""
         if self._memory is not None:
             self._is_handed_over = sent.wants_written = True
@@ -240,9 +263,3 @@ async def _read_body(receive: Receive, limit: int) -> bytes:
         chunks.append(chunk)
         if not message.get("more_body", False):
             return b"".join(chunks)
-
-
-def _raw_path(scope: Scope) -> bytes:
-    """The path as it came, below the application's root."""
-    raw = scope.get("raw_path") or quote(scope["path"]).encode("ascii")
-    return raw.removeprefix(scope.get("root_path", "").encode("ascii")) if scope.get("root_path") else raw

@@ -1,6 +1,6 @@
 """The relay inside uvicorn's HTTP/1.1 protocol: the same core as over ASGI, without the cost of ASGI.
 
-What is a route is answered here, and the bytes are those that `lanes/asgi.py` would have made uvicorn write. The rest
+What is a route is answered here, and the bytes are those that `asgi.py` would have made uvicorn write. The rest
 goes on to uvicorn's own class unchanged: other paths, and `Expect: 100-continue`.
 
 An exchange stands in the place of uvicorn's `RequestResponseCycle`, which the protocol asks for what is named below;
@@ -9,6 +9,7 @@ tests/test_uvicorn_contract.py holds uvicorn to it.
 
 import asyncio
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import httptools
@@ -19,7 +20,9 @@ from uvicorn.server import ServerState
 
 from ..checks.checker import Checker
 from ..deadlines import Deadlines
-from ..exchange.relay import Outbound, Relay, Request
+from ..edge.request import Request
+from ..exchange.outbound import Outbound, Waiting
+from ..exchange.relay import Relay
 from ..exchange.responses import Response
 from ..nats.link import Link
 from ..nats.outgoing import BIG
@@ -34,8 +37,10 @@ _log = structlog.get_logger("nats-http.fast")
 
 
 class FastProtocol(GatewayProtocol):
-    """One connection. `relay` and `link` answer its requests; while `drain` is set every response closes it.
+    """One connection. `relay` and `links` answer its requests; while `drain` is set every response closes it.
     `deadlines` are those of request bodies."""
+
+    lane = "fast"
 
     def __init__(
         self,
@@ -46,14 +51,14 @@ class FastProtocol(GatewayProtocol):
         *,
         bounds: Bounds,
         relay: Relay,
-        link: Link,
+        links: Mapping[str, Link],
         checker: Checker,
         drain: asyncio.Event,
         deadlines: Deadlines,
     ) -> None:
-        super().__init__(config, server_state, app_state, _loop, bounds=bounds)
+        super().__init__(config, server_state, app_state, _loop, bounds=bounds, way_out=relay.way_out)
         self.relay = relay
-        self.link = link
+        self.links = links
         self.checker = checker
         self._drain = drain
         self.deadlines = deadlines
@@ -63,11 +68,13 @@ class FastProtocol(GatewayProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        self._held = None
+        held, self._held = self._held, None
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.disconnected = True
             exchange.set()
+            response = held or exchange.describe_caller_gone()
+            self.way_out.leave(response, exchange.request, self.caller, bytes_in=exchange.bytes_in, is_written=False)
 
     def on_message_begin(self) -> None:
         """As in uvicorn, but for the scope: `_hand_on` makes it for an application."""
@@ -87,14 +94,21 @@ class FastProtocol(GatewayProtocol):
             path, query = split_target(target)
         else:
             path, _, query = target.partition(b"?")
-        peer = self.client[0] if self.client else None
-        request = Request(self.parser.get_method().decode("ascii"), path, query, self.headers, time.monotonic(), peer)
+        request = Request(
+            method=self.parser.get_method().decode("ascii"),
+            path=path,
+            query=query,
+            headers=self.headers,
+            version=self.version,
+            received=time.monotonic(),
+            caller=self.caller,
+        )
         try:
             begun = self.relay.begin(request)
         except Exception:
             begun = self.fail(request)
-        if begun is None:
-            self._hand_on()
+        if begun is None or isinstance(begun, Waiting):
+            self._hand_on(begun)
             return
         exchange = FastExchange(self, request, self.keeps_alive)
         self._exchange = self.cycle = exchange  # type: ignore[assignment]
@@ -103,13 +117,15 @@ class FastProtocol(GatewayProtocol):
         else:
             exchange.respond(begun)
 
-    def _hand_on(self) -> None:
-        """Leave the request to uvicorn's class, as if it had seen all of it."""
+    def _hand_on(self, begun: Waiting | None = None) -> None:
+        """Leave the request to uvicorn's class, as if it had seen all of it, and what is begun to the other lane."""
         url, headers, expects = self.url, self.headers, self.expect_100_continue
         HttpToolsProtocol.on_message_begin(self)
         self.url, self.expect_100_continue = url, expects
         self.headers.extend(headers)
         super().begin_request()
+        if self.side is not None:
+            self.side.begun = begun
 
     def on_body(self, body: bytes) -> None:
         exchange = self._exchange
@@ -153,14 +169,18 @@ class FastProtocol(GatewayProtocol):
     def is_at_work(self) -> bool:
         return not self.cycle.reads_body if isinstance(self.cycle, FastExchange) else super().is_at_work()
 
+    def find_request(self) -> Request:
+        return self.cycle.request if isinstance(self.cycle, FastExchange) else super().find_request()
+
     def give_up(self) -> None:
-        self._exchange = None
+        if self._exchange is not None:
+            self._exchange = self.side = None
         super().give_up()
 
     def fail(self, request: Request) -> Response:
         """The answer to a bug of ours, in the except clause that caught it."""
         response = self.relay.fail(request)
-        _log.exception("internal-error", request_id=dict(response.headers)[b"x-request-id"].decode("ascii"))
+        _log.exception("internal-error", request_id=response.request_id.decode("ascii"))
         return response
 
     def write_response(self, response: Response) -> None:
@@ -185,6 +205,8 @@ class FastProtocol(GatewayProtocol):
         exchange.response_complete = True
         self.steps += 1
         self._write(head, response.body)
+        if self.way_out.sees_all or response.status >= 500:
+            self.way_out.leave(response, exchange.request, self.caller, bytes_in=exchange.bytes_in)
         if not keep_alive:
             self.close()
         elif self.flow.read_paused or self.is_deaf:

@@ -8,27 +8,32 @@ the link's request in flight (ADR 6).
 """
 
 import asyncio
+import time
+from collections.abc import Mapping
 from functools import partial
 from typing import Protocol
 
 from ..checks.checker import Checker
 from ..deadlines import Deadlines
+from ..edge.request import Request
 from ..errors import GatewayError, RequestTimeout
-from ..exchange.relay import Outbound, Relay, Request, body_too_large, no_memory
+from ..exchange.outbound import Outbound, body_too_large, no_memory
+from ..exchange.relay import Relay
 from ..exchange.responses import Response
+from ..exchange.way_out import make_caller_gone
 from ..nats.in_flight import InFlight, Outcome
 from ..nats.link import Link
 from .bounds import Bounds
 from .loading import Checking, load_body
 
 
-class Caller(Protocol):
+class FastConnection(Protocol):
     """The connection of a request, and what answers it."""
 
     loop: asyncio.AbstractEventLoop
     bounds: Bounds
     relay: Relay
-    link: Link
+    links: Mapping[str, Link]
     checker: Checker
     deadlines: Deadlines
 
@@ -56,17 +61,19 @@ class FastExchange(InFlight):
     """Whether there is too little memory for it at the moment."""
     _has_asked = False
     """Whether it is known to those that grant memory."""
+    bytes_in = 0
+    """Bytes of the body that have come."""
     _outbound: Outbound
     _checking: Checking | None = None
 
-    def __init__(self, protocol: Caller, request: Request, keep_alive: bool) -> None:
+    def __init__(self, protocol: FastConnection, request: Request, keep_alive: bool) -> None:
         self._protocol = protocol
-        self._request = request
+        self.request = request
         self.keep_alive = keep_alive
 
     @property
     def peer(self) -> str | None:
-        return self._request.peer
+        return self.request.caller.address
 
     @property
     def message_event(self) -> "FastExchange":
@@ -124,6 +131,7 @@ class FastExchange(InFlight):
             if self._has_asked:
                 self._protocol.bounds.uploads.complete(self)
             body, self.body = bytes(self.body), b""
+            self.bytes_in = len(body)
             self._load(self._outbound, body)
 
     def expire(self) -> None:
@@ -150,8 +158,16 @@ class FastExchange(InFlight):
                 self._checking.cancel()
             self.abandon()
 
+    def describe_caller_gone(self) -> Response:
+        """What stands for its answer where the caller has left before that."""
+        outbound: Outbound | None = getattr(self, "_outbound", None)
+        if outbound is None:
+            return make_caller_gone(None, "no")
+        was_sent = self.in_flight is not None
+        return make_caller_gone(outbound.route.name, "unknown" if was_sent else "no", outbound.request_id)
+
     def _load(self, outbound: Outbound, body: bytes) -> None:
-        relay, checker, fail = self._protocol.relay, self._protocol.checker, partial(self._protocol.fail, self._request)
+        relay, checker, fail = self._protocol.relay, self._protocol.checker, partial(self._protocol.fail, self.request)
         self._checking = load_body(relay, checker, outbound, body, fail=fail, then=self._send_loaded)
 
     def _send_loaded(self, refused: Response | None) -> None:
@@ -163,7 +179,9 @@ class FastExchange(InFlight):
 
     def _send(self, outbound: Outbound) -> None:
         self.share = outbound.plan.share
-        link = self._protocol.link
+        if outbound.max_body is not None:
+            outbound.sent_at = time.monotonic()
+        link = self._protocol.links[outbound.link]
         link.send(self, outbound.subject, outbound.headers, outbound.payload, outbound.deadline)
         outbound.payload = b""  # let go when it is written
 
@@ -172,7 +190,7 @@ class FastExchange(InFlight):
         try:
             response = self._protocol.relay.finish(self._outbound, outcome)
         except Exception:
-            response = self._protocol.fail(self._request)
+            response = self._protocol.fail(self.request)
         if self.in_flight is None:  # it was not even sent
             self.respond(response)
         else:
@@ -181,7 +199,7 @@ class FastExchange(InFlight):
     def _refuse(self, error: GatewayError) -> None:
         self._stop_reading()
         self._release_memory()
-        self.body = b""
+        self.bytes_in, self.body = len(self.body), b""
         self.respond(self._protocol.relay.refuse(self._outbound, error))
 
     def _stop_reading(self) -> None:

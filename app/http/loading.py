@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Callable
 
 from ..checks.checker import Checker, Verdict
-from ..exchange.relay import Outbound, Relay
+from ..exchange.outbound import Outbound
+from ..exchange.relay import Relay
 from ..exchange.responses import Response
 from ..routing.bodies import Check
 

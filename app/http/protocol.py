@@ -17,9 +17,12 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
 
+from ..edge.request import Caller, Request, find_caller
 from ..errors import BadRequest, GatewayError, Internal, Overloaded
 from ..exchange.problems import build_problem_response
+from ..exchange.way_out import WayOut
 from ..formats.fields import Pair, encode_fields, without_upgrade
+from .asgi_exchange import SERVER, ServerSide, read_request
 from .bounds import Bounds
 from .head import MAX_FIELDS, TRAILERS, check_head, describe_error, normalize_target
 from .intake import BODY, IDLE
@@ -27,10 +30,6 @@ from .patience import Timed
 
 APPLICATION = 0.0003  # seconds that it takes to begin a request, about
 RESERVE = 128  # connections over the cap that are told so; more are only closed
-NOTE_UNREAD = "nats_http.note_unread"  # in a scope: to be called with the size of a response
-IS_WHOLE = "nats_http.is_whole"  # in a scope: says whether all of the request body is there
-GIVEN_UP = "nats_http.given_up"  # in a scope: what to call when nobody waits for an upload any more
-SENT = "nats_http.sent"  # in a scope: its request has gone to the service
 
 _NOTED = frozenset((b"host", b"connection", b"proxy-connection", b"expect", b"transfer-encoding"))
 NOTHING: tuple[Pair, ...] = ()
@@ -42,7 +41,10 @@ _log = structlog.get_logger("nats-http.protocol")
 
 class GatewayProtocol(Timed):
     """One connection. What is no HTTP gets a problem document; connections are bounded in number; an offer to upgrade
-    is ignored (RFC 9110 §7.8), so that the body stays a body."""
+    is ignored (RFC 9110 §7.8), so that the body stays a body. `way_out` hears of every response that is made here."""
+
+    lane = "asgi"
+    caller: Caller
 
     def __init__(
         self,
@@ -52,8 +54,12 @@ class GatewayProtocol(Timed):
         _loop: asyncio.AbstractEventLoop | None = None,
         *,
         bounds: Bounds,
+        way_out: WayOut,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop, bounds=bounds)
+        self.way_out = way_out
+        self.version = "1.1"
+        """Of HTTP, of the request that is coming."""
         self.keeps_alive = True
         """Whether the request that is coming lets the connection live on."""
         self._noted = NOTHING
@@ -62,12 +68,15 @@ class GatewayProtocol(Timed):
         self._error: GatewayError | None = None
         """What is wrong with what came behind a request in flight: said after the answer to that."""
         self._plain_head: bytes | None = None
+        self.side: ServerSide | None = None
+        """What is known of the request that an application answers."""
 
     # The connection
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
         """Over the cap another connection makes room, or this one is refused."""
         super().connection_made(transport)
+        self.caller = find_caller(self.client[0] if self.client else None, self.scheme, self.lane)
         self._of_cycles = SimpleNamespace(write=self.write, is_closing=transport.is_closing, close=self.close)
         excess = len(self.connections) - self.bounds.maximum
         if excess <= 0 or self.bounds.make_room(self._list_others()):
@@ -86,7 +95,7 @@ class GatewayProtocol(Timed):
         super().connection_lost(exc)
         self.stop_listening()
         self.bounds.unread.note(self, 0)
-        self._of_cycles = self.cycle = self.scope = None  # type: ignore[assignment]
+        self._of_cycles = self.cycle = self.scope = self.side = None  # type: ignore[assignment]
 
     def eof_received(self) -> bool:  # type: ignore[override] # uvicorn's returns None, which closes
         """Keep the connection open for the answer to a request that is complete."""
@@ -117,6 +126,7 @@ class GatewayProtocol(Timed):
         noted = self._noted
         if noted == self._usual and len(self.headers) <= MAX_FIELDS and self.parser.should_keep_alive():
             self.keeps_alive = True
+            self.version = "1.1"
         else:
             self._check_head(noted)
         if self.url[0] != _SLASH:
@@ -129,7 +139,7 @@ class GatewayProtocol(Timed):
         self.fields, self.headers = self.headers, TRAILERS
 
     def _check_head(self, noted: tuple[Pair, ...]) -> None:
-        version = self.parser.get_http_version()
+        self.version = version = self.parser.get_http_version()
         self.expect_100_continue = check_head(noted, version, len(self.headers))
         self.keeps_alive = version == "1.1" and self.parser.should_keep_alive()
         if len(noted) == 1 and noted[0][0] == b"host":
@@ -143,8 +153,10 @@ class GatewayProtocol(Timed):
         """A head is complete: the request goes to the application. A lane may answer it here instead."""
         super().on_headers_complete()
         self.cycle.transport = self._of_cycles  # type: ignore[assignment]
-        self.scope[NOTE_UNREAD] = self.note_unread  # type: ignore[literal-required] # for the lane
-        self.scope[IS_WHOLE] = self.has_whole_body  # type: ignore[literal-required]
+        self.side = ServerSide(
+            note_unread=self.note_unread, has_whole_body=self._has_whole_body, is_gone=self.transport.is_closing
+        )
+        self.scope[SERVER] = self.side  # type: ignore[literal-required] # for the application
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         """As in uvicorn, but an application is dear to run: callers that are dear themselves take turns."""
@@ -178,7 +190,7 @@ class GatewayProtocol(Timed):
         line = b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, version)
         return b"%b%b\r\n" % (line, encode_fields(without_upgrade(self.headers)))
 
-    def has_whole_body(self) -> bool:
+    def _has_whole_body(self) -> bool:
         return self.phase != BODY
 
     def count_kept_body(self) -> int:
@@ -235,17 +247,24 @@ class GatewayProtocol(Timed):
         if self.lingers or self.transport.is_closing():
             return
         if self.is_in_flight and not self.is_at_work():
+            request = self.find_request()
             self.give_up()
-            self.refuse(error)
+            self.refuse(error, request)
         else:
             self.end_after_answer()
 
     def is_at_work(self) -> bool:
         """Whether the request in flight has gone to the service, or has a response on its way."""
-        return self.cycle.response_started or SENT in self.cycle.scope
+        return self.cycle.response_started or (self.side is not None and self.side.is_sent)
+
+    def find_request(self) -> Request:
+        """The head of the request in flight."""
+        return read_request(self.cycle.scope)  # type: ignore[arg-type] # as uvicorn calls it
 
     def give_up(self) -> None:
         """Nobody answers the request in flight any more; the application hears that its caller has gone."""
+        if self.side is not None:
+            self.side.is_given_up = True
         self.cycle.disconnected = True
         self.cycle.message_event.set()
         self.cycle.response_complete = True
@@ -253,12 +272,11 @@ class GatewayProtocol(Timed):
         self._tell_given_up()
 
     def _tell_given_up(self) -> None:
-        scope = getattr(self.cycle, "scope", {})
-        if tell := scope.get(GIVEN_UP):
-            tell()
+        if self.side is not None and self.side.give_up:
+            self.side.give_up()
 
-    def refuse(self, error: GatewayError) -> None:
-        """Answer and close. Only where no request is in flight."""
+    def refuse(self, error: GatewayError, request: Request | None = None) -> None:
+        """Answer and close. Only where no request is in flight. `request` is what is known of it."""
         self.lingers = True
         self.stop_listening()
         response = build_problem_response(error, instance=None, request_id=secrets.token_hex(8))
@@ -267,7 +285,9 @@ class GatewayProtocol(Timed):
         default = self.bounds.encode_default(self.server_state.default_headers)
         end = b"\r\n" if response.closes else b"connection: close\r\n\r\n"
         head = STATUS_LINE[error.status], default, response.encode_headers(), end
+        is_written = not self.transport.is_closing()
         self.write(b"".join((*head, response.body)))
+        self.way_out.leave(response, request, self.caller, is_written=is_written)
         self._linger()
 
     # The end

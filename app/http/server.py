@@ -49,9 +49,12 @@ class GatewayServer(uvicorn.Server):
     is closed, which answers what is left, and callers have LAST_WORDS to read it; the process ends with 0. A second
     signal cuts all waiting. ADR 3."""
 
-    def __init__(self, app: ASGIApp, protocol: ProtocolFactory, *, bounds: Bounds, drain_timeout: float) -> None:
+    def __init__(
+        self, app: ASGIApp, protocol: ProtocolFactory, *, bounds: Bounds, drain: asyncio.Event, drain_timeout: float
+    ) -> None:
         super().__init__(build_config(app, protocol))
         self._bounds = bounds
+        self._drain = drain
         self._drain_timeout = drain_timeout
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -77,7 +80,7 @@ class GatewayServer(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """In the order that the class promises, within the drain timeout and LAST_WORDS."""
         end = time.monotonic() + self._drain_timeout
-        self.lifespan.state["drain"].set()
+        self._drain.set()
         for listener in sockets or []:
             listener.listen(0)  # the kernel takes no more; closing now would reset those that it already holds for us
         await self._wait(min(ACCEPT_REST, self._drain_timeout), lambda: False)

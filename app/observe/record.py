@@ -1,4 +1,4 @@
-"""One frozen record for each response. Each consumer is one file beside this."""
+"""One frozen record for each response. Each consumer of records is one file beside this."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,18 +6,33 @@ from dataclasses import dataclass
 from ..errors import Delivered
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """A response. `route` is None where none matched, `slug` where nothing failed; `duration` is seconds from the
-    request head to the moment when the response is ready."""
+    """What became of one request. Times are seconds, sizes are bytes of the body."""
 
     route: str | None
-    method: str
+    """The name of the route, None where none matched."""
+    method: str | None
+    """None, like `version`, where what arrived was no HTTP."""
+    version: str | None
     status: int
+    """499 where the caller left before the answer."""
     slug: str | None
+    """The name of the failure, None where nothing failed."""
     delivered: Delivered
     duration: float
-    request_id: str
+    """From the moment at which the request head was complete to that at which the response was written."""
+    reply_time: float | None
+    """From the moment at which the request was sent to NATS to that of the reply, None where there was no reply."""
+    bytes_in: int
+    bytes_out: int
+    is_written: bool
+    """Whether all of the response went to the operating system. Nobody can know what arrived."""
+    request_id: str | None
+    lane: str
+    """`fast` or `asgi`."""
+    peer: str | None
+    """The IP address of the caller."""
 
 
 Observer = Callable[[Record], None]
@@ -25,7 +40,7 @@ Observer = Callable[[Record], None]
 
 @dataclass(frozen=True, slots=True)
 class Observers:
-    """Who is told of what: `failure` is for 5xx, `other` for the rest. What nobody is told of costs nothing."""
+    """Who gets which records: `failure` those of 5xx, `other` the rest. A record that nobody gets is never made."""
 
     failure: tuple[Observer, ...] = ()
     other: tuple[Observer, ...] = ()

@@ -1,6 +1,7 @@
 """The documentation pages, from files that we ship: they work without internet, and may load nothing from elsewhere."""
 
 import html
+from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
 from urllib.parse import quote
@@ -28,9 +29,9 @@ _POLICY = (
 )
 
 
-def add_docs(app: FastAPI) -> None:
+def add_docs(app: FastAPI, *, find_title: Callable[[], str]) -> None:
     """`/docs` (Swagger UI), `/redoc`, their assets, and `/` that leads there. No text of the route file becomes markup
-    or a script, but for the harmless markup of its descriptions (CommonMark)."""
+    or a script, but for the harmless markup of its descriptions (CommonMark). `find_title` is asked for each page."""
 
     async def root(request: Request) -> RedirectResponse:
         return RedirectResponse(_find_root(request) + "/docs")
@@ -39,7 +40,7 @@ def add_docs(app: FastAPI) -> None:
         root_path = _find_root(request)
         page = get_swagger_ui_html(
             openapi_url=f"{root_path}/openapi.json",
-            title=html.escape(app.title),
+            title=html.escape(find_title()),
             swagger_js_url=f"{root_path}{_ASSETS}/swagger-ui-bundle.js",
             swagger_css_url=f"{root_path}{_ASSETS}/swagger-ui.css",
             swagger_favicon_url=f"{root_path}{_ASSETS}/favicon.png",
@@ -52,7 +53,7 @@ def add_docs(app: FastAPI) -> None:
         root_path = _find_root(request)
         page = get_redoc_html(
             openapi_url=f"{root_path}/openapi.json",
-            title=html.escape(app.title),
+            title=html.escape(find_title()),
             redoc_js_url=f"{root_path}{_ASSETS}/{_REDOC}",
             redoc_favicon_url=f"{root_path}{_ASSETS}/favicon.png",
             with_google_fonts=False,

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from ..errors import ERRORS, BadRequest, GatewayError, Internal, InvalidParameter, MethodNotAllowed, NotFound
-from ..exchange.problems import PROBLEM_TYPE, build_problem
+from ..exchange.problems import ANSWERED, PROBLEM_TYPE, build_problem
 from ..formats.fields import is_clean_request_id
 
 _LISTED = sorted(ERRORS, key=lambda error: error.status)
@@ -65,6 +65,7 @@ def _from_status(status: int, headers: Mapping[str, str]) -> GatewayError:
 
 
 def _answer(request: Request, error: GatewayError) -> Response:
+    request.scope[ANSWERED] = error
     asked = request.headers.get("x-request-id", "")
     request_id = asked if is_clean_request_id(asked.encode("latin-1")) else secrets.token_hex(8)
     path = (request.scope.get("raw_path") or request.url.path.encode()).decode("latin-1")

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal
 
+from ..edge.policy import Policy
+from ..edge.request import BODY_METHODS
 from ..formats.fields import REPLY_HEADERS, REQUEST_HEADERS, AllowList, allow, can_travel
 from ..formats.schemas import Json, Schema, SchemaError
 from ..formats.subjects import PLACEHOLDER, SubjectTemplate
@@ -24,7 +26,6 @@ Payload = Literal["none", "body", "params"]
 
 _LITERAL_SEGMENT = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@-]+")  # RFC 3986 §3.3, without percent-encoding
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_WITH_BODY = frozenset(("POST", "PUT", "PATCH"))
 _OURS = frozenset(("date", "x-request-id", "x-content-type-options"))  # response headers
 _LAST = 16  # templates that have been parsed: a route asks for each of its own a few times
 _NO_ERRORS: Mapping[int, int] = {}
@@ -66,7 +67,7 @@ class Route:
     and `max_body` with a `body_schema` to CHECKED_MAX_BODY as well. Every parameter of the path stands in `parameters`,
     described or not. `payload="none"` sends an empty payload whatever the request carries, `"body"` the request body as
     it is, `"params"` a JSON object of the parameters; None means the body for POST, PUT and PATCH, and an empty payload
-    for the rest.
+    for the rest. `policies` are asked in this order before anything else is looked at.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Route:
     timeout: float | None = None
     max_timeout: float | None = None
     max_in_flight: int | None = None
+    policies: tuple[Policy, ...] = ()
     reply: ReplyRules = field(default_factory=ReplyRules)
 
     segments: tuple[str, ...] = field(init=False)
@@ -130,12 +132,12 @@ class Route:
 
     def choose_payload(self, method: str) -> Payload:
         """What a request with this method sends."""
-        return self.payload or ("body" if method in _WITH_BODY else "none")
+        return self.payload or ("body" if method in BODY_METHODS else "none")
 
 
 def sends_body(payload: object, methods: Iterable[object]) -> bool:
     """Whether a route with this `payload` and these methods ever sends the request body."""
-    return payload == "body" or (payload is None and not _WITH_BODY.isdisjoint(map(str, methods)))
+    return payload == "body" or (payload is None and not BODY_METHODS.isdisjoint(map(str, methods)))
 
 
 @lru_cache(_LAST)

@@ -6,9 +6,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from app.edge.request import Caller, Request
 from app.errors import ERRORS, Draining, GatewayError, NotConnected, RequestTimeout, Timeout
-from app.exchange.relay import Outbound, Relay, Request, body_too_large
-from app.exchange.responses import Response
+from app.exchange.outbound import Outbound, body_too_large
+from app.exchange.plans import Limits
+from app.exchange.relay import Relay
+from app.exchange.responses import Fields, Response
+from app.exchange.way_out import WayOut
 from app.formats.fields import MAX_BLOCK, Pair, is_clean_request_id
 from app.formats.messages import Reply, parse_block
 from app.observe.record import Observers, Record
@@ -27,16 +31,19 @@ ROUTES = (
     Route(name="big", methods=("POST",), path="/big", subject="big", payload="body", max_body=10_000),
     Route(name="long", methods=("GET",), path="/long/{a}/{b}/{c}/{d}/{e}", subject="long.{a}.{b}.{c}.{d}.{e}"),
 )
+CALLER = Caller(address="192.0.2.1", scheme="http", lane="fast")
 NOSNIFF = (b"x-content-type-options", b"nosniff")
 
 
 def make_relay(*, observers: Observers | None = None) -> Relay:
-    table = RouteTable(ROUTES)
-    return Relay(table, timeout=2.0, max_timeout=30.0, max_body=1000, observers=observers or Observers())
+    limits = Limits(timeout=2.0, max_timeout=30.0, max_body=1000)
+    return Relay(RouteTable(ROUTES), limits, WayOut(observers or Observers()))
 
 
 def make_request(path: bytes = b"/greet/sue", *headers: Pair, method: str = "GET", received: float = 0.0) -> Request:
-    return Request(method, path, b"", headers, received)
+    return Request(
+        method=method, path=path, query=b"", headers=headers, version="1.1", received=received, caller=CALLER
+    )
 
 
 def begin(path: bytes = b"/greet/sue", *headers: Pair, method: str = "GET", relay: Relay | None = None) -> Outbound:
@@ -262,7 +269,7 @@ def test_the_lane_refuses_a_body_with_the_same_words() -> None:
 def test_a_clean_request_id_comes_back(path: bytes) -> None:
     relay = make_relay()
     begun = relay.begin(make_request(path, (b"x-request-id", b"A.z_0-9")))
-    assert begun is not None
+    assert isinstance(begun, Outbound | Response)
     response = relay.finish(begun, Reply(b"", b"x")) if isinstance(begun, Outbound) else begun
     assert response.headers.count((b"x-request-id", b"A.z_0-9")) == 1
     assert [name for name, _ in response.headers].count(b"x-request-id") == 1
@@ -454,42 +461,58 @@ BAD = Reply(b"junk", b"")
         ("OPTIONS", b"/greet/sue", None, (None, 204, None, "no")),
     ],
 )
-def test_each_exchange_is_told_once_and_only_to_those_who_want_it(
+def test_a_response_says_for_its_record_what_the_table_says(
     method: str, path: bytes, outcome: Reply | GatewayError | None, expected: tuple[str | None, int, str | None, str]
 ) -> None:
-    failures: list[Record] = []
-    others: list[Record] = []
-    relay = make_relay(observers=Observers(failure=(failures.append,), other=(others.append,)))
-    received = time.monotonic() - 1
-    begun = relay.begin(make_request(path, (b"x-request-id", b"r-1"), method=method, received=received))
+    records: list[Record] = []
+    relay = make_relay(observers=Observers(failure=(records.append,), other=(records.append,)))
+    request = make_request(path, (b"x-request-id", b"r-1"), method=method, received=time.monotonic() - 1)
+    begun = relay.begin(request)
     if outcome is not None:
         assert isinstance(begun, Outbound)
-        assert failures == others == []
-        relay.finish(begun, outcome)
-    assert (len(failures), len(others)) == ((1, 0) if expected[1] >= 500 else (0, 1))
-    exchange = (failures or others)[0]
-    assert (exchange.route, exchange.status, exchange.slug, exchange.delivered) == expected
-    assert (exchange.method, exchange.request_id) == (method, "r-1")
-    assert 1 <= exchange.duration < 60
+        begun = relay.finish(begun, outcome)
+    assert isinstance(begun, Response)
+    assert records == []  # it is not written yet
+    relay.way_out.leave(begun, request, CALLER, bytes_in=7)
+    (record,) = records
+    assert (record.route, record.status, record.slug, record.delivered) == expected
+    assert (record.method, record.request_id, record.version, record.peer) == (method, "r-1", "1.1", "192.0.2.1")
+    assert (record.bytes_in, record.bytes_out, record.is_written) == (7, len(begun.body), True)
+    assert 1 <= record.duration < 60
+    assert (record.reply_time is not None) == isinstance(outcome, Reply)
 
 
-@pytest.mark.parametrize("outcome", [Reply(b"", b"x"), NotConnected()])
-def test_every_observer_is_told_the_same_and_who_is_not_there_is_not(outcome: Reply | GatewayError) -> None:
-    told: list[list[Record]] = [[], []]
-    both = tuple(exchanges.append for exchanges in told)
-    failed = isinstance(outcome, GatewayError)
-    heeding = make_relay(observers=Observers(failure=both) if failed else Observers(other=both))
-    heeding.finish(begin(relay=heeding), outcome)
-    assert told[0] == told[1] != []
-    deaf = make_relay(observers=Observers(other=both) if failed else Observers(failure=both))
-    deaf.finish(begin(relay=deaf), outcome)
-    assert len(told[0]) == len(told[1]) == 1
+def test_a_record_of_what_could_not_be_written_counts_no_bytes() -> None:
+    records: list[Record] = []
+    relay = make_relay(observers=Observers(other=(records.append,)))
+    relay.way_out.leave(answer(payload=b"a reply"), make_request(), CALLER, is_written=False)
+    assert [(record.bytes_out, record.is_written) for record in records] == [(0, False)]
 
 
-def test_a_bug_is_told_as_a_failure_of_no_route() -> None:
-    told: list[Record] = []
-    make_relay(observers=Observers(failure=(told.append,))).fail(make_request(received=time.monotonic()))
-    assert [(e.route, e.status, e.slug, e.delivered) for e in told] == [(None, 500, "internal", "unknown")]
+@pytest.mark.parametrize("status", [200, 404, 499, 500, 503])
+def test_each_observer_gets_only_the_records_that_it_wants(status: int) -> None:
+    failures: list[Record] = []
+    others: list[Record] = []
+    for observers in (
+        Observers(failure=(failures.append, failures.append)),
+        Observers(other=(others.append, others.append)),
+        Observers(),
+    ):
+        WayOut(observers).leave(Response(status, Fields(()), b""), None, CALLER)
+    assert (len(failures), len(others)) == ((2, 0) if status >= 500 else (0, 2))
+
+
+def test_what_is_no_http_has_no_method_and_no_version_in_its_record() -> None:
+    records: list[Record] = []
+    WayOut(Observers(other=(records.append,))).leave(Response(400, Fields(()), b"no"), None, CALLER)
+    (record,) = records
+    assert (record.method, record.version, record.request_id, record.duration) == (None, None, None, 0.0)
+
+
+def test_a_bug_is_a_failure_of_no_route() -> None:
+    response = make_relay().fail(make_request())
+    assert (response.route, response.status, response.slug) == (None, 500, "internal")
+    assert response.delivered == "unknown"
 
 
 # Laws
@@ -506,11 +529,13 @@ paths = st.tuples(
 ).map(b"".join)
 requests = st.builds(
     Request,
-    st.sampled_from([*METHODS, "HEAD", "OPTIONS"]),
-    paths,
-    st.just(b""),
-    st.lists(fields, max_size=5),
-    st.just(0.0),
+    method=st.sampled_from([*METHODS, "HEAD", "OPTIONS"]),
+    path=paths,
+    query=st.just(b""),
+    headers=st.lists(fields, max_size=5),
+    version=st.just("1.1"),
+    received=st.just(0.0),
+    caller=st.just(CALLER),
 )
 replies = st.builds(
     lambda lines, payload: Reply(b"\r\n".join([b"NATS/1.0", *lines, b"", b""]) if lines else b"", payload),
@@ -557,4 +582,5 @@ def test_no_request_and_no_reply_makes_the_relay_raise_or_write_anything_unclean
         check_outbound(begun)
         begun = relay.finish(begun, reply)
     if begun is not None:
+        assert isinstance(begun, Response)
         check_response(request, begun)

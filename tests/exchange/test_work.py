@@ -8,7 +8,12 @@ from types import FrameType
 
 import pytest
 
-from app.exchange.relay import Outbound, Relay, Request
+from app.edge.request import Caller, Request
+from app.exchange.outbound import Outbound
+from app.exchange.plans import Limits
+from app.exchange.relay import Relay
+from app.exchange.responses import Response
+from app.exchange.way_out import WayOut
 from app.formats.fields import Pair
 from app.observe.record import Observers
 from app.routing.parameters import MAX_MANY, Parameter
@@ -137,7 +142,8 @@ REQUESTS: dict[str, tuple[Made, int | str | None]] = {
 
 @pytest.fixture(scope="module")
 def relay() -> Relay:
-    return Relay(RouteTable(ROUTES), timeout=2.0, max_timeout=30.0, max_body=1000, observers=Observers())
+    limits = Limits(timeout=2.0, max_timeout=30.0, max_body=1000)
+    return Relay(RouteTable(ROUTES), limits, WayOut(Observers()))
 
 
 def count_steps(run: Callable[[], object]) -> int:
@@ -159,9 +165,18 @@ def count_steps(run: Callable[[], object]) -> int:
 @pytest.mark.parametrize("name", REQUESTS)
 def test_a_head_costs_few_steps_whatever_is_in_it(relay: Relay, name: str) -> None:
     (method, path, query, headers), expected = REQUESTS[name]
-    request = Request(method, path, query, headers, time.monotonic())
+    request = Request(
+        method=method,
+        path=path,
+        query=query,
+        headers=headers,
+        version="1.1",
+        received=time.monotonic(),
+        caller=Caller(address=None, scheme="http", lane="fast"),
+    )
     assert count_steps(lambda: relay.begin(request)) < MAX_STEPS
     answer = relay.begin(request)
+    assert isinstance(answer, Outbound | Response | None)
     outcome = SENT if isinstance(answer, Outbound) else answer and answer.status
     assert outcome == expected
 

@@ -1,6 +1,7 @@
 """Callers that go away, read slowly, or send slowly, beside others that must see nothing of it."""
 
 import asyncio
+import functools
 import gc
 import random
 import time
@@ -50,11 +51,13 @@ class Held:
     def count(cls, gateway: Gateway) -> "Held":
         gc.collect()
         loop = asyncio.get_running_loop()
-        wheels = [gateway.link._in_flight._deadlines, gateway.app.state.protocols["fast"].keywords["deadlines"]]
+        fast = gateway.parts.protocols["fast"]
+        assert isinstance(fast, functools.partial)
+        wheels = [gateway.link._in_flight._deadlines, fast.keywords["deadlines"]]
         return cls(
             gateway.link.in_flight,
             len(gateway.server.server_state.connections),
-            sum(len(slot) for wheel in wheels for slot in wheel._slots.values()),
+            sum(len(bucket) for wheel in wheels for bucket in wheel._buckets.values()),
             len(asyncio.all_tasks()),
             sum(not timer.cancelled() for timer in loop._scheduled),  # type: ignore[attr-defined]
             len(list(Path("/proc/self/fd").iterdir())),

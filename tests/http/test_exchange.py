@@ -10,7 +10,7 @@ import pytest
 from nats.aio.msg import Msg
 
 from app import __version__
-from app.main import create_app
+from app.main import build_gateway
 from app.routing.routes import ReplyRules, Route
 from app.settings import Settings
 from tests.harness import Gateway, NatsServer, RawPeer, eventually, replying, responder, run_gateway
@@ -274,40 +274,43 @@ async def test_openapi_is_served_as_the_application_tells_it(gateway: Gateway) -
 
 
 async def test_the_application_works_in_process_with_its_lifespan_entered(shared_nats: NatsServer) -> None:
-    app = create_app(Settings(nats_url=(shared_nats.url,)))
+    parts = build_gateway(Settings(nats_url=(shared_nats.url,)))
+    app = parts.app
     transport = httpx.ASGITransport(app)
     async with (
         responder(shared_nats.url, "greet.*", replying(b"hello, you")),
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=transport, base_url="http://gateway") as client,
     ):
-        await eventually(lambda: app.state.link.reason is None)
+        await eventually(lambda: parts.link.reason is None)
         assert (await client.get("/greet/José")).json() == {"message": "hello, you"}
         assert (await client.get("/greet/a.b")).status_code == 422
         assert "/greet/{name}" in app.openapi()["paths"]
-    assert app.state.link.in_flight == 0
+    assert parts.link.in_flight == 0
 
 
 async def test_a_root_path_in_front_is_taken_off(shared_nats: NatsServer) -> None:
-    app = create_app(Settings(nats_url=(shared_nats.url,)))
+    parts = build_gateway(Settings(nats_url=(shared_nats.url,)))
+    app = parts.app
     transport = httpx.ASGITransport(app, root_path="/api")
     async with (
         responder(shared_nats.url, "greet.*", replying(b"hi")),
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=transport, base_url="http://gateway") as client,
     ):
-        await eventually(lambda: app.state.link.reason is None)
+        await eventually(lambda: parts.link.reason is None)
         assert (await client.get("/api/greet/sue")).json() == {"message": "hi"}
         assert (await client.get("/api/")).headers["location"] == "/api/docs"
         assert "/api/openapi.json" in (await client.get("/api/docs")).text
 
 
 async def test_the_lifespan_can_be_entered_again(own_nats: NatsServer) -> None:
-    app = create_app(Settings(nats_url=(own_nats.url,)))
+    parts = build_gateway(Settings(nats_url=(own_nats.url,)))
+    app = parts.app
     for _ in range(2):
         async with app.router.lifespan_context(app):
-            await eventually(lambda: app.state.link.reason is None)
-        assert app.state.link.reason == "shutting down"
+            await eventually(lambda: parts.link.reason is None)
+        assert parts.link.reason == "shutting down"
 
 
 async def test_options_of_the_server_as_a_whole_tells_every_method(gateway: Gateway) -> None:

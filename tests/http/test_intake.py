@@ -169,7 +169,7 @@ async def test_what_comes_behind_a_request_in_flight_waits_unparsed(
         message = await peer.next()
         await asyncio.sleep(0.1)
         assert begun - before == 1
-        assert 0 < gateway.app.state.bounds.unparsed.used <= len(data)
+        assert 0 < gateway.bounds.unparsed.used <= len(data)
         peer.write(b"PUB %b 2\r\nhi\r\n" % message.reply)
         answering = asyncio.create_task(reader.read(-1))
         last = await peer.next()
@@ -177,7 +177,7 @@ async def test_what_comes_behind_a_request_in_flight_waits_unparsed(
         peer.write(b"PUB %b 2\r\nho\r\n" % last.reply)
         answer = await answering
         assert find_statuses(answer) == [200, *[307] * 4000, 200]
-        await eventually(lambda: gateway.app.state.bounds.unparsed.used == 0)
+        await eventually(lambda: gateway.bounds.unparsed.used == 0)
 
 
 async def test_a_body_that_is_asked_for_brings_no_more_of_what_waits_behind_it(shared_nats: NatsServer) -> None:
@@ -188,7 +188,7 @@ async def test_a_body_that_is_asked_for_brings_no_more_of_what_waits_behind_it(s
         RawPeer.connect(shared_nats.url, "echo") as peer,
         connect(gateway) as (reader, writer),
     ):
-        bounds = gateway.app.state.bounds
+        bounds = gateway.bounds
         writer.write(announced * 50_000)
         reading = asyncio.create_task(reader.read(-1))
         for _ in range(20):
@@ -308,14 +308,14 @@ async def test_a_body_of_small_chunks_arrives_whole_and_takes_a_piece_a_turn(
     monkeypatch.setattr("app.http.bounds.TURN", 1e-9)
     turns, waits = 0, 0
     loop = asyncio.get_running_loop()
-    wait = served.app.state.bounds.turns.wait
+    wait = served.bounds.turns.wait
 
     def count_wait(go_on: Callable[[], None]) -> None:
         nonlocal waits
         waits += 1
         wait(go_on)
 
-    monkeypatch.setattr(served.app.state.bounds.turns, "wait", count_wait)
+    monkeypatch.setattr(served.bounds.turns, "wait", count_wait)
 
     def count_turn() -> None:
         nonlocal turns
@@ -488,7 +488,7 @@ async def test_a_bug_in_a_callback_of_the_parser_is_internal_with_its_traceback(
 async def test_an_upload_that_ends_in_any_way_gives_its_memory_back(
     served: Gateway, data: bytes, in_pieces: bool
 ) -> None:
-    bounds = served.app.state.bounds
+    bounds = served.bounds
     for _ in range(3):
         async with connect(served) as (_, writer):
             for piece in (data[:40], data[40:]) if in_pieces else (data,):
@@ -511,9 +511,9 @@ async def test_an_upload_that_offers_an_upgrade_and_waits_for_memory_arrives(sha
         connect(gateway) as (reader, writer),
     ):
         stalled.write(head.replace(b"500000", b"1000000") + b"\r\nx")
-        await eventually(lambda: gateway.app.state.bounds.uploads.used)
+        await eventually(lambda: gateway.bounds.uploads.used)
         writer.write(head + b"Connection: upgrade\r\nUpgrade: foo\r\n\r\nhel")
-        await eventually(lambda: gateway.app.state.bounds.uploads._waiting)
+        await eventually(lambda: gateway.bounds.uploads._waiting)
         stalled.close()
         writer.write(b"x" * 499_997)
         assert find_statuses(await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)) == [200]
@@ -526,7 +526,7 @@ async def test_an_upload_waits_unread(shared_nats: NatsServer) -> None:
         connect(gateway) as (_, stalled),
         connect(gateway) as (_, writer),
     ):
-        bounds = gateway.app.state.bounds
+        bounds = gateway.bounds
         stalled.write(CHUNKED.replace(b"\r\n\r\n", b"\r\nX-Request-Timeout: 20s\r\n\r\n") + b"5\r\nhel")
         await eventually(lambda: bounds.uploads.used)
         writer.write(CHUNKED.replace(b"\r\n\r\n", b"\r\nX-Request-Timeout: 20s\r\n\r\n") + b"5\r\nhel")
@@ -550,7 +550,7 @@ async def test_a_response_that_waits_for_its_caller_to_read_still_ends_the_conne
             count += 1
             await asyncio.sleep(0.02)
         writer.write(GET)
-        await eventually(lambda: gateway.app.state.bounds.unread._pot.used > 70_000)
+        await eventually(lambda: gateway.bounds.unread._pot.used > 70_000)
         writer.write_eof()
         answer = await asyncio.wait_for(reader.read(-1), 10)
         writer.close()

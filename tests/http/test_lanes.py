@@ -256,7 +256,7 @@ async def test_both_lanes_write_the_same_bytes(shared_nats: NatsServer, monkeypa
         monkeypatch.setattr("tests.harness.LANE", "asgi")
         async with run_gateway(shared_nats.url, routes=ROUTES) as asgi:
             for gateway in (fast, asgi):  # made ids are of one length
-                relay = gateway.app.state.protocols["fast"].keywords["relay"]
+                relay = gateway.parts.relay
                 relay._id_counter = itertools.count(10**9)
 
             async def compare(pieces: list[bytes]) -> bytes:

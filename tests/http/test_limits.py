@@ -197,7 +197,7 @@ async def test_a_body_that_trickles_in_gets_408_at_its_deadline_and_nothing_is_s
 async def test_a_body_that_nobody_waits_for_has_a_time_to_arrive_too(
     gateway: Gateway, shared_nats: NatsServer, target: bytes
 ) -> None:
-    gateway.app.state.bounds.body_timeout = 0.4
+    gateway.bounds.body_timeout = 0.4
     async with responder(shared_nats.url, "greet.*", replying(b"hi")), open_connection(gateway) as (reader, writer):
         writer.write(b"GET %b HTTP/1.1\r\nHost: t\r\nContent-Length: 1000\r\n\r\n" % target)
         answer = asyncio.create_task(read_all(reader))
@@ -211,7 +211,7 @@ async def test_a_body_that_nobody_waits_for_has_a_time_to_arrive_too(
 
 
 async def test_an_application_that_waits_for_a_body_is_not_left_waiting(gateway: Gateway) -> None:
-    gateway.app.state.bounds.body_timeout = 0.3
+    gateway.bounds.body_timeout = 0.3
     ended = asyncio.Event()
 
     async def read_body(scope: object, receive: object, send: object) -> None:
@@ -460,7 +460,7 @@ async def test_uploads_take_turns_in_memory_and_those_that_stall_give_way(
         run_gateway(shared_nats.url, routes=[ECHO], max_buffered=2 * 1024 * 1024) as gateway,
         contextlib.AsyncExitStack() as stack,
     ):
-        bounds = gateway.app.state.bounds
+        bounds = gateway.bounds
         stalled = [await stack.enter_async_context(open_connection(gateway)) for _ in range(4)]
         for _, writer in stalled:
             writer.write(LONG_UPLOAD + b"x" * 100_000)
@@ -482,7 +482,7 @@ async def test_an_upload_that_gets_no_memory_before_its_deadline_is_overloaded(s
     ):
         opened = [await stack.enter_async_context(open_connection(gateway)) for _ in range(2)]
         opened[0][1].write(LONG_UPLOAD + b"x")
-        await eventually(lambda: gateway.app.state.bounds.uploads.used)
+        await eventually(lambda: gateway.bounds.uploads.used)
         opened[1][1].write(LONG_UPLOAD.replace(b"20s", b"200ms") + b"x")
         check_problem(await read_all(opened[1][0]), 503, "overloaded")
 
@@ -496,7 +496,7 @@ async def test_what_waits_to_be_read_has_a_bound_over_all_connections(shared_nat
         opened = [await stack.enter_async_context(open_connection(gateway)) for _ in range(30)]
         for _, writer in opened:
             writer.write(HEAD + b"A: %b" % (b"x" * 60_000))
-        unparsed = gateway.app.state.bounds.unparsed
+        unparsed = gateway.bounds.unparsed
         await eventually(lambda: unparsed.used > 900_000)
         assert unparsed.used <= unparsed.limit
         await eventually(
@@ -512,7 +512,7 @@ async def test_who_leaves_responses_unread_is_cut_off_once_they_are_too_many(sha
         run_gateway(shared_nats.url, routes=[GREET], max_buffered=2_000_000) as gateway,
         contextlib.AsyncExitStack() as stack,
     ):
-        held = gateway.app.state.bounds.unread
+        held = gateway.bounds.unread
         for _ in range(6):
             _, writer = await stack.enter_async_context(open_connection(gateway))
             writer.write((HEAD + b"\r\n") * 30)

@@ -135,7 +135,7 @@ async def test_the_title_of_the_route_file_is_text_and_no_markup(shared_nats: Na
         assert shown.count("<title>&lt;/title&gt;&lt;script&gt;alert(1)&lt;/script&gt; &amp; &quot;&#x27;</title>") == 1
         assert "alert(1)</script>" not in shown
         assert "</style></head>" in shown if page == "/docs" else '<redoc sanitize="true" spec-url=' in shown
-        await gateway.app.state.serve(prepare(RouteFile(RouteTable(GREET_ROUTES), Info(title="<b>"), [])))
+        await gateway.parts.serving.swap(prepare(RouteFile(RouteTable(GREET_ROUTES), Info(title="<b>"), [])))
         assert "<title>&lt;b&gt;</title>" in (await gateway.get(page)).text
 
 

@@ -97,7 +97,7 @@ async def test_after_a_reload_a_route_counts_what_was_in_flight_before(shared_na
         assert await crowd.fill("/slow/1") == 3
         for maximum, more in ((5, 2), (2, 0)):
             table = RouteTable([THIRD, make_route("slow", maximum)], reserved=RESERVED)
-            await gateway.app.state.serve(prepare(RouteFile(table, Info(), [])))
+            await gateway.parts.serving.swap(prepare(RouteFile(table, Info(), [])))
             assert await crowd.fill("/slow/1") == more
         await crowd.answer_all()
         assert await crowd.fill("/slow/1") == 2
@@ -147,5 +147,5 @@ async def test_nothing_is_counted_once_all_have_ended_in_whatever_way(
         assert {response.status_code for response in await asyncio.gather(*waiting)} == {502}
         await eventually(lambda: gateway.link.in_flight == 0)
         assert count_callers(gateway) == 0
-        relay_shares = gateway.app.state.protocols["fast"].keywords["relay"]._shares
-        assert [share.count for share in relay_shares.values()] == [0] * len(routes)
+        plans = gateway.parts.relay._by_name.values()
+        assert [plan.share.count for plan in plans] == [0] * len(routes)

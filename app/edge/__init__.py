@@ -1,0 +1,1 @@
+"""What a route asks of its caller before anything is sent. Pure."""

@@ -1,0 +1,31 @@
+"""What a policy is: one condition that a route sets for its caller. Each policy is one file beside this.
+
+The relay asks the policies of a route right after the match, in their order, before it reads a parameter or a body.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+from ..errors import GatewayError
+from ..formats.fields import Pair
+from .request import Request
+
+Wait = Callable[[], Awaitable[None]]
+"""Begins to wait for what a policy must know from elsewhere. Raises a GatewayError to refuse the request."""
+
+
+class Policy(Protocol):
+    """A condition for requests to one route."""
+
+    @property
+    def fields(self) -> frozenset[bytes]:
+        """The names, in lower case, of the request header fields that `check` looks at."""
+
+    @property
+    def errors(self) -> tuple[type[GatewayError], ...]:
+        """What it may refuse a request with, for the OpenAPI document."""
+
+    def check(self, request: Request, fields: Sequence[Pair]) -> Wait | None:
+        """Return None to let the request pass. Raise a GatewayError to refuse it. Return a Wait where the answer has to
+        be waited for: the request then goes on over ASGI, and `check` is not called again. `fields` holds the header
+        fields of the request that its route looks at, those of `fields` among them."""

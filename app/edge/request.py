@@ -1,0 +1,43 @@
+"""The head of an HTTP request, and who sent it, as all rules see them. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from ..formats.fields import Pair
+
+BODY_METHODS = frozenset(("POST", "PUT", "PATCH"))
+"""Methods whose requests usually have a body."""
+
+_REMEMBERED = 4096  # callers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """The other end of an HTTP connection. `address` is its IP address, None where the server tells none (a Unix
+    socket); `scheme` is `http` or `https`; `lane` is how its request is answered, `fast` or `asgi`."""
+
+    address: str | None
+    scheme: str
+    lane: str
+
+
+@lru_cache(_REMEMBERED)
+def find_caller(address: str | None, scheme: str, lane: str) -> Caller:
+    """The caller with these facts; to look it up costs less than to make it."""
+    return Caller(address=address, scheme=scheme, lane=lane)
+
+
+@dataclass(slots=True, kw_only=True)
+class Request:
+    """The head of an HTTP request. `path` is raw: still percent-encoded, without the query. Header names are in lower
+    case. `version` is that of HTTP, such as `1.1`. `received` is the instant (of `time.monotonic`) at which the head
+    was complete."""
+
+    method: str
+    path: bytes
+    query: bytes
+    headers: Sequence[Pair]
+    version: str
+    received: float
+    caller: Caller

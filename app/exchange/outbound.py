@@ -1,0 +1,72 @@
+"""A request on its way to NATS, or to a policy that has to wait. Pure."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ..edge.policy import Policy, Wait
+from ..edge.request import Request
+from ..errors import CLOSE, Overloaded, PayloadTooLarge
+from ..formats.fields import Pair
+from ..routing.routes import Route
+from .plans import Plan
+from .responses import Response
+
+
+@dataclass(slots=True)
+class Outbound:
+    """A request on its way to NATS. `deadline` is an instant, `timeout` the seconds it stands for. Where `max_body` is
+    not None the lane reads the request body, of at most that many bytes, and has it loaded. `sent_at` is the instant at
+    which it was sent; the lane sets it where that is later than the request was received."""
+
+    request: Request
+    plan: Plan
+    request_id: str
+    subject: str
+    headers: bytes
+    payload: bytes
+    deadline: float
+    timeout: float
+    max_body: int | None
+    prefers_text: bool
+    sent_at: float = 0.0
+
+    @property
+    def route(self) -> Route:
+        return self.plan.route
+
+    @property
+    def link(self) -> str:
+        """The name of the link that it goes by."""
+        return self.plan.link
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """A request whose policy has to wait. The lane awaits `wait()` until `deadline`, and then calls `Relay.resume`."""
+
+    wait: Wait
+    deadline: float
+    request: Request
+    plan: Plan
+    segments: Sequence[bytes]
+    fields: Sequence[Pair]
+    request_id: str
+    policies: Iterator[Policy]
+    """Those that are not asked yet."""
+
+    @property
+    def route(self) -> Route:
+        return self.plan.route
+
+
+Begun = Outbound | Response | Waiting | None
+
+
+def body_too_large(limit: int) -> PayloadTooLarge:
+    return PayloadTooLarge(f"The body is larger than the {limit} bytes that this route accepts.")
+
+
+def no_memory() -> Overloaded:
+    """For a body that there is no room for. Its rest is not waited for."""
+    detail = "The gateway has as many bytes of request bodies in memory as it may have."
+    return Overloaded(detail, headers=(*Overloaded.headers, CLOSE))

@@ -1,0 +1,73 @@
+"""What a route means under the limits of one gateway, worked out before its first request. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from ..edge.policy import Policy
+from ..nats.shares import Share, choose_share
+from ..routing.routes import Payload, Route
+from ..settings import Settings
+from .replies import ReplyReader
+from .request_fields import choose_relevant
+
+DEFAULT_LINK = "default"
+"""The name of the link to the NATS servers of the settings."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What the settings allow a route at most, and where it says nothing. Durations are seconds, sizes bytes."""
+
+    timeout: float
+    max_timeout: float
+    max_body: int
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        return cls(timeout=settings.timeout, max_timeout=settings.max_timeout, max_body=settings.max_body)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a route means under the limits of this gateway, worked out once. `relevant` are the names of the request
+    headers that the relay looks at; `payloads` has what each method sends; the rest is in seconds and bytes."""
+
+    route: Route
+    link: str
+    policies: tuple[Policy, ...]
+    relevant: frozenset[bytes]
+    payloads: Mapping[str, Payload]
+    wraps: bool
+    timeout: float
+    max_timeout: float
+    max_body: int
+    replies: ReplyReader
+    share: Share
+
+
+Plans = dict[Route, Plan]
+
+
+def make_plan(route: Route, limits: Limits, *, is_alone: bool, before: Plan | None) -> Plan:
+    """`is_alone` says whether there is no other route; `before` is the plan of this route before a
+    reload: its requests in flight go on to count."""
+    max_timeout = limits.max_timeout if route.max_timeout is None else min(route.max_timeout, limits.max_timeout)
+    return Plan(
+        route=route,
+        link=DEFAULT_LINK,
+        policies=route.policies,
+        relevant=choose_relevant(route),
+        payloads={method: route.choose_payload(method) for method in (*route.methods, "HEAD")},
+        timeout=min(limits.timeout if route.timeout is None else route.timeout, max_timeout),
+        max_timeout=max_timeout,
+        max_body=_choose_limit(route, limits.max_body),
+        wraps=route.reply.wrap is not None,
+        replies=ReplyReader(route),
+        share=choose_share(route.max_in_flight, is_alone=is_alone, before=before.share if before else None),
+    )
+
+
+def _choose_limit(route: Route, most: int) -> int:
+    limit = route.body_rules.max_body if route.max_body is None else route.max_body
+    return most if limit is None else min(limit, most)

@@ -1,0 +1,71 @@
+"""The one way out: every response, and every caller who left without one, becomes one record. No I/O.
+
+Law: whoever writes a response, or finds that there is nobody left to write it to, calls `leave`, once for each request.
+"""
+
+import time
+
+from ..edge.request import Caller, Request
+from ..errors import Delivered
+from ..observe.record import Observer, Observers, Record
+from .responses import Fields, Response
+
+CALLER_GONE = 499  # as nginx has it, "client closed request": for records only
+_NOTHING = Fields(())
+
+
+class WayOut:
+    """Makes the records of one gateway for its observers."""
+
+    def __init__(self, observers: Observers) -> None:
+        self._observers = observers
+        self.sees_all = bool(observers.other)
+        """Whether anybody gets records of responses below 500."""
+
+    def leave(
+        self,
+        response: Response,
+        request: Request | None,
+        caller: Caller,
+        *,
+        bytes_in: int = 0,
+        bytes_out: int | None = None,
+        is_written: bool = True,
+    ) -> None:
+        """`request` is None where what arrived was no HTTP. Without `bytes_out` the body of the response counts."""
+        observers = self._observers.failure if response.status >= 500 else self._observers.other
+        if observers:
+            written = len(response.body) if bytes_out is None else bytes_out
+            _tell(observers, _make_record(response, request, caller, bytes_in, written, is_written=is_written))
+
+
+def make_caller_gone(route: str | None, delivered: Delivered, request_id: str = "") -> Response:
+    """What stands for the answer where the caller left before it."""
+    sent = request_id.encode("ascii")
+    return Response(CALLER_GONE, _NOTHING, b"", "caller-gone", request_id=sent, route=route, delivered=delivered)
+
+
+def _make_record(
+    response: Response, request: Request | None, caller: Caller, bytes_in: int, bytes_out: int, *, is_written: bool
+) -> Record:
+    return Record(
+        route=response.route,
+        method=request.method if request else None,
+        version=request.version if request else None,
+        status=response.status,
+        slug=response.slug,
+        delivered=response.delivered,
+        duration=time.monotonic() - request.received if request else 0.0,
+        reply_time=response.reply_time,
+        bytes_in=bytes_in,
+        bytes_out=bytes_out if is_written else 0,
+        is_written=is_written,
+        request_id=response.request_id.decode("ascii") or None,
+        lane=caller.lane,
+        peer=caller.address,
+    )
+
+
+def _tell(observers: tuple[Observer, ...], record: Record) -> None:
+    for observer in observers:
+        observer(record)

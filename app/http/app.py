@@ -1,0 +1,79 @@
+"""The ASGI application: middleware, the lane, and FastAPI for the pages."""
+
+import asyncio
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
+
+from ..checks.checker import Checker
+from ..exchange.relay import Relay
+from ..nats.link import Link
+from .asgi import AsgiLane
+from .asgi_exchange import EXCHANGE, AsgiExchange
+from .uploads import Uploads
+
+
+class GatewayApp(FastAPI):
+    """A FastAPI application whose routes are answered by the lane: only pages pass through FastAPI. Middleware that is
+    added to it sees everything, routes too, as in any FastAPI application. While `drain` is set every response closes
+    its connection."""
+
+    def __init__(
+        self,
+        *,
+        relay: Relay,
+        links: dict[str, Link],
+        checker: Checker,
+        uploads: Uploads,
+        drain: asyncio.Event,
+        title: str,
+        version: str,
+        lifespan: Lifespan["GatewayApp"],
+    ) -> None:
+        super().__init__(
+            title=title, version=version, lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None
+        )
+        self._relay = relay
+        self._drain = drain
+        self._lane = Middleware(AsgiLane, relay=relay, links=links, checker=checker, uploads=uploads)
+        self._entry: ASGIApp | None = None
+
+    @property
+    def has_middleware(self) -> bool:
+        """Whether somebody has added some. The fast lane does not run it."""
+        return bool(self.user_middleware)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._entry is None:
+            self._entry = self._build_entry()
+        if scope["type"] != "http":
+            await self._entry(scope, receive, send)
+            return
+        if scope["path"].endswith("\n"):  # Starlette's `$` also matches before it: /livez%0a would be /livez
+            scope["path"] += "\n"
+        scope[EXCHANGE] = exchange = AsgiExchange(scope, send, self._relay, self._drain)
+        try:
+            await self._entry(scope, receive, exchange.send)
+        finally:
+            exchange.end()
+            del scope[EXCHANGE]  # each leads to the other, so that both would stay until a full collection
+
+    def _build_entry(self) -> ASGIApp:
+        """Without middleware a route does not pass through FastAPI's own either."""
+        if self.has_middleware:
+            return super().__call__
+        lane, args, kwargs = self._lane
+        entry: ASGIApp = lane(super().__call__, *args, **kwargs)
+        return entry
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """As in FastAPI, with the lane behind the middleware that was added."""
+        if not self.has_middleware:
+            return super().build_middleware_stack()
+        lane, args, kwargs = self._lane
+        self.user_middleware.append(Middleware(lane, *args, **kwargs, is_behind_middleware=True))
+        try:
+            return super().build_middleware_stack()
+        finally:
+            self.user_middleware.pop()
