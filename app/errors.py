@@ -263,3 +263,6 @@ ERRORS: tuple[type[GatewayError], ...] = (
     Timeout,
     Internal,
 )
+
+OF_POLICIES: tuple[type[GatewayError], ...] = (Forbidden, LengthRequired)
+"""Those that only a policy of a route answers with."""

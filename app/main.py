@@ -90,13 +90,16 @@ def create_app(settings: Settings | None = None, *, routes: Routes | None = None
     return build_gateway(settings, routes=routes).app
 
 
-def build_gateway(settings: Settings | None = None, *, routes: Routes | None = None) -> Gateway:
-    """As `create_app`, with all parts."""
+def build_gateway(
+    settings: Settings | None = None, *, routes: Routes | None = None, observers: Observers | None = None
+) -> Gateway:
+    """As `create_app`, with all parts. `observers` take the place of the log."""
     settings = settings or load_settings(check_files=True)
     prepared = _prepare(load_route_file(settings.routes or GREET) if routes is None else routes)
     link, checker, drain, bounds = _make_link(settings), Checker(), asyncio.Event(), _make_bounds(settings)
     links = {DEFAULT_LINK: link}
-    relay = Relay(prepared.table, Limits.of(settings), WayOut(_choose_observers(access_log=bool(settings.access_log))))
+    way_out = WayOut(observers or _choose_observers(access_log=bool(settings.access_log)))
+    relay = Relay(prepared.table, Limits.of(settings), way_out)
     serving = Serving(prepared, relay)
 
     @asynccontextmanager
@@ -119,7 +122,7 @@ def build_gateway(settings: Settings | None = None, *, routes: Routes | None = N
     fast = partial(
         FastProtocol, bounds=bounds, relay=relay, links=links, checker=checker, drain=drain, deadlines=Deadlines()
     )
-    asgi = partial(GatewayProtocol, bounds=bounds, way_out=relay.way_out)
+    asgi = partial(GatewayProtocol, bounds=bounds, way_out=way_out)
     return Gateway(
         app=app,
         serving=serving,

@@ -30,6 +30,7 @@ from app.http.sockets import bind, describe_address
 from app.main import Gateway as Parts
 from app.main import build_gateway
 from app.nats.link import Link
+from app.observe.record import Observers
 from app.routefile.load import GREET, RouteFile, load_route_file
 from app.routing.routes import Route
 from app.settings import Settings
@@ -175,28 +176,40 @@ class Gateway:
 
 @contextlib.asynccontextmanager
 async def run_gateway(
-    nats: str, /, *, routes: RouteFile | Iterable[Route] = GREET_ROUTES, wait: bool = True, **settings: object
+    nats: str,
+    /,
+    *,
+    routes: RouteFile | Iterable[Route] = GREET_ROUTES,
+    wait: bool = True,
+    observers: Observers | None = None,
+    **settings: object,
 ) -> AsyncIterator[Gateway]:
     """A gateway with these routes and settings; ready, unless told not to wait."""
     values = {"nats_url": (nats,), "drain_timeout": 5.0, **settings}
-    parts = build_gateway(Settings.model_validate(values), routes=routes)
+    parts = build_gateway(Settings.model_validate(values), routes=routes, observers=observers)
+    async with serve(parts, lane=LANE) as gateway:
+        if wait:
+            await gateway.wait_until_ready()
+        yield gateway
+
+
+@contextlib.asynccontextmanager
+async def serve(parts: Parts, *, lane: LaneName | None) -> AsyncIterator[Gateway]:
+    """These parts of a gateway on a real socket."""
     listener = bind("127.0.0.1", 0)
     url, port = describe_address(listener), listener.getsockname()[1]
-    server = parts.make_server(lane=LANE, drain_timeout=5.0)
-    serving = asyncio.create_task(server._serve([listener]))
+    server = parts.make_server(lane=lane, drain_timeout=5.0)
+    running = asyncio.create_task(server._serve([listener]))
     try:
         await eventually(lambda: server.started)
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
         async with httpx.AsyncClient(
             base_url=url, timeout=PATIENCE, trust_env=False, verify=_NO_TLS, limits=limits
         ) as client:
-            gateway = Gateway(url, port, parts, client, server)
-            if wait:
-                await gateway.wait_until_ready()
-            yield gateway
+            yield Gateway(url, port, parts, client, server)
     finally:
         server.should_exit = server.force_exit = True
-        await serving
+        await running
 
 
 @contextlib.asynccontextmanager

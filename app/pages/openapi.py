@@ -2,6 +2,7 @@
 
 from ..errors import (
     ERRORS,
+    OF_POLICIES,
     BadRequest,
     GatewayError,
     InvalidBody,
@@ -19,7 +20,7 @@ from ..routing.table import RouteTable
 
 Object = dict[str, Json]
 
-_BEFORE_A_ROUTE = (BadRequest, NotFound, MethodNotAllowed, VersionNotSupported)
+_NOT_OF_EVERY_ROUTE = (BadRequest, NotFound, MethodNotAllowed, VersionNotSupported, *OF_POLICIES)
 _OF_BODIES = (UnsupportedMediaType, InvalidBody)
 
 _PROBLEM_SCHEMA: Object = {
@@ -190,8 +191,9 @@ _WITHOUT_CONTENT = frozenset((204, 205, 304))
 
 def _build_problems(route: Route, method: str, problems: Object) -> Object:
     by_status: dict[int, list[type[GatewayError]]] = {}
+    of_policies = {error for policy in route.policies for error in policy.errors}
     for error in ERRORS:
-        if error not in _BEFORE_A_ROUTE and (error not in _OF_BODIES or _is_checked(error, route, method)):
+        if error in of_policies or (error not in _NOT_OF_EVERY_ROUTE and _can_happen(error, route, method)):
             by_status.setdefault(error.status, []).append(error)
     for status in route.reply.errors.values():
         if ServiceError not in by_status.setdefault(status, []):
@@ -208,8 +210,10 @@ def _refer_to_problem(errors: list[type[GatewayError]], status: int, problems: O
     return {"$ref": _point(name, "responses")}
 
 
-def _is_checked(error: type[GatewayError], route: Route, method: str) -> bool:
-    """Whether a body can fail so on this route: any may come with a `Content-Encoding`."""
+def _can_happen(error: type[GatewayError], route: Route, method: str) -> bool:
+    """Whether a request can fail so on this route. Any body may come with a `Content-Encoding`."""
+    if error not in _OF_BODIES:
+        return True
     return route.choose_payload(method) == "body" and (error is not InvalidBody or route.body_schema is not None)
 
 

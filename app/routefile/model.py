@@ -3,11 +3,14 @@
 Only shapes are checked here. What a route may say is checked by `Route` and `Parameter`, which `to_route` makes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from ..edge.allow_from import AllowFrom, parse_network
+from ..edge.content_length import RequireLength
+from ..edge.policy import Policy
 from ..formats.fields import REPLY_HEADERS, REQUEST_HEADERS
 from ..formats.schemas import Json
 from ..formats.subjects import PLACEHOLDER
@@ -91,6 +94,14 @@ Methods = Annotated[
     list[Method],
     BeforeValidator(_read_list),
     WithJsonSchema({"anyOf": [_METHODS, {"type": "array", "items": _METHODS, "minItems": 1, "uniqueItems": True}]}),
+]
+
+_NETWORK = {"type": "string", "examples": ["10.0.0.0/8", "2001:db8::/32", "127.0.0.1"]}
+Networks = Annotated[
+    list[Annotated[str, _check_with(parse_network)]],
+    Field(min_length=1),
+    BeforeValidator(_read_list),
+    WithJsonSchema({"anyOf": [_NETWORK, {"type": "array", "items": _NETWORK, "minItems": 1}]}),
 ]
 
 
@@ -191,6 +202,24 @@ class DefaultsModel(_Model):
         "leave of `GATEWAY_MAX_IN_FLIGHT`, or all where there is one route.",
     )
     reply: ReplyModel = Field(ReplyModel.model_construct(), description="How the reply becomes the response.")
+    # Policies: each needs a row in POLICIES as well.
+    allow_from: Networks | None = Field(
+        None,
+        description="IP addresses and networks, such as `10.0.0.0/8`, whose requests are taken. Others get 403. "
+        "Default: all.",
+    )
+    content_length: Literal["optional", "required"] = Field(
+        "optional",
+        description="Whether a body must come with a `Content-Length`. With `required` one in chunks gets 411.",
+    )
+
+
+POLICIES: Mapping[str, Callable[[Any], Policy]] = {
+    "allow_from": AllowFrom,
+    "content_length": lambda _: RequireLength(),
+}
+"""What makes a policy of the value of a key that a route sets to anything but its default. Routes ask theirs in this
+order."""
 
 
 class RouteModel(DefaultsModel):
@@ -249,8 +278,16 @@ def to_route(model: RouteModel) -> Route:
         timeout=model.timeout,
         max_timeout=model.max_timeout,
         max_in_flight=model.max_in_flight,
+        policies=tuple(_make_policies(model)),
         reply=_to_reply(model.reply),
     )
+
+
+def _make_policies(model: RouteModel) -> Iterator[Policy]:
+    for key, make in POLICIES.items():
+        value = getattr(model, key)
+        if value != RouteModel.model_fields[key].default:
+            yield make(value)
 
 
 def _to_parameter(name: str, rules: ParameterModel, in_path: Sequence[str]) -> Parameter:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
 import pytest
@@ -60,7 +61,7 @@ class Crowd:
 
 
 @contextlib.asynccontextmanager
-async def run_crowd(nats: NatsServer, *routes: Route, **settings: int) -> AsyncIterator[tuple[Crowd, Gateway]]:
+async def run_crowd(nats: NatsServer, *routes: Route, **settings: Any) -> AsyncIterator[tuple[Crowd, Gateway]]:
     async with (
         run_gateway(nats.url, routes=routes, wait=True, **settings) as gateway,
         RawPeer.connect(nats.url, "slow.*", "other.*", "third.*") as peer,

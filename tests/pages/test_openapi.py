@@ -5,7 +5,9 @@ import pytest
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from app.errors import ERRORS, BadRequest, InvalidBody, MethodNotAllowed, NotFound, UnsupportedMediaType
+from app.edge.allow_from import AllowFrom
+from app.edge.content_length import RequireLength
+from app.errors import ERRORS, OF_POLICIES, BadRequest, InvalidBody, MethodNotAllowed, NotFound, UnsupportedMediaType
 from app.pages.openapi import build_openapi
 from app.routing.parameters import Parameter
 from app.routing.routes import ReplyRules, Route
@@ -13,6 +15,7 @@ from app.routing.table import RouteTable
 from tests.harness import GREET_ROUTES, follow_references
 
 NEVER_OF_A_ROUTE = {BadRequest.slug, NotFound.slug, MethodNotAllowed.slug, "http-version-not-supported"}
+NEVER_OF_A_ROUTE |= {error.slug for error in OF_POLICIES}
 
 NEVER_WITHOUT = {
     "greet": {InvalidBody.slug, UnsupportedMediaType.slug},
@@ -89,6 +92,19 @@ def test_every_problem_that_a_route_can_answer_is_documented_under_its_status(ro
     absent = NEVER_OF_A_ROUTE | NEVER_WITHOUT[route.name]
     expected = {error.slug: str(error.status) for error in ERRORS if error.slug not in absent}
     assert {slug: example["documented_under"] for slug, example in examples.items()} == expected
+
+
+def test_what_a_policy_can_refuse_is_documented_on_its_routes() -> None:
+    route = Route(
+        name="asked",
+        methods=("POST",),
+        path="/asked",
+        subject="asked",
+        policies=(AllowFrom(["::1"]), RequireLength()),
+    )
+    responses = build(route)["paths"]["/asked"]["post"]["responses"]
+    assert set(collect_examples(build(route)["paths"]["/asked"]["post"])) >= {"forbidden", "length-required"}
+    assert {"403", "411"} <= set(responses)
 
 
 def test_a_service_error_may_come_with_any_status() -> None:
