@@ -30,6 +30,10 @@ CLOSE = (b"connection", b"close")
 _RETRY_SOON: Headers = ((b"retry-after", b"1"),)
 
 
+class CannotStart(Exception):
+    """The gateway can't start here; the text is one sentence for whoever starts it."""
+
+
 class GatewayError(Exception):
     """A failed exchange.
 

@@ -24,6 +24,7 @@ from .http.fast import FastProtocol
 from .http.lane import LaneName
 from .http.protocol import GatewayProtocol, ProtocolFactory
 from .http.server import GatewayServer
+from .nats.internals import check_nats
 from .nats.link import Link
 from .observe.access import log_record
 from .observe.record import Observers
@@ -93,7 +94,8 @@ def create_app(settings: Settings | None = None, *, routes: Routes | None = None
 def build_gateway(
     settings: Settings | None = None, *, routes: Routes | None = None, observers: Observers | None = None
 ) -> Gateway:
-    """As `create_app`, with all parts. `observers` take the place of the log."""
+    """As `create_app`, with all parts. `observers` take the place of the log. Raises IncompatibleNats as well."""
+    check_nats()
     settings = settings or load_settings(check_files=True)
     prepared = _prepare(load_route_file(settings.routes or GREET) if routes is None else routes)
     link, checker, drain, bounds = _make_link(settings), Checker(), asyncio.Event(), _make_bounds(settings)

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
+from ..errors import CannotStart
 from ..formats.fields import is_token
 from ..formats.units import format_duration
 from ..http.lane import LaneName
@@ -275,7 +276,7 @@ def main() -> None:
     _open_missing_streams()
     try:
         cli()
-    except (CommandError, SettingsError, RouteFileError) as error:
+    except (CommandError, SettingsError, RouteFileError, CannotStart) as error:
         for line in str(error).splitlines():
             print(f"nats-http: {line}", file=sys.stderr)
         sys.exit(1)

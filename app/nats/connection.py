@@ -1,13 +1,11 @@
-"""One connection to one NATS server, used once. Only it and what it is made of, `wire` and `failures`, import nats.
+"""One connection to one NATS server, used once.
 
-nats-py (>= 2.16, < 3) owns the socket, TLS, authentication, PING and PONG, and the parser. A connection never comes
+nats-py owns the socket, TLS, authentication, PING and PONG, and the parser. A connection never comes
 back: when it ends, for whatever reason, it says so once, and the link makes another one. So nothing can be sent from
 a buffer after a reconnect, and no state of nats-py outlives its socket.
 
-What is used of nats-py beyond its public API, each named by a test in tests/test_connection_contract.py:
-`Client._process_msg`, `_process_err`, `_process_op_err`, `_process_info`, `_reading_task`, `_ping_interval_task`,
-`_flusher_task`, `options`, `_ps`, `_nuid`; `_transport._io_writer.transport` and its protocol, `_bare_io_writer`,
-`_io_reader`; `Parser.parse`, `state`, `needed`, `buf`.
+Much is used of nats-py beyond its public API. `internals` has the names, which are looked for at the start, and
+tests/nats/test_contract.py has what each must do.
 """
 
 import asyncio

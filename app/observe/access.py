@@ -8,7 +8,7 @@ _log = structlog.get_logger("nats-http.access")
 
 
 def log_record(record: Record) -> None:
-    """One line for one record. `duration_ms` is rounded to microseconds."""
+    """One line for one record. Times are in milliseconds, rounded to microseconds."""
     write = _log.error if record.status >= 500 else _log.info
     write(
         "exchange",
@@ -18,5 +18,9 @@ def log_record(record: Record) -> None:
         slug=record.slug,
         delivered=record.delivered,
         duration_ms=round(record.duration * 1000, 3),
+        reply_ms=None if record.reply_time is None else round(record.reply_time * 1000, 3),
+        bytes_in=record.bytes_in,
+        bytes_out=record.bytes_out,
+        peer=record.peer,
         request_id=record.request_id,
     )

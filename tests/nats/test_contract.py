@@ -9,28 +9,50 @@ from nats.aio.client import Client
 from nats.aio.transport import TcpTransport
 from nats.protocol.parser import AWAITING_CONTROL_LINE, AWAITING_MSG_PAYLOAD, Parser
 
+from app import __version__
+from app.main import build_gateway
+from app.nats.internals import TRIED, IncompatibleNats, check_nats
+from app.settings import Settings
 from tests.harness import NatsServer
 
 
 def test_the_version_is_one_that_was_tried() -> None:
-    major, minor = (int(part) for part in version("nats-py").split(".")[:2])
-    assert (major, minor) >= (2, 16)
-    assert major < 3
+    assert ".".join(version("nats-py").split(".")[:2]) == TRIED
+    check_nats()
+
+
+@pytest.mark.parametrize("method", ["_process_msg", "_process_err", "_process_op_err", "_process_info"])
+def test_the_methods_that_are_replaced_are_coroutines(method: str) -> None:
+    assert inspect.iscoroutinefunction(getattr(Client, method))
 
 
 @pytest.mark.parametrize(
-    ("method", "parameters"),
+    ("owner", "name", "shown"),
     [
-        ("_process_msg", ["self", "sid", "subject", "reply", "data", "headers"]),
-        ("_process_err", ["self", "err_msg"]),
-        ("_process_op_err", ["self", "e"]),
-        ("_process_info", ["self", "info", "initial_connection"]),
+        (Client, "_process_msg", "Client._process_msg(sid, subject, reply, data, headers)"),
+        (Client, "__init__", "Client._flusher_task, Client._nuid, "),
+        (TcpTransport, "__init__", "TcpTransport._bare_io_writer, TcpTransport._io_reader, TcpTransport._io_writer"),
     ],
 )
-def test_the_methods_that_are_replaced_take_what_they_took(method: str, parameters: list[str]) -> None:
-    function = getattr(Client, method)
-    assert inspect.iscoroutinefunction(function)
-    assert list(inspect.signature(function).parameters) == parameters
+def test_a_name_that_is_missing_is_told_at_the_start_with_both_versions(
+    owner: object, name: str, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if name == "__init__":
+        monkeypatch.setattr(owner, name, lambda _: None)
+    else:
+        monkeypatch.delattr(owner, name)
+    with pytest.raises(IncompatibleNats) as caught:
+        build_gateway(Settings())
+    assert str(caught.value).startswith(f"nats-py {version('nats-py')} has no {shown}")
+    assert str(caught.value).endswith(
+        f", which nats-http-gateway {__version__} needs: install nats-py {TRIED}, or a newer nats-http-gateway"
+    )
+
+
+def test_a_method_that_takes_something_else_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Client, "_process_err", lambda _: None)
+    with pytest.raises(IncompatibleNats, match=r"no Client\._process_err\(err_msg\), which"):
+        check_nats()
 
 
 async def test_a_connected_client_has_its_tasks_its_transport_and_its_nuid(shared_nats: NatsServer) -> None:
@@ -60,11 +82,11 @@ async def test_an_error_line_still_stands_in_the_parser_s_buffer_with_its_case()
 
     class Recorder:
         async def _process_err(self, message: str) -> None:
-            seen.append((bytes(parser.buf), message))
+            seen.append((bytes(reader.buf), message))
 
     line = b"-ERR 'Permissions Violation for Publish to \"greet.Sue\"'\r\n"
-    parser = Parser(Recorder())
-    await parser.parse(line)
+    reader = Parser(Recorder())
+    await reader.parse(line)
     assert seen == [(line, line.decode().lower()[5:-2])]
 
 
@@ -75,8 +97,8 @@ async def test_a_message_is_handed_over_as_bytes_with_its_raw_header_block() -> 
         async def _process_msg(self, *arguments: object) -> None:
             seen.append(arguments)
 
-    parser = Parser(Recorder())
-    await parser.parse(b"MSG a 1 2\r\nhi\r\nHMSG a 1 b 12 14\r\nNATS/1.0\r\n\r\nhi\r\n")
+    reader = Parser(Recorder())
+    await reader.parse(b"MSG a 1 2\r\nhi\r\nHMSG a 1 b 12 14\r\nNATS/1.0\r\n\r\nhi\r\n")
     assert seen == [(1, b"a", b"", b"hi", None), (1, b"a", b"b", b"hi", b"NATS/1.0\r\n\r\n")]
 
 
@@ -85,14 +107,14 @@ async def test_the_parser_tells_what_it_still_waits_for() -> None:
         async def _process_msg(self, *_: object) -> None:
             pass
 
-    parser = Parser(Recorder())
-    assert (parser.state, bytes(parser.buf)) == (AWAITING_CONTROL_LINE, b"")
-    await parser.parse(b"MSG a 1")
-    assert (parser.state, bytes(parser.buf)) == (AWAITING_CONTROL_LINE, b"MSG a 1")
-    await parser.parse(b" 5\r\nhe")
-    assert (parser.state, parser.needed, bytes(parser.buf)) == (AWAITING_MSG_PAYLOAD, 5, b"he")
-    await parser.parse(b"llo\r\n")
-    assert (parser.state, bytes(parser.buf)) == (AWAITING_CONTROL_LINE, b"")
+    reader = Parser(Recorder())
+    assert (reader.state, bytes(reader.buf)) == (AWAITING_CONTROL_LINE, b"")
+    await reader.parse(b"MSG a 1")
+    assert (reader.state, bytes(reader.buf)) == (AWAITING_CONTROL_LINE, b"MSG a 1")
+    await reader.parse(b" 5\r\nhe")
+    assert (reader.state, reader.needed, bytes(reader.buf)) == (AWAITING_MSG_PAYLOAD, 5, b"he")
+    await reader.parse(b"llo\r\n")
+    assert (reader.state, bytes(reader.buf)) == (AWAITING_CONTROL_LINE, b"")
 
 
 async def test_tls_is_what_the_info_and_the_options_say_after_it_was_processed(shared_nats: NatsServer) -> None:

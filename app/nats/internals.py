@@ -1,0 +1,56 @@
+"""What this package uses of nats-py beyond its public API, and whether the installed version has it.
+
+A name that is missing would show as a connection that can't be made, for ever. So it is looked for at the start.
+"""
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
+
+from nats.aio.client import Client
+from nats.aio.transport import TcpTransport
+from nats.protocol.parser import Parser
+
+from .. import __version__
+from ..errors import CannotStart
+
+TRIED = "2.16"
+"""The minor version that tests/nats/test_contract.py was last run with."""
+
+_METHODS: Mapping[str, Sequence[str]] = {
+    "_process_msg": ("sid", "subject", "reply", "data", "headers"),
+    "_process_err": ("err_msg",),
+    "_process_op_err": ("e",),
+    "_process_info": ("info", "initial_connection"),
+}
+"""Methods of the client that are replaced, and what they take."""
+_OF_A_CLIENT = ("_flusher_task", "_nuid", "_ping_interval_task", "_ps", "_reading_task", "_transport", "options")
+_OF_A_TRANSPORT = ("_bare_io_writer", "_io_reader", "_io_writer")
+_OF_A_PARSER = ("buf", "needed", "parse", "state")
+
+
+class IncompatibleNats(CannotStart):
+    """The installed nats-py lacks something; the text is one sentence that names both versions."""
+
+
+def check_nats() -> None:
+    """Raises IncompatibleNats."""
+    missing = list(_find_missing())
+    if missing:
+        raise IncompatibleNats(
+            f"nats-py {version('nats-py')} has no {', '.join(missing)}, which nats-http-gateway {__version__} needs: "
+            f"install nats-py {TRIED}, or a newer nats-http-gateway"
+        )
+
+
+def _find_missing() -> Iterator[str]:
+    for name, parameters in _METHODS.items():
+        method = getattr(Client, name, None)
+        if method is None or tuple(inspect.signature(method).parameters) != ("self", *parameters):
+            yield f"Client.{name}({', '.join(parameters)})"
+    client = Client()
+    yield from (f"Client.{name}" for name in _OF_A_CLIENT if not hasattr(client, name))
+    transport = TcpTransport()  # type: ignore[no-untyped-call]
+    yield from (f"TcpTransport.{name}" for name in _OF_A_TRANSPORT if not hasattr(transport, name))
+    reader = Parser(client)
+    yield from (f"Parser.{name}" for name in _OF_A_PARSER if not hasattr(reader, name))
