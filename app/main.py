@@ -26,7 +26,7 @@ from .http.protocol import GatewayProtocol, ProtocolFactory
 from .http.server import GatewayServer
 from .nats.internals import check_nats
 from .nats.link import Link
-from .observe.access import log_record
+from .observe.access import log_failure, log_record
 from .observe.record import Observers
 from .pages.docs import add_docs
 from .pages.health import add_health
@@ -161,7 +161,7 @@ def _make_bounds(settings: Settings) -> Bounds:
 
 
 def _choose_observers(*, access_log: bool) -> Observers:
-    return Observers(failure=(log_record,), other=(log_record,) if access_log else ())
+    return Observers(failure=(log_record,), other=(log_record,)) if access_log else Observers(failure=(log_failure,))
 
 
 def _add_pages(app: FastAPI, serving: Serving, link: Link, drain: asyncio.Event, *, with_details: bool) -> None:

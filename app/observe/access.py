@@ -24,3 +24,9 @@ def log_record(record: Record) -> None:
         peer=record.peer,
         request_id=record.request_id,
     )
+
+
+def log_failure(record: Record) -> None:
+    """The same, but for a page that only says by its status that something is not well: `/readyz` while NATS is away."""
+    if record.route is not None or record.slug is not None:
+        log_record(record)

@@ -275,7 +275,7 @@ async def test_responder_waits_for_nats_at_start_and_says_so_seldom(
     tmp_path: Path, start: Start, port: int, other_port: int
 ) -> None:
     responder = start(f"nats://127.0.0.1:{other_port}, nats://sue:s3cret@127.0.0.1:{port}", *GREET)
-    await responder.logs("connection reason")
+    await responder.logs("connection trouble")
     await asyncio.sleep(2.5)
     assert 2 <= responder.log.count("\n") <= 4, responder.log
     server = NatsServer(tmp_path / "late", port=port)
@@ -362,7 +362,7 @@ async def test_bytes_that_nats_py_cannot_read_stop_nothing(
         assert b"-ERR" not in received
     # A form feed splits the subject for nats-py's parser: it leaves the connection, and comes back.
     leaves = poison == "form-feed"
-    await responder.logs("reconnected" if leaves else "connection reason")
+    await responder.logs("reconnected" if leaves else "connection trouble")
     await ask_until_answered(nc, within=8)
     assert ("reconnected" in responder.log) == leaves, responder.log
     if leaves:
@@ -443,7 +443,7 @@ async def test_requests_go_to_the_others_while_one_stops(
 @pytest.mark.parametrize("away", ["never-there", "killed", "frozen"])
 async def test_stop_without_server_is_short_and_exits_0(server: NatsServer, start: Start, away: str, port: int) -> None:
     responder = start(f"nats://127.0.0.1:{port}" if away == "never-there" else await server.url(), *GREET)
-    await responder.logs("connection reason" if away == "never-there" else "connected")
+    await responder.logs("connection trouble" if away == "never-there" else "connected")
     server.popen.send_signal(signal.SIGSTOP if away == "frozen" else signal.SIGKILL)
     await asyncio.sleep(0.1)
     responder.popen.terminate()
