@@ -31,7 +31,7 @@ _RETRY_SOON: Headers = ((b"retry-after", b"1"),)
 
 
 class CannotStart(Exception):
-    """The gateway can't start here; the text is one sentence for whoever starts it."""
+    """The gateway can't start like this. The text is for whoever starts it: a line for each thing that is wrong."""
 
 
 class GatewayError(Exception):

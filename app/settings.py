@@ -9,12 +9,13 @@ from typing import Annotated, Self, TextIO
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from .errors import CannotStart
 from .formats.units import parse_duration, parse_size
 from .nats.addresses import Address
 from .nats.credentials import Credentials
 
 
-class SettingsError(Exception):
+class SettingsError(CannotStart):
     """A setting is wrong; the text has a line for each, with its name and what would be right, and no secret."""
 
 

@@ -1,26 +1,24 @@
-"""The command line: `nats-http`, or `python -m app`."""
+"""The command line: `nats-http`, or `python -m app`.
 
-import http.client
+Each command imports what it needs, so that the others start without it.
+"""
+
 import json
 import os
 import signal
 import socket
 import sys
-import urllib.error
-import urllib.request
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .. import __version__
 from ..errors import CannotStart
-from ..formats.fields import is_token
-from ..formats.units import format_duration
 from ..http.lane import LaneName
-from ..observe.stream import QueuedStream
-from ..routefile.load import EXAMPLES, GREET, RouteFileError, load_route_file
-from ..settings import Settings, SettingsError, is_color_wanted, is_nats_url_set, load_settings
+
+if TYPE_CHECKING:
+    from ..settings import Settings
 
 cli = typer.Typer(
     name="nats-http",
@@ -48,7 +46,7 @@ Lane = Annotated[
 ]
 
 
-class CommandError(Exception):
+class CommandError(CannotStart):
     """A command can't go on; the text is one clear line that says what to do."""
 
 
@@ -75,6 +73,9 @@ def dev(host: Host = None, port: Port = None, lane: Lane = None) -> None:
     """
     _end_at_signals()
     from ..observe.log import configure_logging
+    from ..observe.stream import QueuedStream
+    from ..routefile.load import EXAMPLES
+    from ..settings import is_color_wanted, is_nats_url_set, load_settings
     from .dev import PartEnded, run_dev
     from .embedded import ServerMissing
     from .reload import FileSource
@@ -105,6 +106,8 @@ def serve(
     """
     _end_at_signals()
     from ..observe.log import configure_logging
+    from ..routefile.load import GREET
+    from ..settings import is_color_wanted, load_settings
     from .reload import FileSource, PipeSource
     from .serve import run_gateway, run_workers
 
@@ -130,6 +133,12 @@ def healthcheck(
     ] = None,
 ) -> None:
     """Ask a running gateway whether it is ready: exit code 0 or 1. For the health checks of containers."""
+    import http.client
+    import urllib.error
+    import urllib.request
+
+    from ..settings import load_settings
+
     settings = load_settings()
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - to reach it, not to bind
     target = url or f"http://{f'[{host}]' if ':' in host else host}:{settings.port}/readyz"
@@ -152,6 +161,8 @@ File = Annotated[
 @cli.command()
 def check(file: File = None) -> None:
     """Check a route file: exit code 0, or 1 and a line for each thing that is wrong."""
+    from ..routefile.load import load_route_file
+
     path = _choose(file)
     count = len(load_route_file(path).table.routes)
     typer.echo(f"{path}: {count} {'route' if count == 1 else 'routes'}, all right")
@@ -160,6 +171,10 @@ def check(file: File = None) -> None:
 @cli.command()
 def routes(file: File = None) -> None:
     """Print a table of the routes."""
+    from ..formats.units import format_duration
+    from ..routefile.load import load_route_file
+    from ..settings import load_settings
+
     rows = [("NAME", "METHOD", "PATH", "SUBJECT", "PAYLOAD", "TIMEOUT")]
     settings = load_settings()
     for route in load_route_file(_choose(file)).table.routes:
@@ -185,6 +200,8 @@ def explain(
     peer: Annotated[str, typer.Option("--from", help="The IP address of the caller.")] = "127.0.0.1",
 ) -> None:
     """Show what a request would be translated to, without sending it. Exits with 1 if it would be refused."""
+    from ..routefile.load import load_route_file
+    from ..settings import load_settings
     from .explain import explain_request
 
     body = None if data is None else _read_data(data)
@@ -200,6 +217,7 @@ def explain(
 def openapi(file: File = None) -> None:
     """Print the OpenAPI document of the routes."""
     from ..prepared import prepare
+    from ..routefile.load import load_route_file
 
     prepared = prepare(load_route_file(_choose(file)))
     typer.echo(json.dumps(json.loads(prepared.openapi), indent=2, ensure_ascii=False))
@@ -214,6 +232,9 @@ def schema() -> None:
 
 
 def _choose(file: Path | None) -> Path:
+    from ..routefile.load import GREET
+    from ..settings import load_settings
+
     return file or load_settings().routes or GREET
 
 
@@ -227,6 +248,8 @@ def _read_data(text: str) -> bytes:
 
 
 def _parse_header(text: str) -> tuple[bytes, bytes]:
+    from ..formats.fields import is_token
+
     name, colon, value = text.partition(":")
     if not colon or not is_token(name):
         raise CommandError(f"-H '{text}': a header is 'name: value'")
@@ -237,8 +260,8 @@ def _end_at_signals() -> None:
     """While nothing is started there is nothing to stop but the log. Not by an exception: an import can swallow it."""
 
     def end(*_: object) -> None:
-        if isinstance(sys.stderr, QueuedStream):
-            sys.stderr.finish()
+        if finish := getattr(sys.stderr, "finish", None):  # of a QueuedStream
+            finish()
         os._exit(0)
 
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -257,7 +280,7 @@ def _open_missing_streams() -> None:
             setattr(sys, name, open(fd, mode, closefd=False))  # noqa: SIM115 - as long as the process
 
 
-def _listen(settings: Settings, host: str | None, port: int | None) -> socket.socket:
+def _listen(settings: "Settings", host: str | None, port: int | None) -> socket.socket:
     from ..http.sockets import bind
 
     host = settings.host if host is None else host
@@ -276,7 +299,7 @@ def main() -> None:
     _open_missing_streams()
     try:
         cli()
-    except (CommandError, SettingsError, RouteFileError, CannotStart) as error:
+    except CannotStart as error:
         for line in str(error).splitlines():
             print(f"nats-http: {line}", file=sys.stderr)
         sys.exit(1)

@@ -27,6 +27,6 @@ def log_record(record: Record) -> None:
 
 
 def log_failure(record: Record) -> None:
-    """The same, but for a page that only says by its status that something is not well: `/readyz` while NATS is away."""
+    """The same, but not for a page that only says by its status that something is not well, such as `/readyz`."""
     if record.route is not None or record.slug is not None:
         log_record(record)

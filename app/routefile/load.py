@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from ..collector import collector_off
+from ..errors import CannotStart
 from ..formats.schemas import Json, parse_json
 from ..routing.routes import Route, RouteError, sends_body
 from ..routing.table import RouteTable, TableError
@@ -53,7 +54,7 @@ _WORDS = {
 _M = TypeVar("_M", bound=BaseModel)
 
 
-class RouteFileError(Exception):
+class RouteFileError(CannotStart):
     """A route file is wrong; `faults` has a line for each."""
 
     def __init__(self, faults: Sequence[str]) -> None:
