@@ -14,6 +14,11 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("here")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, so that no process is left with it at the end."""
+    items.sort(key=lambda item: item.path.parent.name not in ("process", "browser", "javascript"))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _logs_as_json() -> None:
     """As `nats-http serve` writes them, but to whatever a test captures."""

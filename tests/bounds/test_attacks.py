@@ -57,6 +57,7 @@ ATTACKS = tuple(
     for attack in _TABLES
 )
 LANES: tuple[LaneName, ...] = ("fast", "asgi")
+AGAIN = 2  # times, where nothing but the wait is too much: the machine may be to blame
 ONLY_MEASURE = bool(os.environ.get("BOUNDS_ONLY_MEASURE"))
 
 
@@ -76,9 +77,10 @@ CASES = [
 @pytest.mark.parametrize(("lane", "attack"), CASES)
 def test_another_caller_hardly_notices(stage: Stage, rows: list[Row], lane: LaneName, attack: Attack) -> None:
     seen = run_attack(attack, stage.set(attack, lane))
-    if seen.is_close(attack) and not ONLY_MEASURE:
-        stage.clear()
-        seen = run_attack(attack, stage.set(attack, lane))
+    for _ in range(0 if ONLY_MEASURE else AGAIN):
+        if seen.is_close(attack):
+            stage.clear()
+            seen = run_attack(attack, stage.set(attack, lane))
     rows.append(Row(attack, lane, seen))
     faults = seen.find_faults(attack)
     assert ONLY_MEASURE or not faults, "; ".join(faults)

@@ -100,5 +100,6 @@ async def test_middleware_sees_routes_over_a_socket_too(shared_nats: NatsServer)
     parts = make_parts(shared_nats.url)
     parts.app.add_middleware(CORSMiddleware, allow_origins=["*"])
     async with responder(shared_nats.url, "mw.*", replying(b"hi")), serve(parts, lane=None) as gateway:
+        await gateway.wait_until_ready()
         response = await gateway.get("/greet/sue", **ORIGIN)
         assert (response.status_code, response.headers["access-control-allow-origin"]) == (200, "*")

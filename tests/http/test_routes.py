@@ -472,7 +472,7 @@ async def test_a_body_that_breaks_its_schema_is_refused_with_pointers(
 async def test_a_body_with_a_thousand_faults_has_a_bounded_answer(shared_nats: NatsServer, routes: RouteFile) -> None:
     body = json.dumps({"title": "a", "a/b": ["x" * 900] * 1000, "y" * 100_000: 1})
     async with run_gateway(shared_nats.url, routes=routes) as gateway:
-        response = await gateway.client.post("/note", content=body, headers=JSON_TYPE)
+        response = await gateway.client.post("/note", content=body, headers={**JSON_TYPE, "x-request-timeout": "20s"})
     assert len(response.json()["errors"]) == 20
     assert len(response.content) < 10_000
 

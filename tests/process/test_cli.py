@@ -66,6 +66,7 @@ async def _call_beside(*arguments: str, **environment: str) -> tuple[int | None,
     return process.returncode, out.decode(), err.decode()
 
 
+@pytest.mark.soak
 def test_a_wheel_installs_and_gives_the_command_and_both_packages(tmp_path: Path) -> None:
     """Built from this tree, installed into an environment of its own that borrows only the dependencies."""
     root = Path(__file__).parents[2]

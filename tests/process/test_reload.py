@@ -155,6 +155,7 @@ async def test_what_has_begun_finishes_by_the_routes_that_it_began_with(own_nats
             assert (answer.status_code, answer.content) == (200, b"late")
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_nothing_is_lost_while_routes_change_under_load(own_nats: NatsServer, routes: Path, workers: int) -> None:
@@ -222,6 +223,7 @@ def bystander(url: str) -> Iterator[Callable[[], float]]:
         process.communicate()
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_nobody_waits_for_a_reload_however_large_the_file_is(

@@ -36,6 +36,7 @@ def make_strict(document: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(300)
 def test_no_status_is_undocumented_and_no_answer_is_a_server_error(tmp_path: Path) -> None:
     with run([*PROGRAM, "dev", "--port", "0"], tmp_path / "log", TMPDIR=str(tmp_path)) as dev:
