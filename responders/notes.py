@@ -37,8 +37,8 @@ PAGE_FRAME = 64  # bytes of a page that are not notes, at most
 WRONG_LAST_SEQUENCE = (10071, 10164)  # error codes of nats-server
 
 _ID = re.compile(r"[0-9a-f]{20}")
-# RFC 9110 §8.8.3 and §5.6.1. A text matches in one way at most, so that none takes long; no possessive quantifiers, which
-# Python gets wrong before 3.11.5.
+# RFC 9110 §8.8.3 and §5.6.1. A text matches in one way at most, so that none takes long. Not by possessive quantifiers:
+# Python before 3.11.5 gets them wrong.
 _TAG = re.compile(r'(?:W/)?"[^\x00-\x20"\x7f]*"')
 _TAGS = re.compile(rf"[ \t]*(?:{_TAG.pattern}[ \t]*)?(?:,[ \t]*(?:{_TAG.pattern}[ \t]*)?)*")
 

@@ -108,3 +108,17 @@ def test_a_wheel_installs_and_gives_the_command_and_both_packages(tmp_path: Path
         [python, "-c", where], env=clean_environment(PYTHONPATH=borrowed), cwd=tmp_path, capture_output=True, text=True
     )
     assert found.stdout.count(str(environment)) == 2, found.stderr
+
+
+def test_the_version_is_printed_without_what_only_other_commands_need() -> None:
+    script = (
+        "import sys\n"
+        "from app.commands.cli import cli\n"
+        "try: cli(['--version'])\n"
+        "except SystemExit: print(*sorted({m.partition('.')[0] for m in sys.modules}))"
+    )
+    output = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    ).stdout
+    assert output.startswith("nats-http-gateway ")
+    assert not {"asyncio", "fastapi", "nats", "pydantic", "structlog", "uvicorn", "yaml"} & set(output.split())
