@@ -28,7 +28,7 @@ def find_caller(address: str | None, scheme: str, lane: str) -> Caller:
     return Caller(address=address, scheme=scheme, lane=lane)
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class Request:
     """The head of an HTTP request. `path` is raw: still percent-encoded, without the query. Header names are in lower
     case. `version` is that of HTTP, such as `1.1`. `received` is the instant (of `time.monotonic`) at which the head

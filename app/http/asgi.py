@@ -74,9 +74,10 @@ class AsgiLane:
         if response is None:
             await self._app(scope, receive, send)
             return
+        if not self._is_behind_middleware:
+            await exchange.respond(response)
+            return
         exchange.response = response
-        if exchange.server is not None:
-            exchange.server.note_unread(len(response.body))
         await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
         await send({"type": "http.response.body", "body": response.body})
 

@@ -10,7 +10,7 @@ from starlette.types import Message, Scope, Send
 
 from ..edge.request import Request, find_caller
 from ..errors import CLOSE, Delivered, GatewayError, Internal
-from ..exchange.outbound import Waiting
+from ..exchange.outbound import Begun
 from ..exchange.problems import ANSWERED
 from ..exchange.relay import Relay
 from ..exchange.responses import NOSNIFF, Fields, Response
@@ -26,21 +26,23 @@ _REQUEST_ID = b"x-request-id"
 class ServerSide:
     """What our own server and the application tell each other about a request, beyond ASGI."""
 
-    __slots__ = ("begun", "give_up", "has_whole_body", "is_given_up", "is_gone", "is_sent", "note_unread")
+    __slots__ = ("begun", "give_up", "has_left", "has_whole_body", "is_given_up", "is_gone", "is_sent", "note_unread")
 
     def __init__(
         self,
-        *,
         note_unread: Callable[[int], None],
         has_whole_body: Callable[[], bool],
         is_gone: Callable[[], bool],
-        begun: Waiting | None = None,
+        has_left: Callable[[], bool],
+        begun: Begun = None,
     ) -> None:
         self.note_unread = note_unread
         """To be called with the size of what is about to be sent."""
         self.has_whole_body = has_whole_body
         self.is_gone = is_gone
-        """Whether nobody is there to read a response."""
+        """Whether nobody is there to read a response, be it that the connection is only being closed."""
+        self.has_left = has_left
+        """Whether the connection was lost before the end of the response."""
         self.begun = begun
         """Where the fast lane has begun the request and hands it on."""
         self.is_sent = False
@@ -73,20 +75,44 @@ class AsgiExchange:
         self._is_complete = False
         self._is_lost = False
 
+    async def respond(self, response: Response) -> None:
+        """Send all of a response of the lane, which has what every response has."""
+        self.response = response
+        headers = response.headers
+        if self._drain.is_set() and not response.closes:
+            headers.append(CLOSE)
+        if not self._look_for_caller(response):
+            self._status, self._bytes_out = response.status, len(response.body)
+        await self._send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": response.body})
+        self._note_end()
+
     async def send(self, message: Message) -> None:
-        """With what every response has. Counts what is sent."""
-        kind = message["type"]
-        body = message.get("body", b"") if kind == "http.response.body" else b""
+        """What an application or middleware sends, with what every response has."""
+        if message["type"] == "http.response.start":
+            if not self._look_for_caller(self.response):
+                self._status = message["status"]
+                message["headers"] = self._complete(list(message.get("headers", ())))
+            await self._send(message)
+        elif message["type"] == "http.response.body":
+            self._bytes_out += len(message.get("body", b""))
+            await self._send(message)
+            if not message.get("more_body", False):
+                self._note_end()
+        else:
+            await self._send(message)
+
+    def _look_for_caller(self, response: Response | None) -> bool:
+        """Whether the caller has left. `response` is what is going to wait for it."""
         if self.server is not None:
-            self._is_lost = self._is_lost or self.server.is_gone()
-        if kind == "http.response.start" and not self._is_lost:
-            self._status = message["status"]
-            message["headers"] = self._complete(list(message.get("headers", ())))
-        elif kind == "http.response.body":
-            self._bytes_out += len(body)
-        await self._send(message)
-        if kind == "http.response.body" and not message.get("more_body", False):
-            self._is_complete = not self._is_lost
+            self._is_lost = self.server.is_gone()
+            if response is not None:
+                self.server.note_unread(len(response.body))
+        return self._is_lost
+
+    def _note_end(self) -> None:
+        """All of the response is sent, unless the caller left while that waited for it to read."""
+        self._is_complete = not (self._is_lost or (self.server is not None and self.server.has_left()))
 
     def _complete(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         names = {name.lower(): value for name, value in headers}
@@ -108,6 +134,8 @@ class AsgiExchange:
 
     def end(self) -> None:
         """The application is done with it: make the record, unless the server has made it."""
+        if self._status is not None and self._status < 500 and not self._relay.way_out.sees_all:
+            return
         if self.server is not None and self.server.is_given_up:
             return
         if self._status is not None:

@@ -181,7 +181,7 @@ class FastExchange(InFlight):
         self.share = outbound.plan.share
         if outbound.max_body is not None:
             outbound.sent_at = time.monotonic()
-        link = self._protocol.links[outbound.link]
+        link = self._protocol.links[outbound.plan.link]
         link.send(self, outbound.subject, outbound.headers, outbound.payload, outbound.deadline)
         outbound.payload = b""  # let go when it is written
 

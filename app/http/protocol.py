@@ -153,9 +153,7 @@ class GatewayProtocol(Timed):
         """A head is complete: the request goes to the application. A lane may answer it here instead."""
         super().on_headers_complete()
         self.cycle.transport = self._of_cycles  # type: ignore[assignment]
-        self.side = ServerSide(
-            note_unread=self.note_unread, has_whole_body=self._has_whole_body, is_gone=self.transport.is_closing
-        )
+        self.side = ServerSide(self.note_unread, self._has_whole_body, self.transport.is_closing, self._has_left)
         self.scope[SERVER] = self.side  # type: ignore[literal-required] # for the application
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
@@ -189,6 +187,9 @@ class GatewayProtocol(Timed):
         version = self.parser.get_http_version().encode()
         line = b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, version)
         return b"%b%b\r\n" % (line, encode_fields(without_upgrade(self.headers)))
+
+    def _has_left(self) -> bool:
+        return self.cycle is None or self.cycle.disconnected
 
     def _has_whole_body(self) -> bool:
         return self.phase != BODY
