@@ -7,7 +7,7 @@ from ..errors import CLOSE, GatewayError
 from .responses import Fields, Response, encode_json
 
 PROBLEM_TYPE = b"application/problem+json"
-ANSWERED = "nats_http.answered"  # in an ASGI scope: the GatewayError that a page answers
+ANSWERED = "nats_http.answered"  # in an ASGI scope: a list for the GatewayError that a page answers
 MAX_INSTANCE = 512  # characters; a longer path is left out of its problem
 
 

@@ -95,7 +95,7 @@ class Relay:
                 if wait := policy.check(request, fields):
                     return Waiting(
                         wait=wait,
-                        deadline=request.received + plan.timeout,
+                        deadline=request.received + choose_timeout(fields, plan.timeout, plan.max_timeout),
                         request=request,
                         plan=plan,
                         segments=segments,

@@ -5,13 +5,17 @@ Law: whoever writes a response, or finds that there is nobody left to write it t
 
 import time
 
+import structlog
+
 from ..edge.request import Caller, Request
 from ..errors import Delivered
 from ..observe.record import Observer, Observers, Record
 from .responses import Fields, Response
 
 CALLER_GONE = 499  # as nginx has it, "client closed request": for records only
+
 _NOTHING = Fields(())
+_log = structlog.get_logger("nats-http.records")
 
 
 class WayOut:
@@ -60,7 +64,7 @@ def _make_record(
         bytes_in=bytes_in,
         bytes_out=bytes_out if is_written else 0,
         is_written=is_written,
-        request_id=response.request_id.decode("ascii") or None,
+        request_id=response.request_id.decode("latin-1") or None,
         lane=caller.lane,
         peer=caller.address,
     )
@@ -68,4 +72,7 @@ def _make_record(
 
 def _tell(observers: tuple[Observer, ...], record: Record) -> None:
     for observer in observers:
-        observer(record)
+        try:
+            observer(record)
+        except Exception:  # a bug of an observer: the caller has its response, and the connection goes on
+            _log.exception("record-not-taken")

@@ -56,8 +56,8 @@ class GatewayApp(FastAPI):
         try:
             await self._entry(scope, receive, exchange.send)
         finally:
-            exchange.end()
             del scope[EXCHANGE]  # each leads to the other, so that both would stay until a full collection
+            exchange.end()
 
     def _build_entry(self) -> ASGIApp:
         """Without middleware a route does not pass through FastAPI's own either."""

@@ -12,25 +12,23 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ..checks.checker import Checker
 from ..deadlines import Deadlines, Wait
 from ..errors import GatewayError, RequestTimeout, Timeout
-from ..exchange.outbound import Begun, Outbound, Waiting, body_too_large, no_memory
+from ..exchange.outbound import Outbound, Waiting, body_too_large, no_memory
 from ..exchange.relay import Relay
 from ..exchange.responses import Response
+from ..exchange.way_out import CALLER_GONE
 from ..nats.in_flight import InFlightFuture, Outcome
 from ..nats.link import Link
 from ..routing.bodies import Check
-from .asgi_exchange import EXCHANGE, AsgiExchange, read_request
+from .asgi_exchange import EXCHANGE, AsgiExchange, CallerGone
 from .head import find_length
 from .uploads import Uploads
 
+LOOK_INTERVAL = 0.25  # seconds between two looks whether a caller that waits for a policy has gone
 WATCH_AFTER = 0.05  # seconds that an exchange may take before somebody looks whether its caller has gone
 
 _log = structlog.get_logger("nats-http.asgi")
 
 _Result = TypeVar("_Result")
-
-
-class CallerGone(Exception):
-    """The HTTP connection closed before the answer; there is nobody to answer."""
 
 
 class AsgiLane:
@@ -61,12 +59,15 @@ class AsgiLane:
             await self._app(scope, receive, send)
             return
         if self._is_behind_middleware:
-            exchange.request = read_request(scope)
+            exchange.read_again(scope)
         try:
-            begun = await self._begin(exchange, receive)
+            begun = await self._begin(exchange)
             response = await self._exchange(begun, exchange, receive) if isinstance(begun, Outbound) else begun
         except CallerGone:
             exchange.has_caller_left = True
+            if self._is_behind_middleware:  # which may wait for a response; this one goes nowhere
+                await send({"type": "http.response.start", "status": CALLER_GONE, "headers": []})
+                await send({"type": "http.response.body", "body": b""})
             return
         except Exception:
             response = self._relay.fail(exchange.request)
@@ -81,24 +82,28 @@ class AsgiLane:
         await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
         await send({"type": "http.response.body", "body": response.body})
 
-    async def _begin(self, exchange: AsgiExchange, receive: Receive) -> Outbound | Response | None:
-        handed_on = exchange.server.begun if exchange.server else None
-        begun: Begun = handed_on or self._relay.begin(exchange.request)
+    async def _begin(self, exchange: AsgiExchange) -> Outbound | Response | None:
+        begun = exchange.take_begun() or self._relay.begin(exchange.request)
         while isinstance(begun, Waiting):
             exchange.route = begun.route.name
-            begun = self._relay.resume(begun, await self._wait_for_policy(begun, receive))
+            begun = self._relay.resume(begun, await self._wait_for_policy(begun, exchange))
         return begun
 
-    async def _wait_for_policy(self, waiting: Waiting, receive: Receive) -> GatewayError | None:
-        """What the policy has against the request."""
-        end = asyncio.get_running_loop().time() + waiting.deadline - time.monotonic()
+    async def _wait_for_policy(self, waiting: Waiting, exchange: AsgiExchange) -> GatewayError | None:
+        """What the policy has against the request. Nothing is received meanwhile: the body is for whoever reads it."""
+        task = asyncio.ensure_future(waiting.wait())
         try:
-            async with asyncio.timeout_at(end):
-                await self._wait(asyncio.ensure_future(waiting.wait()), receive)
+            while not task.done():
+                left = waiting.deadline - time.monotonic()
+                if left <= 0:
+                    return Timeout.unsent()
+                await asyncio.wait({task}, timeout=min(left, LOOK_INTERVAL))
+                exchange.check_caller()
+            task.result()
         except GatewayError as error:
-            return error
-        except TimeoutError:
-            return Timeout.unsent()
+            return error.with_traceback(None)  # its frames lead to the task, and that to the error
+        finally:
+            task.cancel()
         return None
 
     async def _exchange(self, outbound: Outbound, exchange: AsgiExchange, receive: Receive) -> Response:
@@ -142,6 +147,7 @@ class AsgiLane:
         self, outbound: Outbound, exchange: AsgiExchange, receive: Receive, upload: "_Upload | None"
     ) -> Outcome:
         """The outcome; CallerGone, with the entry removed, when the caller went away before it came."""
+        exchange.check_caller()
         exchange.note_sent()
         sent = InFlightFuture(outbound.plan.share, outbound.request.caller.address)
         if upload is not None:

@@ -23,10 +23,24 @@ _NOTHING = Fields(())
 _REQUEST_ID = b"x-request-id"
 
 
+class CallerGone(Exception):
+    """The HTTP connection closed before the answer; there is nobody to answer."""
+
+
 class ServerSide:
     """What our own server and the application tell each other about a request, beyond ASGI."""
 
-    __slots__ = ("begun", "give_up", "has_left", "has_whole_body", "is_given_up", "is_gone", "is_sent", "note_unread")
+    __slots__ = (
+        "begun",
+        "give_up",
+        "has_left",
+        "has_whole_body",
+        "is_given_up",
+        "is_gone",
+        "is_sent",
+        "note_unread",
+        "request",
+    )
 
     def __init__(
         self,
@@ -45,6 +59,8 @@ class ServerSide:
         """Whether the connection was lost before the end of the response."""
         self.begun = begun
         """Where the fast lane has begun the request and hands it on."""
+        self.request: Request | None = None
+        """The request, once the application has it."""
         self.is_sent = False
         """Whether the request has gone to the service."""
         self.give_up: Callable[[], None] | None = None
@@ -59,13 +75,16 @@ class AsgiExchange:
     def __init__(self, scope: Scope, send: Send, relay: Relay, drain: asyncio.Event) -> None:
         self.request = read_request(scope)
         self.server: ServerSide | None = scope.get(SERVER)
+        if self.server is not None:
+            self.server.request = self.request
         self.bytes_in = 0
         self.response: Response | None = None
         """Of the lane, where the request was for a route."""
         self.route: str | None = None
         self.has_caller_left = False
         self._is_sent = False
-        self._scope = scope
+        self._answered: list[GatewayError] = []
+        scope[ANSWERED] = self._answered
         self._send = send
         self._relay = relay
         self._drain = drain
@@ -74,6 +93,23 @@ class AsgiExchange:
         self._bytes_out = 0
         self._is_complete = False
         self._is_lost = False
+
+    def take_begun(self) -> Begun:
+        """What the fast lane has begun, the first time."""
+        if self.server is None:
+            return None
+        begun, self.server.begun = self.server.begun, None
+        return begun
+
+    def read_again(self, scope: Scope) -> None:
+        """Take over what middleware has changed."""
+        received, self.request = self.request.received, read_request(scope)
+        self.request.received = received
+
+    def check_caller(self) -> None:
+        """Raises CallerGone where nobody waits for the answer, or the server has given one."""
+        if self.server is not None and (self.server.is_given_up or self.server.has_left()):
+            raise CallerGone
 
     async def respond(self, response: Response) -> None:
         """Send all of a response of the lane, which has what every response has."""
@@ -89,6 +125,8 @@ class AsgiExchange:
 
     async def send(self, message: Message) -> None:
         """What an application or middleware sends, with what every response has."""
+        if self.has_caller_left:
+            return
         if message["type"] == "http.response.start":
             if not self._look_for_caller(self.response):
                 self._status = message["status"]
@@ -138,7 +176,7 @@ class AsgiExchange:
             return
         if self.server is not None and self.server.is_given_up:
             return
-        if self._status is not None:
+        if self._status is not None and not self.has_caller_left:
             response, is_written = self._describe(self._status), self._is_complete
         elif self.has_caller_left or self._is_lost or (self.server is not None and self.server.is_gone()):
             response, is_written = make_caller_gone(self.route, self._delivered), False
@@ -162,7 +200,7 @@ class AsgiExchange:
         response = self.response
         if response is not None and response.status == status:
             return response
-        error: GatewayError | None = self._scope.get(ANSWERED)
+        error = self._answered[-1] if self._answered else None
         slug, delivered = (error.slug, error.delivered) if error else (None, self._delivered)
         described = Response(status, _NOTHING, b"", slug, request_id=self._request_id)
         described.route, described.delivered = self.route, delivered

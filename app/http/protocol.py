@@ -260,6 +260,8 @@ class GatewayProtocol(Timed):
 
     def find_request(self) -> Request:
         """The head of the request in flight."""
+        if self.side is not None and self.side.request is not None:
+            return self.side.request
         return read_request(self.cycle.scope)  # type: ignore[arg-type] # as uvicorn calls it
 
     def give_up(self) -> None:
@@ -288,7 +290,8 @@ class GatewayProtocol(Timed):
         head = STATUS_LINE[error.status], default, response.encode_headers(), end
         is_written = not self.transport.is_closing()
         self.write(b"".join((*head, response.body)))
-        self.way_out.leave(response, request, self.caller, is_written=is_written)
+        caller = request.caller if request else self.caller
+        self.way_out.leave(response, request, caller, is_written=is_written)
         self._linger()
 
     # The end

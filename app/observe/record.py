@@ -27,7 +27,7 @@ class Record:
     bytes_in: int
     bytes_out: int
     is_written: bool
-    """Whether all of the response went to the operating system. Nobody can know what arrived."""
+    """Whether all of the response was handed to the connection. Nobody can know what arrived."""
     request_id: str | None
     lane: str
     """`fast` or `asgi`."""

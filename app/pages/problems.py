@@ -65,7 +65,7 @@ def _from_status(status: int, headers: Mapping[str, str]) -> GatewayError:
 
 
 def _answer(request: Request, error: GatewayError) -> Response:
-    request.scope[ANSWERED] = error
+    request.scope.get(ANSWERED, []).append(error)
     asked = request.headers.get("x-request-id", "")
     request_id = asked if is_clean_request_id(asked.encode("latin-1")) else secrets.token_hex(8)
     path = (request.scope.get("raw_path") or request.url.path.encode()).decode("latin-1")

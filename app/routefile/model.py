@@ -203,8 +203,9 @@ class DefaultsModel(_Model):
     )
     reply: ReplyModel = Field(ReplyModel.model_construct(), description="How the reply becomes the response.")
     # Policies: each needs a row in POLICIES as well.
-    allow_from: Networks | None = Field(
-        None,
+    # Never null where it is set: a list whose lines are all comments must not let everybody in.
+    allow_from: Networks = Field(
+        None,  # type: ignore[arg-type]
         description="IP addresses and networks, such as `10.0.0.0/8`, whose requests are taken. Others get 403. "
         "Default: all.",
     )

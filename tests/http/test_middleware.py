@@ -1,7 +1,10 @@
 """Middleware that a user adds to the application sees every request, those for routes too."""
 
+import asyncio
+
 import httpx
 import pytest
+from starlette.middleware.base import RequestResponseEndpoint
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -12,7 +15,7 @@ from app.main import Gateway, build_gateway
 from app.observe.record import Observers, Record
 from app.routing.routes import Route
 from app.settings import Settings
-from tests.harness import NatsServer, eventually, replying, responder, serve
+from tests.harness import NatsServer, RawPeer, eventually, replying, responder, serve
 
 ROUTES = [
     Route(name="greet", methods=("GET",), path="/greet/{name}", subject="mw.{name}"),
@@ -103,3 +106,37 @@ async def test_middleware_sees_routes_over_a_socket_too(shared_nats: NatsServer)
         await gateway.wait_until_ready()
         response = await gateway.get("/greet/sue", **ORIGIN)
         assert (response.status_code, response.headers["access-control-allow-origin"]) == (200, "*")
+
+
+async def test_a_caller_who_leaves_behind_middleware_is_one_record_and_no_crash(
+    shared_nats: NatsServer, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    records: list[Record] = []
+    parts = make_parts(shared_nats.url, Observers(failure=(records.append,), other=(records.append,)))
+
+    async def pass_on(request: Request, call_next: RequestResponseEndpoint) -> Response:
+        return await call_next(request)
+
+    parts.app.middleware("http")(pass_on)
+    async with RawPeer.connect(shared_nats.url, "mw.*") as peer, serve(parts, lane=None) as gateway:
+        await gateway.wait_until_ready()
+        _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(b"GET /greet/sue HTTP/1.1\r\nHost: t\r\n\r\n")
+        await peer.next()
+        writer.transport.abort()
+        await eventually(lambda: bool(records))
+        assert [(record.route, record.status, record.is_written) for record in records] == [("greet", 499, False)]
+    assert "internal-error" not in capsys.readouterr().out
+    assert "Exception in ASGI application" not in caplog.text
+
+
+async def test_a_request_id_of_middleware_may_be_of_any_bytes(shared_nats: NatsServer) -> None:
+    records: list[Record] = []
+    parts = make_parts(shared_nats.url, Observers(other=(records.append,)))
+
+    async def echo(_: Request, __: object) -> Response:
+        return Response("x", headers={"x-request-id": "\xe9"})
+
+    parts.app.middleware("http")(echo)
+    assert (await ask(parts, "/greet/sue")).status_code == 200
+    assert [record.request_id for record in records] == ["\xe9"]

@@ -140,6 +140,59 @@ async def test_a_policy_that_waits_longer_than_the_deadline_is_a_timeout_of_what
         assert (problem["status"], problem["delivered"], problem["retryable"]) == (504, "no", True)
 
 
+@pytest.mark.parametrize("pieces", [[b"0123456789"], [b"01234", b"56789"]], ids=["at once", "in two pieces"])
+@pytest.mark.parametrize("expects", [False, True])
+async def test_a_body_waits_for_the_policy_and_is_whole_afterwards(
+    shared_nats: NatsServer, pieces: list[bytes], expects: bool
+) -> None:
+    gate = asyncio.Event()
+
+    async def answer() -> None:
+        await gate.wait()
+
+    fields = b"Expect: 100-continue\r\n" if expects else b""
+    head = b"POST /write HTTP/1.1\r\nHost: t\r\nContent-Length: 10\r\n%b\r\n" % fields
+    async with (
+        RawPeer.connect(shared_nats.url, "p.*") as peer,
+        run_gateway(shared_nats.url, routes=make_routes(Asking(answer)), timeout=20.0) as gateway,
+    ):
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(head + pieces[0])
+        await asyncio.sleep(0.4)  # longer than any look at whether the caller has gone
+        gate.set()
+        await asyncio.sleep(0.1)
+        writer.write(b"".join(pieces[1:]))
+        message = await peer.next()
+        assert message.payload == b"0123456789"
+        peer.write(b"PUB %b 2\r\nhi\r\n" % message.reply)
+        answered = await reader.readuntil(b"\r\n\r\n")
+        assert answered.startswith(b"HTTP/1.1 100 " if expects else b"HTTP/1.1 200 ")
+        writer.close()
+
+
+async def test_a_request_that_was_refused_while_its_policy_waited_is_never_sent(shared_nats: NatsServer) -> None:
+    gate = asyncio.Event()
+
+    async def answer() -> None:
+        await gate.wait()
+
+    broken = b"GET /read/1 HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"
+    asking = Asking(answer)
+    async with (
+        RawPeer.connect(shared_nats.url, "p.*") as peer,
+        run_gateway(shared_nats.url, routes=make_routes(asking), timeout=20.0) as gateway,
+    ):
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(broken[:-4])
+        await eventually(lambda: bool(asking.asked))
+        writer.write(broken[-4:])
+        assert b'"delivered":"no"' in await reader.read()
+        gate.set()
+        with pytest.raises(TimeoutError):
+            await peer.next(timeout=0.5)
+        writer.close()
+
+
 async def test_a_caller_who_leaves_ends_the_waiting_of_a_policy(shared_nats: NatsServer) -> None:
     ended = asyncio.Event()
 

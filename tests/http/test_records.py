@@ -289,3 +289,20 @@ async def test_a_page_is_a_record_with_the_id_that_its_caller_got(shared_nats: N
         assert [record.slug for record in records] == [None, "not-found", None]
         assert [record.bytes_out for record in records] == [len(r.content) for r in responses]
         assert (await gateway.get("/livez", x_request_id="mine")).headers["x-request-id"] == "mine"
+
+
+async def test_an_observer_with_a_bug_harms_nobody(shared_nats: NatsServer, capsys: pytest.CaptureFixture[str]) -> None:
+    records: list[Record] = []
+
+    def crash(record: Record) -> None:
+        raise RuntimeError(f"a bug with {record.status}")
+
+    observers = Observers(failure=(crash, records.append), other=(crash, records.append))
+    async with (
+        responder(shared_nats.url, "rec.read.*", serve),
+        run_gateway(shared_nats.url, routes=ROUTES, observers=observers) as gateway,
+    ):
+        requests = [get("/read/1"), get("/nowhere"), get("/read/1"), get("/read/1", "Connection: close")]
+        assert await converse(gateway, requests, pipelined=True) == [200, 404, 200, 200]
+        await eventually(lambda: len(records) == 4)
+    assert "record-not-taken" in capsys.readouterr().out

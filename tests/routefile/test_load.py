@@ -267,6 +267,7 @@ def test_a_mistake_is_told_with_its_place_and_what_would_be_right(file: Path, te
         ("max_body: 1MB", '7:15: routes[0].max_body: "1MB": a size is a whole number of bytes, or one with KiB or MiB'),
         ("max_body: -1", "7:15: routes[0].max_body: -1: a size is"),
         ("max_in_flight: 0", "7:20: routes[0].max_in_flight: 0: "),
+        ("allow_from:", "7:16: routes[0].allow_from: must be a list"),
         ("allow_from: []", "7:17: routes[0].allow_from: must not be empty"),
         ("allow_from: 10.0.0.0/99", '7:17: routes[0].allow_from[0]: "10.0.0.0/99": must be an IP address or a network'),
         ("allow_from: ['::1', a]", '7:25: routes[0].allow_from[1]: "a": must be an IP address or a network such as'),
