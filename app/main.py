@@ -121,19 +121,12 @@ def build_gateway(
         lifespan=lifespan,
     )
     _add_pages(app, serving, link, drain, with_details=bool(settings.health_details))
-    fast = partial(
-        FastProtocol, bounds=bounds, relay=relay, links=links, checker=checker, drain=drain, deadlines=Deadlines()
-    )
-    asgi = partial(GatewayProtocol, bounds=bounds, way_out=way_out)
-    return Gateway(
-        app=app,
-        serving=serving,
-        relay=relay,
-        link=link,
-        bounds=bounds,
-        drain=drain,
-        protocols={"fast": fast, "asgi": asgi},
-    )
+    fast = partial(FastProtocol, bounds=bounds, relay=relay, links=links, checker=checker, drain=drain)
+    protocols: dict[LaneName, ProtocolFactory] = {
+        "fast": partial(fast, deadlines=Deadlines()),
+        "asgi": partial(GatewayProtocol, bounds=bounds, way_out=way_out),
+    }
+    return Gateway(app=app, serving=serving, relay=relay, link=link, bounds=bounds, drain=drain, protocols=protocols)
 
 
 def _prepare(routes: Routes) -> PreparedRoutes:
