@@ -457,7 +457,7 @@ async def test_uploads_take_turns_in_memory_and_those_that_stall_give_way(
 
     async with (
         responder(shared_nats.url, "echo", echo),
-        run_gateway(shared_nats.url, routes=[ECHO], max_buffered=2 * 1024 * 1024) as gateway,
+        run_gateway(shared_nats.url, routes=[ECHO], max_buffered=1_850_000) as gateway,
         contextlib.AsyncExitStack() as stack,
     ):
         bounds = gateway.bounds
@@ -467,7 +467,8 @@ async def test_uploads_take_turns_in_memory_and_those_that_stall_give_way(
         await eventually(lambda: len(bounds.uploads._waiting) == 2)
         assert bounds.uploads.used == 1_800_000
         assert bounds.unparsed.used > 0
-        uploads = [gateway.client.post("/echo", content=b"y" * 700_000) for _ in range(3)]
+        # None of them fits beside a single one of those that stall.
+        uploads = [gateway.client.post("/echo", content=b"y" * 1_000_000) for _ in range(3)]
         answers = await asyncio.gather(*uploads, gateway.client.post("/echo", content=b"small"))
         assert [answer.status_code for answer in answers] == [200] * 4
         for reader, _ in stalled:
