@@ -11,8 +11,8 @@ No I/O and no awaiting, in the manner of h11. A lane calls, in this order,
     finish(outbound, outcome) -> Response, for a Reply or a GatewayError
 
 and none of them raises, but for a bug, which `fail` turns into a Response. All policy lives here once, for
-every lane: matching, policies, parameters, allow-lists, limits, status and error mapping, request id, timing. What
-becomes of a Response is told to `way_out`.
+every lane: matching, policies, parameters, allow-lists, limits, status and error mapping, request id, timing. Whoever
+writes a Response calls `way_out`, which makes its record.
 """
 
 import itertools

@@ -22,8 +22,8 @@ OTHER_FILES = 64  # open files that are no connections
 
 
 def keep_heap() -> None:
-    """Let the allocator of glibc keep what it has freed, up to HEAP bytes, for the next large body: to give pages back
-    and to get them anew costs half of what such a body does. Elsewhere it does as it likes (mallopt(3))."""
+    """Let the allocator of glibc keep up to HEAP bytes that were freed, for the next large body. To return these pages
+    and to get others costs half of what such a body does. Other C libraries ignore it (mallopt(3))."""
     with contextlib.suppress(AttributeError, OSError):
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(M_TRIM_THRESHOLD, HEAP)

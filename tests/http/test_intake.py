@@ -181,7 +181,7 @@ async def test_what_comes_behind_a_request_in_flight_waits_unparsed(
 
 
 async def test_a_body_that_is_asked_for_brings_no_more_of_what_waits_behind_it(shared_nats: NatsServer) -> None:
-    """Each of them asks anew for more, while megabytes of the others are there."""
+    """Each request asks for more of its body, while megabytes of the others wait behind it."""
     announced = b"POST /echo HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nhi"
     async with (
         run_gateway(shared_nats.url, routes=[ECHO]) as gateway,

@@ -467,7 +467,7 @@ async def test_uploads_take_turns_in_memory_and_those_that_stall_give_way(
         await eventually(lambda: len(bounds.uploads._waiting) == 2)
         assert bounds.uploads.used == 1_800_000
         assert bounds.unparsed.used > 0
-        # None of them fits beside a single one of those that stall.
+        # Each upload needs the memory of both stalled ones that hold some.
         uploads = [gateway.client.post("/echo", content=b"y" * 1_000_000) for _ in range(3)]
         answers = await asyncio.gather(*uploads, gateway.client.post("/echo", content=b"small"))
         assert [answer.status_code for answer in answers] == [200] * 4
