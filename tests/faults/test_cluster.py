@@ -130,7 +130,6 @@ async def run_services(
                 await service.client.close()
 
 
-@pytest.mark.timeout(120)
 async def test_a_rolling_restart_in_lame_duck_mode_fails_no_request(
     tmp_path: Path, cluster: Cluster, report: Report
 ) -> None:

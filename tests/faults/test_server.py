@@ -22,7 +22,6 @@ def kinds(load: Load) -> set[str]:
     return set(load.count()) - {"200"}
 
 
-@pytest.mark.timeout(120)
 async def test_ten_kills_and_restarts(tmp_path: Path, own_nats: NatsServer, lane: LaneName, report: Report) -> None:
     witness = Witness(delay=0.02)
     recoveries = []
