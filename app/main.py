@@ -121,7 +121,15 @@ def build_gateway(
         lifespan=lifespan,
     )
     _add_pages(app, serving, link, drain, with_details=bool(settings.health_details))
-    fast = partial(FastProtocol, bounds=bounds, relay=relay, links=links, checker=checker, drain=drain)
+    fast = partial(
+        FastProtocol,
+        bounds=bounds,
+        relay=relay,
+        links=links,
+        checker=checker,
+        may_be_page=app.may_be_page,
+        drain=drain,
+    )
     protocols: dict[LaneName, ProtocolFactory] = {
         "fast": partial(fast, deadlines=Deadlines()),
         "asgi": partial(GatewayProtocol, bounds=bounds, way_out=way_out),
@@ -157,7 +165,7 @@ def _choose_observers(*, access_log: bool) -> Observers:
     return Observers(failure=(log_record,), other=(log_record,)) if access_log else Observers(failure=(log_failure,))
 
 
-def _add_pages(app: FastAPI, serving: Serving, link: Link, drain: asyncio.Event, *, with_details: bool) -> None:
+def _add_pages(app: GatewayApp, serving: Serving, link: Link, drain: asyncio.Event, *, with_details: bool) -> None:
     async def openapi(_: Request) -> Response:
         return Response(serving.prepared.openapi, media_type="application/json")
 
@@ -167,6 +175,7 @@ def _add_pages(app: FastAPI, serving: Serving, link: Link, drain: asyncio.Event,
     add_docs(app, find_title=lambda: serving.prepared.title)
     add_problems(app)
     add_redirects(app)
+    app.answer_not_found_early()
 
 
 def _plan_all(table: RouteTable, relay: Relay) -> Steps[Plans]:

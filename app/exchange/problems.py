@@ -1,13 +1,15 @@
 """RFC 9457 problem documents: the only place that makes one. Pure."""
 
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
-from ..errors import CLOSE, GatewayError
+from ..errors import CLOSE, GatewayError, Headers
 from .responses import Fields, Response, encode_json
 
 PROBLEM_TYPE = b"application/problem+json"
 ANSWERED = "nats_http.answered"  # in an ASGI scope: a list for the GatewayError that a page answers
+_REMEMBERED = 256  # header fields of errors
 MAX_INSTANCE = 512  # characters; a longer path is left out of its problem
 
 
@@ -35,17 +37,20 @@ def build_problem_response(
     error: GatewayError, *, instance: str | None, request_id: str, route: str | None = None
 ) -> Response:
     """The answer of a failure, as RFC 9457 has it."""
-    fields = Fields(((b"content-type", PROBLEM_TYPE), (b"cache-control", b"no-store"), *error.headers))
-    body = encode_json(build_problem(error, instance=instance, request_id=request_id)).encode("utf-8")
-    closes = CLOSE in error.headers
+    body = encode_json(build_problem(error, instance=instance, request_id=request_id))
     return Response(
         error.status,
-        fields,
+        _make_fields(error.headers),
         body,
         error.slug,
-        closes,
+        CLOSE in error.headers,
         request_id.encode("ascii"),
         len(body),
         route=route,
         delivered=error.delivered,
     )
+
+
+@lru_cache(_REMEMBERED)
+def _make_fields(headers: Headers) -> Fields:
+    return Fields(((b"content-type", PROBLEM_TYPE), (b"cache-control", b"no-store"), *headers))

@@ -9,6 +9,7 @@ No I/O and no awaiting, in the manner of h11. A lane calls, in this order,
     load_checked(outbound, check, verdict) -> None or a Response, after that
     refuse(outbound, error)   -> Response, when the body can't be had
     finish(outbound, outcome) -> Response, for a Reply or a GatewayError
+    not_found(request)        -> Response, where no page has this path either
 
 and none of them raises, but for a bug, which `fail` turns into a Response. All policy lives here once, for
 every lane: matching, policies, parameters, allow-lists, limits, status and error mapping, request id, timing. Whoever
@@ -18,16 +19,15 @@ writes a Response calls `way_out`, which makes its record.
 import itertools
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from ..edge.policy import Policy
 from ..edge.request import Request
-from ..errors import GatewayError, Internal, MethodNotAllowed, Timeout
+from ..errors import GatewayError, Internal, MethodNotAllowed, NotFound, Timeout
 from ..formats.fields import Pair, is_clean_request_id
 from ..formats.messages import Reply
 from ..formats.units import format_duration
 from ..routing.bodies import Check
-from ..routing.parameters import Value
 from ..routing.routes import Route
 from ..routing.table import EVERY_METHOD, RouteTable
 from .outbound import Begun, Outbound, Waiting, body_too_large
@@ -125,7 +125,7 @@ class Relay:
                 request_id,
                 route.subject_template.fill(tokens),
                 headers,
-                _encode_values(values) if payload == "params" else b"",
+                encode_json(values) if payload == "params" else b"",
                 request.received + timeout,
                 timeout,
                 _choose_max_body(plan, fields) if payload == "body" else None,
@@ -172,10 +172,13 @@ class Relay:
             response.reply_time = time.monotonic() - (outbound.sent_at or outbound.request.received)
         return response
 
+    def not_found(self, request: Request) -> Response:
+        """The answer where neither a route nor a page has this path."""
+        return self._answer_problem(request, None, self.choose_request_id(request.headers), NotFound())
+
     def fail(self, request: Request) -> Response:
         """The answer where the gateway itself has a bug; the lane logs the exception."""
-        fields = [pair for pair in request.headers if pair[0] == b"x-request-id"]
-        return self._answer_problem(request, None, self.choose_request_id(fields), Internal())
+        return self._answer_problem(request, None, self.choose_request_id(request.headers), Internal())
 
     def _begin_unmatched(self, request: Request) -> Response | None:
         is_asterisk = request.path == b"*" and request.method == "OPTIONS"  # RFC 9110 §9.3.7: of the server as a whole
@@ -214,10 +217,6 @@ def _choose_max_body(plan: Plan, fields: Sequence[Pair]) -> int:
         if name == b"content-length" and value.isdigit() and (len(value) > 20 or int(value) > plan.max_body):
             raise body_too_large(plan.max_body)
     return plan.max_body
-
-
-def _encode_values(values: Mapping[str, Value]) -> bytes:
-    return encode_json(values).encode("utf-8")
 
 
 def _describe(outbound: Outbound, error: GatewayError) -> GatewayError:

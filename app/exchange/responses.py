@@ -1,7 +1,8 @@
 """What a lane writes. Pure."""
 
-import json
 from dataclasses import dataclass, field
+
+from pydantic_core import to_json
 
 from ..errors import Delivered
 from ..formats.fields import Pair, encode_fields
@@ -13,8 +14,8 @@ _NO_LENGTH = frozenset((204, 304))
 _WITH_LENGTH = b"%bx-request-id: %b\r\nx-content-type-options: nosniff\r\ncontent-length: %d\r\n"
 _WITHOUT_LENGTH = b"%bx-request-id: %b\r\nx-content-type-options: nosniff\r\n"
 
-encode_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-"""Compact JSON."""
+encode_json = to_json
+"""Compact JSON in UTF-8; half the cost of `json.dumps`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Self, TypeVar
 
 import structlog
@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ..checks.checker import Checker
 from ..deadlines import Deadlines, Wait
 from ..errors import GatewayError, RequestTimeout, Timeout
-from ..exchange.outbound import Outbound, Waiting, body_too_large, no_memory
+from ..exchange.outbound import Begun, Outbound, Waiting, body_too_large, no_memory
 from ..exchange.relay import Relay
 from ..exchange.responses import Response
 from ..exchange.way_out import CALLER_GONE
@@ -32,8 +32,8 @@ _Result = TypeVar("_Result")
 
 
 class AsgiLane:
-    """ASGI middleware: answers the routes of the relay, and leaves everything else to `app`. What other middleware has
-    changed in the scope, such as the address of the caller, counts where the lane is behind it."""
+    """ASGI middleware: answers the routes of the relay, and leaves what may be a page to `app`. What other middleware
+    has changed in the scope, such as the address of the caller, counts where the lane is behind it."""
 
     def __init__(
         self,
@@ -43,6 +43,7 @@ class AsgiLane:
         links: Mapping[str, Link],
         checker: Checker,
         uploads: Uploads,
+        may_be_page: Callable[[bytes], bool],
         is_behind_middleware: bool = False,
     ) -> None:
         self._app = app
@@ -50,6 +51,7 @@ class AsgiLane:
         self._links = links
         self._checker = checker
         self._uploads = uploads
+        self._may_be_page = may_be_page
         self._is_behind_middleware = is_behind_middleware
         self._watches = Deadlines()
 
@@ -61,7 +63,9 @@ class AsgiLane:
         if self._is_behind_middleware:
             exchange.read_again(scope)
         try:
-            begun = await self._begin(exchange)
+            begun = exchange.take_begun() or self._relay.begin(exchange.request)
+            if isinstance(begun, Waiting):
+                begun = await self._resume(begun, exchange)
             response = await self._exchange(begun, exchange, receive) if isinstance(begun, Outbound) else begun
         except CallerGone:
             exchange.has_caller_left = True
@@ -73,8 +77,11 @@ class AsgiLane:
             response = self._relay.fail(exchange.request)
             _log.exception("internal-error", request_id=response.request_id.decode("ascii"))
         if response is None:
-            await self._app(scope, receive, send)
-            return
+            # Middleware may have changed the path of the page, and not the raw one.
+            if self._is_behind_middleware or self._may_be_page(exchange.request.path):
+                await self._app(scope, receive, send)
+                return
+            response = self._relay.not_found(exchange.request)
         if not self._is_behind_middleware:
             await exchange.respond(response)
             return
@@ -82,8 +89,8 @@ class AsgiLane:
         await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
         await send({"type": "http.response.body", "body": response.body})
 
-    async def _begin(self, exchange: AsgiExchange) -> Outbound | Response | None:
-        begun = exchange.take_begun() or self._relay.begin(exchange.request)
+    async def _resume(self, waiting: Waiting, exchange: AsgiExchange) -> Outbound | Response | None:
+        begun: Begun = waiting
         while isinstance(begun, Waiting):
             exchange.route = begun.route.name
             begun = self._relay.resume(begun, await self._wait_for_policy(begun, exchange))
@@ -125,7 +132,7 @@ class AsgiLane:
         end = asyncio.get_running_loop().time() + outbound.deadline - time.monotonic()
         try:
             async with asyncio.timeout_at(end) as timeout:
-                if exchange.server is None or not exchange.server.has_whole_body():
+                if exchange.server is None or not exchange.server.connection.has_whole_body():
                     await upload.ask(timeout)
                 body = await _read_body(receive, outbound.max_body or 0)
         except TimeoutError:

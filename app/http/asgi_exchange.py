@@ -4,6 +4,7 @@ know of it. It becomes exactly one record."""
 import asyncio
 import time
 from collections.abc import Callable
+from typing import Protocol
 from urllib.parse import quote
 
 from starlette.types import Message, Scope, Send
@@ -27,72 +28,64 @@ class CallerGone(Exception):
     """The HTTP connection closed before the answer; there is nobody to answer."""
 
 
+class ServerConnection(Protocol):
+    """The connection of a request, as far as an application asks after it."""
+
+    def note_unread(self, size: int) -> None:
+        """To be called with the size of what is about to be sent."""
+
+    def has_whole_body(self) -> bool: ...
+
+    def is_gone(self) -> bool:
+        """Whether nobody is there to read a response, be it that the connection is only being closed."""
+
+    def has_left(self) -> bool:
+        """Whether the connection was lost before the end of the response."""
+
+
 class ServerSide:
     """What our own server and the application tell each other about a request, beyond ASGI."""
 
-    __slots__ = (
-        "begun",
-        "give_up",
-        "has_left",
-        "has_whole_body",
-        "is_given_up",
-        "is_gone",
-        "is_sent",
-        "note_unread",
-        "request",
-    )
+    begun: Begun = None
+    """Where the fast lane has begun the request and hands it on."""
+    request: Request | None = None
+    """The request, once the application has it."""
+    is_sent = False
+    """Whether the request has gone to the service."""
+    give_up: Callable[[], None] | None = None
+    """Ends an upload that nobody waits for any more."""
+    is_given_up = False
+    """Whether the server has answered by itself, and made the record."""
 
-    def __init__(
-        self,
-        note_unread: Callable[[int], None],
-        has_whole_body: Callable[[], bool],
-        is_gone: Callable[[], bool],
-        has_left: Callable[[], bool],
-        begun: Begun = None,
-    ) -> None:
-        self.note_unread = note_unread
-        """To be called with the size of what is about to be sent."""
-        self.has_whole_body = has_whole_body
-        self.is_gone = is_gone
-        """Whether nobody is there to read a response, be it that the connection is only being closed."""
-        self.has_left = has_left
-        """Whether the connection was lost before the end of the response."""
-        self.begun = begun
-        """Where the fast lane has begun the request and hands it on."""
-        self.request: Request | None = None
-        """The request, once the application has it."""
-        self.is_sent = False
-        """Whether the request has gone to the service."""
-        self.give_up: Callable[[], None] | None = None
-        """Ends an upload that nobody waits for any more."""
-        self.is_given_up = False
-        """Whether the server has answered by itself, and made the record."""
+    def __init__(self, connection: ServerConnection) -> None:
+        self.connection = connection
 
 
 class AsgiExchange:
     """One request, and what has been sent of its response. `send` stands for that of the server."""
+
+    bytes_in = 0
+    response: Response | None = None
+    """Of the lane, where the request was for a route."""
+    route: str | None = None
+    has_caller_left = False
+    _is_sent = False
+    _status: int | None = None
+    _request_id = b""
+    _bytes_out = 0
+    _is_complete = False
+    _is_lost = False
 
     def __init__(self, scope: Scope, send: Send, relay: Relay, drain: asyncio.Event) -> None:
         self.request = read_request(scope)
         self.server: ServerSide | None = scope.get(SERVER)
         if self.server is not None:
             self.server.request = self.request
-        self.bytes_in = 0
-        self.response: Response | None = None
-        """Of the lane, where the request was for a route."""
-        self.route: str | None = None
-        self.has_caller_left = False
-        self._is_sent = False
         self._answered: list[GatewayError] = []
         scope[ANSWERED] = self._answered
         self._send = send
         self._relay = relay
         self._drain = drain
-        self._status: int | None = None
-        self._request_id = b""
-        self._bytes_out = 0
-        self._is_complete = False
-        self._is_lost = False
 
     def take_begun(self) -> Begun:
         """What the fast lane has begun, the first time."""
@@ -108,7 +101,7 @@ class AsgiExchange:
 
     def check_caller(self) -> None:
         """Raises CallerGone where nobody waits for the answer, or the server has given one."""
-        if self.server is not None and (self.server.is_given_up or self.server.has_left()):
+        if self.server is not None and (self.server.is_given_up or self.server.connection.has_left()):
             raise CallerGone
 
     async def respond(self, response: Response) -> None:
@@ -143,14 +136,14 @@ class AsgiExchange:
     def _look_for_caller(self, response: Response | None) -> bool:
         """Whether the caller has left. `response` is what is going to wait for it."""
         if self.server is not None:
-            self._is_lost = self.server.is_gone()
+            self._is_lost = self.server.connection.is_gone()
             if response is not None:
-                self.server.note_unread(len(response.body))
+                self.server.connection.note_unread(len(response.body))
         return self._is_lost
 
     def _note_end(self) -> None:
         """All of the response is sent, unless the caller left while that waited for it to read."""
-        self._is_complete = not (self._is_lost or (self.server is not None and self.server.has_left()))
+        self._is_complete = not (self._is_lost or (self.server is not None and self.server.connection.has_left()))
 
     def _complete(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         names = {name.lower(): value for name, value in headers}
@@ -178,7 +171,7 @@ class AsgiExchange:
             return
         if self._status is not None and not self.has_caller_left:
             response, is_written = self._describe(self._status), self._is_complete
-        elif self.has_caller_left or self._is_lost or (self.server is not None and self.server.is_gone()):
+        elif self.has_caller_left or self._is_lost or (self.server is not None and self.server.connection.is_gone()):
             response, is_written = make_caller_gone(self.route, self._delivered), False
         else:  # the server says so
             response, is_written = Response(Internal.status, _NOTHING, b"", Internal.slug, delivered="unknown"), True
@@ -210,18 +203,24 @@ class AsgiExchange:
 def read_request(scope: Scope) -> Request:
     """The head of the request that a scope describes, received now."""
     client = scope.get("client")
-    return Request(
-        method=scope["method"],
-        path=_find_raw_path(scope),
-        query=scope["query_string"],
-        headers=scope["headers"],
-        version=scope.get("http_version", "1.1"),
-        received=time.monotonic(),
-        caller=find_caller(client[0] if client else None, scope.get("scheme", "http"), "asgi"),
+    return Request(  # by position: by name it would cost twice as much
+        scope["method"],
+        _find_raw_path(scope),
+        scope["query_string"],
+        scope["headers"],
+        scope.get("http_version", "1.1"),
+        time.monotonic(),
+        find_caller(client[0] if client else None, scope.get("scheme", "http"), "asgi"),
     )
 
 
 def _find_raw_path(scope: Scope) -> bytes:
     """The path as it came, below the application's root."""
     raw: bytes = scope.get("raw_path") or quote(scope["path"]).encode("ascii")
-    return raw.removeprefix(scope.get("root_path", "").encode("ascii")) if scope.get("root_path") else raw
+    root: str = scope.get("root_path", "")
+    if not root:
+        return raw
+    plain = root.encode("utf-8")
+    if raw.startswith(plain):
+        return raw[len(plain) :]
+    return quote(scope["path"].removeprefix(root)).encode("ascii")  # the root came percent-encoded

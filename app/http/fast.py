@@ -9,7 +9,7 @@ tests/test_uvicorn_contract.py holds uvicorn to it.
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import httptools
@@ -53,6 +53,7 @@ class FastProtocol(GatewayProtocol):
         relay: Relay,
         links: Mapping[str, Link],
         checker: Checker,
+        may_be_page: Callable[[bytes], bool],
         drain: asyncio.Event,
         deadlines: Deadlines,
     ) -> None:
@@ -60,6 +61,7 @@ class FastProtocol(GatewayProtocol):
         self.relay = relay
         self.links = links
         self.checker = checker
+        self._may_be_page = may_be_page
         self._drain = drain
         self.deadlines = deadlines
         self._exchange: FastExchange | None = None
@@ -101,6 +103,8 @@ class FastProtocol(GatewayProtocol):
             begun = self.relay.begin(request)
         except Exception:
             begun = self.fail(request)
+        if begun is None and not self._may_be_page(path):
+            begun = self.relay.not_found(request)
         if begun is None or isinstance(begun, Waiting):
             self._hand_on(begun)
             return

@@ -153,7 +153,7 @@ class GatewayProtocol(Timed):
         """A head is complete: the request goes to the application. A lane may answer it here instead."""
         super().on_headers_complete()
         self.cycle.transport = self._of_cycles  # type: ignore[assignment]
-        self.side = ServerSide(self.note_unread, self._has_whole_body, self.transport.is_closing, self._has_left)
+        self.side = ServerSide(self)
         self.scope[SERVER] = self.side  # type: ignore[literal-required] # for the application
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
@@ -188,10 +188,13 @@ class GatewayProtocol(Timed):
         line = b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, version)
         return b"%b%b\r\n" % (line, encode_fields(without_upgrade(self.headers)))
 
-    def _has_left(self) -> bool:
+    def is_gone(self) -> bool:
+        return self.transport.is_closing()
+
+    def has_left(self) -> bool:
         return self.cycle is None or self.cycle.disconnected
 
-    def _has_whole_body(self) -> bool:
+    def has_whole_body(self) -> bool:
         return self.phase != BODY
 
     def count_kept_body(self) -> int:

@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import json
 import socket
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -289,19 +290,21 @@ async def test_the_application_works_in_process_with_its_lifespan_entered(shared
     assert parts.link.in_flight == 0
 
 
-async def test_a_root_path_in_front_is_taken_off(shared_nats: NatsServer) -> None:
+@pytest.mark.parametrize("root", ["/api", "/größe 1"])
+async def test_a_root_path_in_front_is_taken_off(shared_nats: NatsServer, root: str) -> None:
     parts = build_gateway(Settings(nats_url=(shared_nats.url,)))
     app = parts.app
-    transport = httpx.ASGITransport(app, root_path="/api")
+    transport = httpx.ASGITransport(app, root_path=root)
     async with (
         responder(shared_nats.url, "greet.*", replying(b"hi")),
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=transport, base_url="http://gateway") as client,
     ):
         await eventually(lambda: parts.link.reason is None)
-        assert (await client.get("/api/greet/sue")).json() == {"message": "hi"}
-        assert (await client.get("/api/")).headers["location"] == "/api/docs"
-        assert "/api/openapi.json" in (await client.get("/api/docs")).text
+        assert (await client.get(f"{root}/greet/sue")).json() == {"message": "hi"}
+        assert (await client.get(f"{root}/")).headers["location"] == f"{quote(root)}/docs"
+        assert f"{quote(root)}/openapi.json" in (await client.get(f"{root}/docs")).text
+        assert (await client.get(f"{root}/nothing")).status_code == 404
 
 
 async def test_the_lifespan_can_be_entered_again(own_nats: NatsServer) -> None:
