@@ -89,9 +89,10 @@ class AsgiExchange:
 
     def take_begun(self) -> Begun:
         """What the fast lane has begun, the first time."""
-        if self.server is None:
+        server = self.server
+        if server is None or server.begun is None:
             return None
-        begun, self.server.begun = self.server.begun, None
+        begun, server.begun = server.begun, None
         return begun
 
     def read_again(self, scope: Scope) -> None:
@@ -110,10 +111,12 @@ class AsgiExchange:
         headers = response.headers
         if self._drain.is_set() and not response.closes:
             headers.append(CLOSE)
-        if not self._look_for_caller(response):
-            self._status, self._bytes_out = response.status, len(response.body)
-        await self._send({"type": "http.response.start", "status": response.status, "headers": headers})
-        await self._send({"type": "http.response.body", "body": response.body})
+        body = response.body
+        if not self._look_for_caller(len(body)):
+            self._status, self._bytes_out = response.status, len(body)
+        send = self._send
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
         self._note_end()
 
     async def send(self, message: Message) -> None:
@@ -121,7 +124,7 @@ class AsgiExchange:
         if self.has_caller_left:
             return
         if message["type"] == "http.response.start":
-            if not self._look_for_caller(self.response):
+            if not self._look_for_caller(len(self.response.body) if self.response else 0):
                 self._status = message["status"]
                 message["headers"] = self._complete(list(message.get("headers", ())))
             await self._send(message)
@@ -133,12 +136,12 @@ class AsgiExchange:
         else:
             await self._send(message)
 
-    def _look_for_caller(self, response: Response | None) -> bool:
-        """Whether the caller has left. `response` is what is going to wait for it."""
+    def _look_for_caller(self, size: int) -> bool:
+        """Whether the caller has left. So many bytes are going to wait for it."""
         if self.server is not None:
-            self._is_lost = self.server.connection.is_gone()
-            if response is not None:
-                self.server.connection.note_unread(len(response.body))
+            connection = self.server.connection
+            self._is_lost = connection.is_gone()
+            connection.note_unread(size)
         return self._is_lost
 
     def _note_end(self) -> None:
@@ -205,22 +208,23 @@ def read_request(scope: Scope) -> Request:
     client = scope.get("client")
     return Request(  # by position: by name it would cost twice as much
         scope["method"],
-        _find_raw_path(scope),
+        _find_path_below_root(scope) if scope.get("root_path") else scope.get("raw_path") or _encode(scope["path"]),
         scope["query_string"],
         scope["headers"],
-        scope.get("http_version", "1.1"),
+        scope["http_version"],
         time.monotonic(),
         find_caller(client[0] if client else None, scope.get("scheme", "http"), "asgi"),
     )
 
 
-def _find_raw_path(scope: Scope) -> bytes:
-    """The path as it came, below the application's root."""
-    raw: bytes = scope.get("raw_path") or quote(scope["path"]).encode("ascii")
-    root: str = scope.get("root_path", "")
-    if not root:
-        return raw
-    plain = root.encode("utf-8")
+def _find_path_below_root(scope: Scope) -> bytes:
+    """The path as it came, but for the application's root."""
+    root: str = scope["root_path"]
+    raw, plain = scope.get("raw_path") or b"", root.encode("utf-8")
     if raw.startswith(plain):
-        return raw[len(plain) :]
-    return quote(scope["path"].removeprefix(root)).encode("ascii")  # the root came percent-encoded
+        return bytes(raw[len(plain) :])
+    return _encode(scope["path"].removeprefix(root))  # the root came percent-encoded
+
+
+def _encode(path: str) -> bytes:
+    return quote(path).encode("ascii")

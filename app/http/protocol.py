@@ -122,28 +122,31 @@ class GatewayProtocol(Timed):
         self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        """Begin the request, unless its head is wrong, or offers an upgrade: then it is read again without that."""
-        noted = self._noted
-        if noted == self._usual and len(self.headers) <= MAX_FIELDS and self.parser.should_keep_alive():
+        """Begin the request, unless its head is wrong. Where nothing is said of the connection, nothing is to be looked
+        at, and no upgrade is offered."""
+        usual = self._noted == self._usual and self.url[0] == _SLASH and len(self.headers) <= MAX_FIELDS
+        if usual and self.parser.should_keep_alive():
             self.keeps_alive = True
             self.version = "1.1"
+            self.begin_request()
         else:
-            self._check_head(noted)
+            self._begin_unusual_request(self._noted)
+        self.phase = BODY
+        self.fields, self.headers = self.headers, TRAILERS
+
+    def _begin_unusual_request(self, noted: tuple[Pair, ...]) -> None:
+        """A request that offers an upgrade is read again without that."""
+        self.version = version = self.parser.get_http_version()
+        self.expect_100_continue = check_head(noted, version, len(self.headers))
+        self.keeps_alive = version == "1.1" and self.parser.should_keep_alive()
+        if len(noted) == 1 and noted[0][0] == b"host":
+            self._usual = noted
         if self.url[0] != _SLASH:
             self.url = normalize_target(self.parser.get_method(), self.url)
         if self.parser.should_upgrade():
             self._plain_head = self._encode_plain_head()
         else:
             self.begin_request()
-        self.phase = BODY
-        self.fields, self.headers = self.headers, TRAILERS
-
-    def _check_head(self, noted: tuple[Pair, ...]) -> None:
-        self.version = version = self.parser.get_http_version()
-        self.expect_100_continue = check_head(noted, version, len(self.headers))
-        self.keeps_alive = version == "1.1" and self.parser.should_keep_alive()
-        if len(noted) == 1 and noted[0][0] == b"host":
-            self._usual = noted
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
