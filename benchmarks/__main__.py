@@ -28,7 +28,7 @@ def main() -> None:
         sys.exit("benchmarks: wrk is not installed (Debian: apt install wrk)")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        targets = find_targets(folder, options.targets)
+        targets = find_targets(folder, options.targets, options.beside)
         for target in targets.values():
             if target.missing:
                 print(f"LEFT OUT: {target.name}: {target.missing}\n")
@@ -54,6 +54,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=int, default=3, help="length of one measurement, in whole seconds")
     parser.add_argument("--only", default="", help="a regular expression for the names of cases")
     parser.add_argument("--targets", default="", help="one for the names of targets")
+    parser.add_argument("--beside", type=Path, metavar="DIR", help="another checkout of the gateway, measured as well")
     parser.add_argument("--drift", type=float, default=0, help="minutes of load on the fast lane, to see it drift")
     parser.add_argument("--out", type=Path, help="folder for results.json and chart.svg; without it, none are written")
     return parser.parse_args()
@@ -63,7 +64,7 @@ def run_case(
     case: Case, targets: Mapping[str, Target], folder: Path, options: argparse.Namespace
 ) -> dict[str, list[Sample]]:
     """The samples of each target of a case that is there."""
-    chosen = [targets[name] for name in case.targets if name in targets and not targets[name].missing]
+    chosen = [target for target in targets.values() if case.takes(target.name) and not target.missing]
     samples: dict[str, list[Sample]] = {target.name: [] for target in chosen}
     with contextlib.ExitStack() as stack:
         url, responders = stack.enter_context(run_nats(folder))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from benchmarks.load import Load
 
 FAST, ASGI = "gateway, fast lane", "gateway, ASGI lane"
+OTHER_FAST, OTHER_ASGI = "other checkout, fast lane", "other checkout, ASGI lane"
 GO, STARLETTE, FASTAPI = "Go net/http + nats.go", "Starlette + nats-py", "FastAPI + nats-py"
 FASTSTREAM, NGINX = "FastStream", "nginx, no NATS"
 
@@ -24,6 +25,9 @@ class Case:
     targets: tuple[str, ...] = BRIDGES
     extra_routes: int = 0
     workers: int = 1
+
+    def takes(self, target: str) -> bool:
+        return {OTHER_FAST: FAST, OTHER_ASGI: ASGI}.get(target, target) in self.targets
 
 
 def _greet(connections: int, *more: str) -> Case:

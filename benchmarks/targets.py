@@ -18,7 +18,9 @@ import yaml
 
 from app.commands.embedded import build_command, wait_for_url
 from app.http.sockets import bind
+from benchmarks.cases import ASGI, FAST, FASTAPI, FASTSTREAM, GO, NGINX, OTHER_ASGI, OTHER_FAST, STARLETTE
 
+HERE = Path(__file__).parent.parent
 PEERS = Path(__file__).with_name("peers")
 ROUTES = PEERS / "routes.yaml"
 GO_LIBRARIES = Path("/usr/share/gocode")  # where Debian puts them
@@ -45,11 +47,11 @@ class Target:
     missing: str | None = None
 
 
-def _gateway(lane: str) -> Callable[[Place], tuple[list[str], dict[str, str]]]:
+def _gateway(lane: str, checkout: Path) -> Callable[[Place], tuple[list[str], dict[str, str]]]:
     def build(place: Place) -> tuple[list[str], dict[str, str]]:
-        command = [sys.executable, "-m", "app", "serve", "--lane", lane, "--port", str(place.port)]
+        command = [sys.executable, "-P", "-m", "app", "serve", "--lane", lane, "--port", str(place.port)]
         command += ["--workers", str(place.workers)] if place.workers > 1 else []
-        return command, {"GATEWAY_ROUTES": str(_write_routes(place))}
+        return command, {"GATEWAY_ROUTES": str(_write_routes(place)), "PYTHONPATH": str(checkout)}
 
     return build
 
@@ -95,20 +97,23 @@ def _nginx(place: Place) -> tuple[list[str], dict[str, str]]:
     return ["nginx", "-p", str(place.folder), "-c", str(path)], {}
 
 
-def find_targets(folder: Path, wanted: str) -> dict[str, Target]:
-    """The targets by name, those that match the regular expression; the one in Go is built."""
+def find_targets(folder: Path, wanted: str, beside: Path | None) -> dict[str, Target]:
+    """The targets by name, those that match the regular expression; the one in Go is built. `beside` is another
+    checkout of the gateway."""
     has_faststream = importlib.util.find_spec("faststream") is not None
     targets = (
-        Target("gateway, fast lane", _gateway("fast")),
-        Target("gateway, ASGI lane", _gateway("asgi")),
-        Target("Go net/http + nats.go", _go(folder / "go_bridge")),
-        Target("Starlette + nats-py", _python("plain_starlette")),
-        Target("FastAPI + nats-py", _python("plain_fastapi")),
-        Target("FastStream", _python("faststream_bridge"), None if has_faststream else "faststream is not installed"),
-        Target("nginx, no NATS", _nginx, None if shutil.which("nginx") else "nginx is not installed"),
+        Target(FAST, _gateway("fast", HERE)),
+        *([Target(OTHER_FAST, _gateway("fast", beside))] if beside else ()),
+        Target(ASGI, _gateway("asgi", HERE)),
+        *([Target(OTHER_ASGI, _gateway("asgi", beside))] if beside else ()),
+        Target(GO, _go(folder / "go_bridge")),
+        Target(STARLETTE, _python("plain_starlette")),
+        Target(FASTAPI, _python("plain_fastapi")),
+        Target(FASTSTREAM, _python("faststream_bridge"), None if has_faststream else "faststream is not installed"),
+        Target(NGINX, _nginx, None if shutil.which("nginx") else "nginx is not installed"),
     )
     found = {target.name: target for target in targets if re.search(wanted, target.name)}
-    if go := found.get("Go net/http + nats.go"):
+    if go := found.get(GO):
         found[go.name] = replace(go, missing=build_go(folder / "go_bridge"))
     return found
 

@@ -4,6 +4,7 @@ Failures (5xx) are always logged; the rest with `GATEWAY_ACCESS_LOG=on`, since a
 else that the gateway does for a request.
 """
 
+import json
 import logging
 import sys
 
@@ -27,7 +28,7 @@ def configure_logging(*, color: bool) -> None:
     renderer: list[structlog.typing.Processor] = (
         [_build_console_renderer(color)]
         if readable
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(_encode_json)]
     )
     processors = [shared[0], shared[1], *renderer]
     sys.stderr = stream = QueuedStream(sys.stderr, lambda count: _report_dropped(count, processors))
@@ -44,6 +45,14 @@ def configure_logging(*, color: bool) -> None:
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # a caller that sends no HTTP is not news
     logging.getLogger("nats").setLevel(logging.CRITICAL)  # the link says what there is to say
+
+
+_encoder = json.JSONEncoder(default=repr, check_circular=False)
+
+
+def _encode_json(event: object, **_: object) -> str:
+    """As `json.dumps`, which would make an encoder for each line."""
+    return _encoder.encode(event)
 
 
 def _report_dropped(count: int, processors: list[structlog.typing.Processor]) -> str:

@@ -1,13 +1,13 @@
-"""One frozen record for each response. Each consumer of records is one file beside this."""
+"""One immutable record for each response. Each consumer of records is one file beside this."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..errors import Delivered
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class Record(NamedTuple):  # a frozen dataclass takes four times as long to make
     """What became of one request. Times are seconds, sizes are bytes of the body."""
 
     route: str | None

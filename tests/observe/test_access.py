@@ -1,7 +1,6 @@
 """What the access log says, and of what."""
 
 import json
-from dataclasses import replace
 
 import pytest
 
@@ -48,7 +47,7 @@ def test_a_record_is_one_line_with_its_facts(capsys: pytest.CaptureFixture[str])
 
 @pytest.mark.parametrize(("status", "level"), [(200, "info"), (404, "info"), (499, "info"), (500, "error")])
 def test_only_failures_are_errors(status: int, level: str, capsys: pytest.CaptureFixture[str]) -> None:
-    log_record(replace(RECORD, status=status, reply_time=0.0005))
+    log_record(RECORD._replace(status=status, reply_time=0.0005))
     found = json.loads(capsys.readouterr().out)
     assert (found["level"], found["reply_ms"]) == (level, 0.5)
 
@@ -60,5 +59,5 @@ def test_only_failures_are_errors(status: int, level: str, capsys: pytest.Captur
 def test_a_page_that_only_says_that_something_is_not_well_is_no_failure(
     route: str | None, slug: str | None, is_logged: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    log_failure(replace(RECORD, route=route, slug=slug))
+    log_failure(RECORD._replace(route=route, slug=slug))
     assert bool(capsys.readouterr().out) == is_logged
