@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ..checks.process import find_fault
 from ..edge.request import Caller, Request
 from ..errors import NotFound
-from ..exchange.outbound import Outbound, Waiting, body_too_large
+from ..exchange.outbound import Outbound, Streaming, Waiting, body_too_large
 from ..exchange.plans import Limits
 from ..exchange.problems import build_problem
 from ..exchange.relay import Relay
@@ -55,7 +55,8 @@ def explain_request(
         if refused is None:
             return True, _write_outbound(begun)
         begun = refused
-    return begun.status < 400, _write_response(begun)
+    response = begun.response if isinstance(begun, Streaming) else begun
+    return response.status < 400, _write_response(response)
 
 
 def _load(relay: Relay, outbound: Outbound, body: bytes) -> Response | None:

@@ -1,6 +1,6 @@
-"""A request on its way to NATS, or to a policy that has to wait. Pure."""
+"""What becomes of a request: it goes to NATS, or waits for a policy, or its answer is a stream. Pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass
 
 from ..edge.policy import Policy, Wait
@@ -59,7 +59,17 @@ class Waiting:
         return self.plan.route
 
 
-Begun = Outbound | Response | Waiting | None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Streaming:
+    """A response whose body comes in parts. The lane sends the head of `response`, whose own body is empty and whose
+    length is None, and then the parts. It closes them at the end, and when the caller has left; that may show only
+    after the next part."""
+
+    response: Response
+    parts: AsyncGenerator[bytes, None]
+
+
+Begun = Outbound | Response | Waiting | Streaming | None
 
 
 def body_too_large(limit: int) -> PayloadTooLarge:

@@ -2,8 +2,9 @@
 
 No I/O and no awaiting, in the manner of h11. A lane calls, in this order,
 
-    begin(request)            -> Outbound, or a Response at once, or Waiting, or None: no route has this path
-    resume(waiting, error)    -> the same, once it has been waited; a lane that can't wait hands the Waiting on
+    begin(request)            -> Outbound, or a Response at once, or Waiting, or Streaming, or None: no route has this
+                                 path. A lane that can't wait or stream hands that on
+    resume(waiting, error)    -> the same, once it has been waited
     load(outbound, body)      -> None, or the Response to a body that breaks its rules, or a Check: what the checker
                                  is to do with a body that takes long
     load_checked(outbound, check, verdict) -> None or a Response, after that

@@ -36,10 +36,11 @@ class WayOut:
         bytes_out: int | None = None,
         is_written: bool = True,
     ) -> None:
-        """`request` is None where what arrived was no HTTP. Without `bytes_out` the body of the response counts."""
+        """`request` is None where what arrived was no HTTP. Without `bytes_out` the body of a response that was written
+        counts."""
         observers = self._observers.failure if response.status >= 500 else self._observers.other
         if observers:
-            written = len(response.body) if bytes_out is None else bytes_out
+            written = (len(response.body) if is_written else 0) if bytes_out is None else bytes_out
             _tell(observers, _make_record(response, request, caller, bytes_in, written, is_written=is_written))
 
 
@@ -62,7 +63,7 @@ def _make_record(
         duration=time.monotonic() - request.received if request else 0.0,
         reply_time=response.reply_time,
         bytes_in=bytes_in,
-        bytes_out=bytes_out if is_written else 0,
+        bytes_out=bytes_out,
         is_written=is_written,
         request_id=response.request_id.decode("latin-1") or None,
         lane=caller.lane,

@@ -4,31 +4,29 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Self, TypeVar
+from typing import Self
 
 import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..checks.checker import Checker
-from ..deadlines import Deadlines, Wait
 from ..errors import GatewayError, RequestTimeout, Timeout
-from ..exchange.outbound import Begun, Outbound, Waiting, body_too_large, no_memory
+from ..exchange.outbound import Begun, Outbound, Streaming, Waiting, body_too_large, no_memory
 from ..exchange.relay import Relay
 from ..exchange.responses import Response
-from ..exchange.way_out import CALLER_GONE
+from ..exchange.way_out import make_caller_gone
 from ..nats.in_flight import InFlightFuture, Outcome
 from ..nats.link import Link
 from ..routing.bodies import Check
 from .asgi_exchange import EXCHANGE, AsgiExchange, CallerGone
+from .caller_watch import CallerWatch
 from .head import find_length
+from .streaming import stream
 from .uploads import Uploads
 
 LOOK_INTERVAL = 0.25  # seconds between two looks whether a caller that waits for a policy has gone
-WATCH_AFTER = 0.05  # seconds that an exchange may take before somebody looks whether its caller has gone
 
 _log = structlog.get_logger("nats-http.asgi")
-
-_Result = TypeVar("_Result")
 
 
 class AsgiLane:
@@ -53,7 +51,7 @@ class AsgiLane:
         self._uploads = uploads
         self._may_be_page = may_be_page
         self._is_behind_middleware = is_behind_middleware
-        self._watches = Deadlines()
+        self._watch = CallerWatch()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange: AsgiExchange | None = scope.get(EXCHANGE)
@@ -66,30 +64,32 @@ class AsgiLane:
             begun = exchange.take_begun() or self._relay.begin(exchange.request)
             if isinstance(begun, Waiting):
                 begun = await self._resume(begun, exchange)
-            response = await self._exchange(begun, exchange, receive) if isinstance(begun, Outbound) else begun
+            answer = await self._exchange(begun, exchange, receive) if isinstance(begun, Outbound) else begun
         except CallerGone:
             exchange.has_caller_left = True
             if self._is_behind_middleware:  # which may wait for a response; this one goes nowhere
-                await send({"type": "http.response.start", "status": CALLER_GONE, "headers": []})
-                await send({"type": "http.response.body", "body": b""})
+                await _send(make_caller_gone(exchange.route, "unknown"), send)
             return
         except Exception:
-            response = self._relay.fail(exchange.request)
-            _log.exception("internal-error", request_id=response.request_id.decode("ascii"))
-        if response is None:
-            # Middleware may have changed the path of the page, and not the raw one.
-            if self._is_behind_middleware or self._may_be_page(exchange.request.path):
-                await self._app(scope, receive, send)
-                return
-            response = self._relay.not_found(exchange.request)
+            answer = self._relay.fail(exchange.request)
+            _log.exception("internal-error", request_id=answer.request_id.decode("ascii"))
+        if answer is None and not self._is_behind_middleware and not self._may_be_page(exchange.request.path):
+            answer = self._relay.not_found(exchange.request)
+        if isinstance(answer, Response):
+            await self._respond(answer, exchange, send)
+        elif answer is None:  # middleware may have changed the path of a page, and not the raw one
+            await self._app(scope, receive, send)
+        else:
+            await stream(answer, exchange, self._watch, receive, send)
+
+    async def _respond(self, response: Response, exchange: AsgiExchange, send: Send) -> None:
         if not self._is_behind_middleware:
             await exchange.respond(response)
             return
         exchange.response = response
-        await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
-        await send({"type": "http.response.body", "body": response.body})
+        await _send(response, send)
 
-    async def _resume(self, waiting: Waiting, exchange: AsgiExchange) -> Outbound | Response | None:
+    async def _resume(self, waiting: Waiting, exchange: AsgiExchange) -> Outbound | Response | Streaming | None:
         begun: Begun = waiting
         while isinstance(begun, Waiting):
             exchange.route = begun.route.name
@@ -146,7 +146,7 @@ class AsgiLane:
     async def _check(self, outbound: Outbound, body: bytes, receive: Receive) -> Response | None:
         loaded = self._relay.load(outbound, body)
         if isinstance(loaded, Check):
-            verdict = await self._wait(self._checker.submit(loaded, outbound.deadline), receive)
+            verdict = await self._watch.wait(self._checker.submit(loaded, outbound.deadline), receive)
             return self._relay.load_checked(outbound, loaded, verdict)
         return loaded
 
@@ -163,50 +163,14 @@ class AsgiLane:
         link.send(sent, outbound.subject, outbound.headers, outbound.payload, outbound.deadline)
         outbound.payload = b""  # let go when it is written
         try:
-            return await self._wait(sent.future, receive)
+            return await self._watch.wait(sent.future, receive)
         finally:
             sent.abandon()
 
-    async def _wait(self, future: "asyncio.Future[_Result]", receive: Receive) -> _Result:
-        """Its result; CallerGone, with the future cancelled, when the caller went away before it came."""
-        watch = _Watch(receive, future)
-        watch.timer = self._watches.add(time.monotonic() + WATCH_AFTER, watch)
-        try:
-            return await future
-        except asyncio.CancelledError:
-            if watch.caller_gone:
-                raise CallerGone from None
-            raise
-        finally:
-            watch.stop()
 
-
-class _Watch:
-    """Looks, once an exchange takes long, whether its caller has gone, and then cancels `future`."""
-
-    __slots__ = ("_future", "_receive", "_task", "caller_gone", "timer")
-
-    def __init__(self, receive: Receive, future: "asyncio.Future[Any]") -> None:
-        self._receive = receive
-        self._future = future
-        self._task: asyncio.Task[None] | None = None
-        self.timer: set[Wait]
-        self.caller_gone = False
-
-    def expire(self) -> None:
-        """It takes long."""
-        self._task = asyncio.get_running_loop().create_task(self._look())
-
-    async def _look(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        self.caller_gone = self._future.cancel()
-
-    def stop(self) -> None:
-        self.timer.discard(self)
-        task, self._task = self._task, None  # else they would keep each other, and the reply, until a full collection
-        if task is not None:
-            task.cancel()
+async def _send(response: Response, send: Send) -> None:
+    await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
+    await send({"type": "http.response.body", "body": response.body})
 
 
 class _Upload:

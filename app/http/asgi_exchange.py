@@ -70,6 +70,8 @@ class AsgiExchange:
     route: str | None = None
     has_caller_left = False
     _is_sent = False
+    _streams = False
+    _is_broken = False
     _status: int | None = None
     _request_id = b""
     _bytes_out = 0
@@ -119,9 +121,18 @@ class AsgiExchange:
         await send({"type": "http.response.body", "body": body})
         self._note_end()
 
+    def begin_stream(self, response: Response) -> None:
+        """The body of this response comes in parts: those that are handed to the connection count."""
+        self.response, self.route = response, response.route
+        self._streams = True
+
+    def break_off(self) -> None:
+        """The rest of the response does not come: nothing that middleware sends may make it look whole."""
+        self._is_broken = self._is_lost = True
+
     async def send(self, message: Message) -> None:
         """What an application or middleware sends, with what every response has."""
-        if self.has_caller_left:
+        if self.has_caller_left or self._is_broken:
             return
         if message["type"] == "http.response.start":
             if not self._look_for_caller(len(self.response.body) if self.response else 0):
@@ -129,7 +140,8 @@ class AsgiExchange:
                 message["headers"] = self._complete(list(message.get("headers", ())))
             await self._send(message)
         elif message["type"] == "http.response.body":
-            self._bytes_out += len(message.get("body", b""))
+            if self.request.method != "HEAD":
+                self._bytes_out += len(message.get("body", b""))
             await self._send(message)
             if not message.get("more_body", False):
                 self._note_end()
@@ -183,7 +195,7 @@ class AsgiExchange:
             self.request,
             self.request.caller,
             bytes_in=self.bytes_in,
-            bytes_out=0 if self.request.method == "HEAD" else self._bytes_out,
+            bytes_out=self._bytes_out if is_written or self._streams else 0,
             is_written=is_written,
         )
 

@@ -21,7 +21,7 @@ from uvicorn.server import ServerState
 from ..checks.checker import Checker
 from ..deadlines import Deadlines
 from ..edge.request import Request
-from ..exchange.outbound import Outbound, Waiting
+from ..exchange.outbound import Outbound, Streaming, Waiting
 from ..exchange.relay import Relay
 from ..exchange.responses import Response
 from ..nats.link import Link
@@ -32,6 +32,7 @@ from .intake import BODY, HEAD, IDLE
 from .protocol import NOTHING, GatewayProtocol
 
 _SLASH = ord("/")
+_ANSWERED_HERE = (Outbound, Response)
 
 _log = structlog.get_logger("nats-http.fast")
 
@@ -105,7 +106,7 @@ class FastProtocol(GatewayProtocol):
             begun = self.fail(request)
         if begun is None and not self._may_be_page(path):
             begun = self.relay.not_found(request)
-        if begun is None or isinstance(begun, Waiting):
+        if not isinstance(begun, _ANSWERED_HERE):
             self._hand_on(begun)
             return
         exchange = FastExchange(self, request, self.keeps_alive)
@@ -115,7 +116,7 @@ class FastProtocol(GatewayProtocol):
         else:
             exchange.respond(begun)
 
-    def _hand_on(self, begun: Waiting | None = None) -> None:
+    def _hand_on(self, begun: Waiting | Streaming | None = None) -> None:
         """Leave the request to uvicorn's class, as if it had seen all of it, and what is begun to the other lane."""
         url, headers, expects = self.url, self.headers, self.expect_100_continue
         HttpToolsProtocol.on_message_begin(self)

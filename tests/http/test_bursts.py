@@ -9,7 +9,7 @@ import pytest
 from nats.aio.msg import Msg
 
 from app.formats.messages import Reply
-from app.http.asgi import WATCH_AFTER
+from app.http.caller_watch import WATCH_AFTER
 from app.routing.routes import Route
 from tests.harness import Gateway, NatsServer, RawPeer, eventually, responder, run_gateway
 

@@ -1,0 +1,34 @@
+"""Over ASGI: a response whose body comes in parts."""
+
+import asyncio
+from contextlib import aclosing
+
+from starlette.types import Receive, Send
+
+from ..exchange.outbound import Streaming
+from .asgi_exchange import AsgiExchange, CallerGone
+from .caller_watch import CallerWatch
+
+
+async def stream(
+    streaming: Streaming, exchange: AsgiExchange, watch: CallerWatch, receive: Receive, send: Send
+) -> None:
+    """Send the head, and each part as soon as the caller reads it. What `parts` raises goes on to the server, which
+    cuts the connection: a body that breaks off must not look like a whole one."""
+    response = streaming.response
+    exchange.begin_stream(response)
+    try:
+        async with aclosing(streaming.parts) as parts:
+            await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
+            while exchange.request.method != "HEAD":
+                exchange.check_caller()
+                part = await watch.wait(asyncio.ensure_future(anext(parts, None)), receive)
+                if part is None:
+                    break
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+    except CallerGone:
+        exchange.break_off()
+    except BaseException:
+        exchange.break_off()
+        raise
+    await send({"type": "http.response.body", "body": b""})
