@@ -10,12 +10,13 @@ from ..errors import GatewayError
 from ..formats.fields import Pair
 from .request import Request
 
-Wait = Callable[[], Awaitable[None]]
-"""Begins to wait for what a policy must know from elsewhere. Raises a GatewayError to refuse the request."""
+AsyncCheck = Callable[[], Awaitable[None]]
+"""A check that needs something from elsewhere: the lane awaits what it returns. Raises a GatewayError to refuse."""
 
 
 class Policy(Protocol):
-    """A condition for requests to one route."""
+    """A condition for requests to one route. One that remembers something, such as how often a caller asked, defines
+    `__eq__`: after a reload the old one of a route goes on in the place of an equal new one."""
 
     @property
     def fields(self) -> frozenset[bytes]:
@@ -25,7 +26,7 @@ class Policy(Protocol):
     def errors(self) -> tuple[type[GatewayError], ...]:
         """What it may refuse a request with, for the OpenAPI document."""
 
-    def check(self, request: Request, fields: Sequence[Pair]) -> Wait | None:
-        """Return None to let the request pass. Raise a GatewayError to refuse it. Return a Wait where the answer has to
-        be waited for: the request then goes on over ASGI, and `check` is not called again. `fields` holds the header
-        fields of the request that its route looks at, those of `fields` among them."""
+    def check(self, request: Request, fields: Sequence[Pair]) -> AsyncCheck | None:
+        """Return None to let the request pass. Raise a GatewayError to refuse it. Return an AsyncCheck where the
+        answer has to be waited for: the request then goes on over ASGI, and `check` is not called again. `fields` holds
+        the header fields of the request that its route looks at, those of `fields` among them."""

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass
 
-from ..edge.policy import Policy, Wait
+from ..edge.policy import AsyncCheck, Policy
 from ..edge.request import Request
 from ..errors import CLOSE, Overloaded, PayloadTooLarge
 from ..formats.fields import Pair
@@ -44,7 +44,7 @@ class Outbound:
 class Waiting:
     """A request whose policy has to wait. The lane awaits `wait()` until `deadline`, and then calls `Relay.resume`."""
 
-    wait: Wait
+    wait: AsyncCheck
     deadline: float
     request: Request
     plan: Plan

@@ -1,6 +1,6 @@
 """What a route means under the limits of one gateway, worked out before its first request. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -51,12 +51,12 @@ Plans = dict[Route, Plan]
 
 def make_plan(route: Route, limits: Limits, *, is_alone: bool, before: Plan | None) -> Plan:
     """`is_alone` says whether there is no other route; `before` is the plan of this route before a
-    reload: its requests in flight go on to count."""
+    reload: its requests in flight go on to count, and its policies to remember."""
     max_timeout = limits.max_timeout if route.max_timeout is None else min(route.max_timeout, limits.max_timeout)
     return Plan(
         route=route,
         link=DEFAULT_LINK,
-        policies=route.policies,
+        policies=_keep_policies(route.policies, before.policies if before else ()),
         relevant=choose_relevant(route),
         payloads={method: route.choose_payload(method) for method in (*route.methods, "HEAD")},
         timeout=min(limits.timeout if route.timeout is None else route.timeout, max_timeout),
@@ -66,6 +66,11 @@ def make_plan(route: Route, limits: Limits, *, is_alone: bool, before: Plan | No
         replies=ReplyReader(route),
         share=choose_share(route.max_in_flight, is_alone=is_alone, before=before.share if before else None),
     )
+
+
+def _keep_policies(policies: Sequence[Policy], before: Sequence[Policy]) -> tuple[Policy, ...]:
+    """In the place of those that were there before, these go on with what they remember."""
+    return tuple(next((old for old in before if old == policy), policy) for policy in policies)
 
 
 def _choose_limit(route: Route, most: int) -> int:

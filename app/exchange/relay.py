@@ -12,7 +12,7 @@ No I/O and no awaiting, in the manner of h11. A lane calls, in this order,
     finish(outbound, outcome) -> Response, for a Reply or a GatewayError
     not_found(request)        -> Response, where no page has this path either
 
-and none of them raises, but for a bug, which `fail` turns into a Response. All policy lives here once, for
+and none of them raises, but for a bug, which `fail` turns into a Response. All is decided here, once for
 every lane: matching, policies, parameters, allow-lists, limits, status and error mapping, request id, timing. Whoever
 writes a Response calls `way_out`, which makes its record.
 """
@@ -78,7 +78,7 @@ class Relay:
         """Go on with a request that has waited; with an error it is refused."""
         request, plan, request_id = waiting.request, waiting.plan, waiting.request_id
         if error is not None:
-            return self._answer_problem(request, plan.route, request_id, error)
+            return self._answer_problem(request, plan.route.name, request_id, error)
         return self._ask(request, plan, waiting.segments, waiting.fields, request_id, waiting.policies)
 
     def _ask(
@@ -105,7 +105,7 @@ class Relay:
                         policies=policies,
                     )
         except GatewayError as error:
-            return self._answer_problem(request, plan.route, request_id, error)
+            return self._answer_problem(request, plan.route.name, request_id, error)
         return self._translate(request, plan, segments, fields, request_id)
 
     def _translate(
@@ -133,7 +133,7 @@ class Relay:
                 prefers_text,
             )
         except GatewayError as error:
-            return self._answer_problem(request, route, request_id, error)
+            return self._answer_problem(request, route.name, request_id, error)
 
     def load(self, outbound: Outbound, body: bytes) -> Response | Check | None:
         """Make the body the payload; the answer where it breaks the route's rules; a Check where it would take too long
@@ -155,7 +155,7 @@ class Relay:
 
     def refuse(self, outbound: Outbound, error: GatewayError) -> Response:
         """The answer where nothing was sent."""
-        return self._answer_problem(outbound.request, outbound.route, outbound.request_id, error)
+        return self._answer_problem(outbound.request, outbound.route.name, outbound.request_id, error)
 
     def finish(self, outbound: Outbound, outcome: Reply | GatewayError) -> Response:
         """The answer to a reply, or to a failure."""
@@ -177,9 +177,9 @@ class Relay:
         """The answer where neither a route nor a page has this path."""
         return self._answer_problem(request, None, self.choose_request_id(request.headers), NotFound())
 
-    def fail(self, request: Request) -> Response:
-        """The answer where the gateway itself has a bug; the lane logs the exception."""
-        return self._answer_problem(request, None, self.choose_request_id(request.headers), Internal())
+    def fail(self, request: Request, route: str | None = None) -> Response:
+        """The answer where the gateway itself has a bug; the lane logs the exception. `route` is its name, if known."""
+        return self._answer_problem(request, route, self.choose_request_id(request.headers), Internal())
 
     def _begin_unmatched(self, request: Request) -> Response | None:
         is_asterisk = request.path == b"*" and request.method == "OPTIONS"  # RFC 9110 §9.3.7: of the server as a whole
@@ -205,10 +205,9 @@ class Relay:
         """What `use` needs of each route."""
         return make_plan(route, self._limits, is_alone=is_alone, before=self._by_name.get(route.name))
 
-    def _answer_problem(self, request: Request, route: Route | None, request_id: str, error: GatewayError) -> Response:
-        name = route.name if route else None
+    def _answer_problem(self, request: Request, route: str | None, request_id: str, error: GatewayError) -> Response:
         path = request.path.decode("latin-1")
-        response = build_problem_response(error, instance=path, request_id=request_id, route=name)
+        response = build_problem_response(error, instance=path, request_id=request_id, route=route)
         return complete(response, request.method, request_id)
 
 

@@ -71,7 +71,7 @@ class AsgiLane:
                 await _send(make_caller_gone(exchange.route, "unknown"), send)
             return
         except Exception:
-            answer = self._relay.fail(exchange.request)
+            answer = self._relay.fail(exchange.request, exchange.route)
             _log.exception("internal-error", request_id=answer.request_id.decode("ascii"))
         if answer is None and not self._is_behind_middleware and not self._may_be_page(exchange.request.path):
             answer = self._relay.not_found(exchange.request)
@@ -92,7 +92,7 @@ class AsgiLane:
     async def _resume(self, waiting: Waiting, exchange: AsgiExchange) -> Outbound | Response | Streaming | None:
         begun: Begun = waiting
         while isinstance(begun, Waiting):
-            exchange.route = begun.route.name
+            exchange.note_route(begun.route.name)
             begun = self._relay.resume(begun, await self._wait_for_policy(begun, exchange))
         return begun
 
@@ -114,7 +114,7 @@ class AsgiLane:
         return None
 
     async def _exchange(self, outbound: Outbound, exchange: AsgiExchange, receive: Receive) -> Response:
-        exchange.route = outbound.route.name
+        exchange.note_route(outbound.route.name)
         if outbound.max_body is None:
             return self._relay.finish(outbound, await self._request(outbound, exchange, receive, None))
         with _Upload(self._uploads, outbound) as upload:
@@ -156,16 +156,16 @@ class AsgiLane:
         """The outcome; CallerGone, with the entry removed, when the caller went away before it came."""
         exchange.check_caller()
         exchange.note_sent()
-        sent = InFlightFuture(outbound.plan.share, outbound.request.caller.address)
+        entry = InFlightFuture(outbound.plan.share, outbound.request.caller.address)
         if upload is not None:
-            upload.hand_over(sent)
+            upload.hand_over(entry)
         link = self._links[outbound.link]
-        link.send(sent, outbound.subject, outbound.headers, outbound.payload, outbound.deadline)
+        link.send(entry, outbound.subject, outbound.headers, outbound.payload, outbound.deadline)
         outbound.payload = b""  # let go when it is written
         try:
-            return await self._watch.wait(sent.future, receive)
+            return await self._watch.wait(entry.future, receive)
         finally:
-            sent.abandon()
+            entry.abandon()
 
 
 async def _send(response: Response, send: Send) -> None:

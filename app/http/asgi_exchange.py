@@ -50,6 +50,8 @@ class ServerSide:
     """Where the fast lane has begun the request and hands it on."""
     request: Request | None = None
     """The request, once the application has it."""
+    route: str | None = None
+    """The name of its route, once that is known."""
     is_sent = False
     """Whether the request has gone to the service."""
     give_up: Callable[[], None] | None = None
@@ -89,6 +91,11 @@ class AsgiExchange:
         self._relay = relay
         self._drain = drain
 
+    def note_route(self, name: str | None) -> None:
+        self.route = name
+        if self.server is not None:
+            self.server.route = name
+
     def take_begun(self) -> Begun:
         """What the fast lane has begun, the first time."""
         server = self.server
@@ -123,7 +130,8 @@ class AsgiExchange:
 
     def begin_stream(self, response: Response) -> None:
         """The body of this response comes in parts: those that are handed to the connection count."""
-        self.response, self.route = response, response.route
+        self.response = response
+        self.note_route(response.route)
         self._streams = True
 
     def break_off(self) -> None:

@@ -77,7 +77,8 @@ class FastProtocol(GatewayProtocol):
             exchange.disconnected = True
             exchange.set()
             response = held or exchange.describe_caller_gone()
-            self.way_out.leave(response, exchange.request, self.caller, bytes_in=exchange.bytes_in, is_written=False)
+            caller = exchange.request.caller
+            self.way_out.leave(response, exchange.request, caller, bytes_in=exchange.bytes_in, is_written=False)
 
     def on_message_begin(self) -> None:
         """As in uvicorn, but for the scope: `_hand_on` makes it for an application."""
@@ -171,14 +172,17 @@ class FastProtocol(GatewayProtocol):
     def find_request(self) -> Request:
         return self.cycle.request if isinstance(self.cycle, FastExchange) else super().find_request()
 
+    def find_route(self) -> str | None:
+        return self.cycle.route if isinstance(self.cycle, FastExchange) else super().find_route()
+
     def give_up(self) -> None:
         if self._exchange is not None:
             self._exchange = self.side = None
         super().give_up()
 
-    def fail(self, request: Request) -> Response:
+    def fail(self, request: Request, route: str | None = None) -> Response:
         """The answer to a bug of ours, in the except clause that caught it."""
-        response = self.relay.fail(request)
+        response = self.relay.fail(request, route)
         _log.exception("internal-error", request_id=response.request_id.decode("ascii"))
         return response
 
@@ -205,7 +209,7 @@ class FastProtocol(GatewayProtocol):
         self.steps += 1
         self._write(head, response.body)
         if self.way_out.sees_all or response.status >= 500:
-            self.way_out.leave(response, exchange.request, self.caller, bytes_in=exchange.bytes_in)
+            self.way_out.leave(response, exchange.request, exchange.request.caller, bytes_in=exchange.bytes_in)
         if not keep_alive:
             self.close()
         elif self.flow.read_paused or self.is_deaf:

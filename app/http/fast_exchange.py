@@ -39,7 +39,7 @@ class FastConnection(Protocol):
 
     def go_on(self) -> None: ...
 
-    def fail(self, request: Request) -> Response: ...
+    def fail(self, request: Request, route: str | None = None) -> Response: ...
 
     def write_response(self, response: Response) -> None: ...
 
@@ -74,6 +74,12 @@ class FastExchange(InFlight):
     @property
     def peer(self) -> str | None:
         return self.request.caller.address
+
+    @property
+    def route(self) -> str | None:
+        """The name of the route, where it is for one."""
+        outbound: Outbound | None = getattr(self, "_outbound", None)
+        return outbound.route.name if outbound else None
 
     @property
     def message_event(self) -> "FastExchange":
@@ -167,7 +173,11 @@ class FastExchange(InFlight):
         return make_caller_gone(outbound.route.name, "unknown" if was_sent else "no", outbound.request_id)
 
     def _load(self, outbound: Outbound, body: bytes) -> None:
-        relay, checker, fail = self._protocol.relay, self._protocol.checker, partial(self._protocol.fail, self.request)
+        relay, checker, fail = (
+            self._protocol.relay,
+            self._protocol.checker,
+            partial(self._protocol.fail, self.request, self.route),
+        )
         self._checking = load_body(relay, checker, outbound, body, fail=fail, then=self._send_loaded)
 
     def _send_loaded(self, refused: Response | None) -> None:
@@ -190,7 +200,7 @@ class FastExchange(InFlight):
         try:
             response = self._protocol.relay.finish(self._outbound, outcome)
         except Exception:
-            response = self._protocol.fail(self.request)
+            response = self._protocol.fail(self.request, self.route)
         if self.in_flight is None:  # it was not even sent
             self.respond(response)
         else:

@@ -254,9 +254,9 @@ class GatewayProtocol(Timed):
         if self.lingers or self.transport.is_closing():
             return
         if self.is_in_flight and not self.is_at_work():
-            request = self.find_request()
+            request, route = self.find_request(), self.find_route()
             self.give_up()
-            self.refuse(error, request)
+            self.refuse(error, request, route)
         else:
             self.end_after_answer()
 
@@ -269,6 +269,10 @@ class GatewayProtocol(Timed):
         if self.side is not None and self.side.request is not None:
             return self.side.request
         return read_request(self.cycle.scope)  # type: ignore[arg-type] # as uvicorn calls it
+
+    def find_route(self) -> str | None:
+        """The name of its route, where that is known."""
+        return self.side.route if self.side is not None else None
 
     def give_up(self) -> None:
         """Nobody answers the request in flight any more; the application hears that its caller has gone."""
@@ -284,11 +288,11 @@ class GatewayProtocol(Timed):
         if self.side is not None and self.side.give_up:
             self.side.give_up()
 
-    def refuse(self, error: GatewayError, request: Request | None = None) -> None:
-        """Answer and close. Only where no request is in flight. `request` is what is known of it."""
+    def refuse(self, error: GatewayError, request: Request | None = None, route: str | None = None) -> None:
+        """Answer and close. Only where no request is in flight. `request` and `route` are what is known of it."""
         self.lingers = True
         self.stop_listening()
-        response = build_problem_response(error, instance=None, request_id=secrets.token_hex(8))
+        response = build_problem_response(error, instance=None, request_id=secrets.token_hex(8), route=route)
         if isinstance(error, Internal):
             _log.error("internal-error", request_id=response.request_id.decode("ascii"), exc_info=error.__cause__)
         default = self.bounds.encode_default(self.server_state.default_headers)

@@ -11,7 +11,7 @@ class Record(NamedTuple):  # a frozen dataclass takes four times as long to make
     """What became of one request. Times are seconds, sizes are bytes of the body."""
 
     route: str | None
-    """The name of the route, None where none matched."""
+    """The name of the route, None where none matched, or where that is not known."""
     method: str | None
     """None, like `version`, where what arrived was no HTTP."""
     version: str | None

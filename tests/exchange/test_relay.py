@@ -1,5 +1,6 @@
 import json
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from app.edge.request import Caller, Request
-from app.errors import ERRORS, Draining, GatewayError, NotConnected, RequestTimeout, Timeout
+from app.errors import ERRORS, Draining, Forbidden, GatewayError, NotConnected, RequestTimeout, Timeout
 from app.exchange.outbound import Outbound, body_too_large
 from app.exchange.plans import Limits
 from app.exchange.relay import Relay
@@ -584,3 +585,39 @@ def test_no_request_and_no_reply_makes_the_relay_raise_or_write_anything_unclean
     if begun is not None:
         assert isinstance(begun, Response)
         check_response(request, begun)
+
+
+class Turnstile:
+    """A policy that lets so many requests pass, and remembers how many did."""
+
+    fields: frozenset[bytes] = frozenset()
+    errors = (Forbidden,)
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.passed = 0
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Turnstile) and other.most == self.most
+
+    def __hash__(self) -> int:
+        return hash(self.most)
+
+    def check(self, _: Request, __: Sequence[Pair]) -> None:
+        self.passed += 1
+        if self.passed > self.most:
+            raise Forbidden
+
+
+def make_guarded_table(most: int) -> RouteTable:
+    return RouteTable([Route(name="a", methods=("GET",), path="/a", subject="a", policies=(Turnstile(most),))])
+
+
+@pytest.mark.parametrize(("most", "is_full"), [(1, True), (2, False)])
+def test_a_policy_remembers_beyond_a_reload_that_leaves_it_as_it_is(most: int, is_full: bool) -> None:
+    limits = Limits(timeout=2.0, max_timeout=30.0, max_body=1000)
+    relay = Relay(make_guarded_table(1), limits, WayOut(Observers()))
+    assert isinstance(relay.begin(make_request(b"/a")), Outbound)
+    table = make_guarded_table(most)
+    relay.use(table, {route: relay.plan(route, is_alone=True) for route in table.routes})
+    assert isinstance(relay.begin(make_request(b"/a")), Response) == is_full

@@ -7,7 +7,7 @@ import pytest
 
 from app.edge.allow_from import AllowFrom
 from app.edge.content_length import RequireLength
-from app.edge.policy import Policy, Wait
+from app.edge.policy import AsyncCheck, Policy
 from app.edge.request import Request
 from app.errors import Forbidden, GatewayError
 from app.formats.fields import Pair
@@ -24,17 +24,17 @@ class Asking:
     fields = frozenset((b"x-key",))
     errors = (Forbidden,)
 
-    def __init__(self, answer: Wait | None = None) -> None:
+    def __init__(self, answer: AsyncCheck | None = None) -> None:
         self.asked: list[tuple[Request, Sequence[Pair]]] = []
         self._answer = answer
 
-    def check(self, request: Request, fields: Sequence[Pair]) -> Wait | None:
+    def check(self, request: Request, fields: Sequence[Pair]) -> AsyncCheck | None:
         self.asked.append((request, fields))
         return self._answer
 
 
 class Broken(Asking):
-    def check(self, request: Request, fields: Sequence[Pair]) -> Wait | None:
+    def check(self, request: Request, fields: Sequence[Pair]) -> AsyncCheck | None:
         super().check(request, fields)
         raise RuntimeError("a bug")
 

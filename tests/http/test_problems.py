@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 
 from app.errors import ERRORS
 from app.formats.messages import MAX_REPLY_BLOCK
+from app.observe.record import Observers, Record
 from app.routing.bodies import BodyRules
 from app.routing.routes import ReplyRules, Route
 from tests.harness import Gateway, NatsServer, RawPeer, eventually, replying, responder, run_gateway, run_nats
@@ -284,14 +285,20 @@ def break_reply(route: Route) -> None:
     object.__setattr__(route, "reply_allow", None)
 
 
-@pytest.mark.parametrize("break_route", [break_reading, break_body, break_reply])
+@pytest.mark.parametrize(
+    ("break_route", "recorded"), [(break_reading, None), (break_body, "broken"), (break_reply, "broken")]
+)
 async def test_a_bug_of_ours_is_internal_with_a_request_id_and_no_traceback(
-    shared_nats: NatsServer, capfd: pytest.CaptureFixture[str], break_route: Callable[[Route], None]
+    shared_nats: NatsServer,
+    capfd: pytest.CaptureFixture[str],
+    break_route: Callable[[Route], None],
+    recorded: str | None,
 ) -> None:
     """What no route file can do."""
+    records: list[Record] = []
     broken = Route(name="broken", methods=("POST",), path="/broken", subject="broken")
     async with (
-        run_gateway(shared_nats.url, routes=[broken]) as gateway,
+        run_gateway(shared_nats.url, routes=[broken], observers=Observers(failure=(records.append,))) as gateway,
         responder(shared_nats.url, "broken", replying(b"fine", {"a": "b"})),
     ):
         break_route(broken)
@@ -301,6 +308,7 @@ async def test_a_bug_of_ours_is_internal_with_a_request_id_and_no_traceback(
         assert gateway.link.in_flight == 0
     out, err = capfd.readouterr()
     assert "find-me" in out + err
+    assert [(record.route, record.status) for record in records] == [(recorded, 500)]
     assert "Traceback" in out + err
 
 

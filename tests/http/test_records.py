@@ -13,7 +13,7 @@ from nats.aio.msg import Msg
 from starlette.requests import Request as PageRequest
 from starlette.responses import PlainTextResponse, StreamingResponse
 
-from app.edge.policy import Wait
+from app.edge.policy import AsyncCheck
 from app.edge.request import Request
 from app.errors import GatewayError
 from app.formats.fields import Pair
@@ -29,7 +29,7 @@ class Broken:
     fields: frozenset[bytes] = frozenset()
     errors: tuple[type[GatewayError], ...] = ()
 
-    def check(self, request: Request, fields: Sequence[Pair]) -> Wait | None:
+    def check(self, request: Request, fields: Sequence[Pair]) -> AsyncCheck | None:
         raise RuntimeError(f"a bug with {request.method} and {fields}")
 
 
@@ -265,6 +265,19 @@ async def test_a_body_that_never_comes_is_one_record_with_its_route(shared_nats:
         (record,) = records
         assert (record.route, record.status, record.delivered) == ("write", 408, "no")
         assert (record.method, record.version, record.request_id) == ("POST", "1.1", "mine")
+
+
+async def test_a_body_that_breaks_off_wrongly_is_one_record_with_its_route(shared_nats: NatsServer) -> None:
+    records: list[Record] = []
+    async with run(shared_nats, records) as gateway:
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(get("/write", "Transfer-Encoding: chunked", method="POST") + b"2\r\nhi\r\n")
+        await asyncio.sleep(0.1)
+        writer.write(b"zz\r\n")
+        assert (await reader.readline()).startswith(b"HTTP/1.1 400 ")
+        await eventually(lambda: len(records) == 1)
+        assert [(record.route, record.status, record.method) for record in records] == [("write", 400, "POST")]
+        writer.close()
 
 
 async def test_a_record_knows_the_request_and_its_times(shared_nats: NatsServer, lane: LaneName) -> None:
