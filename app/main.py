@@ -121,20 +121,15 @@ def build_gateway(
         lifespan=lifespan,
     )
     _add_pages(app, serving, link, drain, with_details=bool(settings.health_details))
-    fast = partial(
-        FastProtocol,
-        bounds=bounds,
-        relay=relay,
-        links=links,
-        checker=checker,
-        may_be_page=app.may_be_page,
-        drain=drain,
-    )
     protocols: dict[LaneName, ProtocolFactory] = {
-        "fast": partial(fast, deadlines=Deadlines()),
+        "fast": partial(_make_fast(app, relay, links, checker), bounds=bounds, drain=drain, deadlines=Deadlines()),
         "asgi": partial(GatewayProtocol, bounds=bounds, way_out=way_out),
     }
     return Gateway(app=app, serving=serving, relay=relay, link=link, bounds=bounds, drain=drain, protocols=protocols)
+
+
+def _make_fast(app: GatewayApp, relay: Relay, links: Mapping[str, Link], checker: Checker) -> partial[FastProtocol]:
+    return partial(FastProtocol, relay=relay, links=links, checker=checker, may_be_page=app.may_be_page)
 
 
 def _prepare(routes: Routes) -> PreparedRoutes:

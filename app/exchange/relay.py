@@ -12,9 +12,9 @@ No I/O and no awaiting, in the manner of h11. A lane calls, in this order,
     finish(outbound, outcome) -> Response, for a Reply or a GatewayError
     not_found(request)        -> Response, where no page has this path either
 
-and none of them raises, but for a bug, which `fail` turns into a Response. All is decided here, once for
-every lane: matching, policies, parameters, allow-lists, limits, status and error mapping, request id, timing. Whoever
-writes a Response calls `way_out`, which makes its record.
+and none of them raises, but for a bug, which `fail` turns into a Response. Every decision is made here, once for every
+lane: matching, policies, parameters, allow-lists, limits, status and error mapping, request id, timing. Whoever writes
+a Response calls `way_out`, which makes its record.
 """
 
 import itertools

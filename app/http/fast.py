@@ -70,6 +70,7 @@ class FastProtocol(GatewayProtocol):
         """A response that waits for the caller to read those before it."""
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Give up the request in flight, and make its record: its caller has gone."""
         super().connection_lost(exc)
         held, self._held = self._held, None
         exchange, self._exchange = self._exchange, None
@@ -136,6 +137,7 @@ class FastProtocol(GatewayProtocol):
             super().on_body(body)
 
     def on_message_complete(self) -> None:
+        """The whole request is there: send it, where its exchange has waited for the body."""
         exchange = self._exchange
         if exchange is None or exchange is not self.cycle or self._plain_head is not None:  # type: ignore[comparison-overlap]
             super().on_message_complete()

@@ -17,6 +17,7 @@ async def stream(
     cuts the connection: a body that breaks off must not look like a whole one."""
     response = streaming.response
     exchange.begin_stream(response)
+    is_whole = False
     try:
         async with aclosing(streaming.parts) as parts:
             await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
@@ -26,9 +27,10 @@ async def stream(
                 if part is None:
                     break
                 await send({"type": "http.response.body", "body": part, "more_body": True})
+        is_whole = True
     except CallerGone:
-        exchange.break_off()
-    except BaseException:
-        exchange.break_off()
-        raise
+        pass
+    finally:
+        if not is_whole:
+            exchange.break_off()
     await send({"type": "http.response.body", "body": b""})

@@ -31,7 +31,7 @@ class Refusal:
 
 
 async def check_refusal(refusal: Refusal, folder: Path, witness: Witness, report: Report, fault: str) -> None:
-    """`/readyz` says why, callers are told, and all is well soon after it is mended."""
+    """`/readyz` says why, callers are told, and all is well soon after it is repaired."""
     url = refusal.nats.url
     async with (
         run_gateway_process(folder, url, settings=refusal.settings, wait=False) as gateway,
@@ -45,7 +45,7 @@ async def check_refusal(refusal: Refusal, folder: Path, witness: Witness, report
     assert "s3cret" not in gateway.process.log
     await load.check(witness)
     assert set(load.count()) == {"not-connected (no)", refusal.healed}
-    report.add(fault, load, measured=f"asked the service {recovery:.2f} s after it was mended")
+    report.add(fault, load, measured=f"asked the service {recovery:.2f} s after it was repaired")
 
 
 async def test_a_wrong_password_at_the_start(tmp_path: Path, report: Report) -> None:

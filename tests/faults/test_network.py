@@ -71,4 +71,4 @@ async def test_a_fault_between_the_gateway_and_nats(
         recovery = await load.wait_for_recovery(since=time.monotonic())
     await load.check(witness)
     assert {"200"} | fault.must <= set(load.count()) <= {"200"} | fault.must | fault.may
-    report.add(name, load, measured=f"success again {recovery:.2f} s after it was mended")
+    report.add(name, load, measured=f"success again {recovery:.2f} s after it was repaired")

@@ -132,10 +132,10 @@ async def run_scene(folder: Path, report: Report, fault: str, **options: object)
             async with gateway.load(timeout=0.5, **options).running() as load:
                 yield Scene(nats, gateway, load, witness)
                 await asyncio.to_thread(nats.reload, configure())
-                mended = time.monotonic()
-                recovery = await load.wait_for_recovery(since=mended)
+                repaired = time.monotonic()
+                recovery = await load.wait_for_recovery(since=repaired)
             await load.check(witness)
-            report.add(fault, load, measured=f"success again {recovery:.2f} s after it was mended")
+            report.add(fault, load, measured=f"success again {recovery:.2f} s after it was repaired")
             assert "s3cret" not in gateway.process.log
 
 
