@@ -166,10 +166,10 @@ class Relay:
         except GatewayError as error:
             response = self.refuse(outbound, error)
         else:
-            response.route = outbound.plan.route.name
-            response.delivered = "yes"
             complete(response, outbound.request.method, outbound.request_id)
+            response.delivered = "yes"
         if self.way_out.sees_all or response.status >= 500:
+            response.route = outbound.plan.route.name
             response.reply_time = time.monotonic() - (outbound.sent_at or outbound.request.received)
         return response
 

@@ -4,13 +4,11 @@ A service needs no HTTP: a payload is enough. One that knows more sets the statu
 `Http-Status: 201` and headers by the route's allow-list, or answers with an error in the manner of ADR-32.
 """
 
-import json
-
 from ..errors import BadReply, ServiceError
 from ..formats.fields import Pair
 from ..formats.messages import ReplyBlock, parse_block
 from ..routing.routes import Route
-from .responses import Fields, Response
+from .responses import Fields, Response, encode_json
 
 MAX_DETAIL = 512  # characters of a service error's text that reach the caller
 
@@ -29,7 +27,6 @@ _NOT_SELECTING = frozenset(
     b"content-encoding content-language traceparent tracestate x-request-id x-request-timeout".split()
 )
 _NO_BLOCK = ReplyBlock(None, ())
-_encode_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class ReplyReader:
@@ -129,10 +126,10 @@ def _pass_headers(fields: ReplyBlock, route: Route, selecting: tuple[bytes, ...]
 
 def _wrap(payload: bytes, prefers_text: bool) -> bytes:
     try:
-        text = payload.decode("utf-8")
+        text = payload.decode()
     except UnicodeDecodeError:
         raise BadReply("The service's reply is not text in UTF-8, as this route declares.") from None
-    return payload if prefers_text else b'{"message":%b}' % _encode_json(text).encode("utf-8")
+    return payload if prefers_text else b'{"message":%b}' % encode_json(text)
 
 
 def _to_http_error(

@@ -63,11 +63,12 @@ class Response:
 
 def complete(response: Response, method: str, request_id: str) -> Response:
     """With what every response has, and without what its status or the method forbids."""
-    response.request_id = request_id.encode("ascii")
+    response.request_id = request_id.encode()
     if response.status in _NO_CONTENT:
         response.body = b""
-    if response.status not in _NO_LENGTH:
+        response.length = None if response.status in _NO_LENGTH else 0
+    else:
         response.length = len(response.body)
-    if method == "HEAD":
-        response.body = b""
+        if method == "HEAD":
+            response.body = b""
     return response

@@ -29,10 +29,9 @@ from ..nats.outgoing import BIG
 from .bounds import Bounds
 from .fast_exchange import FastExchange
 from .intake import BODY, HEAD, IDLE
-from .protocol import NOTHING, GatewayProtocol
+from .protocol import GatewayProtocol
 
-_SLASH = ord("/")
-_ANSWERED_HERE = (Outbound, Response)
+_SLASH, _HASH = ord("/"), ord("#")
 
 _log = structlog.get_logger("nats-http.fast")
 
@@ -85,8 +84,6 @@ class FastProtocol(GatewayProtocol):
         """As in uvicorn, but for the scope: `_hand_on` makes it for an application."""
         self.url = b""
         self.headers = []
-        self.expect_100_continue = False
-        self._noted = NOTHING
         self.phase = HEAD
 
     def begin_request(self) -> None:
@@ -95,11 +92,11 @@ class FastProtocol(GatewayProtocol):
             self._hand_on()
             return
         target = self.url
-        if b"#" in target or target[0] != _SLASH:
+        if _HASH in target or target[0] != _SLASH:
             path, query = split_target(target)
         else:
             path, _, query = target.partition(b"?")
-        method, received = self.parser.get_method().decode("ascii"), time.monotonic()
+        method, received = self.parser.get_method().decode(), time.monotonic()
         # By position: by name it would cost twice as much.
         request = Request(method, path, query, self.headers, self.version, received, self.caller)
         try:
@@ -108,15 +105,14 @@ class FastProtocol(GatewayProtocol):
             begun = self.fail(request)
         if begun is None and not self._may_be_page(path):
             begun = self.relay.not_found(request)
-        if not isinstance(begun, _ANSWERED_HERE):
-            self._hand_on(begun)
-            return
-        exchange = FastExchange(self, request, self.keeps_alive)
-        self._exchange = self.cycle = exchange  # type: ignore[assignment]
         if isinstance(begun, Outbound):
+            self._exchange = self.cycle = exchange = FastExchange(self, request, self.keeps_alive)  # type: ignore[assignment]
             exchange.start(begun)
-        else:
+        elif isinstance(begun, Response):
+            self._exchange = self.cycle = exchange = FastExchange(self, request, self.keeps_alive)  # type: ignore[assignment]
             exchange.respond(begun)
+        else:
+            self._hand_on(begun)
 
     def _hand_on(self, begun: Waiting | Streaming | None = None) -> None:
         """Leave the request to uvicorn's class, as if it had seen all of it, and what is begun to the other lane."""
@@ -197,19 +193,19 @@ class FastProtocol(GatewayProtocol):
             self._held = response
             self.note_unread(len(response.body))
             return
-        keep_alive = exchange.keep_alive
-        end = b"\r\n"
-        if response.closes:
-            keep_alive = False
-        elif not keep_alive or self._drain.is_set():
-            keep_alive = False
-            end = b"connection: close\r\n\r\n"
+        keep_alive = exchange.keep_alive and not response.closes and not self._drain.is_set()
         default = self.bounds.encode_default(self.server_state.default_headers)
-        head = b"".join((STATUS_LINE[response.status], default, response.encode_headers(), end))
+        end = b"\r\n" if keep_alive or response.closes else b"connection: close\r\n\r\n"
+        head = STATUS_LINE[response.status], default, response.encode_headers(), end
+        body = response.body
         self._exchange = None
         exchange.response_complete = True
         self.steps += 1
-        self._write(head, response.body)
+        if self.has_begun or len(body) > BIG:
+            self.write(b"".join(head))
+            self.transport.write(body)
+        else:
+            self.transport.write(b"".join((*head, body)))
         if self.way_out.sees_all or response.status >= 500:
             self.way_out.leave(response, exchange.request, exchange.request.caller, bytes_in=exchange.bytes_in)
         if not keep_alive:
@@ -222,16 +218,6 @@ class FastProtocol(GatewayProtocol):
         if self._held is not None:
             held, self._held = self._held, None
             self.write_response(held)
-
-    def _write(self, head: bytes, body: bytes) -> None:
-        if self.has_begun:
-            self.write(head)
-            self.transport.write(body)
-        elif len(body) > BIG:
-            self.transport.write(head)
-            self.transport.write(body)
-        else:
-            self.transport.write(head + body)
 
 
 def split_target(target: bytes) -> tuple[bytes, bytes]:

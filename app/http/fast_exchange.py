@@ -181,19 +181,20 @@ class FastExchange(InFlight):
         self._checking = load_body(relay, checker, outbound, body, fail=fail, then=self._send_loaded)
 
     def _send_loaded(self, refused: Response | None) -> None:
+        outbound = self._outbound
         if refused is None:
-            self._send(self._outbound)
+            outbound.sent_at = time.monotonic()
+            self._send(outbound)
+            outbound.payload = b""  # let go when it is written
         else:
             self._release_memory()
             self.respond(refused)
 
     def _send(self, outbound: Outbound) -> None:
-        self.share = outbound.plan.share
-        if outbound.max_body is not None:
-            outbound.sent_at = time.monotonic()
-        link = self._protocol.links[outbound.plan.link]
+        plan = outbound.plan
+        self.share = plan.share
+        link = self._protocol.links[plan.link]
         link.send(self, outbound.subject, outbound.headers, outbound.payload, outbound.deadline)
-        outbound.payload = b""  # let go when it is written
 
     def take(self, outcome: Outcome) -> None:
         """Respond with what came of it."""

@@ -101,18 +101,18 @@ class Intake(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """The usual case is one whole request, or its head and the beginning of its body."""
-        cycle = self.cycle
+        size, cycle = len(data), self.cycle
         if (
             self.phase
-            or len(data) > SHORT
+            or size > SHORT
             or self._rest
             or self.is_deaf
             or (cycle is not None and not cycle.response_complete)
         ):
             self._take(data)
             return
-        end = data.find(_HEAD_END) + len(_HEAD_END)
-        if len(_HEAD_END) <= end < len(data) and data.find(_HEAD_END, end) >= 0:
+        end = data.find(_HEAD_END) + 4
+        if 4 <= end < size and data.find(_HEAD_END, end) >= 0:
             self._take(data)
             return
         try:  # as in `_parse`, without a call
@@ -120,7 +120,7 @@ class Intake(HttpToolsProtocol):
         except (httptools.HttpParserUpgrade, httptools.HttpParserError) as error:
             self._take_exception(error, data)
         if self.phase:
-            self._note_incomplete(data, end if end >= len(_HEAD_END) else 0)
+            self._note_incomplete(data, end if end >= 4 else 0)
 
     def _take(self, data: bytes) -> None:
         """What is left of `data` when something has to be waited for is kept."""

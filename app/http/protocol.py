@@ -32,9 +32,7 @@ APPLICATION = 0.0003  # seconds that it takes to begin a request, about
 RESERVE = 128  # connections over the cap that are told so; more are only closed
 
 _NOTED = frozenset((b"host", b"connection", b"proxy-connection", b"expect", b"transfer-encoding"))
-NOTHING: tuple[Pair, ...] = ()
 _SLASH = ord("/")
-
 
 _log = structlog.get_logger("nats-http.protocol")
 
@@ -62,9 +60,8 @@ class GatewayProtocol(Timed):
         """Of HTTP, of the request that is coming."""
         self.keeps_alive = True
         """Whether the request that is coming lets the connection live on."""
-        self._noted = NOTHING
-        self._usual: tuple[Pair, ...] = ((b"", b""),)
-        """What was noted of an earlier head that had a right Host, and nothing else to look at."""
+        self._usual: list[Pair] = [(b"", b"")]
+        """The fields of the names _NOTED of an earlier head that had a right Host, and nothing else to look at."""
         self._error: GatewayError | None = None
         """What is wrong with what came behind a request in flight: said after the answer to that."""
         self._plain_head: bytes | None = None
@@ -115,26 +112,24 @@ class GatewayProtocol(Timed):
     # The request
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """As in uvicorn, but fields that have a say about the connection are noted."""
-        name = name.lower()
-        if name in _NOTED:
-            self._noted += ((name, value),)
-        self.headers.append((name, value))
+        """As in uvicorn, but `expect` is looked for once all fields are there."""
+        self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """Begin the request, unless its head is wrong. Where nothing is said of the connection, nothing is to be looked
         at, and no upgrade is offered."""
-        usual = self._noted == self._usual and self.url[0] == _SLASH and len(self.headers) <= MAX_FIELDS
+        headers = self.headers
+        noted = [pair for pair in headers if pair[0] in _NOTED]
+        usual = noted == self._usual and self.url[0] == _SLASH and len(headers) <= MAX_FIELDS
         if usual and self.parser.should_keep_alive():
-            self.keeps_alive = True
-            self.version = "1.1"
             self.begin_request()
         else:
-            self._begin_unusual_request(self._noted)
+            self._begin_unusual_request(noted)
+            self.keeps_alive, self.version, self.expect_100_continue = True, "1.1", False
         self.phase = BODY
-        self.fields, self.headers = self.headers, TRAILERS
+        self.fields, self.headers = headers, TRAILERS
 
-    def _begin_unusual_request(self, noted: tuple[Pair, ...]) -> None:
+    def _begin_unusual_request(self, noted: list[Pair]) -> None:
         """A request that offers an upgrade is read again without that."""
         self.version = version = self.parser.get_http_version()
         self.expect_100_continue = check_head(noted, version, len(self.headers))
@@ -147,10 +142,6 @@ class GatewayProtocol(Timed):
             self._plain_head = self._encode_plain_head()
         else:
             self.begin_request()
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._noted = NOTHING
 
     def begin_request(self) -> None:
         """A head is complete: the request goes to the application. A lane may answer it here instead."""

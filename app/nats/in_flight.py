@@ -104,14 +104,15 @@ class InFlightMap:
     def begin(self, sent: InFlight, subject: str, connection: Connection, deadline: float) -> Overloaded | None:
         """Give the request its token, and take it in until it ends; or the reason why not."""
         free, share = self._maximum - len(self._sent), sent.share
-        if free <= 0 or (share.count and share.is_full(free)):
-            who = "This route" if free > 0 else "The gateway"
-            return Overloaded(f"{who} has as many requests in flight as it may have.")
+        count = share.count
+        is_tight = free <= count + 1 or count >= share.most  # else there is room, and no need of a closer look
+        if is_tight and (overload := _find_overload(share, free)):
+            return overload
         if self._callers is not None:
             if not self._callers.has_room(sent.peer):
                 return Overloaded("Your address has as many requests in flight as it may have.")
             self._callers.begin(sent.peer)
-        share.count += 1
+        share.count = count + 1
         sent.in_flight = self
         sent.subject = subject
         sent.connection = connection
@@ -142,3 +143,10 @@ class InFlightMap:
             if self._callers is not None:
                 self._callers.end(sent.peer)
             sent.connection.outgoing.withdraw(token)
+
+
+def _find_overload(share: Share, free: int) -> Overloaded | None:
+    if free > 0 and not share.is_full(free):
+        return None
+    who = "This route" if free > 0 else "The gateway"
+    return Overloaded(f"{who} has as many requests in flight as it may have.")

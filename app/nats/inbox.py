@@ -85,7 +85,7 @@ class Inbox:
             end = self._go_on(data)
             if self._partial is not None:
                 return end
-        while True:
+        while end < len(data):
             if match := match_plain(data, end):
                 token, size = match.groups()
                 middle = start = match.end()

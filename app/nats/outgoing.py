@@ -69,13 +69,13 @@ class Outgoing:
             line = b"HPUB %b %b%b %d %d\r\n%b" % (subject, self._prefix, token, *sizes, headers)
         else:
             line = b"PUB %b %b%b %d\r\n" % (subject, self._prefix, token, len(payload))
-        if len(payload) > BIG:
-            (self._hold if self._is_backed_up else self._send)(token, (line, payload, b"\r\n"), tell)
-        elif tell is not None or self._is_backed_up:
-            (self._hold if self._is_backed_up else self._send)(token, (b"%b%b\r\n" % (line, payload),), tell)
+        is_big = len(payload) > BIG
+        if is_big or tell is not None or self._is_backed_up:
+            pieces = (line, payload, b"\r\n") if is_big else (line + payload + b"\r\n",)
+            (self._hold if self._is_backed_up else self._send)(token, pieces, tell)
         else:
             self._unwritten.add(token)
-            self.write(b"%b%b\r\n" % (line, payload))
+            self.write(line + payload + b"\r\n")
 
     def _send(self, token: bytes, pieces: tuple[bytes, ...], tell: Tell | None) -> None:
         self._unwritten.add(token)

@@ -12,11 +12,17 @@ class Share:
     """How many requests of one route are in flight, and how many may be: `maximum`, or where that is None half of the
     places that other routes leave, at least one. The link counts; it begins and ends every request exactly once."""
 
-    __slots__ = ("count", "maximum")
+    __slots__ = ("count", "maximum", "most")
 
     def __init__(self, maximum: int | None = ALL) -> None:
         self.count = 0
+        self.allow(maximum)
+
+    def allow(self, maximum: int | None) -> None:
+        """From now on `maximum`."""
         self.maximum = maximum
+        self.most = maximum or ALL
+        """However many places are free."""
 
     def is_full(self, free: int) -> bool:
         """Whether the route may have no further request, while `free` places are left for all routes."""
@@ -28,7 +34,7 @@ def choose_share(maximum: int | None, *, is_alone: bool, before: Share | None) -
     """The share of a route that says `maximum`. A route that is alone may have all places. `before` is the share of the
     route of that name until now: it counts requests that are still in flight."""
     share = before or Share()
-    share.maximum = maximum or (ALL if is_alone else None)
+    share.allow(maximum or (ALL if is_alone else None))
     return share
 
 

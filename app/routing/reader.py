@@ -10,7 +10,7 @@ from urllib.parse import unquote_to_bytes
 
 from ..errors import InvalidParameter, UriTooLong
 from ..formats.fields import Pair, is_clean_value
-from ..formats.subjects import BROKEN_ENCODING, check_token, decode_percent, parse_token
+from ..formats.subjects import BROKEN_ENCODING, PERCENT, check_token, decode_percent, parse_token
 from .parameters import MAX_MANY, MAX_NAME, Parameter, Value, write_value
 
 MAX_PAIRS = 1024  # of a query
@@ -100,12 +100,12 @@ def _split_query(query: bytes) -> Iterator[tuple[bytes, bytes]]:
     for field_ in query.replace(b"+", b" ").split(b"&"):
         if field_:
             name, _, value = field_.partition(b"=")
-            is_encoded = b"%" in name and len(name) <= _LONGEST_NAME
+            is_encoded = PERCENT in name and len(name) <= _LONGEST_NAME
             yield unquote_to_bytes(name) if is_encoded else name, value
 
 
 def _decode(raw: bytes, parameter: Parameter) -> str:
-    if parameter.location != "header" and b"%" in raw:
+    if parameter.location != "header" and PERCENT in raw:
         if BROKEN_ENCODING.search(raw):
             raise InvalidParameter(f"{parameter.label} has a '%' that is not followed by two hex digits.")
         raw = decode_percent(raw)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Self
 from urllib.parse import unquote_to_bytes
 
+from ..formats.subjects import PERCENT
 from ..pieces import Steps
 from .faults import Fault
 from .routes import METHODS, Route
@@ -210,8 +211,9 @@ def _find(node: _Node, segments: Sequence[bytes], values: list[bytes]) -> Route 
     depth = 0
     for segment in segments:
         depth += 1
-        is_encoded = b"%" in segment and len(segment) <= node.longest
-        literal = node.literals.get(unquote_to_bytes(segment) if is_encoded else segment)
+        literal = node.literals.get(segment)
+        if literal is None and PERCENT in segment and len(segment) <= node.longest:
+            literal = node.literals.get(unquote_to_bytes(segment))
         parameter = node.parameter
         if parameter is None:
             if literal is None:

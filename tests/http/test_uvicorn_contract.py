@@ -102,6 +102,7 @@ def test_a_message_begins_with_what_the_fast_lane_sets_and_a_scope() -> None:
         *("asgi_version", "server", "client", "scheme", "root_path", "app_state"),
     }
     ours = find_attributes(FastProtocol.on_message_begin, "self")
+    ours |= find_attributes(GatewayProtocol.on_headers_complete, "self")
     assert {"url", "headers", "expect_100_continue"} <= ours
 
 
