@@ -15,6 +15,7 @@ from . import __version__
 from .checks.checker import Checker
 from .collector import freeze_young
 from .deadlines import Deadlines
+from .errors import CannotStart
 from .exchange.plans import DEFAULT_LINK, Limits, Plans
 from .exchange.relay import Relay
 from .exchange.way_out import WayOut
@@ -76,10 +77,16 @@ class Gateway:
     drain: asyncio.Event
     protocols: Mapping[LaneName, ProtocolFactory]
 
+    def choose_lane(self, asked: LaneName | None) -> LaneName:
+        """The one that is asked for, else the fast one, or ASGI where the application has middleware, which the fast
+        lane does not run. Raises CannotStart where it would have to."""
+        if asked == "fast" and self.app.has_middleware:
+            raise CannotStart("the fast lane runs no middleware, and the application has some: leave --lane away")
+        return asked or ("asgi" if self.app.has_middleware else "fast")
+
     def make_server(self, *, lane: LaneName | None, drain_timeout: float) -> GatewayServer:
-        """Its server, with bounds on connections. `lane` None means the fast one, or ASGI where the application has
-        middleware, which the fast lane would not run."""
-        protocol = self.protocols[lane or ("asgi" if self.app.has_middleware else "fast")]
+        """Its server on the lane that `choose_lane` says, with bounds on connections. Raises CannotStart."""
+        protocol = self.protocols[self.choose_lane(lane)]
         return GatewayServer(self.app, protocol, bounds=self.bounds, drain=self.drain, drain_timeout=drain_timeout)
 
 

@@ -45,6 +45,16 @@ Lane = Annotated[
     ),
 ]
 
+ExtendOption = Annotated[
+    str | None,
+    typer.Option(
+        "--extend",
+        metavar="MODULE:FUNCTION",
+        help="Call this with the application before it serves, to add middleware or pages.",
+        show_default=False,
+    ),
+]
+
 
 class CommandError(CannotStart):
     """A command can't go on; the text is one clear line that says what to do."""
@@ -66,7 +76,7 @@ def _root(
 
 
 @cli.command()
-def dev(host: Host = None, port: Port = None, lane: Lane = None) -> None:
+def dev(host: Host = None, port: Port = None, lane: Lane = None, extend: ExtendOption = None) -> None:
     """Start NATS, two of each example responder and the gateway; Ctrl-C stops it all.
 
     With NATS_URL set that server is used and none is started.
@@ -86,7 +96,7 @@ def dev(host: Host = None, port: Port = None, lane: Lane = None) -> None:
     source = FileSource(settings.routes or EXAMPLES)
     with _listen(settings, host, port) as listener:
         try:
-            run_dev(settings, listener, source, embedded=not is_nats_url_set(), lane=lane)
+            run_dev(settings, listener, source, embedded=not is_nats_url_set(), lane=lane, extend=extend)
         except (PartEnded, ServerMissing, RuntimeError) as error:
             raise CommandError(str(error)) from None
 
@@ -97,6 +107,7 @@ def serve(
     port: Port = None,
     workers: Annotated[int, typer.Option(help="Worker processes.", min=1)] = 1,
     lane: Lane = None,
+    extend: ExtendOption = None,
     fd: Annotated[int | None, typer.Option(hidden=True)] = None,
     sign_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
@@ -116,13 +127,13 @@ def serve(
     if fd is not None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a worker is told by its parent
         with socket.socket(fileno=fd) as listener:
-            run_gateway(settings, listener, PipeSource(sys.stdin.fileno()), lane=lane, sign_fd=sign_fd)
+            run_gateway(settings, listener, PipeSource(sys.stdin.fileno()), lane=lane, extend=extend, sign_fd=sign_fd)
         return
     source = FileSource(settings.routes or GREET)
     with _listen(settings, host, port) as listener:
         if workers == 1:
-            run_gateway(settings, listener, source, lane=lane)
-        elif not run_workers(settings, listener, source, count=workers, lane=lane):
+            run_gateway(settings, listener, source, lane=lane, extend=extend)
+        elif not run_workers(settings, listener, source, count=workers, lane=lane, extend=extend):
             raise CommandError("a worker ended right after its start; see its messages above")
 
 

@@ -21,6 +21,7 @@ from ..nats.link import Link
 from ..routing.table import RouteTable
 from ..settings import Settings, child_environment, is_color_wanted
 from .embedded import build_command, wait_for_url
+from .extension import load_extension
 from .processes import Children
 from .reload import FileSource, serve_and_reload
 
@@ -34,7 +35,13 @@ class PartEnded(Exception):
 
 
 def run_dev(
-    settings: Settings, listener: socket.socket, source: FileSource, *, embedded: bool, lane: LaneName | None
+    settings: Settings,
+    listener: socket.socket,
+    source: FileSource,
+    *,
+    embedded: bool,
+    lane: LaneName | None,
+    extend: str | None,
 ) -> None:
     """Serve until a signal. Raises RouteFileError, PartEnded, ServerMissing or RuntimeError. Nothing is ever left
     behind."""
@@ -58,6 +65,8 @@ def run_dev(
         told = {name: getattr(settings, name) is not False for name in ("access_log", "health_details")}
         settings = settings.model_copy(update=told)
         gateway = build_gateway(settings, routes=file)
+        if extend:
+            load_extension(extend)(gateway.app)
         server = gateway.make_server(lane=lane, drain_timeout=settings.drain_timeout)
         server.should_exit = stopped
         with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:

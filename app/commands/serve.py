@@ -16,6 +16,7 @@ from ..http.sockets import describe_address
 from ..main import build_gateway
 from ..prepared import pack
 from ..settings import Settings
+from .extension import load_extension
 from .processes import Children
 from .reload import FileSource, PipeSource, serve_and_reload
 from .workers import Workers
@@ -32,14 +33,18 @@ def run_gateway(
     source: FileSource | PipeSource,
     *,
     lane: LaneName | None,
+    extend: str | None,
     sign_fd: int | None = None,
 ) -> None:
-    """Serve until a signal, then drain; returns when all is closed. Raises RouteFileError. `sign_fd` is the pipe where
-    a worker writes a byte when it serves."""
+    """Serve until a signal, then drain; returns when all is closed. Raises RouteFileError and CannotStart. `extend`
+    names a function that adds to the application; `sign_fd` is the pipe where a worker writes a byte when it serves."""
     gateway = build_gateway(settings, routes=source.load())
+    if extend:
+        load_extension(extend)(gateway.app)
+    lane = gateway.choose_lane(lane)
     server = gateway.make_server(lane=lane, drain_timeout=settings.drain_timeout)
     count = len(gateway.serving.table.routes)
-    _log.info("listening", address=describe_address(listener), version=__version__, routes=count)
+    _log.info("listening", address=describe_address(listener), version=__version__, routes=count, lane=lane)
 
     async def serve() -> None:
         signing = asyncio.create_task(_sign(server, sign_fd)) if sign_fd is not None else None
@@ -63,7 +68,13 @@ async def _sign(server: uvicorn.Server, fd: int) -> None:
 
 
 def run_workers(
-    settings: Settings, listener: socket.socket, source: FileSource, *, count: int, lane: LaneName | None
+    settings: Settings,
+    listener: socket.socket,
+    source: FileSource,
+    *,
+    count: int,
+    lane: LaneName | None,
+    extend: str | None,
 ) -> bool:
     """Serve with `count` worker processes until a signal; a worker that dies is replaced. False if one died before any
     had served. Raises RouteFileError."""
@@ -74,7 +85,7 @@ def run_workers(
     routes = len(file.table.routes)
     _log.info("listening", address=describe_address(listener), version=__version__, routes=routes, workers=count)
     with Children(patience=settings.drain_timeout + PATIENCE) as children:
-        workers = Workers(children, listener, pack(file), count=count, lane=lane)
+        workers = Workers(children, listener, pack(file), count=count, lane=lane, extend=extend)
         can_start = workers.check()
         while can_start and not stop.wait(LOOK_INTERVAL):
             if fresh := source.load_if_asked():

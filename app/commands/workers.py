@@ -55,12 +55,19 @@ class Workers:
     also those that are started later, while the file is not valid."""
 
     def __init__(
-        self, children: Children, listener: socket.socket, package: bytes, *, count: int, lane: LaneName | None
+        self,
+        children: Children,
+        listener: socket.socket,
+        package: bytes,
+        *,
+        count: int,
+        lane: LaneName | None,
+        extend: str | None,
     ) -> None:
         self._children = children
         self._listener = listener
         self._package = package
-        self._lane = lane
+        self._options = [*(("--lane", lane) if lane else ()), *(("--extend", extend) if extend else ())]
         self._workers = [_Worker(f"worker {number + 1}") for number in range(count)]
         self._has_served = False
 
@@ -110,8 +117,7 @@ class Workers:
     def _start(self, name: str) -> _Process:
         signs, sign = os.pipe()
         fds = [self._listener.fileno(), sign]
-        command = [sys.executable, "-m", __package__.partition(".")[0], "serve"]
-        command += ["--lane", self._lane] if self._lane else []
+        command = [sys.executable, "-m", __package__.partition(".")[0], "serve", *self._options]
         command += ["--fd", str(fds[0]), "--sign-fd", str(sign)]
         try:
             child = self._children.start(name, command, pass_fds=fds, stdin=subprocess.PIPE)

@@ -1,0 +1,36 @@
+"""`--extend MODULE:FUNCTION`: what somebody adds to the application, such as middleware or pages of their own."""
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from ..errors import CannotStart
+
+Extend = Callable[[FastAPI], object]
+
+
+def load_extension(text: str) -> Extend:
+    """The function that `text` names. Its module is looked for in the current folder first, as uvicorn does. Raises
+    CannotStart where there is none, and what the module itself raises."""
+    module_name, colon, name = text.partition(":")
+    if not (module_name and colon and name):
+        raise CannotStart(f"--extend '{text}': write MODULE:FUNCTION, such as my_gateway:extend")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise  # it is there, and imports something that isn't
+        raise CannotStart(f"--extend '{text}': there is no module '{error.name}'") from None
+    function: Extend | None = getattr(module, name, None)
+    if function is None:
+        raise CannotStart(f"--extend '{text}': the module has no '{name}'")
+    if not callable(function) or inspect.iscoroutinefunction(function):
+        raise CannotStart(
+            f"--extend '{text}': '{name}' is not a function of the application, such as `def {name}(app):`"
+        )
+    return function
