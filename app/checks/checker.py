@@ -88,24 +88,27 @@ class Checker:
         future.add_done_callback(self._forget)
         self._waiting[future] = _Job(check, deadline)
         if len(self._tasks) < MAX_PROCESSES:
-            task = loop.create_task(self._work())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._tasks.add(loop.create_task(self._work()))
         return future
 
     def _forget(self, future: "asyncio.Future[Verdict]") -> None:
         self._waiting.pop(future, None)
 
     async def _work(self) -> None:
-        """Run what waits, one after the other, until nothing waits."""
-        while self._waiting:
-            future, job = next(iter(self._waiting.items()))
-            del self._waiting[future]
-            self._running.add(future)
-            try:
-                await self._run(future, job)
-            finally:
-                self._running.discard(future)
+        """Run what waits, one after the other, until nothing waits. It counts as at work until then and no longer: a
+        check that comes after that needs another one."""
+        try:
+            while self._waiting:
+                future, job = next(iter(self._waiting.items()))
+                del self._waiting[future]
+                self._running.add(future)
+                try:
+                    await self._run(future, job)
+                finally:
+                    self._running.discard(future)
+        finally:
+            if task := asyncio.current_task():
+                self._tasks.discard(task)
 
     async def _run(self, future: "asyncio.Future[Verdict]", job: _Job) -> None:
         process = self._idle.pop() if self._idle else None

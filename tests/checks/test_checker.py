@@ -133,6 +133,24 @@ async def test_a_check_ends_by_its_deadline_whether_it_runs_or_waits(checker: Ch
     assert await run(checker, FINE) is None
 
 
+async def test_a_check_that_comes_as_the_last_ones_end_is_not_forgotten(checker: Checker) -> None:
+    """All processes answer in one turn of the loop, and the caller who hears first has a check more at once."""
+    await asyncio.gather(*(run(checker, FINE) for _ in range(MAX_PROCESSES)))
+    heard: list[Verdict] = []
+
+    async def check() -> None:
+        heard.append(await run(checker, FINE))
+        if len(heard) == 1:
+            heard.append(await run(checker, FINE))
+
+    callers = [asyncio.create_task(check()) for _ in range(MAX_PROCESSES)]
+    for _ in range(5):
+        await asyncio.sleep(0)
+    time.sleep(0.5)  # noqa: ASYNC251 - meanwhile all answers come
+    await asyncio.gather(*callers)
+    assert heard == [None] * (MAX_PROCESSES + 1)
+
+
 async def test_a_process_that_ends_by_itself_is_replaced(checker: Checker) -> None:
     for pid in await freeze(checker):
         os.kill(pid, signal.SIGKILL)
