@@ -5,6 +5,8 @@ SHELL := /bin/bash
 
 VENV := .venv
 BIN := $(VENV)/bin
+# Hundreds of processes start from the same source while the tests run.
+export PYTHONDONTWRITEBYTECODE :=
 # Which interpreter the environment gets: PYTHON=…, else the fastest of 3.11 to 3.13 that is here, else any newer one.
 PYTHONS := python3 /usr/bin/python3 python3.13 python3.12 python3.11 python
 CAN_BE_USED := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
@@ -30,7 +32,7 @@ check: $(VENV)/.dev ## format, lint, types, import rules
 	$(BIN)/lint-imports
 
 test: $(TOOLS) ## all tests but the slow ones
-	$(PYTEST) -n $(WORKERS) --dist load --maxschedchunk 4 --durations 10 -m "not soak" $(APART) $(TESTS)
+	$(PYTEST) -n $(WORKERS) --dist worksteal --durations 10 -m "not soak" $(APART) $(TESTS)
 PYTEST ?= $(BIN)/pytest
 TESTS ?= tests
 APART := $(if $(filter tests,$(TESTS)),$(addprefix --ignore tests/,faults bounds benchmarks compose))

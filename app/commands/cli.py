@@ -82,19 +82,20 @@ def dev(host: Host = None, port: Port = None, lane: Lane = None, extend: ExtendO
     With NATS_URL set that server is used and none is started.
     """
     _end_at_signals()
-    from ..observe.log import configure_logging
-    from ..observe.stream import QueuedStream
-    from ..routefile.load import EXAMPLES
     from ..settings import is_color_wanted, is_nats_url_set, load_settings
-    from .dev import PartEnded, run_dev
-    from .embedded import ServerMissing
-    from .reload import FileSource
 
     settings = load_settings(check_files=True)
-    configure_logging(color=is_color_wanted(sys.stderr))
-    sys.stdout = QueuedStream(sys.stdout)
-    source = FileSource(settings.routes or EXAMPLES)
     with _listen(settings, host, port) as listener:
+        from ..observe.log import configure_logging
+        from ..observe.stream import QueuedStream
+        from ..routefile.load import EXAMPLES
+        from .dev import PartEnded, run_dev
+        from .embedded import ServerMissing
+        from .reload import FileSource
+
+        configure_logging(color=is_color_wanted(sys.stderr))
+        sys.stdout = QueuedStream(sys.stdout)
+        source = FileSource(settings.routes or EXAMPLES)
         try:
             run_dev(settings, listener, source, embedded=not is_nats_url_set(), lane=lane, extend=extend)
         except (PartEnded, ServerMissing, RuntimeError) as error:
@@ -116,21 +117,23 @@ def serve(
     SIGHUP reads the route file again.
     """
     _end_at_signals()
-    from ..observe.log import configure_logging
-    from ..routefile.load import GREET
-    from ..settings import is_color_wanted, load_settings
-    from .reload import FileSource, PipeSource
-    from .serve import run_gateway, run_workers
-
-    settings = load_settings(check_files=fd is None)  # a worker may be started while a file is being replaced
-    configure_logging(color=is_color_wanted(sys.stderr))
     if fd is not None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a worker is told by its parent
-        with socket.socket(fileno=fd) as listener:
-            run_gateway(settings, listener, PipeSource(sys.stdin.fileno()), lane=lane, extend=extend, sign_fd=sign_fd)
-        return
-    source = FileSource(settings.routes or GREET)
-    with _listen(settings, host, port) as listener:
+    from ..settings import is_color_wanted, load_settings
+
+    settings = load_settings(check_files=fd is None)  # a worker may be started while a file is being replaced
+    with _listen(settings, host, port) if fd is None else socket.socket(fileno=fd) as listener:
+        from ..observe.log import configure_logging
+        from ..routefile.load import GREET
+        from .reload import FileSource, PipeSource
+        from .serve import run_gateway, run_workers
+
+        configure_logging(color=is_color_wanted(sys.stderr))
+        if fd is not None:
+            pipe = PipeSource(sys.stdin.fileno())
+            run_gateway(settings, listener, pipe, lane=lane, extend=extend, sign_fd=sign_fd)
+            return
+        source = FileSource(settings.routes or GREET)
         if workers == 1:
             run_gateway(settings, listener, source, lane=lane, extend=extend)
         elif not run_workers(settings, listener, source, count=workers, lane=lane, extend=extend):
