@@ -147,10 +147,12 @@ def _to_http_error(
 
 
 def _map_code(code: bytes | None, route: Route) -> int:
-    # ADR-32: the code always parses as a number; where it doesn't, it says no more than that it is an error.
-    if not code or not code.isdigit() or len(code) > 9:
-        return ServiceError.status
-    number = int(code)
+    # ADR-32: the code always parses as a number. Libraries take words too; one that is not listed says no more than
+    # that it is an error.
+    text = (code or b"").decode("latin-1")
+    if not (len(text) <= 9 and text.isascii() and text.isdigit()):
+        return route.reply.errors.get(text, ServiceError.status)
+    number = int(text)
     return route.reply.errors.get(number, number if 400 <= number <= 599 else ServiceError.status)
 
 

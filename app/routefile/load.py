@@ -17,7 +17,7 @@ from ..formats.schemas import Json, parse_json
 from ..routing.routes import Route, RouteError, sends_body
 from ..routing.table import RouteTable, TableError
 from .diagnostics import Diagnostics
-from .model import DefaultsModel, FileModel, InfoModel, ParameterModel, ReplyModel, RouteModel, to_route
+from .model import FREE, DefaultsModel, FileModel, InfoModel, ParameterModel, ReplyModel, RouteModel, to_route
 from .yamltree import Path as KeyPath
 from .yamltree import Tree, YamlError, parse_yaml
 
@@ -49,6 +49,16 @@ _WORDS = {
     "too_short": "must not be empty",
     "string_too_short": "must not be empty",
     "missing": "is missing",
+}
+
+# What keys are called in other formats.
+_OTHER_NAMES = {
+    "location": "in",
+    "minimum": "min",
+    "maximum": "max",
+    "minLength": "min_length",
+    "maxLength": "max_length",
+    "methods": "method",
 }
 
 _M = TypeVar("_M", bound=BaseModel)
@@ -129,10 +139,14 @@ class _Builder:
 
     def build(self) -> RouteFile:
         """Raises RouteFileError."""
-        data = self._tree.data if isinstance(self._tree.data, dict) else {}
+        whole = self._tree.data
+        if isinstance(whole, dict):
+            whole = {key: value for key, value in whole.items() if not key.startswith(FREE)}
+        data = whole if isinstance(whole, dict) else {}
         declared = data.get("routes")
         declared = declared if isinstance(declared, list) else []
-        whole = {**data, "routes": declared[:1]} if declared else self._tree.data  # of the routes, each comes later
+        if declared:
+            whole = {**data, "routes": declared[:1]}  # each comes later
         self._validate(FileModel, whole, (), skipped=("routes", "defaults", "info"))
         info = self._validate(InfoModel, data.get("info", {}), ("info",))[0]
         defaults = self._validate(DefaultsModel, data.get("defaults", {}), ("defaults",))[1]
@@ -220,7 +234,7 @@ class _Builder:
         path = (*base, *(part for part in detail["loc"] if part != "[key]"))
         if detail["type"] == "extra_forbidden":
             known = _list_keys(kind, detail["loc"][:-1])
-            hint = _suggest(str(path[-1]), known) or f"; known are {', '.join(known)}"
+            hint = _suggest_key(str(path[-1]), known) or f"; known are {', '.join(known)}"
             self._diagnostics.add(path, f"unknown key{hint}", of_key=True)
         else:
             self._diagnostics.add(path, _describe(detail), None if detail["type"] == "missing" else detail["input"])
@@ -258,6 +272,11 @@ def _describe(detail: ErrorDetails) -> str:
         choices = [choice.strip("' ") for choice in expected.replace(" or ", ",").split(",")]
         return f"must be {expected}{_suggest(str(detail['input']), choices)}"
     return _WORDS.get(detail["type"], detail["msg"].removeprefix("Value error, "))
+
+
+def _suggest_key(word: str, known: Sequence[str]) -> str:
+    other = _OTHER_NAMES.get(word)
+    return f", did you mean `{other}`?" if other in known else _suggest(word, known)
 
 
 def _suggest(word: str, known: Iterable[str]) -> str:

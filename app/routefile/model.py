@@ -3,6 +3,7 @@
 Only shapes are checked here. What a route may say is checked by `Route` and `Parameter`, which `to_route` makes.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
@@ -51,8 +52,8 @@ def _check_value(value: object) -> object:
 
 
 def _check_code(code: str) -> str:
-    if not (code.isascii() and code.isdigit() and len(code) <= 9):
-        raise ValueError("a service error code is a number, such as 404")
+    if not _CODE.fullmatch(code):
+        raise ValueError("a service error code is a number such as 404, or a word such as E_CUSTOMS")
     return code
 
 
@@ -70,6 +71,7 @@ def _check_with(parse: Callable[[str], object]) -> AfterValidator:
     return AfterValidator(check)
 
 
+_CODE = re.compile(r"[0-9]{1,9}|[A-Za-z_][A-Za-z0-9_.:-]{0,63}")
 _DURATION = {"type": "string", "pattern": r"^\d{1,9}(\.\d{1,6})?(ms|s|m)$", "examples": ["500ms", "2s", "1m"]}
 _SIZE = {
     "anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": r"^\d{1,12}(KiB|MiB)?$"}],
@@ -106,7 +108,7 @@ Networks = Annotated[
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     def __deepcopy__(self, _: object) -> Self:  # type: ignore[override]
         """Itself, as it never changes: pydantic copies each default for each route."""
@@ -154,8 +156,8 @@ class ReplyModel(_Model):
     )
     errors: dict[Code, int] | None = Field(
         None,
-        description="From service error codes to statuses, 400 to 599. A code that is not listed is the status "
-        "itself if it is 400 to 599, else 502.",
+        description="From service error codes, numbers or words, to statuses, 400 to 599. A code that is not listed is "
+        "the status itself if it is 400 to 599, else 502.",
     )
     expose_errors: bool = Field(False, description="Show the text of service errors of 500 and more to the caller.")
     example: Any = Field(None, description="A reply, for the documentation.")
@@ -244,6 +246,10 @@ class InfoModel(_Model):
     description: str = Field("", description="What the API is for; CommonMark.")
 
 
+FREE = "x-"
+"""What keys at the top of a file begin with that are left alone: a place for anchors, and for other tools."""
+
+
 class FileModel(_Model):
     """A route file of nats-http-gateway."""
 
@@ -255,7 +261,8 @@ class FileModel(_Model):
 
 def build_schema() -> dict[str, Json]:
     """The JSON Schema of the route file, for editors."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **FileModel.model_json_schema(by_alias=True)}
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **FileModel.model_json_schema(by_alias=True)}
+    return {**schema, "patternProperties": {f"^{FREE}": True}}
 
 
 def to_route(model: RouteModel) -> Route:
@@ -302,7 +309,7 @@ def _to_reply(rules: ReplyModel) -> ReplyRules:
     given = rules.model_dump(exclude={"headers", "errors", "schema_"})
     return ReplyRules(
         headers=REPLY_HEADERS if rules.headers is None else tuple(rules.headers),
-        errors={int(code): status for code, status in (rules.errors or {}).items()},
+        errors={int(code) if code.isdigit() else code: status for code, status in (rules.errors or {}).items()},
         schema=rules.schema_,
         **given,
     )

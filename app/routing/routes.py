@@ -28,7 +28,7 @@ _LITERAL_SEGMENT = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@-]+")  # RFC 3986 §3.
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _OURS = frozenset(("date", "x-request-id", "x-content-type-options"))  # response headers
 _LAST = 16  # templates that have been parsed: a route asks for each of its own a few times
-_NO_ERRORS: Mapping[int, int] = {}
+_NO_ERRORS: Mapping[int | str, int] = {}
 
 
 class RouteError(ValueError):
@@ -44,8 +44,8 @@ class ReplyRules:
     """How a reply becomes a response.
 
     `wrap="message"` turns a text reply into `{"message": …}` unless the caller prefers text/plain. `headers` may pass.
-    A reply of more than `max_bytes` is a bad one. `errors` maps service error codes (ADR-32) to statuses;
-    `expose_errors` shows the text of 5xx ones as well. `schema` and `example` are for the documentation.
+    A reply of more than `max_bytes` is a bad one. `errors` maps service error codes (ADR-32), numbers or words,
+    to statuses; `expose_errors` shows the text of 5xx ones as well. `schema` and `example` are for the documentation.
     """
 
     content_type: str | None = None
@@ -54,7 +54,7 @@ class ReplyRules:
     headers: tuple[str, ...] = REPLY_HEADERS
     max_bytes: int | None = None
     schema: Json = None
-    errors: Mapping[int, int] = field(default_factory=lambda: _NO_ERRORS)
+    errors: Mapping[int | str, int] = field(default_factory=lambda: _NO_ERRORS)
     expose_errors: bool = False
     example: Json = None
 
@@ -287,6 +287,8 @@ def _find_reply_faults(reply: ReplyRules) -> Iterator[Fault]:
     if (reply.max_bytes or 0) < 0:
         yield Fault(("reply", "max_bytes"), "max_bytes is 0 or more")
     for code, status in reply.errors.items():
+        if isinstance(code, str) and code.isdigit():
+            yield Fault(("reply", "errors", code), "this code is a number, not a text")
         if not 400 <= status <= 599:
             yield Fault(("reply", "errors", str(code)), "an error's status is 400 to 599")
     yield from _find_reply_header_faults(reply.headers)

@@ -263,10 +263,11 @@ def test_a_code_is_its_own_status_from_400_to_599_and_else_502(code: bytes | Non
 
 
 @pytest.mark.parametrize(
-    ("code", "status"), [(b"1001", 409), (b"404", 410), (b"500", 429), (b"401", 502), (b"403", 403)]
+    ("code", "status"),
+    [(b"1001", 409), (b"404", 410), (b"500", 429), (b"401", 502), (b"403", 403), (b"E_CUSTOMS", 423)],
 )
 def test_the_route_maps_codes_first(code: bytes, status: int) -> None:
-    rules = ReplyRules(errors={1001: 409, 404: 410, 500: 429, 401: 502})
+    rules = ReplyRules(errors={1001: 409, 404: 410, 500: 429, 401: 502, "E_CUSTOMS": 423})
     assert fail(code, rules=rules).status == status
 
 

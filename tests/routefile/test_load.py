@@ -109,7 +109,7 @@ def test_a_key_of_a_route_does_what_it_says(file: Path, keys: str, field: str, v
         ("headers: []", "headers", ()),
         ("max_bytes: 1MiB", "max_bytes", 1048576),
         ("schema: {type: array}", "schema", {"type": "array"}),
-        ("errors: {17: 409, 404: 410}", "errors", {17: 409, 404: 410}),
+        ("errors: {17: 409, 404: 410, E_CUSTOMS: 423}", "errors", {17: 409, 404: 410, "E_CUSTOMS": 423}),
         ("expose_errors: true", "expose_errors", True),
         ("example: {a: [1]}", "example", {"a": [1]}),
     ],
@@ -294,7 +294,14 @@ def test_a_mistake_is_told_with_its_place_and_what_would_be_right(file: Path, te
         ("accepts: [json]", '7:15: routes[0].accepts[0]: "json": a media type is two words'),
         ("reply: {status: 700}", "7:21: routes[0].reply.status: 700: a reply status is 200 to 599"),
         ("reply: {staus: 1}", "7:13: routes[0].reply.staus: unknown key, did you mean `status`?"),
-        ("reply: {errors: {x: 409}}", '7:25: routes[0].reply.errors.x: "x": a service error code is a number'),
+        ("reply: {errors: {1 x: 409}}", '7:27: routes[0].reply.errors.1 x: "1 x": a service error code is'),
+        ("reply: {errors: {9999999999: 409}}", '7:34: routes[0].reply.errors.9999999999: "9999999999": a service'),
+        ("reply: {schema_: {}}", "7:13: routes[0].reply.schema_: unknown key, did you mean `schema`?"),
+        ("params: {id: {minimum: 1}}", "7:19: routes[0].params.id.minimum: unknown key, did you mean `min`?"),
+        ("params: {id: {maximum: 1}}", "7:19: routes[0].params.id.maximum: unknown key, did you mean `max`?"),
+        ("params: {id: {location: path}}", "7:19: routes[0].params.id.location: unknown key, did you mean `in`?"),
+        ("params: {id: {maxLength: 1}}", "7:19: routes[0].params.id.maxLength: unknown key, did you mean `max_len"),
+        ("x-more: 1", "7:5: routes[0].x-more: unknown key"),
         ("reply: {errors: {1: 99}}", "7:25: routes[0].reply.errors.1: 99: an error's status is 400 to 599"),
         ("reply: {wrap: msg}", "7:19: routes[0].reply.wrap: \"msg\": must be 'message', did you mean `message`?"),
         ("reply: {schema: {type: 5}}", "7:28: routes[0].reply.schema.type: 5: not a JSON Schema"),
@@ -309,6 +316,14 @@ def test_a_mistake_in_a_route_is_told_with_its_place(file: Path, keys: str, faul
         assert load(file, text).table.routes[0].summary == "no"  # a text in YAML 1.2
     else:
         assert read_faults(file, text)[0].startswith(fault)
+
+
+def test_keys_at_the_top_that_begin_with_x_are_left_alone(file: Path) -> None:
+    text = LEAST.replace("routes:", "x-id: &id {type: integer, mni: 1}\nx-: 5\nroutes:")
+    assert load(file, text).table.routes[0].name == "a"
+    jsonschema_rs.validate(build_schema(), parse_yaml(text.encode()).data)
+    (fault,) = read_faults(file, text.replace("subject: a", "subject: a, params: {q: *id}"))
+    assert "mni: unknown key, did you mean `min`?" in fault
 
 
 def test_all_mistakes_are_told_at_once_in_the_order_of_their_places(file: Path) -> None:

@@ -170,6 +170,7 @@ def test_all_that_is_wrong_with_a_route_is_told_at_once() -> None:
         {"parameters": (Parameter(name="nobody"),)},
         {"reply": ReplyRules(status=99)},
         {"reply": ReplyRules(errors={1: 200})},
+        {"reply": ReplyRules(errors={"1": 400})},
         {"reply": ReplyRules(content_type="é")},
         {"reply": ReplyRules(content_type="a\r\nb: c")},
         {"reply": ReplyRules(headers=("X-Request-Id",))},
