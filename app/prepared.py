@@ -6,9 +6,10 @@ Laws:
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import islice
 
 from . import __version__
 from .collector import collector_off
@@ -18,6 +19,8 @@ from .routefile.load import RouteFile, RouteFileError
 from .routefile.model import RouteModel, to_route
 from .routing.routes import Route
 from .routing.table import RouteTable
+
+MAX_LOWERED = 100  # limits that are told
 
 _DESCRIPTION = (
     "Each route becomes one NATS request; the reply becomes the response. A failure is a problem document "
@@ -47,10 +50,10 @@ def prepare(file: RouteFile) -> PreparedRoutes:
         return PreparedRoutes(file.table, info.title, json.dumps(document, ensure_ascii=False).encode("utf-8"))
 
 
-def pack(file: RouteFile) -> bytes:
-    """A file as a package that `unpack` reads."""
+def pack(file: RouteFile, *, lowered: Iterable[str] = ()) -> bytes:
+    """A file as a package that `unpack` reads. `lowered` says which of its limits don't hold."""
     served = prepare(file)
-    head = {"title": served.title, "routes": len(file.declared)}
+    head = {"title": served.title, "routes": len(file.declared), "lowered": list(islice(lowered, MAX_LOWERED))}
     lines = [json.dumps(item).encode("ascii") for item in (head, *file.declared)]
     return b"\n".join([*lines, served.openapi])
 
@@ -60,14 +63,22 @@ def pack_faults(faults: Sequence[str]) -> bytes:
     return json.dumps({"faults": list(faults)}).encode("ascii") + b"\n"
 
 
-def count_routes(package: bytes) -> int:
-    """How many routes a package has. Raises RouteFileError with the faults that it has instead, ValueError where it
-    is no package."""
-    return _read_head(BytesIO(package)).routes
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What a package says of itself. `routes` is their number."""
+
+    title: str
+    routes: int
+    lowered: Sequence[str]
+
+
+def read_head(package: bytes) -> Head:
+    """Raises RouteFileError with the faults that a package has instead of routes, ValueError where it is none."""
+    return _read_head(BytesIO(package))
 
 
 def unpack(package: bytes) -> Steps[PreparedRoutes]:
-    """The routes of a package, in steps as short as one route. Raises as `count_routes` does."""
+    """The routes of a package, in steps as short as one route. Raises as `read_head` does."""
     file = BytesIO(package)  # no copy
     head = _read_head(file)
     routes = (_read_route(file.readline()) for _ in range(head.routes))
@@ -75,17 +86,11 @@ def unpack(package: bytes) -> Steps[PreparedRoutes]:
     return PreparedRoutes(table, head.title, file.read())
 
 
-@dataclass(frozen=True, slots=True)
-class _Head:
-    title: str
-    routes: int
-
-
-def _read_head(file: BytesIO) -> _Head:
+def _read_head(file: BytesIO) -> Head:
     head = json.loads(file.readline())
     if "faults" in head:
         raise RouteFileError(head["faults"])
-    return _Head(**head)
+    return Head(**head)
 
 
 def _read_route(line: bytes) -> Route:

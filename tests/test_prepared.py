@@ -7,7 +7,7 @@ import pytest
 
 from app.pages.openapi import build_openapi
 from app.pieces import run_at_once
-from app.prepared import PreparedRoutes, count_routes, pack, pack_faults, prepare, unpack
+from app.prepared import PreparedRoutes, pack, pack_faults, prepare, read_head, unpack
 from app.routefile.load import EXAMPLES, GREET, RouteFileError, load_route_file
 
 
@@ -19,7 +19,7 @@ def hand_over(package: bytes) -> PreparedRoutes:
 def test_a_package_makes_the_same_routes_again(path: Path) -> None:
     read = load_route_file(path)
     package = pack(read)
-    assert count_routes(package) == len(read.table.routes)
+    assert read_head(package).routes == len(read.table.routes)
     again = hand_over(package)
     tables = (read.table, again.table)
     documents = [build_openapi(table, title="", version="", description="") for table in tables]
@@ -49,7 +49,7 @@ def test_a_package_has_the_schemas_that_are_in_files(tmp_path: Path) -> None:
 
 def test_a_package_can_say_what_is_wrong_instead() -> None:
     package = pack_faults(["a:1:1: é\nb", "c"])
-    for read in (count_routes, hand_over):
+    for read in (read_head, hand_over):
         with pytest.raises(RouteFileError) as caught:
             read(package)
         assert caught.value.faults == ("a:1:1: é\nb", "c")
@@ -58,7 +58,7 @@ def test_a_package_can_say_what_is_wrong_instead() -> None:
 @pytest.mark.parametrize("data", [b"", b"oops\n"])
 def test_what_is_no_package_is_a_value_error(data: bytes) -> None:
     with pytest.raises(ValueError, match="Expecting value"):
-        count_routes(data)
+        read_head(data)
 
 
 def test_each_step_makes_or_forgets_one_route(tmp_path: Path) -> None:
@@ -77,4 +77,5 @@ def test_each_step_makes_or_forgets_one_route(tmp_path: Path) -> None:
 
 
 def test_the_head_of_a_package_is_a_line_of_json() -> None:
-    assert json.loads(pack(load_route_file(GREET)).partition(b"\n")[0]) == {"title": "NATS HTTP gateway", "routes": 1}
+    head = json.loads(pack(load_route_file(GREET)).partition(b"\n")[0])
+    assert head == {"title": "NATS HTTP gateway", "routes": 1, "lowered": []}

@@ -28,6 +28,10 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+File = Annotated[
+    Path | None,
+    typer.Argument(help="The route file (GATEWAY_ROUTES, else the packaged one with greet).", show_default=False),
+]
 Host = Annotated[
     str | None, typer.Option(help="Address to listen on (GATEWAY_HOST, else 127.0.0.1).", show_default=False)
 ]
@@ -76,7 +80,9 @@ def _root(
 
 
 @cli.command()
-def dev(host: Host = None, port: Port = None, lane: Lane = None, extend: ExtendOption = None) -> None:
+def dev(
+    file: File = None, host: Host = None, port: Port = None, lane: Lane = None, extend: ExtendOption = None
+) -> None:
     """Start NATS, two of each example responder and the gateway; Ctrl-C stops it all.
 
     With NATS_URL set that server is used and none is started.
@@ -85,7 +91,9 @@ def dev(host: Host = None, port: Port = None, lane: Lane = None, extend: ExtendO
     from ..settings import is_color_wanted, is_nats_url_set, load_settings
 
     settings = load_settings(check_files=True)
+    _check_one_file(file, settings)
     with _listen(settings, host, port) as listener:
+        from ..exchange.plans import Limits
         from ..observe.log import configure_logging
         from ..observe.stream import QueuedStream
         from ..routefile.load import EXAMPLES
@@ -95,7 +103,7 @@ def dev(host: Host = None, port: Port = None, lane: Lane = None, extend: ExtendO
 
         configure_logging(color=is_color_wanted(sys.stderr))
         sys.stdout = QueuedStream(sys.stdout)
-        source = FileSource(settings.routes or EXAMPLES)
+        source = FileSource(file or settings.routes or EXAMPLES, Limits.of(settings))
         try:
             run_dev(settings, listener, source, embedded=not is_nats_url_set(), lane=lane, extend=extend)
         except (PartEnded, ServerMissing, RuntimeError) as error:
@@ -104,6 +112,7 @@ def dev(host: Host = None, port: Port = None, lane: Lane = None, extend: ExtendO
 
 @cli.command()
 def serve(
+    file: File = None,
     host: Host = None,
     port: Port = None,
     workers: Annotated[int, typer.Option(help="Worker processes.", min=1)] = 1,
@@ -122,7 +131,9 @@ def serve(
     from ..settings import is_color_wanted, load_settings
 
     settings = load_settings(check_files=fd is None)  # a worker may be started while a file is being replaced
+    _check_one_file(file, settings)
     with _listen(settings, host, port) if fd is None else socket.socket(fileno=fd) as listener:
+        from ..exchange.plans import Limits
         from ..observe.log import configure_logging
         from ..routefile.load import GREET
         from .reload import FileSource, PipeSource
@@ -133,7 +144,7 @@ def serve(
             pipe = PipeSource(sys.stdin.fileno())
             run_gateway(settings, listener, pipe, lane=lane, extend=extend, sign_fd=sign_fd)
             return
-        source = FileSource(settings.routes or GREET)
+        source = FileSource(file or settings.routes or GREET, Limits.of(settings))
         if workers == 1:
             run_gateway(settings, listener, source, lane=lane, extend=extend)
         elif not run_workers(settings, listener, source, count=workers, lane=lane, extend=extend):
@@ -166,35 +177,53 @@ def healthcheck(
         raise CommandError(f"{target}: {error}") from None
 
 
-File = Annotated[
-    Path | None,
-    typer.Argument(help="The route file (GATEWAY_ROUTES, else the packaged one with greet).", show_default=False),
-]
-
-
 @cli.command()
-def check(file: File = None) -> None:
-    """Check a route file: exit code 0, or 1 and a line for each thing that is wrong."""
-    from ..routefile.load import load_route_file
+def check(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Route files (GATEWAY_ROUTES, else the packaged one with greet).", show_default=False),
+    ] = None,
+) -> None:
+    """Check route files: exit code 0, or 1 and a line for each thing that is wrong in any of them.
 
-    path = _choose(file)
-    count = len(load_route_file(path).table.routes)
-    typer.echo(f"{path}: {count} {'route' if count == 1 else 'routes'}, all right")
+    A limit that is over that of the gateway's settings is told in a line that begins with "warning"; it is no error.
+    """
+    from ..exchange.plans import Limits, find_lowered
+    from ..routefile.load import RouteFileError, load_route_file
+    from ..settings import load_settings
+
+    limits = Limits.of(load_settings())
+    faults: list[str] = []
+    for path in files or [_choose(None)]:
+        try:
+            table = load_route_file(path).table
+        except RouteFileError as error:
+            faults += error.faults
+            continue
+        for line in find_lowered(table, limits):
+            typer.echo(f"nats-http: warning: {path}: {line}", err=True)
+        count = len(table.routes)
+        typer.echo(f"{path}: {count} {'route' if count == 1 else 'routes'}, all right")
+    if faults:
+        raise RouteFileError(faults)
 
 
 @cli.command()
 def routes(file: File = None) -> None:
-    """Print a table of the routes."""
-    from ..formats.units import format_duration
+    """Print a table of the routes, with the limits that hold under the settings."""
+    from ..exchange.plans import Limits, make_plan
+    from ..formats.units import format_duration, format_size
     from ..routefile.load import load_route_file
     from ..settings import load_settings
 
-    rows = [("NAME", "METHOD", "PATH", "SUBJECT", "PAYLOAD", "TIMEOUT")]
-    settings = load_settings()
+    rows = [("NAME", "METHOD", "PATH", "SUBJECT", "PAYLOAD", "TIMEOUT", "MAX BODY")]
+    limits = Limits.of(load_settings())
     for route in load_route_file(_choose(file)).table.routes:
-        payloads = ",".join(dict.fromkeys(route.choose_payload(method) for method in route.methods))
-        timeout = format_duration(settings.timeout if route.timeout is None else route.timeout)
-        rows.append((route.name, ",".join(route.methods), route.path, route.subject, payloads, timeout))
+        plan = make_plan(route, limits, is_alone=False, before=None)
+        payloads = dict.fromkeys(map(route.choose_payload, route.methods))
+        most = format_size(plan.max_body) if "body" in payloads else "-"
+        shown = format_duration(plan.timeout), most
+        rows.append((route.name, ",".join(route.methods), route.path, route.subject, ",".join(payloads), *shown))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
@@ -243,6 +272,11 @@ def schema() -> None:
     from ..routefile.model import build_schema
 
     typer.echo(json.dumps(build_schema(), indent=2, ensure_ascii=False))
+
+
+def _check_one_file(file: Path | None, settings: "Settings") -> None:
+    if file and settings.routes:
+        raise CommandError(f"{file}: GATEWAY_ROUTES names {settings.routes}: give one of the two")
 
 
 def _choose(file: Path | None) -> Path:

@@ -10,8 +10,10 @@ import stat
 import sys
 from pathlib import Path
 
+from ..exchange.plans import Limits, find_lowered
 from ..prepared import pack, pack_faults
 from ..routefile.load import RouteFileError, load_route_file
+from ..settings import load_settings
 
 NICENESS = 5  # beside a gateway that serves
 LIMIT = 120  # seconds; for the case that the gateway has gone
@@ -31,7 +33,8 @@ def load(path: Path) -> bytes:
     try:
         if _must_be_waited_for(path):
             raise RouteFileError([f"{path}: not a regular file"])
-        return pack(load_route_file(path))
+        file = load_route_file(path)
+        return pack(file, lowered=find_lowered(file.table, Limits.of(load_settings())))
     except RouteFileError as error:
         return pack_faults(error.faults)
 

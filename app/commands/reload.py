@@ -16,7 +16,8 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import IO
 
@@ -24,9 +25,10 @@ import structlog
 import uvicorn
 
 from ..collector import collector_off, only_young_collections
+from ..exchange.plans import Limits, find_lowered
 from ..main import Serving
 from ..pieces import run_at_once, run_in_pieces
-from ..prepared import PreparedRoutes, count_routes, pack_faults, unpack
+from ..prepared import MAX_LOWERED, PreparedRoutes, pack_faults, read_head, unpack
 from ..routefile.load import RouteFile, RouteFileError, load_route_file
 
 MAX_LISTED = 100  # faults in one line of the log
@@ -98,16 +100,19 @@ class Reading:
 
 
 class FileSource:
-    """The route file, read again at each SIGHUP."""
+    """The route file, read again at each SIGHUP. A warning tells which of its limits are over `limits`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, limits: Limits) -> None:
         self._path = path
+        self._limits = limits
         self._hangups = Hangups()
         self._reading: Reading | None = None
 
     def load(self) -> RouteFile:
         """Raises RouteFileError."""
-        return load_route_file(self._path)
+        file = load_route_file(self._path)
+        _warn_of_lowered(list(islice(find_lowered(file.table, self._limits), MAX_LOWERED)))
+        return file
 
     def load_if_asked(self) -> bytes | None:
         """The package of the file, once a SIGHUP has asked for it and a process of its own has found it right. Does not
@@ -141,7 +146,7 @@ class FileSource:
             if package is None:
                 return None
             self._reading = None
-            count_routes(package)
+            read_head(package)
         except RouteFileError as error:
             more = len(error.faults) - MAX_LISTED
             rest = (f"and {more} more; `nats-http check` tells all",) if more > 0 else ()
@@ -153,7 +158,14 @@ class FileSource:
         return package
 
     def _tell(self, package: bytes) -> None:
-        _log.info("routes-loaded", file=str(self._path), routes=count_routes(package))
+        head = read_head(package)
+        _log.info("routes-loaded", file=str(self._path), routes=head.routes)
+        _warn_of_lowered(head.lowered)
+
+
+def _warn_of_lowered(lowered: Sequence[str]) -> None:
+    if lowered:
+        _log.warning("limits-lowered", limits=lowered)
 
 
 async def _serve_package(package: bytes, swap: Callable[[PreparedRoutes], Awaitable[None]]) -> None:

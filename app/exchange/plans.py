@@ -1,12 +1,14 @@
 """What a route means under the limits of one gateway, worked out before its first request. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 from ..edge.policy import Policy
+from ..formats.units import format_duration, format_size
 from ..nats.shares import Share, choose_share
 from ..routing.routes import Payload, Route
+from ..routing.table import RouteTable
 from ..settings import Settings
 from .replies import ReplyReader
 from .request_fields import choose_relevant
@@ -66,6 +68,19 @@ def make_plan(route: Route, limits: Limits, *, is_alone: bool, before: Plan | No
         replies=ReplyReader(route),
         share=choose_share(route.max_in_flight, is_alone=is_alone, before=before.share if before else None),
     )
+
+
+def find_lowered(table: RouteTable, limits: Limits) -> Iterator[str]:
+    """A line for each limit of a route that is over that of the gateway, which holds."""
+    longest, largest = format_duration(limits.max_timeout), format_size(limits.max_body)
+    for route in table.routes:
+        for key, asked in (("timeout", route.timeout), ("max_timeout", route.max_timeout)):
+            if asked is not None and asked > limits.max_timeout:
+                shown = f"{key} {format_duration(asked)}"
+                yield f"route '{route.name}': {shown} is over GATEWAY_MAX_TIMEOUT, so {longest} holds"
+        if route.max_body is not None and route.max_body > limits.max_body:
+            shown = f"max_body {format_size(route.max_body)}"
+            yield f"route '{route.name}': {shown} is over GATEWAY_MAX_BODY, so {largest} holds"
 
 
 def _keep_policies(policies: Sequence[Policy], before: Sequence[Policy]) -> tuple[Policy, ...]:

@@ -28,6 +28,14 @@ def parse_size(text: str) -> int:
     return int(match[1]) * _BYTES[match[2]]
 
 
+def format_size(size: int) -> str:
+    """In the largest unit that has no fraction, as `parse_size` reads it back: `64KiB`, `1000`."""
+    for unit in ("MiB", "KiB"):
+        if size and size % _BYTES[unit] == 0:
+            return f"{size // _BYTES[unit]}{unit}"
+    return str(size)
+
+
 def format_duration(seconds: float) -> str:
     """In ms below a second, else in s, as `parse_duration` reads it back: `500ms`, `2s`."""
     number, unit = (seconds * 1000, "ms") if seconds < 1 else (seconds, "s")

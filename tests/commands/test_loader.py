@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from app.commands.loader import load
-from app.prepared import count_routes
+from app.prepared import MAX_LOWERED, read_head
 from app.routefile.load import EXAMPLES, RouteFileError, load_route_file
 
 
 def read_faults(package: bytes) -> tuple[str, ...]:
     with pytest.raises(RouteFileError) as caught:
-        count_routes(package)
+        read_head(package)
     return caught.value.faults
 
 
@@ -33,4 +33,14 @@ def test_a_named_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
 
 
 def test_a_valid_file_becomes_a_package_of_its_routes() -> None:
-    assert count_routes(load(EXAMPLES)) == len(load_route_file(EXAMPLES).table.routes)
+    assert read_head(load(EXAMPLES)).routes == len(load_route_file(EXAMPLES).table.routes)
+
+
+def test_a_package_tells_which_limits_are_lowered(tmp_path: Path) -> None:
+    path = tmp_path / "routes.yaml"
+    line = "  - {{name: r{0}, method: PUT, path: '/r{0}', subject: 'r{0}', max_body: 2MiB}}\n"
+    path.write_text("version: 1\nroutes:\n" + "".join(line.format(number) for number in range(MAX_LOWERED + 1)))
+    lowered = read_head(load(path)).lowered
+    assert lowered[0] == "route 'r0': max_body 2MiB is over GATEWAY_MAX_BODY, so 1MiB holds"
+    assert len(lowered) == MAX_LOWERED
+    assert read_head(load(EXAMPLES)).lowered == []

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.formats.units import format_duration, parse_duration, parse_size
+from app.formats.units import format_duration, format_size, parse_duration, parse_size
 
 SECONDS = {"ms": 0.001, "s": 1, "m": 60}
 BYTES = {"": 1, "KiB": 1024, "MiB": 1024 * 1024}
@@ -104,3 +104,12 @@ def test_whole_milliseconds_survive_being_written_and_read(milliseconds: int) ->
 @pytest.mark.parametrize("seconds", [1_000_000.0, 1e-9, 1234567.0, 60.0, 0.1234567])
 def test_a_duration_of_any_size_is_written_so_that_it_can_be_read(seconds: float) -> None:
     assert parse_duration(format_duration(seconds)) == pytest.approx(seconds, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0"), (1, "1"), (1000, "1000"), (1024, "1KiB"), (1536, "1536"), (65536, "64KiB"), (1 << 20, "1MiB")],
+)
+def test_a_size_is_written_as_it_is_read(size: int, text: str) -> None:
+    assert format_size(size) == text
+    assert parse_size(text) == size

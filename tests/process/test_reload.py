@@ -94,6 +94,37 @@ async def test_new_routes_are_taken_and_old_ones_go(own_nats: NatsServer, routes
         assert gateway.stop() == 0
 
 
+@pytest.mark.parametrize("more", [(), ("--workers", "2")])
+async def test_a_limit_that_is_lowered_is_told_at_the_start_and_at_a_reload(
+    own_nats: NatsServer, routes: Path, more: tuple[str, ...]
+) -> None:
+    write_routes(routes, "one", extra="defaults: {max_timeout: 2m}")
+    command, log, environment = serve(own_nats, routes)
+    with run([*command, *more], log, **environment) as gateway:
+        wait_until_ready(gateway.find(ADDRESS))
+        lowered = ["route 'one': max_timeout 120s is over GATEWAY_MAX_TIMEOUT, so 30s holds"]
+        assert [event["limits"] for event in read_events(gateway, "limits-lowered")] == [lowered]
+        write_routes(routes, "two", extra="defaults: {max_timeout: 3m}")
+        hang_up(gateway)
+        await wait_for_outcomes(gateway, 1)
+        (_, second) = read_events(gateway, "limits-lowered")
+        assert second["limits"] == ["route 'two': max_timeout 180s is over GATEWAY_MAX_TIMEOUT, so 30s holds"]
+        assert gateway.stop() == 0
+
+
+async def test_the_file_of_the_command_line_is_read_again_too(own_nats: NatsServer, routes: Path) -> None:
+    command, log, environment = serve(own_nats, routes)
+    del environment["GATEWAY_ROUTES"]
+    with run([*command, str(routes)], log, **environment) as gateway:
+        wait_until_ready(gateway.find(ADDRESS))
+        assert read_events(gateway, "listening")[0]["routes"] == 1
+        write_routes(routes, "two", "three")
+        hang_up(gateway)
+        await wait_for_outcomes(gateway, 1)
+        assert read_events(gateway, "routes-loaded")[0]["routes"] == 2
+        assert gateway.stop() == 0
+
+
 async def test_a_file_that_does_not_hold_changes_nothing_and_is_told_as_at_the_start(
     own_nats: NatsServer, routes: Path
 ) -> None:

@@ -98,10 +98,39 @@ def test_a_file_that_can_t_be_read_is_one_line(tmp_path: Path, name: str, reason
 
 def test_routes_are_a_table(orders: str) -> None:
     assert call("routes", GATEWAY_ROUTES=orders, GATEWAY_TIMEOUT="3s").stdout.splitlines() == [
-        "NAME         METHOD      PATH          SUBJECT          PAYLOAD  TIMEOUT",
-        "orders-get   GET,DELETE  /orders/{id}  orders.{id}.get  params   500ms",
-        "orders-make  POST        /orders       orders.make      body     3s",
+        "NAME         METHOD      PATH          SUBJECT          PAYLOAD  TIMEOUT  MAX BODY",
+        "orders-get   GET,DELETE  /orders/{id}  orders.{id}.get  params   500ms    -",
+        "orders-make  POST        /orders       orders.make      body     3s       40",
     ]
+
+
+LARGE = "  - {name: big, method: PUT, path: /big, subject: big, max_body: 5MiB, timeout: 40s, max_timeout: 1m}\n"
+LOWERED = [
+    "route 'big': timeout 40s is over GATEWAY_MAX_TIMEOUT, so 30s holds",
+    "route 'big': max_timeout 60s is over GATEWAY_MAX_TIMEOUT, so 30s holds",
+    "route 'big': max_body 5MiB is over GATEWAY_MAX_BODY, so 1MiB holds",
+]
+
+
+def test_limits_over_those_of_the_settings_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "large.yaml"
+    path.write_text(ORDERS + LARGE)
+    done = call("check", str(path))
+    assert (done.returncode, done.stdout) == (0, f"{path}: 3 routes, all right\n")
+    assert done.stderr.splitlines() == [f"nats-http: warning: {path}: {line}" for line in LOWERED]
+    assert call("routes", str(path)).stdout.splitlines()[-1].split()[-2:] == ["30s", "1MiB"]
+    settings = {"GATEWAY_MAX_BODY": "5MiB", "GATEWAY_MAX_TIMEOUT": "1m"}
+    assert call("check", str(path), **settings).stderr == ""
+    assert call("routes", str(path), **settings).stdout.splitlines()[-1].split()[-2:] == ["40s", "5MiB"]
+
+
+def test_check_takes_several_files_and_tells_what_is_wrong_in_all(orders: str, tmp_path: Path) -> None:
+    assert call("check", orders, orders).stdout == 2 * f"{orders}: 2 routes, all right\n"
+    bad, worse = tmp_path / "bad.yaml", tmp_path / "nothing.yaml"
+    bad.write_text(ORDERS.replace("timeout: 500ms", "timeuot: 500ms"))
+    done = call("check", str(bad), orders, str(worse))
+    assert (done.returncode, done.stdout) == (1, f"{orders}: 2 routes, all right\n")
+    assert [line.split(":")[1].strip() for line in done.stderr.splitlines()] == [str(bad), str(worse)]
 
 
 # explain

@@ -405,6 +405,15 @@ async def test_readyz_says_why_a_server_refuses_us_and_not_the_password(tmp_path
     assert "s3cret" not in gateway.log
 
 
+@pytest.mark.parametrize("command", ["serve", "dev"])
+def test_a_route_file_named_twice_is_one_clear_line(tmp_path: Path, command: str) -> None:
+    arguments = [*PROGRAM, command, "--port", "0", "a.yaml"]
+    environment = clean_environment(GATEWAY_ROUTES="b.yaml")
+    done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=PATIENCE)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "nats-http: a.yaml: GATEWAY_ROUTES names b.yaml: give one of the two\n"
+
+
 def test_credentials_that_can_t_be_right_are_a_line_each_and_no_start(tmp_path: Path) -> None:
     (tmp_path / "user.nk").write_text("SUs3cret")
     variables = {"NATS_NKEY_SEED": str(tmp_path / "user.nk"), "NATS_TLS_CA": "/nowhere"}
