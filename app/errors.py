@@ -23,6 +23,8 @@ from typing import ClassVar, Literal
 
 Delivered = Literal["no", "yes", "unknown"]
 Headers = tuple[tuple[bytes, bytes], ...]
+Facts = tuple[tuple[str, str], ...]
+"""What only the log is told of a failure, by name."""
 
 
 CLOSE = (b"connection", b"close")
@@ -52,6 +54,7 @@ class GatewayError(Exception):
 
     errors: tuple[tuple[str, str], ...] = ()
     """Where (a JSON pointer) and what, for a body with several things wrong."""
+    facts: Facts = ()
 
     def __init__(self, detail: str | None = None, *, headers: Headers | None = None) -> None:
         super().__init__(detail)
@@ -216,9 +219,12 @@ class ServiceError(GatewayError):
     cause = "The service took the request and answered with an error."
     cure = "Read `detail`; the service has run. The status is the service's own, or what the route maps it to."
 
-    def __init__(self, detail: str | None = None, *, status: int = 502, headers: Headers = ()) -> None:
+    def __init__(
+        self, detail: str | None = None, *, status: int = 502, headers: Headers = (), facts: Facts = ()
+    ) -> None:
         super().__init__(detail, headers=headers)
         self.status = status
+        self.facts = facts
 
 
 class Timeout(GatewayError):

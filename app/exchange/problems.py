@@ -48,6 +48,7 @@ def build_problem_response(
         len(body),
         route=route,
         delivered=error.delivered,
+        facts=error.facts,
     )
 
 

@@ -24,7 +24,7 @@ from collections.abc import Iterator, Sequence
 
 from ..edge.policy import Policy
 from ..edge.request import Request
-from ..errors import GatewayError, Internal, MethodNotAllowed, NotFound, Timeout
+from ..errors import GatewayError, Internal, MethodNotAllowed, NoResponders, NotFound, PermissionDenied, Timeout
 from ..formats.fields import Pair, is_clean_request_id
 from ..formats.messages import Reply
 from ..formats.units import format_duration
@@ -34,6 +34,7 @@ from ..routing.table import EVERY_METHOD, RouteTable
 from .outbound import Begun, Outbound, Waiting, body_too_large
 from .plans import Limits, Plan, Plans, make_plan
 from .problems import build_problem_response
+from .replies import MAX_TEXT
 from .request_fields import choose_timeout, encode_headers, is_text_preferred
 from .responses import Fields, Response, complete, encode_json
 from .way_out import WayOut
@@ -220,6 +221,8 @@ def _choose_max_body(plan: Plan, fields: Sequence[Pair]) -> int:
 
 
 def _describe(outbound: Outbound, error: GatewayError) -> GatewayError:
+    if isinstance(error, NoResponders | PermissionDenied):
+        error.facts = (("subject", outbound.subject[:MAX_TEXT]),)
     if isinstance(error, Timeout) and error.delivered == "unknown":
         return Timeout(f"The service did not reply within {format_duration(outbound.timeout)}.")
     return error

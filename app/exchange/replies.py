@@ -10,7 +10,7 @@ from ..formats.messages import ReplyBlock, parse_block
 from ..routing.routes import Route
 from .responses import Fields, Response, encode_json
 
-MAX_DETAIL = 512  # characters of a service error's text that reach the caller
+MAX_TEXT = 512  # characters of a service error's text that reach the caller and the log
 
 _JSON = b"application/json"
 _TEXT = b"text/plain; charset=utf-8"
@@ -136,14 +136,17 @@ def _to_http_error(
     code: bytes | None, fields: ReplyBlock, payload: bytes, route: Route, selecting: tuple[bytes, ...]
 ) -> Response:
     status = _map_code(code, route)
+    text = fields.first(b"nats-service-error") or b""
+    facts = (("service_error_code", _clean(code or b"")), ("service_error", _clean(text)))
     if payload:
-        return Response(status, Fields(_choose_headers(fields, route, selecting)), payload, ServiceError.slug)
+        chosen = Fields(_choose_headers(fields, route, selecting))
+        return Response(status, chosen, payload, ServiceError.slug, facts=facts)
     # A problem needs no `Vary` of ours: no cache stores it.
     headers = tuple(pair for pair in _pass_headers(fields, route, ()) if pair[0] not in _OF_THE_BODY)
     if status >= 500 and not route.reply.expose_errors:
         # Libraries put exception text there (nats.micro: repr(error)).
-        raise ServiceError("The service answered with an error.", status=status, headers=headers)
-    raise ServiceError(_clean_detail(fields.first(b"nats-service-error") or b""), status=status, headers=headers)
+        raise ServiceError("The service answered with an error.", status=status, headers=headers, facts=facts)
+    raise ServiceError(_clean(text) or None, status=status, headers=headers, facts=facts)
 
 
 def _map_code(code: bytes | None, route: Route) -> int:
@@ -156,6 +159,5 @@ def _map_code(code: bytes | None, route: Route) -> int:
     return route.reply.errors.get(number, number if 400 <= number <= 599 else ServiceError.status)
 
 
-def _clean_detail(text: bytes) -> str | None:
-    shown = "".join(c for c in text.decode("utf-8", "replace") if c.isprintable())
-    return shown[:MAX_DETAIL] or None
+def _clean(text: bytes) -> str:
+    return "".join(c for c in text.decode("utf-8", "replace") if c.isprintable())[:MAX_TEXT]

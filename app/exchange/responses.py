@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from pydantic_core import to_json
 
-from ..errors import Delivered
+from ..errors import Delivered, Facts
 from ..formats.fields import Pair, encode_fields
 
 NOSNIFF: Pair = (b"x-content-type-options", b"nosniff")
@@ -32,8 +32,8 @@ class Fields:
 @dataclass(slots=True)
 class Response:
     """An HTTP response. `slug` says what failed, if anything did; `closes` that the connection is to be closed;
-    `length` is the Content-Length, None for none. The last three are for its record: the name of the route, whether the
-    service has run, and the seconds that its reply took."""
+    `length` is the Content-Length, None for none. The last four are for its record: the name of the route, whether the
+    service has run, the seconds that its reply took, and what else is to be known of a failure."""
 
     status: int
     fields: Fields
@@ -45,6 +45,7 @@ class Response:
     route: str | None = None
     delivered: Delivered = "no"
     reply_time: float | None = None
+    facts: Facts = ()
 
     @property
     def headers(self) -> list[Pair]:

@@ -68,6 +68,7 @@ def _make_record(
         request_id=response.request_id.decode("latin-1") or None,
         lane=caller.lane,
         peer=caller.address,
+        facts=response.facts,
     )
 
 

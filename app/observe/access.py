@@ -23,6 +23,7 @@ def log_record(record: Record) -> None:
         bytes_out=record.bytes_out,
         peer=record.peer,
         request_id=record.request_id,
+        **dict(record.facts),
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..errors import Delivered
+from ..errors import Delivered, Facts
 
 
 class Record(NamedTuple):  # a frozen dataclass takes four times as long to make
@@ -33,6 +33,9 @@ class Record(NamedTuple):  # a frozen dataclass takes four times as long to make
     """`fast` or `asgi`."""
     peer: str | None
     """The IP address of the caller."""
+    facts: Facts = ()
+    """What else is known of a failure: the `service_error_code` and `service_error` of a service, or the `subject` that
+    nobody answers. Clean, and of at most 512 characters each. Callers may not see it."""
 
 
 Observer = Callable[[Record], None]

@@ -1,6 +1,7 @@
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,7 +9,17 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from app.edge.request import Caller, Request
-from app.errors import ERRORS, Draining, Forbidden, GatewayError, NotConnected, RequestTimeout, Timeout
+from app.errors import (
+    ERRORS,
+    Draining,
+    Forbidden,
+    GatewayError,
+    NoResponders,
+    NotConnected,
+    PermissionDenied,
+    RequestTimeout,
+    Timeout,
+)
 from app.exchange.outbound import Outbound, body_too_large
 from app.exchange.plans import Limits
 from app.exchange.relay import Relay
@@ -408,7 +419,8 @@ def test_any_failure_becomes_its_problem(error: type[GatewayError]) -> None:
     relay = make_relay()
     outbound = begin(relay=relay)
     finished, refused = relay.finish(outbound, error("Words.")), relay.refuse(outbound, error("Words."))
-    assert finished == refused
+    tells_subject = error in (NoResponders, PermissionDenied)
+    assert finished == replace(refused, facts=(("subject", "greet.sue"),) if tells_subject else ())
     problem = read_problem(finished)
     assert (problem["type"], problem["status"]) == (f"/problems/{error.slug}", error.status)
     assert (problem["delivered"], problem["retryable"]) == (error.delivered, error.retryable)

@@ -20,7 +20,7 @@ from app.formats.fields import Pair
 from app.http.lane import LaneName
 from app.observe.record import Observers, Record
 from app.routing.routes import Route
-from tests.harness import Gateway, NatsServer, eventually, responder, run_gateway
+from tests.harness import Gateway, NatsServer, eventually, replying, responder, run_gateway
 
 
 class Broken:
@@ -291,6 +291,28 @@ async def test_a_record_knows_the_request_and_its_times(shared_nats: NatsServer,
         assert (record.delivered, record.request_id, record.lane) == ("yes", "r-1", lane)
         assert record.reply_time is not None
         assert 0 < record.reply_time <= record.duration < 20
+
+
+async def test_the_log_hears_what_callers_may_not_see(shared_nats: NatsServer, lane: LaneName) -> None:
+    records: list[Record] = []
+    errors = (
+        ("500", "KeyError('secret')", b""),
+        ("E_CUSTOMS", "x" * 600, b""),
+        ("409", "it is taken", b'{"taken":true}'),
+    )
+    async with run(shared_nats, records) as gateway:
+        for code, text, payload in errors:
+            headers = {"Nats-Service-Error-Code": code, "Nats-Service-Error": text}
+            async with responder(shared_nats.url, "rec.nobody", replying(payload, headers)):
+                assert text not in (await gateway.get("/nobody")).text
+        await gateway.get("/nobody")
+        await eventually(lambda: len(records) == 4)
+        assert [dict(record.facts) for record in records] == [
+            {"service_error_code": "500", "service_error": "KeyError('secret')"},
+            {"service_error_code": "E_CUSTOMS", "service_error": "x" * 512},
+            {"service_error_code": "409", "service_error": "it is taken"},
+            {"subject": "rec.nobody"},
+        ]
 
 
 async def test_a_page_is_a_record_with_the_id_that_its_caller_got(shared_nats: NatsServer) -> None:

@@ -45,6 +45,11 @@ def test_a_record_is_one_line_with_its_facts(capsys: pytest.CaptureFixture[str])
     }
 
 
+def test_what_else_is_known_of_a_failure_stands_in_its_line(capsys: pytest.CaptureFixture[str]) -> None:
+    log_record(RECORD._replace(facts=(("subject", "greet.sue"),)))
+    assert json.loads(capsys.readouterr().out)["subject"] == "greet.sue"
+
+
 @pytest.mark.parametrize(("status", "level"), [(200, "info"), (404, "info"), (499, "info"), (500, "error")])
 def test_only_failures_are_errors(status: int, level: str, capsys: pytest.CaptureFixture[str]) -> None:
     log_record(RECORD._replace(status=status, reply_time=0.0005))
