@@ -53,7 +53,9 @@ class GatewayError(Exception):
     headers: Headers = ()
 
     errors: tuple[tuple[str, str], ...] = ()
-    """Where (a JSON pointer) and what, for a body with several things wrong."""
+    """Where (a JSON pointer) and what, of all that is wrong with a body."""
+    parameters: tuple[tuple[str, str, str], ...] = ()
+    """Name, `path`, `query` or `header`, and what, of all that is wrong with parameters."""
     facts: Facts = ()
 
     def __init__(self, detail: str | None = None, *, headers: Headers | None = None) -> None:
@@ -73,10 +75,14 @@ class InvalidParameter(GatewayError):
     slug, title, status = "invalid-parameter", "Invalid parameter", 422
     cause = "A path, query or header parameter breaks its rule."
     cure = (
-        "Correct the parameter that `detail` names. A path parameter becomes one token of a NATS subject: it has 1 "
-        "to 128 characters, in UTF-8, percent-encoded, and none of `.`, `*`, `>`, `/`, white space, control or "
-        "invisible formatting characters. Nothing is repaired or escaped on the way."
+        "Correct the parameter that `detail` names, or those that `errors` lists. A path parameter becomes one token "
+        "of a NATS subject: it has 1 to 128 characters, in UTF-8, percent-encoded, and none of `.`, `*`, `>`, `/`, "
+        "white space, control or invisible formatting characters. Nothing is repaired or escaped on the way."
     )
+
+    def __init__(self, detail: str | None = None, *, parameters: tuple[tuple[str, str, str], ...] = ()) -> None:
+        super().__init__(detail)
+        self.parameters = parameters
 
 
 class InvalidBody(GatewayError):

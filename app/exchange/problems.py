@@ -28,6 +28,8 @@ def build_problem(error: GatewayError, *, instance: str | None, request_id: str)
     }
     if error.errors:  # as in the example of RFC 9457 §3: a JSON pointer as URI fragment
         problem["errors"] = [{"pointer": f"#{quote(pointer)}", "detail": detail} for pointer, detail in error.errors]
+    elif error.parameters:
+        problem["errors"] = [{"parameter": name, "in": place, "detail": text} for name, place, text in error.parameters]
     if instance is None or len(instance) > MAX_INSTANCE:
         del problem["instance"]
     return problem

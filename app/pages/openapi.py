@@ -45,11 +45,16 @@ _PROBLEM_SCHEMA: Object = {
         },
         "errors": {
             "type": "array",
-            "description": "What is wrong with the body, each with a JSON pointer into it.",
+            "description": "All that is wrong with the body, each with a JSON pointer into it, or with the parameters.",
             "items": {
                 "type": "object",
-                "required": ["pointer", "detail"],
-                "properties": {"pointer": {"type": "string"}, "detail": {"type": "string"}},
+                "required": ["detail"],
+                "properties": {
+                    "pointer": {"type": "string"},
+                    "parameter": {"type": "string"},
+                    "in": {"type": "string", "enum": ["path", "query", "header"]},
+                    "detail": {"type": "string"},
+                },
             },
         },
     },
@@ -135,7 +140,7 @@ def _build_parameter(route: Route, parameter: Parameter) -> Json:
     if parameter.location == "path" and parameter.type == "string":
         document.setdefault("minLength", 1)
     if parameter.many:
-        entry |= {"style": "form", "explode": True}
+        entry |= {"style": "form", "explode": parameter.separator is None}
     example: Json = list(parameter.example) if isinstance(parameter.example, list) else parameter.example
     told: Object = {"description": parameter.description or None, "example": example}
     return entry | {key: value for key, value in told.items() if value is not None}

@@ -16,7 +16,7 @@ from ..formats.fields import REPLY_HEADERS, REQUEST_HEADERS
 from ..formats.schemas import Json
 from ..formats.subjects import PLACEHOLDER
 from ..formats.units import parse_duration, parse_size
-from ..routing.parameters import Parameter
+from ..routing.parameters import Format, Parameter
 from ..routing.routes import METHODS, ReplyRules, Route, check_name, parse_path, parse_subject
 
 
@@ -125,6 +125,10 @@ class ParameterModel(_Model):
     )
     type: Literal["string", "integer", "number", "boolean"] = Field("string", description="The type of its value.")
     many: bool = Field(False, description="A query parameter that may be repeated: its value is a list.")
+    separator: Literal[","] | None = Field(
+        None, description="With `many`: the values stand in one text, `?id=1,2,3`, and the parameter is not repeated."
+    )
+    format: Format | None = Field(None, description="What a text must be, such as `uuid`, as JSON Schema means it.")
     pattern: str | None = Field(
         None, description="A regular expression for the whole text, without look-around and back-references."
     )
@@ -173,6 +177,9 @@ class DefaultsModel(_Model):
     deprecated: bool = Field(False, description="Marks the route in the documentation.")
     params: dict[str, ParameterModel] = Field(
         {}, description="The parameters, by name. Those of the path need not be listed."
+    )
+    query: Literal["ignore", "strict"] = Field(
+        "ignore", description="With `strict` a query parameter that is not declared gets 422."
     )
     payload: Literal["none", "body", "params"] | None = Field(
         None,
@@ -278,6 +285,7 @@ def to_route(model: RouteModel) -> Route:
         tags=tuple(model.tags),
         deprecated=model.deprecated,
         parameters=tuple(_to_parameter(name, rules, in_path) for name, rules in model.params.items()),
+        query=model.query,
         payload=model.payload,
         accepts=tuple(model.accepts),
         max_body=model.max_body,

@@ -20,6 +20,8 @@ Scalar = str | int | float | bool
 Value = Scalar | list[Scalar]
 Location = Literal["path", "query", "header"]
 Type = Literal["string", "integer", "number", "boolean"]
+Format = Literal["uuid", "date", "date-time", "email", "ipv4", "ipv6", "uri"]
+"""Of a text, as JSON Schema means them."""
 
 MAX_MANY = 256  # values of one query parameter
 MAX_NAME = 64  # characters of the name of one
@@ -46,7 +48,8 @@ _WHAT = {"integer": "an integer such as 7", "number": "a number such as 7 or 1.5
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
     """A declared parameter. None means that there is no such rule. With `many` the value is a list, and all rules but
-    `required` and `default` are for each of its items. What is wrong with it is in `faults`.
+    `required` and `default` are for each of its items. They come as a parameter that is repeated or, with a
+    `separator`, as one text. What is wrong with it is in `faults`.
 
     `schema` checks one value (of a list: one item), and is None where every text will do.
     """
@@ -55,6 +58,8 @@ class Parameter:
     location: Location = "path"
     type: Type = "string"
     many: bool = False
+    separator: Literal[","] | None = None
+    format: Format | None = None
     pattern: str | None = None
     enum: tuple[Scalar, ...] | None = None
     minimum: int | float | None = None
@@ -118,6 +123,7 @@ class Parameter:
 def describe_rules(parameter: Parameter) -> dict[str, Json]:
     """All rules but the type, as keywords of JSON Schema. A pattern is for the whole text."""
     rules: dict[str, Json | None] = {
+        "format": parameter.format,
         "pattern": None if parameter.pattern is None else f"^(?:{parameter.pattern})$",
         "enum": None if parameter.enum is None else list(parameter.enum),
         "minimum": parameter.minimum,
@@ -158,6 +164,8 @@ def _find_faults(parameter: Parameter) -> Iterator[Fault]:
     yield from _find_rule_faults(parameter)
     if parameter.many and location != "query":
         yield Fault(("many",), "only a query parameter can be repeated")
+    if parameter.separator and not parameter.many:
+        yield Fault(("separator",), "only a parameter with `many` has several values to separate")
     if parameter.required is False and location == "path":
         yield Fault(("required",), "a path parameter is always there")
     if parameter.default is not None and parameter.is_required:
@@ -167,6 +175,7 @@ def _find_faults(parameter: Parameter) -> Iterator[Fault]:
 def _find_rule_faults(parameter: Parameter) -> Iterator[Fault]:
     """Rules of another type, and rules that no value can keep."""
     rules: dict[str, tuple[object, tuple[Type, ...]]] = {
+        "format": (parameter.format, ("string",)),
         "pattern": (parameter.pattern, ("string",)),
         "min_length": (parameter.min_length, ("string",)),
         "max_length": (parameter.max_length, ("string",)),

@@ -3,9 +3,12 @@
 Laws:
 1. A parameter in the subject is always one token, wherever it comes from.
 2. A query or header parameter stands once, unless it is declared `many`. What is not declared is not read.
+3. All that is wrong is told at once, up to MAX_FAULTS.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import difflib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from urllib.parse import unquote_to_bytes
 
 from ..errors import InvalidParameter, UriTooLong
@@ -14,71 +17,149 @@ from ..formats.subjects import BROKEN_ENCODING, PERCENT, check_token, decode_per
 from .parameters import MAX_MANY, MAX_NAME, Parameter, Value, write_value
 
 MAX_PAIRS = 1024  # of a query
+MAX_FAULTS = 20  # of one request that are told
+MAX_HINTS = 3  # of one request: to find each takes 30 µs a name that is declared
+MAX_COMPARED = 64  # names
 
 _LONGEST_NAME = len("%00") * MAX_NAME  # of a declared parameter, each byte percent-encoded
 
 
+_Faults = list[tuple[str, str, str]]
+
+
 class ParameterReader:
     """Reads the declared parameters of one route. `path` are its path parameters, in the order of the path; `tokens`
-    the names of those that stand in the subject."""
+    the names of those that stand in the subject. With `is_strict` a query parameter that is not declared is wrong."""
 
-    __slots__ = ("_headers", "_path", "_plain_tokens", "_query", "_tokens", "header_names")
+    __slots__ = ("_headers", "_is_strict", "_path", "_plain_tokens", "_query", "_tokens", "header_names")
 
-    def __init__(self, parameters: Sequence[Parameter], *, path: Sequence[str], tokens: frozenset[str]) -> None:
+    def __init__(
+        self, parameters: Sequence[Parameter], *, path: Sequence[str], tokens: frozenset[str], is_strict: bool = False
+    ) -> None:
         by_name = {parameter.name: parameter for parameter in parameters}
         self._path = [(by_name[name], name in tokens, by_name[name].is_plain) for name in path]
         self._query = {p.name.encode("ascii"): p for p in parameters if p.location == "query"}
         self._headers = {p.name.lower().encode("ascii"): p for p in parameters if p.location == "header"}
         self._tokens = tokens
+        self._is_strict = is_strict
         is_plain = len(path) == len(parameters) and all(name in tokens and by_name[name].is_plain for name in path)
-        self._plain_tokens = tuple(path) if is_plain else None
+        self._plain_tokens = tuple(path) if is_plain and not is_strict else None
         """The names, where every parameter is a token of the path, and nothing more."""
         self.header_names = frozenset(self._headers)
 
     def read(
         self, segments: Sequence[bytes], query: bytes, headers: Sequence[Pair]
     ) -> tuple[Mapping[str, str], Mapping[str, Value]]:
-        """The subject tokens, and the typed values of all that is there or has a default. Raises InvalidParameter or
-        UriTooLong. `segments` and `query` are raw."""
-        tokens: dict[str, str] = {}
+        """The subject tokens, and the typed values of all that is there or has a default. Raises InvalidParameter,
+        with all that is wrong, or UriTooLong. `segments` and `query` are raw."""
         if self._plain_tokens is not None:
-            for name, segment in zip(self._plain_tokens, segments):  # noqa: B905 - a table makes them equally long
-                tokens[name] = parse_token(segment, name)
+            tokens: dict[str, str] = {}
+            try:
+                for name, segment in zip(self._plain_tokens, segments):  # noqa: B905 - a table makes them equally long
+                    tokens[name] = parse_token(segment, name)
+            except InvalidParameter as error:
+                if len(segments) > 1:  # there may be more
+                    return self._read_all(segments, b"", ())
+                error.parameters = ((name, "path", error.detail),)
+                raise
             return tokens, tokens
-        values: dict[str, Value] = {}
-        for (parameter, is_in_subject, is_plain), segment in zip(self._path, segments, strict=True):
-            name = parameter.name
-            text = parse_token(segment, name) if is_in_subject else _decode(segment, parameter)
-            values[name] = text if is_plain else parameter.parse(text)
-            if is_in_subject:
-                tokens[name] = text
-        if self._query:
-            self._take(self._query, _split_query(query), values, tokens)
-        if self._headers:
-            self._take(
-                self._headers, ((name, value) for name, value in headers if name in self._headers), values, tokens
-            )
-        return tokens, values
+        return self._read_all(segments, query, headers)
 
-    def _take(
-        self,
-        declared: Mapping[bytes, Parameter],
-        pairs: Iterator[tuple[bytes, bytes]],
-        values: dict[str, Value],
-        tokens: dict[str, str],
+    def _read_all(
+        self, segments: Sequence[bytes], query: bytes, headers: Sequence[Pair]
+    ) -> tuple[Mapping[str, str], Mapping[str, Value]]:
+        reading = _Reading(self._tokens)
+        for (parameter, is_in_subject, is_plain), segment in zip(self._path, segments, strict=True):
+            reading.take_segment(parameter, segment, is_in_subject=is_in_subject, is_plain=is_plain)
+        if self._query or (self._is_strict and query):
+            reading.take_pairs(self._query, _split_query(query), knows_all=self._is_strict)
+        if self._headers:
+            reading.take_pairs(self._headers, ((name, value) for name, value in headers if name in self._headers))
+        if reading.faults:
+            raise _refuse(reading.faults)
+        return reading.tokens, reading.values
+
+
+class _Reading:
+    """What is found of the parameters of one request."""
+
+    __slots__ = ("_in_subject", "faults", "tokens", "values")
+
+    def __init__(self, in_subject: frozenset[str]) -> None:
+        self._in_subject = in_subject
+        self.tokens: dict[str, str] = {}
+        self.values: dict[str, Value] = {}
+        self.faults: _Faults = []
+
+    def take_segment(self, parameter: Parameter, segment: bytes, *, is_in_subject: bool, is_plain: bool) -> None:
+        """A path parameter."""
+        name = parameter.name
+        try:
+            text = parse_token(segment, name) if is_in_subject else _decode(segment, parameter)
+            self.values[name] = text if is_plain else parameter.parse(text)
+            if is_in_subject:
+                self.tokens[name] = text
+        except InvalidParameter as error:
+            self._note(parameter, error)
+
+    def take_pairs(
+        self, declared: Mapping[bytes, Parameter], pairs: Iterator[tuple[bytes, bytes]], *, knows_all: bool = False
     ) -> None:
-        texts: dict[bytes, list[str]] = {}
+        """Those of the query, or of the headers. Where all must be declared, others are faults."""
+        found: dict[bytes, list[bytes]] = {}
         for name, raw in pairs:
-            if parameter := declared.get(name):
-                texts.setdefault(name, []).append(_decode(raw, parameter))
+            if name in declared:
+                found.setdefault(name, []).append(raw)
+            elif knows_all:
+                self._note_unknown(name, declared)
         for name, parameter in declared.items():
-            value = _choose(parameter, texts.get(name, []))
-            if value is not None:
-                values[parameter.name] = value
-                if parameter.name in self._tokens:
-                    text = texts[name][0] if name in texts else write_value(value)
-                    check_token(text, label=parameter.label)
-                    tokens[parameter.name] = text
+            try:
+                self._take(parameter, found.get(name, []))
+            except InvalidParameter as error:
+                self._note(parameter, error)
+
+    def _take(self, parameter: Parameter, raws: Sequence[bytes]) -> None:
+        texts = _split(parameter, raws)
+        value = _choose(parameter, texts)
+        if value is not None:
+            self.values[parameter.name] = value
+            if parameter.name in self._in_subject:
+                text = texts[0] if texts else write_value(value)
+                check_token(text, label=parameter.label)
+                self.tokens[parameter.name] = text
+
+    def _note(self, parameter: Parameter, error: InvalidParameter) -> None:
+        self.faults.append((parameter.name, parameter.location, error.detail))
+
+    def _note_unknown(self, raw: bytes, declared: Mapping[bytes, Parameter]) -> None:
+        shown = "".join(c for c in raw.decode("utf-8", "replace")[:MAX_NAME] if c.isprintable())
+        if len(self.faults) < MAX_FAULTS and (shown, "query") not in [fault[:2] for fault in self.faults]:
+            hint = _suggest(shown, declared.values()) if len(self.faults) < MAX_HINTS else ""
+            self.faults.append((shown, "query", f"Query parameter '{shown}' is not known{hint or '.'}"))
+
+
+def _suggest(name: str, declared: Iterable[Parameter]) -> str:
+    close = difflib.get_close_matches(name, [parameter.name for parameter in islice(declared, MAX_COMPARED)], n=1)
+    return f", did you mean '{close[0]}'?" if close else ""
+
+
+def _refuse(faults: _Faults) -> InvalidParameter:
+    detail = faults[0][2] if len(faults) == 1 else f"{len(faults)} parameters are wrong: `errors` lists them."
+    return InvalidParameter(detail, parameters=tuple(faults[:MAX_FAULTS]))
+
+
+def _split(parameter: Parameter, raws: Sequence[bytes]) -> list[str]:
+    """The texts of the values. Raises InvalidParameter."""
+    is_list = parameter.many and parameter.separator is None
+    if len(raws) > (MAX_MANY if is_list else 1):
+        most = f"more than {MAX_MANY} times" if is_list else "more than once"
+        raise InvalidParameter(f"{parameter.label} stands in the request {most}.")
+    texts = [_decode(raw, parameter) for raw in raws]
+    if parameter.separator and texts:
+        if texts[0].count(parameter.separator) >= MAX_MANY:
+            raise InvalidParameter(f"{parameter.label} has more than {MAX_MANY} values.")
+        return texts[0].split(parameter.separator)
+    return texts
 
 
 def _choose(parameter: Parameter, texts: Sequence[str]) -> Value | None:
@@ -86,9 +167,6 @@ def _choose(parameter: Parameter, texts: Sequence[str]) -> Value | None:
         if parameter.is_required:
             raise InvalidParameter(f"{parameter.label} is missing.")
         return parameter.default
-    if len(texts) > (MAX_MANY if parameter.many else 1):
-        most = f"more than {MAX_MANY} times" if parameter.many else "more than once"
-        raise InvalidParameter(f"{parameter.label} stands in the request {most}.")
     parsed = [parameter.parse(text) for text in texts]
     return parsed if parameter.many else parsed[0]
 

@@ -67,7 +67,8 @@ class Route:
     and `max_body` with a `body_schema` to CHECKED_MAX_BODY as well. Every parameter of the path stands in `parameters`,
     described or not. `payload="none"` sends an empty payload whatever the request carries, `"body"` the request body as
     it is, `"params"` a JSON object of the parameters; None means the body for POST, PUT and PATCH, and an empty payload
-    for the rest. `policies` are asked in this order before anything else is looked at.
+    for the rest. `query="strict"` refuses query parameters that are not declared. `policies` are asked in this order
+    before anything else is looked at.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Route:
     tags: tuple[str, ...] = ()
     deprecated: bool = False
     parameters: tuple[Parameter, ...] = ()
+    query: Literal["ignore", "strict"] = "ignore"
     payload: Payload | None = None
     accepts: tuple[str, ...] = ()
     max_body: int | None = None
@@ -117,7 +119,7 @@ class Route:
             ("segments", segments),
             ("path_parameters", in_path),
             ("subject_template", template),
-            ("reader", ParameterReader(parameters, path=in_path, tokens=tokens)),
+            ("reader", ParameterReader(parameters, path=in_path, tokens=tokens, is_strict=self.query == "strict")),
             ("body_rules", BodyRules(accepts, schema, keeps_encoding=told_of_encoding)),
             ("request_allow", allow(self.headers)),
             ("reply_allow", allow(self.reply.headers)),

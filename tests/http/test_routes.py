@@ -63,6 +63,13 @@ routes:
   - {name: small, method: GET, path: /small, subject: test.small, reply: {max_bytes: 3}}
   - {name: csv, method: GET, path: /csv, subject: test.csv, reply: {status: 203, content_type: text/csv; charset=utf-8}}
   - {name: exposed, method: GET, path: /exposed, subject: test.exposed, reply: {expose_errors: true, errors: {7: 409}}}
+  - name: strict
+    method: GET
+    path: /strict/{day}
+    subject: test.strict
+    payload: params
+    query: strict
+    params: {day: {format: date}, id: {type: integer, many: true, separator: ","}, limit: {type: integer, max: 5}}
 """
 SENTINEL = "test.order.sentinel"
 
@@ -268,6 +275,19 @@ async def test_a_value_that_breaks_its_rule_is_refused_and_named(
         assert told.startswith("Query parameter " + detail)
         await gateway.get("/orders/sentinel", x_request_timeout="100ms")
         assert (await spy.next()).subject == SENTINEL
+
+
+async def test_a_strict_query_and_all_that_is_wrong_with_it(shared_nats: NatsServer, routes: RouteFile) -> None:
+    async with run_echo(shared_nats.url, routes) as gateway:
+        assert read(await gateway.get("/strict/2026-11-26?id=3,4&limit=5")).payload == (
+            '{"day":"2026-11-26","id":[3,4],"limit":5}'
+        )
+        response = await gateway.get("/strict/today?limit=9&lmit=2")
+        assert read_problem(response)[:2] == (422, "invalid-parameter")
+        assert response.json()["detail"] == "3 parameters are wrong: `errors` lists them."
+        told = [(error["parameter"], error["in"]) for error in response.json()["errors"]]
+        assert told == [("day", "path"), ("lmit", "query"), ("limit", "query")]
+        assert response.json()["errors"][1]["detail"] == "Query parameter 'lmit' is not known, did you mean 'limit'?"
 
 
 async def test_a_query_has_so_many_parameters_and_no_more(shared_nats: NatsServer, routes: RouteFile) -> None:

@@ -260,6 +260,14 @@ NOTE = Route(
 GONE = Route(name="gone", methods=("DELETE",), path="/gone", subject="gone", reply=ReplyRules(status=204))
 
 
+def test_a_list_in_one_text_and_a_format_are_told() -> None:
+    ids = Parameter(name="id", location="query", many=True, separator=",", format="uuid")
+    route = Route(name="a", methods=("GET",), path="/a", subject="a", payload="params", parameters=(ids,))
+    parameter = build(route)["paths"]["/a"]["get"]["parameters"][0]
+    assert (parameter["style"], parameter["explode"]) == ("form", False)
+    assert parameter["schema"]["items"] == {"type": "string", "format": "uuid"}
+
+
 def test_declared_parameters_have_their_place_and_their_rules() -> None:
     kind, q, tag, tenant, *rest = build(SEARCH)["paths"][SEARCH.path]["get"]["parameters"]
     assert (kind["name"], kind["in"], kind["required"], kind["schema"]["maxLength"]) == ("kind", "path", True, 128)

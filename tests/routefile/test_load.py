@@ -93,6 +93,7 @@ def test_info_names_the_api(file: Path) -> None:
         ("timeout: 500ms", "timeout", 0.5),
         ("max_timeout: 1m", "max_timeout", 60.0),
         ("max_in_flight: 7", "max_in_flight", 7),
+        ("query: strict", "query", "strict"),
     ],
 )
 def test_a_key_of_a_route_does_what_it_says(file: Path, keys: str, field: str, value: object) -> None:
@@ -125,6 +126,8 @@ def test_a_key_of_a_reply_does_what_it_says(file: Path, keys: str, field: str, v
         ("in: header", "location", "header"),
         ("type: integer", "type", "integer"),
         ("many: true", "many", True),
+        ('{many: true, separator: ","}', "separator", ","),
+        ("format: uuid", "format", "uuid"),
         ("pattern: '[a-z]+'", "pattern", "[a-z]+"),
         ("enum: [b, a]", "enum", ("b", "a")),
         ("{type: number, min: 1.5}", "minimum", 1.5),
@@ -302,6 +305,11 @@ def test_a_mistake_is_told_with_its_place_and_what_would_be_right(file: Path, te
         ("params: {id: {location: path}}", "7:19: routes[0].params.id.location: unknown key, did you mean `in`?"),
         ("params: {id: {maxLength: 1}}", "7:19: routes[0].params.id.maxLength: unknown key, did you mean `max_len"),
         ("x-more: 1", "7:5: routes[0].x-more: unknown key"),
+        ("query: strickt", "7:12: routes[0].query: \"strickt\": must be 'ignore' or 'strict', did you mean `strict`?"),
+        ("params: {id: {separator: ','}}", "7:30: routes[0].params.id.separator: \",\": only a parameter with `many`"),
+        ("params: {id: {type: integer, format: uuid}}", "7:42: routes[0].params.id.format: \"uuid\": only a parameter"),
+        ("params: {id: {format: uid}}", "7:27: routes[0].params.id.format: \"uid\": must be 'uuid', 'date', 'date-"),
+        ("params: {id: {format: date, example: x}}", "7:42: routes[0].params.id.example: \"x\": it breaks the rules"),
         ("reply: {errors: {1: 99}}", "7:25: routes[0].reply.errors.1: 99: an error's status is 400 to 599"),
         ("reply: {wrap: msg}", "7:19: routes[0].reply.wrap: \"msg\": must be 'message', did you mean `message`?"),
         ("reply: {schema: {type: 5}}", "7:28: routes[0].reply.schema.type: 5: not a JSON Schema"),

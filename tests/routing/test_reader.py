@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from app.errors import InvalidParameter, UriTooLong
 from app.formats.fields import Pair
 from app.routing.parameters import MAX_MANY, Parameter
-from app.routing.reader import ParameterReader
+from app.routing.reader import MAX_FAULTS, MAX_PAIRS, ParameterReader
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))
 
@@ -20,9 +20,10 @@ def read(
     query: bytes = b"",
     headers: tuple[Pair, ...] = (),
     tokens: str = "",
+    is_strict: bool = False,
 ) -> tuple[dict[str, str], dict[str, Any]]:
     path = [parameter.name for parameter in parameters if parameter.location == "path"]
-    reader = ParameterReader(parameters, path=path, tokens=frozenset(tokens.split()))
+    reader = ParameterReader(parameters, path=path, tokens=frozenset(tokens.split()), is_strict=is_strict)
     found = reader.read(segments, query, headers)
     return dict(found[0]), dict(found[1])
 
@@ -197,3 +198,105 @@ def test_a_token_is_not_too_long() -> None:
 )
 def test_a_token_is_the_text_of_its_value(rules: dict[str, Any], query: bytes, token: str) -> None:
     assert read(in_query(**rules), query=query, tokens="q")[0] == {"q": token}
+
+
+# All that is wrong
+
+
+def find_faults(*parameters: Parameter, **request: Any) -> tuple[tuple[str, str, str], ...]:
+    with pytest.raises(InvalidParameter) as caught:
+        read(*parameters, **request)
+    return caught.value.parameters
+
+
+def test_one_wrong_parameter_is_told_in_the_detail_and_listed() -> None:
+    with pytest.raises(InvalidParameter) as caught:
+        read(in_query(type="integer"), query=b"q=x")
+    assert caught.value.detail == "Query parameter 'q' is not an integer such as 7."
+    assert caught.value.parameters == (("q", "query", caught.value.detail),)
+
+
+def test_all_wrong_parameters_are_told_at_once() -> None:
+    parameters = (
+        Parameter(name="id", type="integer"),
+        Parameter(name="day", format="date"),
+        in_query(required=True),
+        in_query("r", many=True, maximum=5, type="integer"),
+        in_header(enum=("a", "b")),
+    )
+    told = find_faults(
+        *parameters, segments=(b"x", b"2026-02-30"), query=b"r=3&r=9&r=x", headers=((b"x-h", b"c"),), tokens="id day"
+    )
+    assert [(name, place) for name, place, _ in told] == [
+        ("id", "path"),
+        ("day", "path"),
+        ("q", "query"),
+        ("r", "query"),
+        ("X-H", "header"),
+    ]
+    with pytest.raises(InvalidParameter, match="5 parameters are wrong"):
+        read(*parameters, segments=(b"x", b"x"), query=b"r=9", headers=((b"x-h", b"c"),), tokens="id day")
+
+
+def test_all_wrong_tokens_of_a_plain_path_are_told_at_once() -> None:
+    told = find_faults(Parameter(name="a"), Parameter(name="b"), segments=(b"x.y", b""), tokens="a b")
+    assert [(name, place) for name, place, _ in told] == [("a", "path"), ("b", "path")]
+
+
+# Strictly
+
+
+def test_a_strict_query_has_what_is_declared_and_nothing_else() -> None:
+    assert read(in_query(), query=b"q=1&&", is_strict=True)[1] == {"q": "1"}
+    assert read(is_strict=True) == ({}, {})
+    assert find_faults(in_query("limit"), query=b"lmit=1&limit=2", is_strict=True) == (
+        ("lmit", "query", "Query parameter 'lmit' is not known, did you mean 'limit'?"),
+    )
+    assert find_faults(Parameter(name="a"), segments=(b"x",), tokens="a", query=b"%FF%00=1&a", is_strict=True) == (
+        ("\ufffd", "query", "Query parameter '\ufffd' is not known."),
+        ("a", "query", "Query parameter 'a' is not known."),
+    )
+
+
+def test_only_so_many_unknown_parameters_are_told_and_each_once() -> None:
+    query = b"&".join(b"x%d=1&x0=2" % number for number in range(MAX_PAIRS // 2))
+    told = find_faults(in_query("limit"), query=query, is_strict=True)
+    assert [name for name, _, _ in told] == [f"x{number}" for number in range(MAX_FAULTS)]
+
+
+# Lists in one text
+
+
+def test_a_list_can_stand_in_one_text() -> None:
+    ids = in_query("id", many=True, separator=",", type="integer", maximum=9)
+    assert read(ids, query=b"id=1,2%2C3")[1] == {"id": [1, 2, 3]}
+    assert read(ids)[1] == {}
+    assert read(in_query(many=True, separator=","), query=b"q=a,,b")[1] == {"q": ["a", "", "b"]}
+    for query, wrong in (
+        (b"id=1&id=2", "stands in the request more than once"),
+        (b"id=1,10", "breaks its rule"),
+        (b"id=1,", "is not an integer"),
+        (b"id=", "is not an integer"),
+        (b"id=" + b",".join([b"1"] * (MAX_MANY + 1)), f"has more than {MAX_MANY} values"),
+    ):
+        with pytest.raises(InvalidParameter, match=f"^Query parameter 'id' {wrong}"):
+            read(ids, query=query)
+
+
+@pytest.mark.parametrize(
+    ("format_", "right", "wrong"),
+    [
+        ("uuid", "123e4567-e89b-12d3-a456-426614174000", "123e4567"),
+        ("date", "2026-11-26", "2026-02-30"),
+        ("date-time", "2026-11-26T12:00:00Z", "2026-11-26"),
+        ("email", "sue@example.com", "sue"),
+        ("ipv4", "192.0.2.1", "192.0.2.256"),
+        ("ipv6", "2001:db8::1", "2001:db8"),
+        ("uri", "https://example.com/a", "/a"),
+    ],
+)
+def test_a_format_is_checked(format_: Any, right: str, wrong: str) -> None:
+    parameter = in_query(format=format_)
+    assert parameter.faults == ()
+    assert read(parameter, query=b"q=" + quote(right, safe="").encode())[1] == {"q": right}
+    assert find_faults(parameter, query=b"q=" + quote(wrong, safe="").encode())[0][0] == "q"
