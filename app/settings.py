@@ -91,7 +91,8 @@ class Settings(BaseSettings):
     routes: Path | None = Field(
         default=None,
         validation_alias="GATEWAY_ROUTES",
-        description="The route file. Unset: the packaged one with greet; in `dev`, with all examples.",
+        description="The route file, where the command line names none. Unset: the packaged one with greet; in `dev`, "
+        "with all examples.",
     )
     host: str = Field(default="127.0.0.1", validation_alias="GATEWAY_HOST", description="Address to listen on.")
     port: int = Field(

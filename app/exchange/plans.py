@@ -11,7 +11,7 @@ from ..routing.routes import Payload, Route
 from ..routing.table import RouteTable
 from ..settings import Settings
 from .replies import ReplyReader
-from .request_fields import choose_relevant
+from .request_fields import choose_relevant, encode_sent
 
 DEFAULT_LINK = "default"
 """The name of the link to the NATS servers of the settings."""
@@ -33,13 +33,15 @@ class Limits:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What a route means under the limits of this gateway, worked out once. `relevant` are the names of the request
-    headers that the relay looks at; `payloads` has what each method sends; the rest is in seconds and bytes."""
+    headers that the relay looks at; `payloads` has what each method sends, `sent` the header block of a request without
+    fields that travel; the rest is in seconds and bytes."""
 
     route: Route
     link: str
     policies: tuple[Policy, ...]
     relevant: frozenset[bytes]
     payloads: Mapping[str, Payload]
+    sent: bytes
     wraps: bool
     timeout: float
     max_timeout: float
@@ -64,6 +66,7 @@ def make_plan(route: Route, limits: Limits, *, is_alone: bool, before: Plan | No
         timeout=min(limits.timeout if route.timeout is None else route.timeout, max_timeout),
         max_timeout=max_timeout,
         max_body=_choose_limit(route, limits.max_body),
+        sent=encode_sent(route),
         wraps=route.reply.wrap is not None,
         replies=ReplyReader(route),
         share=choose_share(route.max_in_flight, is_alone=is_alone, before=before.share if before else None),

@@ -116,7 +116,7 @@ class Relay:
         try:
             tokens, values = route.reader.read(segments, request.query, fields)
             payload = plan.payloads[request.method]
-            timeout, headers, prefers_text = plan.timeout, b"", False
+            timeout, headers, prefers_text = plan.timeout, plan.sent, False
             if fields:
                 timeout = choose_timeout(fields, plan.timeout, plan.max_timeout)
                 headers = encode_headers(route, fields, request_id)

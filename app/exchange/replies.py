@@ -33,7 +33,7 @@ class ReplyReader:
     """Reads the replies to one route, as it declares them. `Vary` tells caches which request headers may have chosen
     the content: the header parameters, the others that travel to the service, and `Accept` where a text is wrapped."""
 
-    __slots__ = ("_max_bytes", "_plain", "_route", "_selecting", "_status", "_text", "_wrapped", "_wraps")
+    __slots__ = ("_max_bytes", "_plain", "_route", "_selecting", "_set", "_status", "_text", "_wrapped", "_wraps")
 
     def __init__(self, route: Route) -> None:
         self._route = route
@@ -41,9 +41,11 @@ class ReplyReader:
         self._max_bytes = route.reply.max_bytes
         self._wraps = route.reply.wrap is not None
         self._selecting = _find_selecting(route)
-        self._plain = Fields(_choose_headers(_NO_BLOCK, route, self._selecting))
+        self._set = {name.lower().encode("ascii"): value.encode("ascii") for name, value in route.reply.set_headers}
+        self._plain = self._finish(self._status, _choose_headers(_NO_BLOCK, route, self._selecting))
         self._wrapped, self._text = (
-            Fields(_choose_headers_of_text(_NO_BLOCK, route, self._selecting, kind)) for kind in (_JSON, _TEXT)
+            self._finish(self._status, _choose_headers_of_text(_NO_BLOCK, route, self._selecting, kind))
+            for kind in (_JSON, _TEXT)
         )
 
     def read(self, block: bytes, payload: bytes, *, prefers_text: bool) -> Response:
@@ -65,10 +67,16 @@ class ReplyReader:
             return _to_http_error(code, fields, payload, route, self._selecting)
         status = _read_status(fields, route)
         if not self._wraps:
-            return Response(status, Fields(_choose_headers(fields, route, self._selecting)), payload)
+            return Response(status, self._finish(status, _choose_headers(fields, route, self._selecting)), payload)
         body = _wrap(payload, prefers_text)
         headers = _choose_headers_of_text(fields, route, self._selecting, _TEXT if prefers_text else _JSON)
-        return Response(status, Fields(headers), body)
+        return Response(status, self._finish(status, headers), body)
+
+    def _finish(self, status: int, headers: tuple[Pair, ...]) -> Fields:
+        """With what the route sets on a success."""
+        if not self._set or status >= 400:
+            return Fields(headers)
+        return Fields((*(pair for pair in headers if pair[0] not in self._set), *self._set.items()))
 
 
 def _parse(block: bytes) -> ReplyBlock:

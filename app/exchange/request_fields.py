@@ -43,12 +43,21 @@ def choose_timeout(fields: Sequence[Pair], usual: float, most: float) -> float:
         raise InvalidParameter(f"Header X-Request-Timeout is not a duration: {error}.") from None
 
 
+def encode_sent(route: Route) -> bytes:
+    """The header block for the service of a request that has no fields which travel."""
+    return encode_block(_list_sent(route))
+
+
+def _list_sent(route: Route) -> list[Pair]:
+    return [(name.encode("ascii"), value.encode("ascii")) for name, value in route.send_headers]
+
+
 def encode_headers(route: Route, fields: Sequence[Pair], request_id: str) -> bytes:
     """The header block for the service. Raises InvalidParameter or HeadersTooLarge."""
     allow = route.request_allow
     connection = [value for name, value in fields if name == b"connection"]
     hop_by_hop = _find_hop_by_hop(connection) if connection else _NO_NAMES
-    pairs: list[Pair] = []
+    pairs = _list_sent(route) if route.send_headers else []
     identified = False  # once, whatever the caller sends: the id that it is answered with
     for name, value in fields:
         if name not in allow.names or name in hop_by_hop:

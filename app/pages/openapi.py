@@ -176,6 +176,7 @@ def _build_success(route: Route) -> Json:
     headers: Object = {
         "X-Request-Id": {"description": "The caller's, or one that was made.", "schema": {"type": "string"}}
     }
+    headers |= {name: {"schema": {"type": "string", "const": value}} for name, value in reply.set_headers}
     response: Object = {"description": "The reply of the service.", "headers": headers}
     example: Object = {} if reply.example in (None, "") else {"example": reply.example}
     if reply.wrap == "message":

@@ -35,7 +35,7 @@ GREET, EXAMPLES = (Path(__file__).with_name(name) for name in ("greet.yaml", "ex
 MAX_FILE = 64 * 1024 * 1024  # bytes
 
 # Mappings whose keys a route adds to those of `defaults`.
-_JOINED: Mapping[str, Any] = {"params": {}, "reply": {"errors": {}}}
+_JOINED: Mapping[str, Any] = {"params": {}, "send_headers": {}, "reply": {"errors": {}, "set_headers": {}}}
 _OF_BODIES = ("accepts", "max_body", "body_schema")
 # While one of these is wrong, what else is wrong with a route can't be told.
 _ESSENTIAL = frozenset(("name", "method", "path", "subject", "params", "payload"))

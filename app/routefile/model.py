@@ -154,6 +154,9 @@ class ReplyModel(_Model):
     )
     status: int = Field(200, description="The status where the reply has no `Http-Status`: 200 to 599.")
     headers: list[str] | None = Field(None, description="The reply headers that may pass to the caller.")
+    set_headers: dict[str, str] = Field(
+        {}, description="Headers of every response below 400, in the place of the reply's own."
+    )
     max_bytes: Size | None = Field(None, description="The largest reply that is passed on.")
     schema_: SchemaOrFile = Field(
         None, alias="schema", description="A JSON Schema of the reply, or its file, for the documentation."
@@ -169,7 +172,8 @@ class ReplyModel(_Model):
 
 class DefaultsModel(_Model):
     """What holds for every route that does not say otherwise: any key of a route but `name`, `method`, `path` and
-    `subject`. The keys of `params`, `reply` and `reply.errors` are joined with the route's; all others give way."""
+    `subject`. The keys of `params`, `send_headers`, `reply`, `reply.errors` and `reply.set_headers` are joined with the
+    route's; all others give way."""
 
     summary: str = Field("", description="A short title, for the documentation.")
     description: str = Field("", description="For the documentation; CommonMark.")
@@ -202,6 +206,7 @@ class DefaultsModel(_Model):
         "breaks it gets 422.",
     )
     headers: list[str] | None = Field(None, description="The request headers that travel to the service.")
+    send_headers: dict[str, str] = Field({}, description="Headers that the service gets with every request.")
     timeout: Duration | None = Field(None, description="How long a reply may take where the caller asks nothing.")
     max_timeout: Duration | None = Field(None, description="The most that a caller can ask for.")
     max_in_flight: int | None = Field(
@@ -291,6 +296,7 @@ def to_route(model: RouteModel) -> Route:
         max_body=model.max_body,
         body_schema=model.body_schema,
         headers=REQUEST_HEADERS if model.headers is None else tuple(model.headers),
+        send_headers=tuple(model.send_headers.items()),
         timeout=model.timeout,
         max_timeout=model.max_timeout,
         max_in_flight=model.max_in_flight,
@@ -314,9 +320,10 @@ def _to_parameter(name: str, rules: ParameterModel, in_path: Sequence[str]) -> P
 
 
 def _to_reply(rules: ReplyModel) -> ReplyRules:
-    given = rules.model_dump(exclude={"headers", "errors", "schema_"})
+    given = rules.model_dump(exclude={"headers", "set_headers", "errors", "schema_"})
     return ReplyRules(
         headers=REPLY_HEADERS if rules.headers is None else tuple(rules.headers),
+        set_headers=tuple(rules.set_headers.items()),
         errors={int(code) if code.isdigit() else code: status for code, status in (rules.errors or {}).items()},
         schema=rules.schema_,
         **given,

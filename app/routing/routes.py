@@ -12,11 +12,12 @@ from typing import Literal
 
 from ..edge.policy import Policy
 from ..edge.request import BODY_METHODS
-from ..formats.fields import REPLY_HEADERS, REQUEST_HEADERS, AllowList, allow, can_travel
+from ..formats.fields import REPLY_HEADERS, REQUEST_HEADERS, AllowList, allow
 from ..formats.schemas import Json, Schema, SchemaError
 from ..formats.subjects import PLACEHOLDER, SubjectTemplate
 from .bodies import BodyRules, is_content_type, is_media_range
 from .faults import Fault
+from .headers import Texts, find_reply_header_faults, find_request_header_faults
 from .parameters import Parameter, write_value
 from .reader import ParameterReader
 
@@ -26,7 +27,6 @@ Payload = Literal["none", "body", "params"]
 
 _LITERAL_SEGMENT = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@-]+")  # RFC 3986 §3.3, without percent-encoding
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_OURS = frozenset(("date", "x-request-id", "x-content-type-options"))  # response headers
 _LAST = 16  # templates that have been parsed: a route asks for each of its own a few times
 _NO_ERRORS: Mapping[int | str, int] = {}
 
@@ -45,13 +45,15 @@ class ReplyRules:
 
     `wrap="message"` turns a text reply into `{"message": …}` unless the caller prefers text/plain. `headers` may pass.
     A reply of more than `max_bytes` is a bad one. `errors` maps service error codes (ADR-32), numbers or words,
-    to statuses; `expose_errors` shows the text of 5xx ones as well. `schema` and `example` are for the documentation.
+    to statuses; `expose_errors` shows the text of 5xx ones as well. `set_headers` stand in every response below 400, in
+    the place of the reply's own. `schema` and `example` are for the documentation.
     """
 
     content_type: str | None = None
     wrap: Literal["message"] | None = None
     status: int = 200
     headers: tuple[str, ...] = REPLY_HEADERS
+    set_headers: Texts = ()
     max_bytes: int | None = None
     schema: Json = None
     errors: Mapping[int | str, int] = field(default_factory=lambda: _NO_ERRORS)
@@ -86,6 +88,7 @@ class Route:
     max_body: int | None = None
     body_schema: Json = None
     headers: tuple[str, ...] = REQUEST_HEADERS
+    send_headers: Texts = ()
     timeout: float | None = None
     max_timeout: float | None = None
     max_in_flight: int | None = None
@@ -184,9 +187,7 @@ def _find_faults(route: Route) -> Iterator[Fault]:
     if route.max_in_flight is not None and route.max_in_flight < 1:
         yield Fault(("max_in_flight",), "max_in_flight is 1 or more")
     yield from _find_reply_faults(route.reply)
-    for index, header in enumerate(route.headers):
-        if not can_travel(header):
-            yield Fault(("headers", index), f"header '{header}' can't be forwarded")
+    yield from find_request_header_faults(route.headers, route.send_headers)
 
 
 def _find_syntax_faults(route: Route) -> Iterator[Fault]:
@@ -293,13 +294,5 @@ def _find_reply_faults(reply: ReplyRules) -> Iterator[Fault]:
             yield Fault(("reply", "errors", code), "this code is a number, not a text")
         if not 400 <= status <= 599:
             yield Fault(("reply", "errors", str(code)), "an error's status is 400 to 599")
-    yield from _find_reply_header_faults(reply.headers)
+    yield from find_reply_header_faults(reply.headers, reply.set_headers)
     yield from _find_schema_faults(("reply", "schema"), reply.schema)
-
-
-def _find_reply_header_faults(headers: Sequence[str]) -> Iterator[Fault]:
-    for index, header in enumerate(headers):
-        if header.lower() in _OURS:
-            yield Fault(("reply", "headers", index), f"{', '.join(sorted(_OURS))} are the gateway's own")
-        elif not can_travel(header):
-            yield Fault(("reply", "headers", index), f"header '{header}' can't be forwarded")

@@ -1,5 +1,6 @@
 """Routes as a route file declares them: what comes in by HTTP, and what goes out to NATS."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -63,6 +64,13 @@ routes:
   - {name: small, method: GET, path: /small, subject: test.small, reply: {max_bytes: 3}}
   - {name: csv, method: GET, path: /csv, subject: test.csv, reply: {status: 203, content_type: text/csv; charset=utf-8}}
   - {name: exposed, method: GET, path: /exposed, subject: test.exposed, reply: {expose_errors: true, errors: {7: 409}}}
+  - name: sent
+    method: GET
+    path: /sent
+    subject: test.sent
+    headers: [x-mine]
+    send_headers: {X-Source: web, x-mode: "a b"}
+    reply: {set_headers: {Cache-Control: "public, max-age=60"}, status: 202}
   - name: strict
     method: GET
     path: /strict/{day}
@@ -71,7 +79,13 @@ routes:
     query: strict
     params: {day: {format: date}, id: {type: integer, many: true, separator: ","}, limit: {type: integer, max: 5}}
 """
-SENTINEL = "test.order.sentinel"
+
+
+async def check_that_nothing_came(gateway: Gateway, spy: RawPeer) -> None:
+    """The first that a spy hears of is a request that is sent now."""
+    asking = asyncio.create_task(gateway.get("/orders/sentinel"))
+    assert (await spy.next()).subject == "test.order.sentinel"
+    asking.cancel()
 
 
 @pytest.fixture
@@ -160,8 +174,7 @@ async def test_another_path_reaches_nobody(
         RawPeer.connect(shared_nats.url, "test.>") as spy,
     ):
         assert (await gateway.get_raw(target)).split(b" ", 2)[1] == b"%d" % status
-        await gateway.get("/orders/sentinel", x_request_timeout="100ms")
-        assert (await spy.next()).subject == SENTINEL
+        await check_that_nothing_came(gateway, spy)
 
 
 async def test_one_path_has_its_methods_and_says_which(shared_nats: NatsServer, routes: RouteFile) -> None:
@@ -273,8 +286,42 @@ async def test_a_value_that_breaks_its_rule_is_refused_and_named(
         status, slug, told = read_problem(await gateway.get(ask(query)))
         assert (status, slug) == (422, "invalid-parameter")
         assert told.startswith("Query parameter " + detail)
-        await gateway.get("/orders/sentinel", x_request_timeout="100ms")
-        assert (await spy.next()).subject == SENTINEL
+        await check_that_nothing_came(gateway, spy)
+
+
+@pytest.mark.parametrize("mine", [None, "m"])
+async def test_a_service_gets_what_the_route_sends_with_every_request(
+    shared_nats: NatsServer, routes: RouteFile, mine: str | None
+) -> None:
+    async with (
+        run_gateway(shared_nats.url, routes=routes) as gateway,
+        RawPeer.connect(shared_nats.url, "test.>") as peer,
+    ):
+        own = {} if mine is None else {"X-Mine": mine}
+        waiting = asyncio.create_task(gateway.client.get("/sent", headers={**own, "X-Source": "forged"}))
+        message = await peer.next()
+        assert message.headers.count(b"X-Source: web\r\n") == 1
+        assert b"x-mode: a b\r\n" in message.headers
+        assert b"forged" not in message.headers
+        assert (b"x-mine: m\r\n" in message.headers) == (mine is not None)
+        peer.publish(message.reply, b"NATS/1.0\r\nCache-Control: no-store\r\n\r\n")
+        response = await waiting
+    assert response.headers.get_list("cache-control") == ["public, max-age=60"]
+
+
+async def test_only_a_success_has_what_the_route_sets(shared_nats: NatsServer, routes: RouteFile) -> None:
+    for headers, status, expected in (
+        (None, 202, "public, max-age=60"),
+        ({"Http-Status": "204"}, 204, "public, max-age=60"),
+        ({"Http-Status": "404", "Cache-Control": "no-cache"}, 404, "no-cache"),
+        ({"Nats-Service-Error-Code": "409"}, 409, "no-store"),
+    ):
+        async with (
+            run_gateway(shared_nats.url, routes=routes) as gateway,
+            responder(shared_nats.url, "test.sent", replying(b"", headers)),
+        ):
+            response = await gateway.get("/sent")
+            assert (response.status_code, response.headers["cache-control"]) == (status, expected)
 
 
 async def test_a_strict_query_and_all_that_is_wrong_with_it(shared_nats: NatsServer, routes: RouteFile) -> None:
@@ -485,8 +532,7 @@ async def test_a_body_that_breaks_its_schema_is_refused_with_pointers(
         assert told
         if errors is not None:
             assert sorted(told) == errors
-        await gateway.get("/orders/sentinel", x_request_timeout="100ms")
-        assert (await spy.next()).subject == SENTINEL
+        await check_that_nothing_came(gateway, spy)
 
 
 async def test_a_body_with_a_thousand_faults_has_a_bounded_answer(shared_nats: NatsServer, routes: RouteFile) -> None:

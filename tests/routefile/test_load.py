@@ -94,6 +94,7 @@ def test_info_names_the_api(file: Path) -> None:
         ("max_timeout: 1m", "max_timeout", 60.0),
         ("max_in_flight: 7", "max_in_flight", 7),
         ("query: strict", "query", "strict"),
+        ("send_headers: {X-Source: web, x-b: ''}", "send_headers", (("X-Source", "web"), ("x-b", ""))),
     ],
 )
 def test_a_key_of_a_route_does_what_it_says(file: Path, keys: str, field: str, value: object) -> None:
@@ -112,6 +113,7 @@ def test_a_key_of_a_route_does_what_it_says(file: Path, keys: str, field: str, v
         ("schema: {type: array}", "schema", {"type": "array"}),
         ("errors: {17: 409, 404: 410, E_CUSTOMS: 423}", "errors", {17: 409, 404: 410, "E_CUSTOMS": 423}),
         ("expose_errors: true", "expose_errors", True),
+        ("set_headers: {Cache-Control: no-cache}", "set_headers", (("Cache-Control", "no-cache"),)),
         ("example: {a: [1]}", "example", {"a": [1]}),
     ],
 )
@@ -305,6 +307,15 @@ def test_a_mistake_is_told_with_its_place_and_what_would_be_right(file: Path, te
         ("params: {id: {location: path}}", "7:19: routes[0].params.id.location: unknown key, did you mean `in`?"),
         ("params: {id: {maxLength: 1}}", "7:19: routes[0].params.id.maxLength: unknown key, did you mean `max_len"),
         ("x-more: 1", "7:5: routes[0].x-more: unknown key"),
+        ("send_headers: {host: x}", "7:26: routes[0].send_headers.host: \"x\": header 'host' can't be sent"),
+        ("send_headers: {Nats-Msg-Id: x}", "7:33: routes[0].send_headers.Nats-Msg-Id: \"x\": header 'Nats-"),
+        ("send_headers: {x: é}", "7:23: routes[0].send_headers.x: \"é\": a value has printable ASCII characters"),
+        ("send_headers: {x: 1}", "7:23: routes[0].send_headers.x: 1: must be a text; put it into quotes"),
+        ("send_headers: {Traceparent: x}", "7:33: routes[0].send_headers.Traceparent: \"x\": `headers` lists it"),
+        ("send_headers: {x-a: y, X-A: z}", "7:25: routes[0].send_headers.x-a: \"y\": a header stands twice"),
+        ("reply: {set_headers: {date: x}}", "7:33: routes[0].reply.set_headers.date: \"x\": it is the gateway's own"),
+        ("reply: {set_headers: {Content-Type: x}}", "7:41: routes[0].reply.set_headers.Content-Type: \"x\": `con"),
+        ("reply: {set_headers: {Vary: x}}", "7:33: routes[0].reply.set_headers.Vary: \"x\": the gateway writes it"),
         ("query: strickt", "7:12: routes[0].query: \"strickt\": must be 'ignore' or 'strict', did you mean `strict`?"),
         ("params: {id: {separator: ','}}", "7:30: routes[0].params.id.separator: \",\": only a parameter with `many`"),
         ("params: {id: {type: integer, format: uuid}}", "7:42: routes[0].params.id.format: \"uuid\": only a parameter"),

@@ -1,0 +1,56 @@
+"""Which headers a route may list, and which it may send or set itself. Pure."""
+
+from collections.abc import Iterator, Sequence
+
+from ..formats.fields import can_travel
+from .faults import Fault
+
+Texts = tuple[tuple[str, str], ...]
+"""Header names, and their values."""
+
+MAX_SENT = 4096  # bytes that a route adds to each request
+
+_OURS = frozenset(("date", "x-request-id", "x-content-type-options"))  # response headers
+_NOT_SET = {
+    **dict.fromkeys(_OURS, "it is the gateway's own"),
+    "content-type": "`content_type` says it",
+    "vary": "the gateway writes it: it names the headers that a reply depends on",
+}
+
+
+def find_request_header_faults(passed: Sequence[str], sent: Texts) -> Iterator[Fault]:
+    """Of `headers` and `send_headers`."""
+    for index, name in enumerate(passed):
+        if not can_travel(name):
+            yield Fault(("headers", index), f"header '{name}' can't be forwarded")
+    yield from _find_text_faults(("send_headers",), sent)
+    listed = {name.lower() for name in passed}
+    for name, _ in sent:
+        if name.lower() in listed:
+            yield Fault(("send_headers", name), "`headers` lists it as well: it is the caller's, or the route's")
+    if sum(len(name) + len(value) + len(": \r\n") for name, value in sent) > MAX_SENT:
+        yield Fault(("send_headers",), f"all of them together may have {MAX_SENT} bytes")
+
+
+def find_reply_header_faults(passed: Sequence[str], set_: Texts) -> Iterator[Fault]:
+    """Of `reply.headers` and `reply.set_headers`."""
+    for index, name in enumerate(passed):
+        if name.lower() in _OURS:
+            yield Fault(("reply", "headers", index), f"{', '.join(sorted(_OURS))} are the gateway's own")
+        elif not can_travel(name):
+            yield Fault(("reply", "headers", index), f"header '{name}' can't be forwarded")
+    yield from _find_text_faults(("reply", "set_headers"), set_)
+    for name, _ in set_:
+        if name.lower() in _NOT_SET:
+            yield Fault(("reply", "set_headers", name), _NOT_SET[name.lower()])
+
+
+def _find_text_faults(key: tuple[str, ...], texts: Texts) -> Iterator[Fault]:
+    names = [name.lower() for name, _ in texts]
+    for name, value in texts:
+        if not can_travel(name):
+            yield Fault((*key, name), f"header '{name}' can't be sent")
+        if names.count(name.lower()) > 1:
+            yield Fault((*key, name), "a header stands twice")
+        if not (value.isascii() and value.isprintable() and value == value.strip()):
+            yield Fault((*key, name), "a value has printable ASCII characters, and no blank at its ends")
