@@ -145,9 +145,9 @@ class UriTooLong(GatewayError):
 
 class UnsupportedMediaType(GatewayError):
     slug, title, status = "unsupported-media-type", "Unsupported media type", 415
-    cause = "The route does not take a body of this type or encoding."
+    cause = "The route does not take a body of this type or encoding, or takes none."
     cure = "Send one of the types that the `Accept` header of the response lists, named in `Content-Type`, and no "
-    cure += "`Content-Encoding`."
+    cure += "`Content-Encoding`; or no body, where `detail` says so."
 
 
 class HeadersTooLarge(GatewayError):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from ..edge.policy import Policy
+from ..edge.request import BODY_METHODS
 from ..formats.units import format_duration, format_size
 from ..nats.shares import Share, choose_share
 from ..routing.routes import Payload, Route
@@ -33,7 +34,8 @@ class Limits:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What a route means under the limits of this gateway, worked out once. `relevant` are the names of the request
-    headers that the relay looks at; `payloads` has what each method sends, `sent` the header block of a request without
+    headers that the relay looks at; `payloads` has what each method sends. A body with one of the methods
+    `refuses_body` is refused, since it would be dropped in silence. `sent` is the header block of a request without
     fields that travel; the rest is in seconds and bytes."""
 
     route: Route
@@ -41,6 +43,7 @@ class Plan:
     policies: tuple[Policy, ...]
     relevant: frozenset[bytes]
     payloads: Mapping[str, Payload]
+    refuses_body: frozenset[str]
     sent: bytes
     wraps: bool
     timeout: float
@@ -63,6 +66,7 @@ def make_plan(route: Route, limits: Limits, *, is_alone: bool, before: Plan | No
         policies=_keep_policies(route.policies, before.policies if before else ()),
         relevant=choose_relevant(route),
         payloads={method: route.choose_payload(method) for method in (*route.methods, "HEAD")},
+        refuses_body=BODY_METHODS - {method for method in route.methods if route.choose_payload(method) == "body"},
         timeout=min(limits.timeout if route.timeout is None else route.timeout, max_timeout),
         max_timeout=max_timeout,
         max_body=_choose_limit(route, limits.max_body),

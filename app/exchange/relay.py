@@ -20,7 +20,7 @@ a Response calls `way_out`, which makes its record.
 import itertools
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from ..edge.policy import Policy
 from ..edge.request import Request
@@ -28,8 +28,8 @@ from ..errors import GatewayError, Internal, MethodNotAllowed, NoResponders, Not
 from ..formats.fields import Pair, is_clean_request_id
 from ..formats.messages import Reply
 from ..formats.units import format_duration
-from ..routing.bodies import Check
-from ..routing.routes import Route
+from ..routing.bodies import Check, check_no_body
+from ..routing.routes import Payload, Route
 from ..routing.table import EVERY_METHOD, RouteTable
 from .outbound import Begun, Outbound, Waiting, body_too_large
 from .plans import Limits, Plan, Plans, make_plan
@@ -38,6 +38,8 @@ from .replies import MAX_TEXT
 from .request_fields import choose_timeout, encode_headers, is_text_preferred
 from .responses import Fields, Response, complete, encode_json
 from .way_out import WayOut
+
+_NO_BODY: Mapping[Payload, str] = {"params": "it sends its parameters", "none": "it sends an empty message"}
 
 
 class Relay:
@@ -121,6 +123,8 @@ class Relay:
                 timeout = choose_timeout(fields, plan.timeout, plan.max_timeout)
                 headers = encode_headers(route, fields, request_id)
                 prefers_text = plan.wraps and is_text_preferred(fields)
+                if request.method in plan.refuses_body:
+                    check_no_body(fields, _NO_BODY[payload])
             return Outbound(  # by position: by name it would cost twice as much
                 request,
                 plan,

@@ -6,6 +6,7 @@ of `Accept`, is counted before it is looked at.
 
 from collections.abc import Sequence
 
+from ..edge.request import BODY_METHODS
 from ..errors import HeadersTooLarge, InvalidParameter
 from ..formats.accept import prefers_plain_text
 from ..formats.fields import MAX_BLOCK, Pair, find_hop_by_hop_names, is_clean_value
@@ -27,7 +28,8 @@ def choose_relevant(route: Route) -> frozenset[bytes]:
     names = _RELEVANT.union(
         route.request_allow.names, route.reader.header_names, *(policy.fields for policy in route.policies)
     )
-    return names | _RELEVANT_TO_BODIES if "body" in map(route.choose_payload, route.methods) else names
+    may_have_body = not BODY_METHODS.isdisjoint(route.methods) or "body" in map(route.choose_payload, route.methods)
+    return names | _RELEVANT_TO_BODIES if may_have_body else names
 
 
 def choose_timeout(fields: Sequence[Pair], usual: float, most: float) -> float:

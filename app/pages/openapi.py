@@ -1,5 +1,6 @@
 """From a route table to an OpenAPI 3.1 document. Pure."""
 
+from ..edge.request import BODY_METHODS
 from ..errors import (
     ERRORS,
     OF_POLICIES,
@@ -21,7 +22,6 @@ from ..routing.table import RouteTable
 Object = dict[str, Json]
 
 _NOT_OF_EVERY_ROUTE = (BadRequest, NotFound, MethodNotAllowed, VersionNotSupported, *OF_POLICIES)
-_OF_BODIES = (UnsupportedMediaType, InvalidBody)
 
 _PROBLEM_SCHEMA: Object = {
     "type": "object",
@@ -217,10 +217,12 @@ def _refer_to_problem(errors: list[type[GatewayError]], status: int, problems: O
 
 
 def _can_happen(error: type[GatewayError], route: Route, method: str) -> bool:
-    """Whether a request can fail so on this route. Any body may come with a `Content-Encoding`."""
-    if error not in _OF_BODIES:
-        return True
-    return route.choose_payload(method) == "body" and (error is not InvalidBody or route.body_schema is not None)
+    """Whether a request can fail so on this route. Any body may come with a `Content-Encoding`, and one that the route
+    would drop is refused."""
+    sends_body = route.choose_payload(method) == "body"
+    if error is InvalidBody:
+        return sends_body and route.body_schema is not None
+    return error is not UnsupportedMediaType or sends_body or method in BODY_METHODS
 
 
 def _build_problem(errors: list[type[GatewayError]], status: int) -> Json:

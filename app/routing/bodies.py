@@ -99,6 +99,12 @@ def read_body(body: bytes) -> Json:
         raise InvalidBody("The body can't be read as JSON.", errors=(("", str(error)),)) from None
 
 
+def check_no_body(fields: Sequence[Pair], reason: str) -> None:
+    """Raises UnsupportedMediaType for a body that is announced, where it would only be dropped."""
+    if _has_body(fields):
+        raise UnsupportedMediaType(f"This route takes no body: {reason}.")
+
+
 def _has_body(fields: Sequence[Pair]) -> bool:
     return any(
         name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0") != b"")

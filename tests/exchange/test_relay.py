@@ -28,7 +28,7 @@ from app.exchange.way_out import WayOut
 from app.formats.fields import MAX_BLOCK, Pair, is_clean_request_id
 from app.formats.messages import Reply, parse_block
 from app.observe.record import Observers, Record
-from app.routing.routes import METHODS, ReplyRules, Route
+from app.routing.routes import METHODS, Payload, ReplyRules, Route
 from app.routing.table import RouteTable
 
 ROUTES = (
@@ -268,6 +268,29 @@ def test_a_content_length_of_any_size_is_too_large(length: bytes) -> None:
 @pytest.mark.parametrize("length", [b"5", b"99999", b"junk"])
 def test_a_route_without_payload_takes_no_body_whatever_its_length(length: bytes) -> None:
     assert begin(b"/greet/sue", (b"content-length", length)).max_body is None
+
+
+NO_BODY = {
+    "params": "This route takes no body: it sends its parameters.",
+    "none": "This route takes no body: it sends an empty message.",
+}
+
+
+@pytest.mark.parametrize("payload", ["params", "none"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
+@pytest.mark.parametrize("field", [(b"content-length", b"1"), (b"transfer-encoding", b"chunked")])
+def test_a_body_that_would_be_dropped_is_refused_with_the_reason(payload: Payload, method: str, field: Pair) -> None:
+    methods = ("GET", "POST", "PUT", "PATCH", "DELETE")
+    route = Route(name="a", methods=methods, path="/a", subject="a", payload=payload)
+    limits = Limits(timeout=1, max_timeout=1, max_body=1)
+    relay = Relay(RouteTable([route]), limits, WayOut(Observers()))
+    refused = relay.begin(make_request(b"/a", field, method=method))
+    assert isinstance(refused, Response)
+    assert (refused.status, read_problem(refused)["detail"]) == (415, NO_BODY[payload])
+    for others in ([(b"content-length", b"0")], []):
+        assert isinstance(relay.begin(make_request(b"/a", *others, method=method)), Outbound)
+    for other in ("GET", "DELETE"):
+        assert isinstance(relay.begin(make_request(b"/a", field, method=other)), Outbound)
 
 
 def test_the_lane_refuses_a_body_with_the_same_words() -> None:

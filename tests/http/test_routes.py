@@ -64,6 +64,7 @@ routes:
   - {name: small, method: GET, path: /small, subject: test.small, reply: {max_bytes: 3}}
   - {name: csv, method: GET, path: /csv, subject: test.csv, reply: {status: 203, content_type: text/csv; charset=utf-8}}
   - {name: exposed, method: GET, path: /exposed, subject: test.exposed, reply: {expose_errors: true, errors: {7: 409}}}
+  - {name: searches, method: POST, path: /searches, subject: test.searches, payload: params, params: {q: {}}}
   - name: sent
     method: GET
     path: /sent
@@ -286,6 +287,24 @@ async def test_a_value_that_breaks_its_rule_is_refused_and_named(
         status, slug, told = read_problem(await gateway.get(ask(query)))
         assert (status, slug) == (422, "invalid-parameter")
         assert told.startswith("Query parameter " + detail)
+        await check_that_nothing_came(gateway, spy)
+
+
+@pytest.mark.parametrize("body", [b"{}", b"x" * 100_000])
+async def test_a_body_that_a_route_would_drop_is_refused_and_nothing_is_sent(
+    shared_nats: NatsServer, routes: RouteFile, body: bytes
+) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield body
+
+    async with (
+        run_gateway(shared_nats.url, routes=routes) as gateway,
+        RawPeer.connect(shared_nats.url, "test.>") as spy,
+    ):
+        for content in (body, pieces()):
+            response = await gateway.client.post("/searches?q=a", content=content)
+            assert read_problem(response)[:2] == (415, "unsupported-media-type")
+            assert response.json()["detail"] == "This route takes no body: it sends its parameters."
         await check_that_nothing_came(gateway, spy)
 
 
