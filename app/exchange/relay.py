@@ -29,6 +29,7 @@ from ..formats.fields import Pair, is_clean_request_id
 from ..formats.messages import Reply
 from ..formats.units import format_duration
 from ..routing.bodies import Check, check_no_body
+from ..routing.parameters import Value
 from ..routing.routes import Payload, Route
 from ..routing.table import EVERY_METHOD, RouteTable
 from .outbound import Begun, Outbound, Waiting, body_too_large
@@ -119,9 +120,9 @@ class Relay:
             tokens, values = route.reader.read(segments, request.query, fields)
             payload = plan.payloads[request.method]
             timeout, headers, prefers_text = plan.timeout, plan.sent, False
-            if fields:
+            if fields or route.by_header:
                 timeout = choose_timeout(fields, plan.timeout, plan.max_timeout)
-                headers = encode_headers(route, fields, request_id)
+                headers = encode_headers(route, fields, request_id, values)
                 prefers_text = plan.wraps and is_text_preferred(fields)
                 if request.method in plan.refuses_body:
                     check_no_body(fields, _NO_BODY[payload])
@@ -131,7 +132,7 @@ class Relay:
                 request_id,
                 route.subject_template.fill(tokens),
                 headers,
-                encode_json(values) if payload == "params" else b"",
+                _encode_payload(route, values) if payload == "params" else b"",
                 request.received + timeout,
                 timeout,
                 _choose_max_body(plan, fields) if payload == "body" else None,
@@ -214,6 +215,13 @@ class Relay:
         path = request.path.decode("latin-1")
         response = build_problem_response(error, instance=path, request_id=request_id, route=route)
         return complete(response, request.method, request_id)
+
+
+def _encode_payload(route: Route, values: Mapping[str, Value]) -> bytes:
+    if route.by_header:
+        elsewhere = {parameter.name for parameter in route.by_header}
+        values = {name: value for name, value in values.items() if name not in elsewhere}
+    return encode_json(values)
 
 
 def _choose_max_body(plan: Plan, fields: Sequence[Pair]) -> int:

@@ -4,7 +4,7 @@ Law: the work grows with the length of the fields, and what takes more of it tha
 of `Accept`, is counted before it is looked at.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from ..edge.request import BODY_METHODS
 from ..errors import HeadersTooLarge, InvalidParameter
@@ -12,6 +12,7 @@ from ..formats.accept import prefers_plain_text
 from ..formats.fields import MAX_BLOCK, Pair, find_hop_by_hop_names, is_clean_value
 from ..formats.messages import encode_block
 from ..formats.units import parse_duration
+from ..routing.parameters import Parameter, Value, write_value
 from ..routing.routes import Route
 
 MAX_MEDIA_RANGES = 64  # of all `Accept` fields
@@ -54,8 +55,11 @@ def _list_sent(route: Route) -> list[Pair]:
     return [(name.encode("ascii"), value.encode("ascii")) for name, value in route.send_headers]
 
 
-def encode_headers(route: Route, fields: Sequence[Pair], request_id: str) -> bytes:
-    """The header block for the service. Raises InvalidParameter or HeadersTooLarge."""
+def encode_headers(
+    route: Route, fields: Sequence[Pair], request_id: str, values: Mapping[str, Value] | None = None
+) -> bytes:
+    """The header block for the service, with those `values` of parameters that travel so. Raises InvalidParameter or
+    HeadersTooLarge."""
     allow = route.request_allow
     connection = [value for name, value in fields if name == b"connection"]
     hop_by_hop = _find_hop_by_hop(connection) if connection else _NO_NAMES
@@ -72,10 +76,22 @@ def encode_headers(route: Route, fields: Sequence[Pair], request_id: str) -> byt
         pairs.append((allow.canonical(name), value))
     if identified:
         pairs.append((allow.canonical(b"x-request-id"), request_id.encode("ascii")))
+    for parameter in route.by_header:
+        pairs += _list_values(parameter, (values or {}).get(parameter.name))
     block = encode_block(pairs)
     if len(block) > MAX_BLOCK:
         raise HeadersTooLarge(f"The headers for the service have {len(block)} bytes; at most {MAX_BLOCK} may travel.")
     return block
+
+
+def _list_values(parameter: Parameter, value: Value | None) -> Iterator[Pair]:
+    name = (parameter.header or "").encode("ascii")
+    for item in value if isinstance(value, list) else [] if value is None else [value]:
+        text = write_value(item).encode("utf-8")
+        if not is_clean_value(text) or text != text.strip():  # a reader of headers would take the blanks away
+            detail = f"{parameter.label} has a control character, or a blank at one of its ends."
+            raise InvalidParameter(detail, parameters=((parameter.name, parameter.location, detail),))
+        yield name, text
 
 
 def is_text_preferred(fields: Sequence[Pair]) -> bool:

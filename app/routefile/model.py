@@ -139,6 +139,9 @@ class ParameterModel(_Model):
     max_length: int | None = Field(None, ge=0, description="The greatest number of characters.")
     required: bool | None = Field(None, description="Must it be there? A path parameter always is. Default: false.")
     default: Value = Field(None, description="The value where the request has none.")
+    header: str | None = Field(
+        None, description="The NATS header in which it goes to the service, beside a body or instead of the payload."
+    )
     description: str = Field("", description="For the documentation.")
     example: Value = Field(None, description="For the documentation.")
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from ..formats.fields import can_travel
 from .faults import Fault
+from .parameters import Parameter
 
 Texts = tuple[tuple[str, str], ...]
 """Header names, and their values."""
@@ -30,6 +31,20 @@ def find_request_header_faults(passed: Sequence[str], sent: Texts) -> Iterator[F
             yield Fault(("send_headers", name), "`headers` lists it as well: it is the caller's, or the route's")
     if sum(len(name) + len(value) + len(": \r\n") for name, value in sent) > MAX_SENT:
         yield Fault(("send_headers",), f"all of them together may have {MAX_SENT} bytes")
+
+
+def find_parameter_header_faults(parameters: Sequence[Parameter], taken: Sequence[str]) -> Iterator[Fault]:
+    """Of the `header` of each; `taken` are the names that others have."""
+    names = {name.lower() for name in taken}
+    for parameter in parameters:
+        if (name := parameter.header) is None:
+            continue
+        key = ("params", parameter.name, "header")
+        if not can_travel(name):
+            yield Fault(key, f"header '{name}' can't be sent")
+        elif name.lower() in names:
+            yield Fault(key, "`headers`, `send_headers` or another parameter has this header")
+        names.add(name.lower())
 
 
 def find_reply_header_faults(passed: Sequence[str], set_: Texts) -> Iterator[Fault]:

@@ -49,7 +49,8 @@ _WHAT = {"integer": "an integer such as 7", "number": "a number such as 7 or 1.5
 class Parameter:
     """A declared parameter. None means that there is no such rule. With `many` the value is a list, and all rules but
     `required` and `default` are for each of its items. They come as a parameter that is repeated or, with a
-    `separator`, as one text. What is wrong with it is in `faults`.
+    `separator`, as one text. With a `header` the value goes to the service in the NATS header of that name, one for
+    each item, and not into the payload. What is wrong with it is in `faults`.
 
     `schema` checks one value (of a list: one item), and is None where every text will do.
     """
@@ -68,6 +69,7 @@ class Parameter:
     max_length: int | None = None
     required: bool | None = None
     default: Value | None = None
+    header: str | None = None
     description: str = ""
     example: Value | None = None
 

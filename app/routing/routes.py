@@ -17,7 +17,7 @@ from ..formats.schemas import Json, Schema, SchemaError
 from ..formats.subjects import PLACEHOLDER, SubjectTemplate
 from .bodies import BodyRules, is_content_type, is_media_range
 from .faults import Fault
-from .headers import Texts, find_reply_header_faults, find_request_header_faults
+from .headers import Texts, find_parameter_header_faults, find_reply_header_faults, find_request_header_faults
 from .parameters import Parameter, write_value
 from .reader import ParameterReader
 
@@ -67,10 +67,10 @@ class Route:
 
     `timeout` and `max_timeout` are seconds, `max_body` bytes, `max_in_flight` requests; None leaves it to the gateway,
     and `max_body` with a `body_schema` to CHECKED_MAX_BODY as well. Every parameter of the path stands in `parameters`,
-    described or not. `payload="none"` sends an empty payload whatever the request carries, `"body"` the request body as
-    it is, `"params"` a JSON object of the parameters; None means the body for POST, PUT and PATCH, and an empty payload
-    for the rest. `query="strict"` refuses query parameters that are not declared. `policies` are asked in this order
-    before anything else is looked at.
+    described or not; `by_header` are those that travel as headers. `payload="none"` sends an empty payload whatever the
+    request carries, `"body"` the request body as it is, `"params"` a JSON object of the parameters; None means the body
+    for POST, PUT and PATCH, and an empty payload for the rest. `query="strict"` refuses query parameters that are not
+    declared. `policies` are asked in this order before anything else is looked at.
     """
 
     name: str
@@ -100,6 +100,7 @@ class Route:
     subject_template: SubjectTemplate = field(init=False)
     reader: ParameterReader = field(init=False)
     body_rules: BodyRules = field(init=False)
+    by_header: tuple[Parameter, ...] = field(init=False)
     request_allow: AllowList = field(init=False)
     reply_allow: AllowList = field(init=False)
 
@@ -124,6 +125,7 @@ class Route:
             ("subject_template", template),
             ("reader", ParameterReader(parameters, path=in_path, tokens=tokens, is_strict=self.query == "strict")),
             ("body_rules", BodyRules(accepts, schema, keeps_encoding=told_of_encoding)),
+            ("by_header", tuple(parameter for parameter in parameters if parameter.header)),
             ("request_allow", allow(self.headers)),
             ("reply_allow", allow(self.reply.headers)),
         ):
@@ -188,6 +190,9 @@ def _find_faults(route: Route) -> Iterator[Fault]:
         yield Fault(("max_in_flight",), "max_in_flight is 1 or more")
     yield from _find_reply_faults(route.reply)
     yield from find_request_header_faults(route.headers, route.send_headers)
+    yield from find_parameter_header_faults(
+        route.parameters, (*route.headers, *(name for name, _ in route.send_headers))
+    )
 
 
 def _find_syntax_faults(route: Route) -> Iterator[Fault]:
@@ -234,11 +239,13 @@ def _find_parameter_faults(route: Route) -> Iterator[Fault]:
     for name in {**dict.fromkeys(in_path), **declared}:
         parameter = declared.get(name)
         is_header = parameter is not None and parameter.location == "header"
-        if name not in in_subject and "params" not in sent and not (is_header and name.lower() in passed):
+        goes_by_header = parameter is not None and (parameter.header or (is_header and name.lower() in passed))
+        if name not in in_subject and "params" not in sent and not goes_by_header:
             hint = ", or list it in `headers`" if is_header else ""
             yield Fault(
                 ("params", name) if parameter else ("path",),
-                f"parameter '{name}' would go nowhere: put it into the subject, or send `payload: params`{hint}",
+                f"parameter '{name}' would go nowhere: put it into the subject, give it a `header`, or send "
+                f"`payload: params`{hint}",
             )
 
 

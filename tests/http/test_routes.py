@@ -65,6 +65,17 @@ routes:
   - {name: csv, method: GET, path: /csv, subject: test.csv, reply: {status: 203, content_type: text/csv; charset=utf-8}}
   - {name: exposed, method: GET, path: /exposed, subject: test.exposed, reply: {expose_errors: true, errors: {7: 409}}}
   - {name: searches, method: POST, path: /searches, subject: test.searches, payload: params, params: {q: {}}}
+  - name: apply
+    method: PUT
+    path: /apply/{id}
+    subject: test.apply
+    params: {id: {header: X-Id}, dry_run: {type: boolean, header: X-Dry-Run}, tag: {many: true, header: X-Tag}}
+  - name: both
+    method: GET
+    path: /both
+    subject: test.both
+    payload: params
+    params: {limit: {type: integer, default: 5}, tenant: {header: X-Tenant, default: none}}
   - name: sent
     method: GET
     path: /sent
@@ -288,6 +299,34 @@ async def test_a_value_that_breaks_its_rule_is_refused_and_named(
         assert (status, slug) == (422, "invalid-parameter")
         assert told.startswith("Query parameter " + detail)
         await check_that_nothing_came(gateway, spy)
+
+
+async def test_a_parameter_travels_as_a_header_beside_a_body_that_stays_as_it_is(
+    shared_nats: NatsServer, routes: RouteFile
+) -> None:
+    body = b'{"a" :\n1, \xff'
+    async with (
+        run_gateway(shared_nats.url, routes=routes) as gateway,
+        RawPeer.connect(shared_nats.url, "test.>") as peer,
+    ):
+        for target, content, lines in (
+            ("/apply/a%2Fb?dry_run=true&tag=x&tag=%C3%A9", body, "X-Id: a/b|X-Dry-Run: true|X-Tag: x|X-Tag: é"),
+            ("/apply/7", body, "X-Id: 7"),
+            ("/both?tenant=t%20u", b"", "X-Tenant: t u"),
+            ("/both", b"", "X-Tenant: none"),
+        ):
+            method = "PUT" if content else "GET"
+            asking = asyncio.create_task(gateway.client.request(method, target, content=content or None))
+            message = await peer.next()
+            assert message.headers == b"NATS/1.0\r\n" + lines.replace("|", "\r\n").encode() + b"\r\n\r\n"
+            assert message.payload == (content or b'{"limit":5}')
+            peer.publish(message.reply, b"NATS/1.0\r\n\r\n")
+            assert (await asking).status_code == 200
+        for target, name in (("/apply/a%0D%0Ab", "id"), ("/apply/7?tag=%20x", "tag"), ("/apply/7?tag=x%00", "tag")):
+            response = await gateway.client.put(target, content=body)
+            assert read_problem(response)[:2] == (422, "invalid-parameter")
+            assert [error["parameter"] for error in response.json()["errors"]] == [name]
+        await check_that_nothing_came(gateway, peer)
 
 
 @pytest.mark.parametrize("body", [b"{}", b"x" * 100_000])
