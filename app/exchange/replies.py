@@ -145,7 +145,8 @@ def _to_http_error(
 ) -> Response:
     status = _map_code(code, route)
     text = fields.first(b"nats-service-error") or b""
-    facts = (("service_error_code", _clean(code or b"")), ("service_error", _clean(text)))
+    said = (("service_error_code", _clean(code or b"")), ("service_error", _clean(text)))
+    facts = tuple(fact for fact in said if fact[1])
     if payload:
         chosen = Fields(_choose_headers(fields, route, selecting))
         return Response(status, chosen, payload, ServiceError.slug, facts=facts)

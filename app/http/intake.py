@@ -111,7 +111,7 @@ class Intake(HttpToolsProtocol):
         ):
             self._take(data)
             return
-        end = data.find(_HEAD_END) + 4
+        end = data.find(_HEAD_END) + 4  # its length
         if 4 <= end < size and data.find(_HEAD_END, end) >= 0:
             self._take(data)
             return
