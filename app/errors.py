@@ -24,7 +24,7 @@ from typing import ClassVar, Literal
 Delivered = Literal["no", "yes", "unknown"]
 Headers = tuple[tuple[bytes, bytes], ...]
 Facts = tuple[tuple[str, str], ...]
-"""What only the log is told of a failure, by name."""
+"""Names and values of a failure that stand in the log only."""
 
 
 CLOSE = (b"connection", b"close")

@@ -127,7 +127,7 @@ def serve(
     """
     _end_at_signals()
     if fd is not None:
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a worker is told by its parent
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the parent of a worker sends it new routes
     from ..settings import is_color_wanted, load_settings
 
     settings = load_settings(check_files=fd is None)  # a worker may be started while a file is being replaced
@@ -186,7 +186,7 @@ def check(
 ) -> None:
     """Check route files: exit code 0, or 1 and a line for each thing that is wrong in any of them.
 
-    A limit that is over that of the gateway's settings is told in a line that begins with "warning"; it is no error.
+    A limit over that of the gateway's settings gets a line that begins with "warning". It is no error.
     """
     from ..exchange.plans import Limits, find_lowered
     from ..routefile.load import RouteFileError, load_route_file

@@ -15,7 +15,7 @@ Extend = Callable[[FastAPI], object]
 
 def load_extension(text: str) -> Extend:
     """The function that `text` names. Its module is looked for in the current folder first, as uvicorn does. Raises
-    CannotStart where there is none, and what the module itself raises."""
+    CannotStart if it can't be found, and whatever the module itself raises."""
     module_name, colon, name = text.partition(":")
     if not (module_name and colon and name):
         raise CannotStart(f"--extend '{text}': write MODULE:FUNCTION, such as my_gateway:extend")

@@ -66,6 +66,6 @@ def _find_text_faults(key: tuple[str, ...], texts: Texts) -> Iterator[Fault]:
         if not can_travel(name):
             yield Fault((*key, name), f"header '{name}' can't be sent")
         if names.count(name.lower()) > 1:
-            yield Fault((*key, name), "a header stands twice")
+            yield Fault((*key, name), "this header is listed twice")
         if not (value.isascii() and value.isprintable() and value == value.strip()):
             yield Fault((*key, name), "a value has printable ASCII characters, and no blank at its ends")

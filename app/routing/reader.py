@@ -3,7 +3,7 @@
 Laws:
 1. A parameter in the subject is always one token, wherever it comes from.
 2. A query or header parameter stands once, unless it is declared `many`. What is not declared is not read.
-3. All that is wrong is told at once, up to MAX_FAULTS.
+3. An error lists everything that is wrong, up to MAX_FAULTS.
 """
 
 import difflib

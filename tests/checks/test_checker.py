@@ -146,7 +146,7 @@ async def test_a_check_that_comes_as_the_last_ones_end_is_not_forgotten(checker:
     callers = [asyncio.create_task(check()) for _ in range(MAX_PROCESSES)]
     for _ in range(5):
         await asyncio.sleep(0)
-    time.sleep(0.5)  # meanwhile all answers come
+    time.sleep(0.5)  # this loop stands still, so that it finds all answers in one turn
     await asyncio.gather(*callers)
     assert heard == [None] * (MAX_PROCESSES + 1)
 

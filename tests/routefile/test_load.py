@@ -313,7 +313,7 @@ def test_a_mistake_is_told_with_its_place_and_what_would_be_right(file: Path, te
         ("send_headers: {x: é}", "7:23: routes[0].send_headers.x: \"é\": a value has printable ASCII characters"),
         ("send_headers: {x: 1}", "7:23: routes[0].send_headers.x: 1: must be a text; put it into quotes"),
         ("send_headers: {Traceparent: x}", "7:33: routes[0].send_headers.Traceparent: \"x\": `headers` lists it"),
-        ("send_headers: {x-a: y, X-A: z}", "7:25: routes[0].send_headers.x-a: \"y\": a header stands twice"),
+        ("send_headers: {x-a: y, X-A: z}", "7:25: routes[0].send_headers.x-a: \"y\": this header is listed twice"),
         ("reply: {set_headers: {date: x}}", "7:33: routes[0].reply.set_headers.date: \"x\": it is the gateway's own"),
         ("reply: {set_headers: {Content-Type: x}}", "7:41: routes[0].reply.set_headers.Content-Type: \"x\": `con"),
         ("reply: {set_headers: {Vary: x}}", "7:33: routes[0].reply.set_headers.Vary: \"x\": the gateway writes it"),
