@@ -32,7 +32,6 @@ from .intake import BODY, HEAD, IDLE
 from .protocol import GatewayProtocol
 
 _SLASH, _HASH = ord("/"), ord("#")
-_HANDED_ON = (Waiting, Streaming)
 
 _log = structlog.get_logger("nats-http.fast")
 
@@ -106,15 +105,15 @@ class FastProtocol(GatewayProtocol):
             begun = self.fail(request)
         if begun is None and not self._may_be_page(path):
             begun = self.relay.not_found(request)
-        if begun is None or isinstance(begun, _HANDED_ON):
-            self._hand_on(begun)
-            return
-        exchange = FastExchange(self, request, self.keeps_alive)
-        self._exchange = self.cycle = exchange  # type: ignore[assignment]
+        # The usual case is asked for first; to ask for all others before it would cost 1 % of a request.
         if isinstance(begun, Outbound):
+            self._exchange = self.cycle = exchange = FastExchange(self, request, self.keeps_alive)  # type: ignore[assignment]
             exchange.start(begun)
-        else:
+        elif isinstance(begun, Response):
+            self._exchange = self.cycle = exchange = FastExchange(self, request, self.keeps_alive)  # type: ignore[assignment]
             exchange.respond(begun)
+        else:
+            self._hand_on(begun)
 
     def _hand_on(self, begun: Waiting | Streaming | None = None) -> None:
         """Leave the request to uvicorn's class, as if it had seen all of it, and what is begun to the other lane."""
