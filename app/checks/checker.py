@@ -163,7 +163,8 @@ class _Process:
         """Raises CheckFailed; OSError or EOFError where the process has ended."""
         schema, body = job.check.schema, job.check.body
         seconds = max(0.0, job.deadline - time.monotonic()) + _MARGIN
-        head = {"schema": schema.text, "size": len(body), "seconds": seconds}
+        taken = None if job.check.taken is None else sorted(job.check.taken)
+        head = {"schema": schema.text, "taken": taken, "size": len(body), "seconds": seconds}
         self._writer.write(json.dumps(head).encode() + b"\n")
         self._writer.write(body)
         await self._writer.drain()

@@ -6,9 +6,10 @@ Laws:
 2. The process takes at most MEMORY, its child as much again.
 3. The process ends when its parent does: at the end of standard input, or when the time for a body is over.
 
-It reads jobs, one after the other, and answers each. A job is a line of JSON, `{"schema": …, "size": …, "seconds": …}`,
-and a body of `size` bytes. `schema` is the text of a JSON Schema. An answer is a line of JSON: null for a body that is
-as it should be, [detail, errors] for one that is not, {"bug": traceback} for a bug.
+It reads jobs, one after the other, and answers each. A job is a line of JSON, `{"schema": …, "taken": …, "size": …,
+"seconds": …}`, and a body of `size` bytes. `schema` is the text of a JSON Schema; `taken` are keys that the body may
+not have, or null. An answer is a line of JSON: null for a body that is as it should be, [detail, errors] for one that
+is not, {"bug": traceback} for a bug.
 """
 
 import contextlib
@@ -21,10 +22,11 @@ import sys
 import traceback
 from collections.abc import Callable
 from functools import lru_cache, partial
+from typing import Any
 
 from ..errors import InvalidBody
 from ..formats.schemas import Json, Schema
-from ..routing.bodies import MAX_FAULTS, Check, read_body
+from ..routing.bodies import MAX_FAULTS, Check, check_keys, read_body
 
 MEMORY = 160 * 1024 * 1024  # bytes that the process may take; a value takes up to 100 times as many as its text
 BUDGET = 0.1  # seconds of computing in which a body's faults are listed, and once more for the first one alone
@@ -41,6 +43,7 @@ def find_fault(check: Check) -> InvalidBody | None:
     """What is wrong with the body, or None. For a process that has one thread and can be held up."""
     try:
         value = read_body(check.body)
+        check_keys(value, check.taken)
     except InvalidBody as error:
         return error
     if check.schema.is_valid(value):
@@ -82,9 +85,10 @@ def _compile(text: str) -> Schema:
     return Schema(json.loads(text))
 
 
-def _answer(job: dict[str, str], body: bytes) -> object:
+def _answer(job: dict[str, Any], body: bytes) -> object:
+    taken = None if job["taken"] is None else frozenset(job["taken"])
     try:
-        error = find_fault(Check(_compile(job["schema"]), body))
+        error = find_fault(Check(_compile(job["schema"]), body, taken))
     except MemoryError:
         error = InvalidBody(errors=(_TOO_LARGE,))
     except Exception:

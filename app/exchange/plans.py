@@ -8,8 +8,9 @@ from ..edge.policy import Policy
 from ..edge.request import BODY_METHODS
 from ..formats.units import format_duration, format_size
 from ..nats.shares import Share, choose_share
-from ..routing.routes import Payload, Route
+from ..routing.routes import Route
 from ..routing.table import RouteTable
+from ..routing.words import WITH_BODY, Payload
 from ..settings import Settings
 from .replies import ReplyReader
 from .request_fields import choose_relevant, encode_sent
@@ -66,7 +67,7 @@ def make_plan(route: Route, limits: Limits, *, is_alone: bool, before: Plan | No
         policies=_keep_policies(route.policies, before.policies if before else ()),
         relevant=choose_relevant(route),
         payloads={method: route.choose_payload(method) for method in (*route.methods, "HEAD")},
-        refuses_body=BODY_METHODS - {method for method in route.methods if route.choose_payload(method) == "body"},
+        refuses_body=BODY_METHODS - {method for method in route.methods if route.choose_payload(method) in WITH_BODY},
         timeout=min(limits.timeout if route.timeout is None else route.timeout, max_timeout),
         max_timeout=max_timeout,
         max_body=_choose_limit(route, limits.max_body),

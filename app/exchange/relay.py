@@ -28,10 +28,11 @@ from ..errors import GatewayError, Internal, MethodNotAllowed, NoResponders, Not
 from ..formats.fields import Pair, is_clean_request_id
 from ..formats.messages import Reply
 from ..formats.units import format_duration
-from ..routing.bodies import Check, check_no_body
+from ..routing.bodies import Check, check_no_body, merge
 from ..routing.parameters import Value
-from ..routing.routes import Payload, Route
+from ..routing.routes import Route
 from ..routing.table import EVERY_METHOD, RouteTable
+from ..routing.words import WITH_BODY, WITH_PARAMETERS, Payload
 from .outbound import Begun, Outbound, Waiting, body_too_large
 from .plans import Limits, Plan, Plans, make_plan
 from .problems import build_problem_response
@@ -132,10 +133,10 @@ class Relay:
                 request_id,
                 route.subject_template.fill(tokens),
                 headers,
-                _encode_payload(route, values) if payload == "params" else b"",
+                _encode_payload(route, values) if payload in WITH_PARAMETERS else b"",
                 request.received + timeout,
                 timeout,
-                _choose_max_body(plan, fields) if payload == "body" else None,
+                _choose_max_body(plan, fields) if payload in WITH_BODY else None,
                 prefers_text,
             )
         except GatewayError as error:
@@ -149,14 +150,14 @@ class Relay:
         except GatewayError as error:
             return self.refuse(outbound, error)
         if check is None:
-            outbound.payload = body
+            outbound.payload = merge(body, outbound.payload) if outbound.payload else body
         return check
 
     def load_checked(self, outbound: Outbound, check: Check, verdict: GatewayError | None) -> Response | None:
         """Make the body of a check the payload; the answer where something was wrong with it."""
         if verdict is not None:
             return self.refuse(outbound, verdict)
-        outbound.payload = check.body
+        outbound.payload = merge(check.body, outbound.payload) if outbound.payload else check.body
         return None
 
     def refuse(self, outbound: Outbound, error: GatewayError) -> Response:

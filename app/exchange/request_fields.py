@@ -14,6 +14,7 @@ from ..formats.messages import encode_block
 from ..formats.units import parse_duration
 from ..routing.parameters import Parameter, Value, write_value
 from ..routing.routes import Route
+from ..routing.words import sends_body
 
 MAX_MEDIA_RANGES = 64  # of all `Accept` fields
 MAX_WEIGHTS = 256  # of them, and other parameters
@@ -29,7 +30,7 @@ def choose_relevant(route: Route) -> frozenset[bytes]:
     names = _RELEVANT.union(
         route.request_allow.names, route.reader.header_names, *(policy.fields for policy in route.policies)
     )
-    may_have_body = not BODY_METHODS.isdisjoint(route.methods) or "body" in map(route.choose_payload, route.methods)
+    may_have_body = not BODY_METHODS.isdisjoint(route.methods) or sends_body(route.payload, route.methods)
     return names | _RELEVANT_TO_BODIES if may_have_body else names
 
 

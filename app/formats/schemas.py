@@ -156,10 +156,11 @@ def _explain(error: jsonschema_rs.ValidationError) -> str:
 
 
 def _describe(error: jsonschema_rs.ValidationError) -> tuple[str, str]:
-    return _encode_pointer(error.instance_path), error.message[:MAX_MESSAGE]
+    return encode_pointer(error.instance_path), error.message[:MAX_MESSAGE]
 
 
-def _encode_pointer(path: Sequence[str | int]) -> str:
+def encode_pointer(path: Sequence[str | int]) -> str:
+    """The JSON pointer (RFC 6901) of a place in a document, or of what is around it where it is too long to be told."""
     pointer = ""
     for part in path:
         longer = pointer + "/" + str(part).replace("~", "~0").replace("/", "~1")

@@ -1,7 +1,8 @@
 """From HTTP path segments to NATS subjects.
 
 Laws:
-1. A parameter fills exactly one token. What could be more, or nothing, is refused; nothing is repaired or escaped.
+1. A parameter fills exactly one token, and a tail, such as `{path...}` at the end, one or more. What could be more, or
+   nothing, is refused; nothing is repaired.
 2. A template begins with a literal token that is not `$…` or `_…`, so that no route reaches $SYS, $JS or an inbox.
 3. Letters of any script pass; white space, control, format and surrogate characters don't (Unicode categories
    Z*, Cc, Cf, Cs).
@@ -19,6 +20,8 @@ MAX_SUBJECT = 2048  # bytes: with the reply subject, well under the 4,096 of a c
 
 # `{name}` in a path or a subject; the hyphen is for names of headers.
 PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_-]*)\}")
+TAIL = re.compile(r"\{([A-Za-z_][A-Za-z0-9_-]*)\.\.\.\}")  # `{path...}`, as Go's router spells it
+_LAST_TAIL = re.compile(rf"\.{TAIL.pattern}\Z")
 PERCENT = ord("%")  # a number is found in bytes at a tenth of the cost of b"%"
 BROKEN_ENCODING = re.compile(rb"%(?![0-9A-Fa-f]{2})")  # RFC 3986 §2.1
 
@@ -73,26 +76,33 @@ def _too_long(label: str) -> UriTooLong:
 
 @dataclass(frozen=True, slots=True)
 class SubjectTemplate:
-    """A subject with parameters, such as `orders.{id}.get`: `fill` makes a subject of exactly as many tokens."""
+    """A subject with parameters, such as `orders.{id}.get`: `fill` makes a subject of exactly as many tokens, or of
+    more where the last is a tail, such as `files.{path...}`."""
 
-    text: str
+    format: str
+    """The subject, for `str.format_map`."""
     parameters: tuple[str | None, ...]
     """For each token: the name of the parameter that fills it, or None for a literal."""
+    tail: str | None
+    """The name of the tail, if there is one."""
 
     @classmethod
     def parse(cls, text: str) -> "SubjectTemplate":
         """ValueError says which token is wrong and why."""
-        tokens = tuple(text.split("."))
+        match = _LAST_TAIL.search(text)
+        tail = match[1] if match else None
+        format_ = text if match is None else f"{text[: match.start()]}.{{{tail}}}"
+        tokens = tuple(format_.split("."))
         parameters = tuple(_parse_template_token(token, text) for token in tokens)
         if parameters[0] is not None or tokens[0][0] in "$_":
             raise ValueError(f"subject '{text}' must begin with a literal token that is not $… or _…")
         if len(text.encode()) > MAX_SUBJECT:
             raise ValueError(f"subject '{text[:50]}…' has more than {MAX_SUBJECT} bytes")
-        return cls(text, parameters)
+        return cls(format_, parameters, tail)
 
     def fill(self, values: Mapping[str, str]) -> str:
-        """The subject. `values` are tokens that `parse_token` made; UriTooLong when they are too many bytes."""
-        subject = self.text.format_map(values)  # one pass: braces in a value are only characters
+        """The subject. `values` are tokens that are known to be; UriTooLong when they are too many bytes."""
+        subject = self.format.format_map(values)  # one pass: braces in a value are only characters
         if len(subject) > MAX_SUBJECT or (not subject.isascii() and len(subject.encode()) > MAX_SUBJECT):
             raise UriTooLong(f"The path makes a subject of more than {MAX_SUBJECT} bytes.")
         return subject
@@ -103,4 +113,13 @@ def _parse_template_token(token: str, text: str) -> str | None:
         return None
     if match := PLACEHOLDER.fullmatch(token):
         return match[1]
-    raise ValueError(f"subject '{text}': '{token}' is neither a literal token nor a parameter such as {{id}}")
+    raise ValueError(f"subject '{text}': {_explain_token(token, text)}")
+
+
+def _explain_token(token: str, text: str) -> str:
+    """What is wrong with a token that is neither a literal nor a parameter."""
+    if TAIL.search(text):
+        return "a tail such as {path...} is its last token"
+    if token in ("*", ">"):
+        return f"a request goes to one subject, and '{token}' is a wildcard; a parameter such as {{id}} takes one token"
+    return f"'{token}' is neither a literal token nor a parameter such as {{id}}"

@@ -14,8 +14,9 @@ from pydantic_core import ErrorDetails
 from ..collector import collector_off
 from ..errors import CannotStart
 from ..formats.schemas import Json, parse_json
-from ..routing.routes import Route, RouteError, sends_body
+from ..routing.routes import Route, RouteError
 from ..routing.table import RouteTable, TableError
+from ..routing.words import sends_body
 from .diagnostics import Diagnostics
 from .model import FREE, DefaultsModel, FileModel, InfoModel, ParameterModel, ReplyModel, RouteModel, to_route
 from .yamltree import Path as KeyPath

@@ -14,10 +14,12 @@ from ..edge.content_length import RequireLength
 from ..edge.policy import Policy
 from ..formats.fields import REPLY_HEADERS, REQUEST_HEADERS
 from ..formats.schemas import Json
-from ..formats.subjects import PLACEHOLDER
 from ..formats.units import parse_duration, parse_size
 from ..routing.parameters import Format, Parameter
-from ..routing.routes import METHODS, ReplyRules, Route, check_name, parse_path, parse_subject
+from ..routing.paths import list_parameters, parse_path
+from ..routing.routes import ReplyRules, Route
+from ..routing.tokens import Token
+from ..routing.words import METHODS, check_name, parse_subject
 
 
 def _read_duration(value: object) -> object:
@@ -142,6 +144,11 @@ class ParameterModel(_Model):
     header: str | None = Field(
         None, description="The NATS header in which it goes to the service, beside a body or instead of the payload."
     )
+    token: Token | None = Field(
+        None,
+        description="How a text that need not be a token becomes one in the subject: `escaped`, every byte but "
+        "`A-Za-z0-9_~-` as `%XX`, or `base64url`, without padding.",
+    )
     description: str = Field("", description="For the documentation.")
     example: Value = Field(None, description="For the documentation.")
 
@@ -188,10 +195,10 @@ class DefaultsModel(_Model):
     query: Literal["ignore", "strict"] = Field(
         "ignore", description="With `strict` a query parameter that is not declared gets 422."
     )
-    payload: Literal["none", "body", "params"] | None = Field(
+    payload: Literal["none", "body", "params", "merge"] | None = Field(
         None,
-        description="What is sent: nothing, the request body as it is, or a JSON object of all parameters. Default: "
-        "`body` for POST, PUT and PATCH, else `none`.",
+        description="What is sent: nothing, the request body as it is, a JSON object of all parameters, or the JSON "
+        "object of the body with the parameters in it. Default: `body` for POST, PUT and PATCH, else `none`.",
     )
     accepts: list[str] = Field(
         [],
@@ -246,10 +253,12 @@ class RouteModel(DefaultsModel):
     name: Annotated[str, _check_with(check_name)] = Field(description="Unique; stands in logs and metrics.")
     method: Methods = Field(description="One, or a list. HEAD comes with GET, and OPTIONS with all.")
     path: Annotated[str, _check_with(parse_path)] = Field(
-        description="Literal segments and parameters: `/orders/{id}`."
+        description="Literal segments and parameters: `/orders/{id}`. A tail at the end, `/files/{path...}`, takes "
+        "the rest of the path."
     )
     subject: Annotated[str, _check_with(parse_subject)] = Field(
-        description="Literal tokens and parameters: `orders.{id}.get`. A parameter is one token."
+        description="Literal tokens and parameters: `orders.{id}.get`. A parameter is one token, and a tail at the "
+        "end, `files.{path...}`, one or more."
     )
 
 
@@ -282,7 +291,7 @@ def build_schema() -> dict[str, Json]:
 
 def to_route(model: RouteModel) -> Route:
     """Raises RouteError."""
-    in_path = PLACEHOLDER.findall(model.path)
+    in_path = list_parameters(model.path.split("/"))
     return Route(
         name=model.name,
         methods=tuple(model.method),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ..errors import InvalidBody, UnsupportedMediaType
 from ..formats.fields import Pair, is_clean_value
-from ..formats.schemas import Json, Schema, parse_json
+from ..formats.schemas import Json, Schema, encode_pointer, parse_json
 
 MAX_FAULTS = 20  # of one body that are told
 CHECKED_MAX_BODY = 256 * 1024  # bytes, where a route with a schema says nothing: 50 ms at most, and 9 MiB of values
@@ -32,24 +32,36 @@ def is_content_type(text: str) -> bool:
     return text.isascii() and is_clean_value(text.encode()) and is_media_range(media_type) and "*" not in media_type
 
 
+_ANYTHING = Schema(True)
+_BLANKS = b" \t\r\n"  # RFC 8259 §2
+
+Taken = frozenset[str] | None
+"""The keys that a JSON object may not have, as parameters are merged into it under these names; None for no merge."""
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """A body that is to be checked elsewhere."""
 
     schema: Schema
     body: bytes
+    taken: Taken = None
 
 
 class BodyRules:
-    """The media types that a route takes (none listed: all), and the schema of its bodies, if it has one."""
+    """The media types that a route takes (none listed: all), the schema of its bodies, if it has one, and what is
+    merged into them."""
 
-    __slots__ = ("_accepts", "_keeps_encoding", "_schema")
+    __slots__ = ("_accepts", "_keeps_encoding", "_schema", "_taken")
 
-    def __init__(self, accepts: Sequence[str], schema: Schema | None, *, keeps_encoding: bool) -> None:
+    def __init__(
+        self, accepts: Sequence[str], schema: Schema | None, *, taken: Taken = None, keeps_encoding: bool
+    ) -> None:
         """`keeps_encoding`: the service is told of a `Content-Encoding`."""
         self._accepts = frozenset(text.encode("ascii") for text in accepts)
-        self._schema = schema
-        self._keeps_encoding = keeps_encoding and schema is None
+        self._schema = _ANYTHING if schema is None and taken is not None else schema
+        self._taken = taken
+        self._keeps_encoding = keeps_encoding and self._schema is None
 
     def check_head(self, fields: Sequence[Pair]) -> None:
         """Raises UnsupportedMediaType for a body that is announced and would not do (RFC 9110 §15.5.16)."""
@@ -77,12 +89,13 @@ class BodyRules:
         if schema is None:
             return None
         if len(body) > AT_ONCE:
-            return Check(schema, body)
+            return Check(schema, body, self._taken)
         value = read_body(body)
+        check_keys(value, self._taken)
         if schema.is_valid(value):
             return None
         if len(body) > LISTED_AT_ONCE or not schema.is_plain:
-            return Check(schema, body)
+            return Check(schema, body, self._taken)
         raise InvalidBody(errors=tuple(schema.find_faults(value, limit=MAX_FAULTS)))
 
     def _is_accepted(self, content_type: bytes) -> bool:
@@ -97,6 +110,25 @@ def read_body(body: bytes) -> Json:
         return parse_json(body)
     except ValueError as error:
         raise InvalidBody("The body can't be read as JSON.", errors=(("", str(error)),)) from None
+
+
+def check_keys(value: Json, taken: Taken) -> None:
+    """Raises InvalidBody where parameters can't be merged into a value."""
+    if taken is None:
+        return
+    if not isinstance(value, dict):
+        raise InvalidBody(errors=(("", "it is not an object, and this route adds its parameters to it"),))
+    if both := sorted(taken.intersection(value)):
+        fault = "it is a parameter of this route, and can't be in the body as well"
+        raise InvalidBody(errors=tuple((encode_pointer((name,)), fault) for name in both[:MAX_FAULTS]))
+
+
+def merge(body: bytes, parameters: bytes) -> bytes:
+    """Two JSON objects without a common key as one. What the body says stays as it is, byte for byte."""
+    if parameters == b"{}":
+        return body
+    inner = body.rstrip(_BLANKS)[:-1]
+    return b"%b%b%b" % (inner, b"" if inner.strip(_BLANKS) == b"{" else b",", parameters[1:])
 
 
 def check_no_body(fields: Sequence[Pair], reason: str) -> None:

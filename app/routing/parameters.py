@@ -15,6 +15,7 @@ from ..formats.fields import can_travel
 from ..formats.schemas import Json, Schema, SchemaError
 from ..formats.subjects import MAX_TOKEN, PLACEHOLDER
 from .faults import Fault
+from .tokens import Token
 
 Scalar = str | int | float | bool
 Value = Scalar | list[Scalar]
@@ -50,7 +51,8 @@ class Parameter:
     """A declared parameter. None means that there is no such rule. With `many` the value is a list, and all rules but
     `required` and `default` are for each of its items. They come as a parameter that is repeated or, with a
     `separator`, as one text. With a `header` the value goes to the service in the NATS header of that name, one for
-    each item, and not into the payload. What is wrong with it is in `faults`.
+    each item, and not into the payload. `token` says how its text becomes the token of a subject where it need not be
+    one itself. What is wrong with it is in `faults`.
 
     `schema` checks one value (of a list: one item), and is None where every text will do.
     """
@@ -70,6 +72,7 @@ class Parameter:
     required: bool | None = None
     default: Value | None = None
     header: str | None = None
+    token: Token | None = None
     description: str = ""
     example: Value | None = None
 

@@ -1,7 +1,7 @@
 """Reads the parameters of a request, as its route declares them. Pure.
 
 Laws:
-1. A parameter in the subject is always one token, wherever it comes from.
+1. A parameter in the subject is what its writer in `tokens` makes of it, wherever it comes from.
 2. A query or header parameter stands once, unless it is declared `many`. What is not declared is not read.
 3. An error lists everything that is wrong, up to MAX_FAULTS.
 """
@@ -13,8 +13,9 @@ from urllib.parse import unquote_to_bytes
 
 from ..errors import InvalidParameter, UriTooLong
 from ..formats.fields import Pair, is_clean_value
-from ..formats.subjects import BROKEN_ENCODING, PERCENT, check_token, decode_percent, parse_token
+from ..formats.subjects import BROKEN_ENCODING, PERCENT, decode_percent, parse_token
 from .parameters import MAX_MANY, MAX_NAME, Parameter, Value, write_value
+from .tokens import TokenWriter, check_tail, write_plain
 
 MAX_PAIRS = 1024  # of a query
 MAX_FAULTS = 20  # of one request that are told
@@ -28,21 +29,31 @@ _Faults = list[tuple[str, str, str]]
 
 
 class ParameterReader:
-    """Reads the declared parameters of one route. `path` are its path parameters, in the order of the path; `tokens`
-    the names of those that stand in the subject. With `is_strict` a query parameter that is not declared is wrong."""
+    """Reads the declared parameters of one route. `path` are its path parameters, in the order of the path, of which
+    the last may be a `tail`; `tokens` has those that stand in the subject, and what writes them there. With `is_strict`
+    a query parameter that is not declared is wrong."""
 
-    __slots__ = ("_headers", "_is_strict", "_path", "_plain_tokens", "_query", "_tokens", "header_names")
+    __slots__ = ("_headers", "_is_strict", "_path", "_plain_tokens", "_query", "_tail", "_tokens", "header_names")
 
     def __init__(
-        self, parameters: Sequence[Parameter], *, path: Sequence[str], tokens: frozenset[str], is_strict: bool = False
+        self,
+        parameters: Sequence[Parameter],
+        *,
+        path: Sequence[str],
+        tokens: Mapping[str, TokenWriter],
+        tail: str | None = None,
+        is_strict: bool = False,
     ) -> None:
         by_name = {parameter.name: parameter for parameter in parameters}
-        self._path = [(by_name[name], name in tokens, by_name[name].is_plain) for name in path]
+        self._path = [by_name[name] for name in path]
         self._query = {p.name.encode("ascii"): p for p in parameters if p.location == "query"}
         self._headers = {p.name.lower().encode("ascii"): p for p in parameters if p.location == "header"}
         self._tokens = tokens
+        self._tail = tail
         self._is_strict = is_strict
-        is_plain = len(path) == len(parameters) and all(name in tokens and by_name[name].is_plain for name in path)
+        is_plain = len(path) == len(parameters) and all(
+            tokens.get(name) is write_plain and by_name[name].is_plain for name in path
+        )
         self._plain_tokens = tuple(path) if is_plain and not is_strict else None
         """The names, where every parameter is a token of the path, and nothing more."""
         self.header_names = frozenset(self._headers)
@@ -69,8 +80,8 @@ class ParameterReader:
         self, segments: Sequence[bytes], query: bytes, headers: Sequence[Pair]
     ) -> tuple[Mapping[str, str], Mapping[str, Value]]:
         reading = _Reading(self._tokens)
-        for (parameter, is_in_subject, is_plain), segment in zip(self._path, segments, strict=True):
-            reading.take_segment(parameter, segment, is_in_subject=is_in_subject, is_plain=is_plain)
+        for parameter, segment in zip(self._path, segments, strict=True):
+            reading.take_segment(parameter, segment, is_tail=parameter.name == self._tail)
         if self._query or (self._is_strict and query):
             reading.take_pairs(self._query, _split_query(query), knows_all=self._is_strict)
         if self._headers:
@@ -83,22 +94,29 @@ class ParameterReader:
 class _Reading:
     """What is found of the parameters of one request."""
 
-    __slots__ = ("_in_subject", "faults", "tokens", "values")
+    __slots__ = ("_writers", "faults", "tokens", "values")
 
-    def __init__(self, in_subject: frozenset[str]) -> None:
-        self._in_subject = in_subject
+    def __init__(self, writers: Mapping[str, TokenWriter]) -> None:
+        self._writers = writers
         self.tokens: dict[str, str] = {}
         self.values: dict[str, Value] = {}
         self.faults: _Faults = []
 
-    def take_segment(self, parameter: Parameter, segment: bytes, *, is_in_subject: bool, is_plain: bool) -> None:
-        """A path parameter."""
+    def take_segment(self, parameter: Parameter, segment: bytes, *, is_tail: bool) -> None:
+        """A path parameter. In a tail the segments may come with `%2F` between them, as clients send it that know of no
+        tails."""
         name = parameter.name
+        write = self._writers.get(name)
         try:
-            text = parse_token(segment, name) if is_in_subject else _decode(segment, parameter)
-            self.values[name] = text if is_plain else parameter.parse(text)
-            if is_in_subject:
-                self.tokens[name] = text
+            if write is write_plain:
+                text = self.tokens[name] = parse_token(segment, name)
+            else:
+                text = _decode(segment, parameter)
+                if is_tail:
+                    check_tail(text, parameter.label)
+                if write is not None:
+                    self.tokens[name] = write(text, parameter.label)
+            self.values[name] = parameter.parse(text)
         except InvalidParameter as error:
             self._note(parameter, error)
 
@@ -123,10 +141,8 @@ class _Reading:
         value = _choose(parameter, texts)
         if value is not None:
             self.values[parameter.name] = value
-            if parameter.name in self._in_subject:
-                text = texts[0] if texts else write_value(value)
-                check_token(text, label=parameter.label)
-                self.tokens[parameter.name] = text
+            if write := self._writers.get(parameter.name):
+                self.tokens[parameter.name] = write(texts[0] if texts else write_value(value), parameter.label)
 
     def _note(self, parameter: Parameter, error: InvalidParameter) -> None:
         self.faults.append((parameter.name, parameter.location, error.detail))

@@ -2,27 +2,32 @@
 
 Laws:
 1. A path template and a request path have the same number of segments, or they don't match: `//` and a trailing
-   slash make other paths. The raw path is split first and decoded after, so `%2F` never separates.
-2. A literal segment goes before a parameter: `/a/me` beside `/a/{id}`. Of two routes that can match the same method
-   and path, one must be at least as literal as the other in every segment; else both are refused.
+   slash make other paths. The raw path is split first and decoded after, so `%2F` never separates. A tail stands for
+   one segment or more.
+2. A literal segment goes before a parameter, and a parameter before a tail: `/a/me` beside `/a/{id}` and
+   `/a/{path...}`. Of two routes that can match the same method and path, one must be at least as literal as the other
+   in every segment; else both are refused.
 3. The cost of a match depends on the number of segments, not on the number of routes; and of those only as many are
    looked at as a route has.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Self
 from urllib.parse import unquote_to_bytes
 
 from ..formats.subjects import PERCENT
 from ..pieces import Steps
 from .faults import Fault
-from .routes import METHODS, Route
+from .routes import Route
+from .words import METHODS
 
 EVERY_METHOD = ("GET", "HEAD", *METHODS[1:], "OPTIONS")
 MAX_CONFLICTS = 100  # that are told
 
 _Shape = tuple[str | None, ...]
+"""The literal segments of a path, None for each parameter and tail."""
 
 
 class TableError(ValueError):
@@ -38,6 +43,8 @@ class _Node:
     literals: dict[bytes, "_Node"] = field(default_factory=dict)
     parameter: "_Node | None" = None
     route: Route | None = None
+    tail: Route | None = None
+    """The route whose tail begins here."""
     longest: int = 0
     """Bytes of the longest segment that can be one of the literals: each byte of that may be percent-encoded."""
 
@@ -45,7 +52,7 @@ class _Node:
 class RouteTable:
     """Finds the route of a method and a raw path. One trie a method."""
 
-    __slots__ = ("_deepest", "_tries", "routes")
+    __slots__ = ("_deepest", "_tailed", "_tries", "routes")
 
     def __init__(self, routes: Iterable[Route], *, reserved: Iterable[str] = ()) -> None:
         """TableError names the two routes that conflict, or the one that takes a path of the gateway itself.
@@ -53,6 +60,8 @@ class RouteTable:
         self.routes = tuple(routes)
         self._tries: dict[str, _Node] = {}
         self._deepest = 0
+        self._tailed: set[str] = set()
+        """Methods of routes that have a tail."""
         taken = frozenset(reserved)
         names: set[str] = set()
         paths: dict[_Shape, Route] = {}
@@ -68,6 +77,7 @@ class RouteTable:
                 self._add(route)
             if len(faults) >= MAX_CONFLICTS:
                 break
+        faults = faults or list(islice(_find_tail_conflicts(self.routes), MAX_CONFLICTS))
         if faults:
             raise TableError(faults)
         self._serve_head()
@@ -89,6 +99,8 @@ class RouteTable:
         self._deepest = max(self._deepest, len(route.segments))
         for method in route.methods:
             _insert(self._tries.setdefault(method, _Node()), route)
+        if route.tail is not None:
+            self._tailed.update(route.methods)
 
     def let_go(self) -> Steps[None]:
         """Forget all routes, a few in a step: to free them at once is a pause that grows with their number. Nothing
@@ -97,7 +109,7 @@ class RouteTable:
         nodes = list(self._tries.values())
         while nodes:
             node = nodes.pop()
-            node.route = None
+            node.route = node.tail = None
             if node.parameter:
                 nodes.append(node.parameter)
                 node.parameter = None
@@ -108,6 +120,8 @@ class RouteTable:
     def _serve_head(self) -> None:
         if "GET" in self._tries:
             self._tries["HEAD"] = self._tries["GET"]
+        if "GET" in self._tailed:
+            self._tailed.add("HEAD")
 
     def match(self, method: str, path: bytes) -> tuple[Route, list[bytes]] | None:
         """The route and the raw values of its path parameters, in order. HEAD matches as GET does."""
@@ -115,7 +129,11 @@ class RouteTable:
         if trie is None or path[:1] != b"/":
             return None
         values: list[bytes] = []
-        route = _find(trie, path[1:].split(b"/", self._deepest), values)  # where there are more, none matches
+        segments = path[1:].split(b"/", self._deepest)  # where there are more, only a tail matches
+        route = _find(trie, segments, values)
+        if route is None and method in self._tailed:
+            values.clear()
+            route = _find_tail(trie, segments, values)
         return (route, values) if route else None
 
     def allowed(self, path: bytes) -> tuple[str, ...]:
@@ -148,6 +166,24 @@ def _shape(route: Route) -> _Shape:
     return tuple(None if segment.startswith("{") else segment for segment in route.segments)
 
 
+def _find_tail_conflicts(routes: Sequence[Route]) -> Iterator[tuple[int, Fault]]:
+    """Routes that a tail of another one may not stand beside (law 2). At a cost that grows with the routes, and with
+    the number of different lengths that paths with tails have."""
+    tails = _Overlaps()
+    lengths: dict[str, set[int]] = {}
+    for route in routes:
+        if route.tail is not None:
+            tails.add(route)
+            for method in route.methods:
+                lengths.setdefault(method, set()).add(len(route.segments))
+    for index, route in enumerate(routes):
+        for method in route.methods:
+            for length in lengths.get(method, ()):
+                if other := tails.find_tail(method, route, length):
+                    text = f"routes '{other.name}' and '{route.name}' both match paths of {method} {route.path}"
+                    yield index, Fault(("path",), f"{text}, and neither is the more literal one")
+
+
 @dataclass(slots=True)
 class _Overlaps:
     """Finds the route that an earlier one may not stand beside (law 2), at a cost that does not grow with the routes.
@@ -169,12 +205,20 @@ class _Overlaps:
         for others, indices in self._kinds.get((method, len(shape)), {}).items():
             if literal < others or others < literal:
                 continue
-            shared = literal & others
-            if shared not in indices:
-                indices[shared] = {}
-                for other in indices[others].values():
-                    indices[shared].setdefault(_take(_shape(other), shared), other)
-            if found := indices[shared].get(_take(shape, shared)):
+            if found := _look_up(shape, literal & others, indices, others):
+                return found
+        return None
+
+    def find_tail(self, method: str, route: Route, length: int) -> Route | None:
+        """A route with a tail, and a path of that length, that matches some path as this one does, while this one is
+        not at least as literal. For two tails in one place `find` has the answer."""
+        shape = _shape(route)
+        if len(shape) < length or (len(shape) == length and route.tail is not None):
+            return None
+        shape = (*shape[: length - 1], None)
+        literal = _literal_positions(shape)
+        for others, indices in self._kinds.get((method, length), {}).items():
+            if not others <= literal and (found := _look_up(shape, literal & others, indices, others)):
                 return found
         return None
 
@@ -187,6 +231,20 @@ class _Overlaps:
                 index.setdefault(_take(shape, positions), route)
 
 
+def _look_up(
+    shape: _Shape,
+    shared: frozenset[int],
+    indices: dict[frozenset[int], dict[_Shape, Route]],
+    others: frozenset[int],
+) -> Route | None:
+    """A route that has the same texts in these positions, which are literal in both. `others` are all of its own."""
+    if shared not in indices:
+        indices[shared] = {}
+        for other in indices[others].values():
+            indices[shared].setdefault(_take(_shape(other), shared), other)
+    return indices[shared].get(_take(shape, shared))
+
+
 def _literal_positions(shape: _Shape) -> frozenset[int]:
     return frozenset(index for index, segment in enumerate(shape) if segment is not None)
 
@@ -196,14 +254,17 @@ def _take(shape: _Shape, positions: frozenset[int]) -> _Shape:
 
 
 def _insert(node: _Node, route: Route) -> None:
-    for segment in route.segments:
+    for segment in route.segments if route.tail is None else route.segments[:-1]:
         if segment.startswith("{"):
             node.parameter = node.parameter or _Node()
             node = node.parameter
         else:
             node.longest = max(node.longest, len("%00") * len(segment))
             node = node.literals.setdefault(segment.encode("ascii"), _Node())
-    node.route = route
+    if route.tail is None:
+        node.route = route
+    else:
+        node.tail = route
 
 
 def _find(node: _Node, segments: Sequence[bytes], values: list[bytes]) -> Route | None:
@@ -212,8 +273,8 @@ def _find(node: _Node, segments: Sequence[bytes], values: list[bytes]) -> Route 
     for segment in segments:
         depth += 1
         literal = node.literals.get(segment)
-        if literal is None and PERCENT in segment and len(segment) <= node.longest:
-            literal = node.literals.get(unquote_to_bytes(segment))
+        if literal is None and PERCENT in segment:
+            literal = _find_encoded(node, segment)
         parameter = node.parameter
         if parameter is None:
             if literal is None:
@@ -228,3 +289,26 @@ def _find(node: _Node, segments: Sequence[bytes], values: list[bytes]) -> Route 
         values.append(segment)
         node = parameter
     return node.route
+
+
+def _find_encoded(node: _Node, segment: bytes) -> _Node | None:
+    """What follows a literal that came percent-encoded."""
+    return node.literals.get(unquote_to_bytes(segment)) if len(segment) <= node.longest else None
+
+
+def _find_tail(node: _Node, segments: Sequence[bytes], values: list[bytes]) -> Route | None:
+    """The route whose tail takes the last of the segments: the one that is literal for longest."""
+    if not segments:
+        return None
+    segment, rest = segments[0], segments[1:]
+    literal = node.literals.get(segment) or (_find_encoded(node, segment) if PERCENT in segment else None)
+    if literal is not None and (route := _find_tail(literal, rest, values)):
+        return route
+    if node.parameter is not None:
+        values.append(segment)
+        if route := _find_tail(node.parameter, rest, values):
+            return route
+        values.pop()
+    if node.tail is not None:
+        values.append(b"/".join(segments))
+    return node.tail

@@ -28,8 +28,9 @@ from app.exchange.way_out import WayOut
 from app.formats.fields import MAX_BLOCK, Pair, is_clean_request_id
 from app.formats.messages import Reply, parse_block
 from app.observe.record import Observers, Record
-from app.routing.routes import METHODS, Payload, ReplyRules, Route
+from app.routing.routes import ReplyRules, Route
 from app.routing.table import RouteTable
+from app.routing.words import METHODS, Payload
 
 ROUTES = (
     Route(

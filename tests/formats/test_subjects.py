@@ -156,7 +156,7 @@ def test_a_long_segment_is_refused_before_anyone_decodes_it(segment: bytes) -> N
 def test_a_template_knows_its_parameters(text: str, parameters: tuple[str | None, ...]) -> None:
     template = SubjectTemplate.parse(text)
     assert template.parameters == parameters
-    assert template.text == text
+    assert template.format == text
 
 
 @pytest.mark.parametrize("text", ["{id}", "{id}.get", "$SYS.x", "$JS", "_INBOX.x", "_x", "$"])
@@ -174,8 +174,6 @@ def test_a_template_begins_with_a_literal_token_outside_the_systems_own(text: st
         ("a.", ""),
         (".a", ""),
         ("a..b", ""),
-        ("a.*", "*"),
-        ("a.>", ">"),
         ("a b", "a b"),
         ("a.b\n", "b\n"),
         ("a.é", "é"),

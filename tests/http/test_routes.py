@@ -90,6 +90,29 @@ routes:
     payload: params
     query: strict
     params: {day: {format: date}, id: {type: integer, many: true, separator: ","}, limit: {type: integer, max: 5}}
+  - {name: user, method: GET, path: "/users/{mail}", subject: "test.user.{mail}", params: {mail: {token: escaped}}}
+  - name: blob
+    method: GET
+    path: /blobs/{key}
+    subject: test.{kind}.{key}
+    params: {key: {token: base64url}, kind: {token: escaped, default: a.b}}
+  - {name: file, method: GET, path: "/files/{path...}", subject: "test.file.{path...}"}
+  - {name: object, method: PUT, path: "/objects/{key...}", subject: "test.{key}", params: {key: {token: escaped}}}
+  - {name: page, method: GET, path: "/pages/{path...}", subject: test.page, payload: params}
+  - {name: part, method: PUT, path: "/parts/{path...}", subject: test.part, params: {path: {header: X-Path}}}
+  - name: merged
+    method: [PUT, DELETE]
+    path: /merged/{id}
+    subject: test.merged
+    payload: merge
+    params: {id: {type: integer}, dry_run: {type: boolean}, source: {header: X-Source}}
+  - name: note-merged
+    method: PATCH
+    path: /notes/{id}
+    subject: test.merged
+    payload: merge
+    body_schema: {type: object, additionalProperties: false, properties: {title: {type: string}}}
+  - {name: plain-merge, method: POST, path: /plain, subject: test.merged, payload: merge, params: {q: {}}}
 """
 
 
@@ -682,3 +705,155 @@ async def test_the_text_of_a_service_error_is_told_as_the_route_says(
         response = await gateway.get(path)
     problem = response.json()
     assert (response.status_code, problem["detail"], problem["delivered"]) == (status, detail, "yes")
+
+
+# Texts that are no token, and tails
+
+
+@pytest.mark.parametrize(
+    ("path", "subject"),
+    [
+        ("/users/a@b.example", "test.user.a%40b%2Eexample"),
+        ("/users/report.pdf", "test.user.report%2Epdf"),
+        ("/users/A-Z_9~", "test.user.A-Z_9~"),
+        ("/users/a%2Fb%20*>%25", "test.user.a%2Fb%20%2A%3E%25"),
+        ("/users/%C3%A9%00", "test.user.%C3%A9%00"),
+        ("/users/" + "é" * 21, "test.user." + "%C3%A9" * 21),
+        ("/blobs/report.pdf", "test.a%2Eb.cmVwb3J0LnBkZg"),
+        ("/blobs/%C3%BF%C3%BF%3F?kind=x*", "test.x%2A.w7_Dvz8"),
+        ("/files/a", "test.file.a"),
+        ("/files/a/b%2Fc/%C3%A9", "test.file.a.b.c.é"),
+        ("/files/" + "/".join("x" * 16), "test.file." + ".".join("x" * 16)),
+        ("/objects/a/b.c", "test.a%2Fb%2Ec"),
+    ],
+)
+async def test_a_text_that_is_no_token_becomes_one_in_the_way_that_its_route_says(
+    shared_nats: NatsServer, routes: RouteFile, path: str, subject: str
+) -> None:
+    async with run_echo(shared_nats.url, routes) as gateway:
+        method = "PUT" if path.startswith("/objects") else "GET"
+        assert read(await gateway.client.request(method, path)) == Seen(subject, "", {})
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "detail"),
+    [
+        ("/users/", 422, "Path parameter 'mail' is empty."),
+        ("/users/%FF", 422, "Path parameter 'mail' is not valid UTF-8."),
+        ("/users/%zz", 422, "Path parameter 'mail' has a '%' that is not followed by two hex digits."),
+        ("/users/" + "." * 43, 414, "Path parameter 'mail' makes a subject token of more than 128 characters."),
+        ("/users/" + "x" * 4000, 414, "Path parameter 'mail' makes a subject token of more than 128 characters."),
+        ("/blobs/" + "x" * 97, 414, "Path parameter 'key' makes a subject token of more than 128 characters."),
+        ("/blobs/x?kind=", 422, "Query parameter 'kind' is empty."),
+        ("/files/", 422, "Path parameter 'path' is empty."),
+        ("/files/a//b", 422, "Path parameter 'path' has a segment that is empty, '.' or '..'."),
+        ("/files/a/", 422, "Path parameter 'path' has a segment that is empty, '.' or '..'."),
+        ("/files/a%2F%2E%2E%2Fb", 422, "Path parameter 'path' has a segment that is empty, '.' or '..'."),
+        ("/files/a.b", 422, "Path parameter 'path' has the character U+002E, which"),
+        ("/files/a/" + "x" * 129, 414, "Path parameter 'path' has more than 128 characters."),
+        ("/files/" + "/".join("x" * 17), 414, "Path parameter 'path' has more than 16 segments."),
+        ("/files/" + "x/" * 4000 + "x", 414, "Path parameter 'path' has more than 16 segments."),
+        ("/pages/%2Fetc%2Fpasswd", 422, "Path parameter 'path' has a segment that is empty, '.' or '..'."),
+        ("/pages/%FF", 422, "Path parameter 'path' is not valid UTF-8."),
+        ("/parts/..", 405, "This path allows PUT, OPTIONS."),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+async def test_a_text_that_makes_no_token_and_a_tail_that_is_no_path_are_refused(
+    shared_nats: NatsServer, routes: RouteFile, path: str, status: int, detail: str
+) -> None:
+    async with (
+        run_gateway(shared_nats.url, routes=routes) as gateway,
+        RawPeer.connect(shared_nats.url, "test.>") as spy,
+    ):
+        raw = await gateway.get_raw(path.encode())
+        assert raw.split(b" ", 2)[1] == b"%d" % status
+        assert json.loads(raw.partition(b"\r\n\r\n")[2])["detail"].startswith(detail)
+        await check_that_nothing_came(gateway, spy)
+
+
+async def test_a_tail_goes_into_the_payload_or_a_header_as_the_text_that_it_means(
+    shared_nats: NatsServer, routes: RouteFile
+) -> None:
+    async with run_echo(shared_nats.url, routes) as gateway:
+        seen = read(await gateway.get("/pages/a%20b/c.d%2F%C3%A9/" + "x/" * 20 + "x"))
+        assert json.loads(seen.payload.encode("latin-1")) == {"path": "a b/c.d/é/" + "x/" * 20 + "x"}
+        assert read(await gateway.client.put("/parts/a/b.c", content=b"!")).headers == {"X-Path": ["a/b.c"]}
+
+
+# Parameters in the object of the body
+
+JSON = {"content-type": "application/json"}
+
+
+@pytest.mark.parametrize(
+    ("target", "body", "payload"),
+    [
+        ("/merged/7", "{}", '{"id":7}'),
+        ("/merged/7", " { } \n", ' { "id":7}'),
+        ("/merged/7?dry_run=true", '{"a": 1.10}\r\n', '{"a": 1.10,"id":7,"dry_run":true}'),
+        ("/merged/7", '{"a":{"id":1},"b":"é\\u0000"}', '{"a":{"id":1},"b":"é\\u0000","id":7}'),
+        ("/merged/7", '{"n":12345678901234567890,"x":"}"}', '{"n":12345678901234567890,"x":"}","id":7}'),
+        ("/merged/7", '{"a":"' + "x" * 40_000 + '"}', '{"a":"' + "x" * 40_000 + '","id":7}'),
+        ("/plain", '{"a":1}', '{"a":1}'),
+        ("/plain?q=x", '{"a":1}', '{"a":1,"q":"x"}'),
+    ],
+    ids=lambda text: text[:40],
+)
+async def test_parameters_are_merged_into_the_body_whose_own_bytes_stay(
+    shared_nats: NatsServer, routes: RouteFile, target: str, body: str, payload: str
+) -> None:
+    async with run_echo(shared_nats.url, routes) as gateway:
+        method = "POST" if target.startswith("/plain") else "PUT"
+        seen = read(await gateway.client.request(method, target, content=body.encode(), headers=JSON))
+    assert seen.payload.encode("latin-1").decode() == payload
+
+
+async def test_a_merged_parameter_may_be_a_header_and_a_schema_looks_at_the_body_alone(
+    shared_nats: NatsServer, routes: RouteFile
+) -> None:
+    async with run_echo(shared_nats.url, routes) as gateway:
+        seen = read(
+            await gateway.client.request("DELETE", "/merged/7?source=web", content=b'{"source":1}', headers=JSON)
+        )
+        assert seen == Seen("test.merged", '{"source":1,"id":7}', {"X-Source": ["web"]})
+        patched = await gateway.client.patch("/notes/7", content=b'{"title":"a"}', headers=JSON)
+        assert read(patched).payload == '{"title":"a","id":"7"}'
+
+
+@pytest.mark.parametrize(
+    ("body", "errors"),
+    [
+        ('{"id":7}', [("/id", "it is a parameter of this route, and can't be in the body as well")]),
+        ('{"\\u0069d":7}', [("/id", "it is a parameter of this route, and can't be in the body as well")]),
+        ('{"dry_run":false,"id":1}', [("/dry_run", "it is a parameter"), ("/id", "it is a parameter")]),
+        ('{"a":"' + "x" * 40_000 + '","id":1}', [("/id", "it is a parameter")]),
+        ("[]", [("", "it is not an object, and this route adds its parameters to it")]),
+        ("[" + "1," * 20_000 + "1]", [("", "it is not an object")]),
+        ("7", [("", "it is not an object")]),
+        ("null", [("", "it is not an object")]),
+        ("", [("", "it is not JSON")]),
+        ('{"a":1,"a":2}', [("", "it has a key twice in one object")]),
+        ('{"a":1}}', [("", "it is not JSON")]),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+async def test_a_body_into_which_parameters_can_not_go_is_refused(
+    shared_nats: NatsServer, routes: RouteFile, body: str, errors: list[tuple[str, str]]
+) -> None:
+    async with (
+        run_gateway(shared_nats.url, routes=routes) as gateway,
+        RawPeer.connect(shared_nats.url, "test.>") as spy,
+    ):
+        response = await gateway.client.put("/merged/7", content=body.encode(), headers=JSON)
+        assert read_problem(response)[:2] == (422, "invalid-body")
+        told = [(error["pointer"].removeprefix("#"), error["detail"]) for error in response.json()["errors"]]
+        assert [(where, what[: len(errors[n][1])]) for n, (where, what) in enumerate(told)] == errors
+        await check_that_nothing_came(gateway, spy)
+
+
+async def test_a_merge_takes_json_alone(shared_nats: NatsServer, routes: RouteFile) -> None:
+    async with run_gateway(shared_nats.url, routes=routes) as gateway:
+        for headers in ({"content-type": "text/plain"}, {**JSON, "content-encoding": "gzip"}):
+            response = await gateway.client.put("/merged/7", content=b"{}", headers=headers)
+            assert read_problem(response)[:2] == (415, "unsupported-media-type")

@@ -285,7 +285,7 @@ def test_a_mistake_is_told_with_its_place_and_what_would_be_right(file: Path, te
         ("tags: [1]", "7:12: routes[0].tags[0]: 1: must be a text"),
         ("summary: no", None),
         ("summary: 1", "7:14: routes[0].summary: 1: must be a text"),
-        ("payload: bdy", "7:14: routes[0].payload: \"bdy\": must be 'none', 'body' or 'params', did you mean `body`?"),
+        ("payload: bdy", "7:14: routes[0].payload: \"bdy\": must be 'none', 'body', 'params' or 'merge', did you mean `body`?"),
         ("params: {id: {typ: integer}}", "7:19: routes[0].params.id.typ: unknown key, did you mean `type`?"),
         ("params: {id: {type: int}}", '7:25: routes[0].params.id.type: "int": must be \'string\', \'integer\''),
         ("params: {id: {min: a}}", '7:24: routes[0].params.id.min: "a": must be a number'),

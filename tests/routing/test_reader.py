@@ -10,6 +10,7 @@ from app.errors import InvalidParameter, UriTooLong
 from app.formats.fields import Pair
 from app.routing.parameters import MAX_MANY, Parameter
 from app.routing.reader import MAX_FAULTS, MAX_PAIRS, ParameterReader
+from app.routing.tokens import WRITERS
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))
 
@@ -22,8 +23,14 @@ def read(
     tokens: str = "",
     is_strict: bool = False,
 ) -> tuple[dict[str, str], dict[str, Any]]:
+    by_name = {parameter.name: parameter for parameter in parameters}
     path = [parameter.name for parameter in parameters if parameter.location == "path"]
-    reader = ParameterReader(parameters, path=path, tokens=frozenset(tokens.split()), is_strict=is_strict)
+    reader = ParameterReader(
+        parameters,
+        path=path,
+        tokens={name: WRITERS[by_name[name].token] for name in tokens.split()},
+        is_strict=is_strict,
+    )
     found = reader.read(segments, query, headers)
     return dict(found[0]), dict(found[1])
 

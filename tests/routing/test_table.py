@@ -2,7 +2,6 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import combinations, compress, product
-from operator import or_
 from types import FrameType
 from typing import TYPE_CHECKING, SupportsIndex
 from urllib.parse import unquote_to_bytes
@@ -12,8 +11,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import app.routing.table
-from app.routing.routes import METHODS, Route
+from app.routing.routes import Route
 from app.routing.table import MAX_CONFLICTS, RouteTable, TableError
+from app.routing.words import METHODS
 from tests.harness import GREET_ROUTES
 
 if TYPE_CHECKING:
@@ -134,28 +134,43 @@ def test_no_other_method_matches(method: str) -> None:
 
 
 segment_texts = st.sampled_from(["a", "b", "{x}"])
-shapes = st.tuples(st.sampled_from(["a", "b"]), st.lists(segment_texts, max_size=3)).map(
-    lambda pair: (pair[0], *pair[1])
+ends: st.SearchStrategy[tuple[str, ...]] = st.sampled_from([(), (), ("{x...}",)])
+shapes = st.tuples(st.sampled_from(["a", "b"]), st.lists(segment_texts, max_size=3), ends).map(
+    lambda parts: (parts[0], *parts[1], *parts[2])
 )
 path_segments = st.sampled_from([b"a", b"b", b"%61", b"c", b"", b"a%2Fb", b"%62"])
 
 
 def number_parameters(shape: Sequence[str]) -> str:
-    return "/" + "/".join(f"{{p{n}}}" if text == "{x}" else text for n, text in enumerate(shape))
+    return "/" + "/".join(text.replace("x", f"p{n}") for n, text in enumerate(shape))
+
+
+def list_kinds(route: Route, length: int) -> list[int]:
+    """Of each segment of a path of this length: 0 for a literal, 1 for a parameter, 2 for the tail."""
+    kinds = [(2 if "..." in text else 1) if "{" in text else 0 for text in route.segments]
+    return kinds + [2] * (length - len(kinds))
+
+
+def can_have(route: Route, length: int) -> bool:
+    return len(route.segments) == length or (route.tail is not None and len(route.segments) <= length)
 
 
 def match_naively(routes: Sequence[Route], method: str, path: bytes) -> tuple[str, list[bytes]] | None:
-    """All that match; of them the one that has a literal where the others have their first parameter."""
+    """All that match; of them the one that has a literal where the others have their first parameter, or a parameter
+    where they have their tail."""
     parts = path.split(b"/")[1:]
-    candidates: list[tuple[list[bool], str, list[bytes]]] = []
+    candidates: list[tuple[list[int], str, list[bytes]]] = []
     for route in routes:
-        if method not in route.methods or len(route.segments) != len(parts):
+        if method not in route.methods or not can_have(route, len(parts)):
             continue
-        free = [text.startswith("{") for text in route.segments]
-        same = [unquote_to_bytes(part) == text.encode() for text, part in zip(route.segments, parts, strict=True)]
-        if all(map(or_, free, same)):
-            values = list(compress(parts, free))
-            candidates.append((free, route.path, values))
+        kinds = list_kinds(route, len(parts))
+        last = len(route.segments) - 1
+        given = [*parts[:last], b"/".join(parts[last:])]
+        if all(
+            kind or unquote_to_bytes(part) == text.encode()
+            for kind, text, part in zip(kinds, route.segments, given, strict=False)
+        ):
+            candidates.append((kinds, route.path, list(compress(given, kinds))))
     return min(candidates)[1:] if candidates else None
 
 
@@ -167,7 +182,7 @@ def test_the_table_matches_as_a_naive_search_of_all_routes_does(
     declared: dict[tuple[str, ...], set[str]], paths: list[list[bytes]]
 ) -> None:
     routes = [make_route(number_parameters(shape), *sorted(methods)) for shape, methods in declared.items()]
-    assume(not any(crosses(one, other) for one, other in combinations(routes, 2)))
+    assume(not any(crosses(one, other) or spell_one_path_twice(one, other) for one, other in combinations(routes, 2)))
     table = RouteTable(routes)
     for method, parts in product(METHODS[:3], paths):
         path = b"/".join([b"", *parts])
@@ -176,11 +191,18 @@ def test_the_table_matches_as_a_naive_search_of_all_routes_does(
 
 def crosses(one: Route, other: Route) -> bool:
     """Whether some request could mean both, and neither is the more literal one in every segment where they differ."""
-    if not set(one.methods) & set(other.methods) or len(one.segments) != len(other.segments):
+    length = max(len(one.segments), len(other.segments))
+    if not set(one.methods) & set(other.methods) or not (can_have(one, length) and can_have(other, length)):
         return False
-    pairs = [(a, b) for a, b in zip(one.segments, other.segments, strict=True) if a != b]
-    overlap = all("{" in a or "{" in b for a, b in pairs)
-    return overlap and {"{" in a for a, b in pairs} != {True} and {"{" in a for a, b in pairs} != {False}
+    if any("{" not in a + b and a != b for a, b in zip(one.segments, other.segments, strict=False)):
+        return False
+    kinds = list(zip(list_kinds(one, length), list_kinds(other, length), strict=True))
+    return all(a == b for a, b in kinds) or (any(a < b for a, b in kinds) and any(a > b for a, b in kinds))
+
+
+def spell_one_path_twice(one: Route, other: Route) -> bool:
+    """Whether one has a tail where the other has a parameter, and all else is the same."""
+    return one.path != other.path and one.path.replace("...", "") == other.path.replace("...", "")
 
 
 @given(st.lists(st.tuples(shapes, st.sampled_from(METHODS[:2])), max_size=8))
@@ -188,11 +210,46 @@ def test_routes_conflict_only_where_neither_is_the_more_literal_one(
     declared: list[tuple[tuple[str, ...], str]],
 ) -> None:
     routes = [make_route(number_parameters(shape), method, name=f"r{n}") for n, (shape, method) in enumerate(declared)]
+    assume(not any(spell_one_path_twice(one, other) for one, other in combinations(routes, 2)))
     if not any(crosses(one, other) for one, other in combinations(routes, 2)):
         assert RouteTable(routes).routes == tuple(routes)
     else:
-        with pytest.raises(TableError, match=r"^routes 'r\d' and 'r\d' both match (GET|POST) /"):
+        with pytest.raises(TableError, match=r"^routes 'r\d' and 'r\d' both match (paths of )?(GET|POST) /"):
             RouteTable(routes)
+
+
+# Tails
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        (b"/f/a", ("/f/{x...}", [b"a"])),
+        (b"/f/a/b%2Fc//d/", ("/f/{x...}", [b"a/b%2Fc//d/"])),
+        (b"/f/", ("/f/{x...}", [b""])),
+        (b"/f", None),
+        (b"/f/me", ("/f/me", [])),
+        (b"/f/me/x", ("/f/{x...}", [b"me/x"])),
+        (b"/f/by/7/x/y", ("/f/by/{id}/{x...}", [b"7", b"x/y"])),
+        (b"/f/by/7/all", ("/f/by/{id}/all", [b"7"])),
+        (b"/f/by/7", ("/f/{x...}", [b"by/7"])),
+        (b"/%66/a/b", ("/f/{x...}", [b"a/b"])),
+        (b"/g/1/2", ("/g/{one}/{two}", [b"1", b"2"])),
+        (b"/g/1/2/3", ("/g/{x...}", [b"1/2/3"])),
+    ],
+)
+def test_a_tail_takes_the_rest_of_the_path_where_nothing_is_more_literal(
+    path: bytes, expected: tuple[str, list[bytes]] | None
+) -> None:
+    paths = ("/f/{x...}", "/f/me", "/f/by/{id}/{x...}", "/f/by/{id}/all", "/g/{one}/{two}", "/g/{x...}")
+    table = RouteTable([make_route(p, name=f"r{n}") for n, p in enumerate(paths)])
+    assert find(table, path) == find(table, path, "HEAD") == expected
+    assert find(table, path, "POST") is None
+
+
+def test_a_tail_can_not_stand_beside_a_parameter_in_its_place() -> None:
+    with pytest.raises(TableError, match="name the parameters of one path differently"):
+        RouteTable([make_route("/f/{x...}", "GET", name="a"), make_route("/f/{x}", "POST", name="b")])
 
 
 # Cost
