@@ -13,7 +13,7 @@ from ..routing.table import RouteTable
 from ..routing.words import WITH_BODY, Payload
 from ..settings import Settings
 from .replies import ReplyReader
-from .request_fields import choose_relevant, encode_sent
+from .request_fields import choose_relevant, encode_sent, find_timeout_header, sends_request_id
 
 DEFAULT_LINK = "default"
 """The name of the link to the NATS servers of the settings."""
@@ -37,7 +37,8 @@ class Plan:
     """What a route means under the limits of this gateway, worked out once. `relevant` are the names of the request
     headers that the relay looks at; `payloads` has what each method sends. A body with one of the methods
     `refuses_body` is refused, since it would be dropped in silence. `sent` is the header block of a request without
-    fields that travel; the rest is in seconds and bytes."""
+    fields that travel; where `sends_id`, up to the value of its last header, which is the request id. `timeout_header`
+    is what the service knows the time that is left by, if it does. The rest is in seconds and bytes."""
 
     route: Route
     link: str
@@ -46,6 +47,8 @@ class Plan:
     payloads: Mapping[str, Payload]
     refuses_body: frozenset[str]
     sent: bytes
+    sends_id: bool
+    timeout_header: bytes | None
     wraps: bool
     timeout: float
     max_timeout: float
@@ -72,6 +75,8 @@ def make_plan(route: Route, limits: Limits, *, is_alone: bool, before: Plan | No
         max_timeout=max_timeout,
         max_body=_choose_limit(route, limits.max_body),
         sent=encode_sent(route),
+        sends_id=sends_request_id(route),
+        timeout_header=find_timeout_header(route),
         wraps=route.reply.wrap is not None,
         replies=ReplyReader(route),
         share=choose_share(route.max_in_flight, is_alone=is_alone, before=before.share if before else None),

@@ -9,7 +9,8 @@ No I/O and no awaiting, in the manner of h11. A lane calls, in this order,
                                  is to do with a body that takes long
     load_checked(outbound, check, verdict) -> None or a Response, after that
     refuse(outbound, error)   -> Response, when the body can't be had
-    finish(outbound, outcome) -> Response, for a Reply or a GatewayError
+    finish(outbound, outcome) -> Response, for a Reply or a GatewayError; where it is Unchecked, that comes first
+    finish_checked(outbound, response, verdict) -> Response, after that
     not_found(request)        -> Response, where no page has this path either
 
 and none of them raises, but for a bug, which `fail` turns into a Response. Every decision is made here, once for every
@@ -36,9 +37,9 @@ from ..routing.words import WITH_BODY, WITH_PARAMETERS, Payload
 from .outbound import Begun, Outbound, Waiting, body_too_large
 from .plans import Limits, Plan, Plans, make_plan
 from .problems import build_problem_response
-from .replies import MAX_TEXT
-from .request_fields import choose_timeout, encode_headers, is_text_preferred
-from .responses import Fields, Response, complete, encode_json
+from .replies import MAX_TEXT, check_reply, to_bad_reply
+from .request_fields import add_time_left, choose_timeout, encode_headers, is_text_preferred
+from .responses import Fields, Response, Unchecked, complete, encode_json
 from .way_out import WayOut
 
 _NO_BODY: Mapping[Payload, str] = {"params": "it sends its parameters", "none": "it sends an empty message"}
@@ -120,14 +121,16 @@ class Relay:
         try:
             tokens, values = route.reader.read(segments, request.query, fields)
             payload = plan.payloads[request.method]
-            timeout, headers, prefers_text = plan.timeout, plan.sent, False
-            if fields or route.by_header:
+            timeout, prefers_text = plan.timeout, False
+            if not fields and not route.by_header:
+                headers = b"%b%b\r\n\r\n" % (plan.sent, request_id.encode()) if plan.sends_id else plan.sent
+            else:
                 timeout = choose_timeout(fields, plan.timeout, plan.max_timeout)
                 headers = encode_headers(route, fields, request_id, values)
                 prefers_text = plan.wraps and is_text_preferred(fields)
                 if request.method in plan.refuses_body:
                     check_no_body(fields, _NO_BODY[payload])
-            return Outbound(  # by position: by name it would cost twice as much
+            outbound = Outbound(  # by position: by name it would cost twice as much
                 request,
                 plan,
                 request_id,
@@ -141,6 +144,9 @@ class Relay:
             )
         except GatewayError as error:
             return self._answer_problem(request, route.name, request_id, error)
+        if plan.timeout_header is not None and outbound.max_body is None:
+            _tell_time_left(outbound)
+        return outbound
 
     def load(self, outbound: Outbound, body: bytes) -> Response | Check | None:
         """Make the body the payload; the answer where it breaks the route's rules; a Check where it would take too long
@@ -150,14 +156,14 @@ class Relay:
         except GatewayError as error:
             return self.refuse(outbound, error)
         if check is None:
-            outbound.payload = merge(body, outbound.payload) if outbound.payload else body
+            _set_body(outbound, body)
         return check
 
     def load_checked(self, outbound: Outbound, check: Check, verdict: GatewayError | None) -> Response | None:
         """Make the body of a check the payload; the answer where something was wrong with it."""
         if verdict is not None:
             return self.refuse(outbound, verdict)
-        outbound.payload = merge(check.body, outbound.payload) if outbound.payload else check.body
+        _set_body(outbound, check.body)
         return None
 
     def refuse(self, outbound: Outbound, error: GatewayError) -> Response:
@@ -165,11 +171,15 @@ class Relay:
         return self._answer_problem(outbound.request, outbound.route.name, outbound.request_id, error)
 
     def finish(self, outbound: Outbound, outcome: Reply | GatewayError) -> Response:
-        """The answer to a reply, or to a failure."""
+        """The answer to a reply, or to a failure. An Unchecked is the answer only if its check has found nothing: see
+        `finish_checked`."""
         if isinstance(outcome, GatewayError):
-            return self.refuse(outbound, _describe(outbound, outcome))
+            return self.refuse(outbound, _explain(outbound, outcome))
         try:
             response = outbound.plan.replies.read(outcome.headers, outcome.payload, prefers_text=outbound.prefers_text)
+            if rules := outbound.plan.route.reply_rules:
+                response = check_reply(response, rules)
+                response.reply_time = _measure_reply(outbound)
         except GatewayError as error:
             response = self.refuse(outbound, error)
         else:
@@ -177,8 +187,16 @@ class Relay:
             response.delivered = "yes"
         if self.way_out.sees_all or response.status >= 500:
             response.route = outbound.plan.route.name
-            response.reply_time = time.monotonic() - (outbound.sent_at or outbound.request.received)
+            response.reply_time = _measure_reply(outbound)
         return response
+
+    def finish_checked(self, outbound: Outbound, response: Unchecked, verdict: GatewayError | None) -> Response:
+        """The answer that was still to be checked, or what takes its place."""
+        if verdict is None:
+            return response
+        refused = self.refuse(outbound, to_bad_reply(verdict))
+        refused.reply_time = response.reply_time
+        return refused
 
     def not_found(self, request: Request) -> Response:
         """The answer where neither a route nor a page has this path."""
@@ -225,6 +243,21 @@ def _encode_payload(route: Route, values: Mapping[str, Value]) -> bytes:
     return encode_json(values)
 
 
+def _measure_reply(outbound: Outbound) -> float:
+    return time.monotonic() - (outbound.sent_at or outbound.request.received)
+
+
+def _set_body(outbound: Outbound, body: bytes) -> None:
+    outbound.payload = merge(body, outbound.payload) if outbound.payload else body
+    if outbound.plan.timeout_header is not None:
+        _tell_time_left(outbound)
+
+
+def _tell_time_left(outbound: Outbound) -> None:
+    left = outbound.deadline - time.monotonic()
+    outbound.headers = add_time_left(outbound.headers, outbound.plan.timeout_header or b"", left)
+
+
 def _choose_max_body(plan: Plan, fields: Sequence[Pair]) -> int:
     plan.route.body_rules.check_head(fields)
     for name, value in fields:
@@ -233,7 +266,7 @@ def _choose_max_body(plan: Plan, fields: Sequence[Pair]) -> int:
     return plan.max_body
 
 
-def _describe(outbound: Outbound, error: GatewayError) -> GatewayError:
+def _explain(outbound: Outbound, error: GatewayError) -> GatewayError:
     if isinstance(error, NoResponders | PermissionDenied):
         error.facts = (("subject", outbound.subject[:MAX_TEXT]),)
     if isinstance(error, Timeout) and error.delivered == "unknown":

@@ -4,11 +4,14 @@ A service needs no HTTP: a payload is enough. One that knows more sets the statu
 `Http-Status: 201` and headers by the route's allow-list, or answers with an error in the manner of ADR-32.
 """
 
-from ..errors import BadReply, ServiceError
+from collections.abc import Mapping
+
+from ..errors import BadReply, GatewayError, InvalidBody, ServiceError
 from ..formats.fields import Pair
 from ..formats.messages import ReplyBlock, parse_block
+from ..routing.bodies import BodyRules
 from ..routing.routes import Route
-from .responses import Fields, Response, encode_json
+from .responses import Fields, Response, Unchecked, encode_json
 
 MAX_TEXT = 512  # characters of a service error's text that reach the caller and the log
 
@@ -77,6 +80,27 @@ class ReplyReader:
         if not self._set or status >= 400:
             return Fields(headers)
         return Fields((*(pair for pair in headers if pair[0] not in self._set), *self._set.items()))
+
+
+def check_reply(response: Response, rules: Mapping[int, BodyRules]) -> Response:
+    """The response, which is still to be checked where that would take long. Raises BadReply."""
+    chosen = rules.get(response.status)
+    if chosen is None or response.slug is not None:
+        return response
+    try:
+        check = chosen.check_body(response.body)
+    except InvalidBody as error:
+        raise to_bad_reply(error) from None
+    return response if check is None else Unchecked(response.status, response.fields, response.body, check=check)
+
+
+def to_bad_reply(verdict: GatewayError) -> BadReply:
+    """What a caller hears of a reply that breaks its schema, or could not be checked; where and how, only the log."""
+    if not isinstance(verdict, InvalidBody):
+        return BadReply("The service's reply could not be checked in time.")
+    error = BadReply("The service's reply is not what its route declares.")
+    error.facts = tuple(("reply_fault", f"#{pointer}: {fault}"[:MAX_TEXT]) for pointer, fault in verdict.errors[:1])
+    return error
 
 
 def _parse(block: bytes) -> ReplyBlock:

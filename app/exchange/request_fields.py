@@ -21,7 +21,10 @@ MAX_WEIGHTS = 256  # of them, and other parameters
 MAX_HOP_BY_HOP = 64  # names in all `Connection` fields
 
 _NO_NAMES: frozenset[bytes] = frozenset()
-_RELEVANT = frozenset((b"x-request-id", b"x-request-timeout", b"accept", b"content-length", b"connection"))
+_REQUEST_ID, _TIMEOUT = b"x-request-id", b"x-request-timeout"
+_OURS = frozenset((_REQUEST_ID, _TIMEOUT))
+"""What the gateway writes itself: the id that the caller is answered with, and the time that is left."""
+_RELEVANT = frozenset((_REQUEST_ID, _TIMEOUT, b"accept", b"content-length", b"connection"))
 _RELEVANT_TO_BODIES = frozenset((b"content-type", b"content-encoding", b"transfer-encoding"))
 
 
@@ -36,7 +39,7 @@ def choose_relevant(route: Route) -> frozenset[bytes]:
 
 def choose_timeout(fields: Sequence[Pair], usual: float, most: float) -> float:
     """The seconds that the caller asks for, or the usual ones. Raises InvalidParameter."""
-    asked = [value for name, value in fields if name == b"x-request-timeout"]
+    asked = [value for name, value in fields if name == _TIMEOUT]
     if not asked:
         return usual
     if len(asked) > 1:
@@ -47,9 +50,29 @@ def choose_timeout(fields: Sequence[Pair], usual: float, most: float) -> float:
         raise InvalidParameter(f"Header X-Request-Timeout is not a duration: {error}.") from None
 
 
+def sends_request_id(route: Route) -> bool:
+    """Whether the service gets the id of each request, the caller's or the gateway's."""
+    return _REQUEST_ID in route.request_allow.names
+
+
+def find_timeout_header(route: Route) -> bytes | None:
+    """The name of the header in which the service gets the milliseconds that are left, if it does."""
+    return route.request_allow.canonical(_TIMEOUT) if _TIMEOUT in route.request_allow.names else None
+
+
 def encode_sent(route: Route) -> bytes:
-    """The header block for the service of a request that has no fields which travel."""
-    return encode_block(_list_sent(route))
+    """The header block for the service of a request that has no fields which travel; where it has an id, up to the
+    value of that."""
+    if not sends_request_id(route):
+        return encode_block(_list_sent(route))
+    block = encode_block([*_list_sent(route), (route.request_allow.canonical(_REQUEST_ID), b"")])
+    return block.removesuffix(b"\r\n\r\n")
+
+
+def add_time_left(block: bytes, name: bytes, seconds: float) -> bytes:
+    """The header block with one more header: the time that is left for a reply, in milliseconds."""
+    field = b"%b: %d\r\n\r\n" % (name, max(1, int(seconds * 1000)))
+    return (block[:-2] if block else b"NATS/1.0\r\n") + field
 
 
 def _list_sent(route: Route) -> list[Pair]:
@@ -65,18 +88,14 @@ def encode_headers(
     connection = [value for name, value in fields if name == b"connection"]
     hop_by_hop = _find_hop_by_hop(connection) if connection else _NO_NAMES
     pairs = _list_sent(route) if route.send_headers else []
-    identified = False  # once, whatever the caller sends: the id that it is answered with
     for name, value in fields:
-        if name not in allow.names or name in hop_by_hop:
-            continue
-        if name == b"x-request-id":
-            identified = True
+        if name not in allow.names or name in hop_by_hop or name in _OURS:
             continue
         if not is_clean_value(value):
             raise InvalidParameter(f"Header {name.decode('latin-1')} has a control character.")
         pairs.append((allow.canonical(name), value))
-    if identified:
-        pairs.append((allow.canonical(b"x-request-id"), request_id.encode("ascii")))
+    if _REQUEST_ID in allow.names and _REQUEST_ID not in hop_by_hop:
+        pairs.append((allow.canonical(_REQUEST_ID), request_id.encode("ascii")))
     for parameter in route.by_header:
         pairs += _list_values(parameter, (values or {}).get(parameter.name))
     block = encode_block(pairs)

@@ -6,6 +6,7 @@ from pydantic_core import to_json
 
 from ..errors import Delivered, Facts
 from ..formats.fields import Pair, encode_fields
+from ..routing.bodies import Check
 
 NOSNIFF: Pair = (b"x-content-type-options", b"nosniff")
 """A browser takes a body for nothing but its `Content-Type`."""
@@ -60,6 +61,13 @@ class Response:
         if self.length is None:
             return _WITHOUT_LENGTH % (self.fields.wire, self.request_id)
         return _WITH_LENGTH % (self.fields.wire, self.request_id, self.length)
+
+
+@dataclass(slots=True)
+class Unchecked(Response):
+    """A response whose body is checked elsewhere first, as that takes long."""
+
+    check: Check = field(kw_only=True)
 
 
 def complete(response: Response, method: str, request_id: str) -> Response:

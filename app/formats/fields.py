@@ -40,15 +40,17 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
 class AllowList:
-    """The header names that may pass, in any case on the HTTP side and as they are spelt here on the NATS side."""
+    """The header names that may pass, in any case on the HTTP side. On the NATS side they are spelt as here, or have
+    the name that `renamed` gives them."""
 
     __slots__ = ("_canonical", "names")
 
-    def __init__(self, names: Iterable[str]) -> None:
+    def __init__(self, names: Iterable[str], renamed: Iterable[tuple[str, str]] = ()) -> None:
         """ValueError names the header that can never travel."""
         self._canonical = {name.lower().encode(): name.encode() for name in names}
         self.names = frozenset(self._canonical)
-        for name in self.names:
+        self._canonical.update((name.lower().encode(), other.encode()) for name, other in renamed)
+        for name in (*self._canonical, *self._canonical.values()):
             if not can_travel(name.decode()):
                 raise ValueError(f"header '{name.decode()}' can't be forwarded")
 
@@ -57,9 +59,9 @@ class AllowList:
 
 
 @lru_cache(MAX_REMEMBERED)
-def allow(names: tuple[str, ...]) -> AllowList:
+def allow(names: tuple[str, ...], renamed: tuple[tuple[str, str], ...] = ()) -> AllowList:
     """The list of these names, which all share who ask for it. ValueError names the header that can never travel."""
-    return AllowList(names)
+    return AllowList(names, renamed)
 
 
 def is_token(name: str) -> bool:

@@ -13,7 +13,7 @@ from ..checks.checker import Checker
 from ..errors import GatewayError, RequestTimeout, Timeout
 from ..exchange.outbound import Begun, Outbound, Streaming, Waiting, body_too_large, no_memory
 from ..exchange.relay import Relay
-from ..exchange.responses import Response
+from ..exchange.responses import Response, Unchecked
 from ..exchange.way_out import make_caller_gone
 from ..nats.in_flight import InFlightFuture, Outcome
 from ..nats.link import Link
@@ -116,14 +116,21 @@ class AsgiLane:
     async def _exchange(self, outbound: Outbound, exchange: AsgiExchange, receive: Receive) -> Response:
         exchange.note_route(outbound.route.name)
         if outbound.max_body is None:
-            return self._relay.finish(outbound, await self._request(outbound, exchange, receive, None))
+            return await self._finish(outbound, await self._request(outbound, exchange, receive, None), receive)
         with _Upload(self._uploads, outbound) as upload:
             if exchange.server is not None:
                 exchange.server.give_up = upload.evicted
             if refused := await self._load(outbound, exchange, receive, upload):
                 return refused
             outbound.sent_at = time.monotonic()
-            return self._relay.finish(outbound, await self._request(outbound, exchange, receive, upload))
+            return await self._finish(outbound, await self._request(outbound, exchange, receive, upload), receive)
+
+    async def _finish(self, outbound: Outbound, outcome: Outcome, receive: Receive) -> Response:
+        response = self._relay.finish(outbound, outcome)
+        if not isinstance(response, Unchecked):
+            return response
+        verdict = await self._watch.wait(self._checker.submit(response.check, outbound.deadline), receive)
+        return self._relay.finish_checked(outbound, response, verdict)
 
     async def _load(
         self, outbound: Outbound, exchange: AsgiExchange, receive: Receive, upload: "_Upload"

@@ -19,12 +19,12 @@ from ..edge.request import Request
 from ..errors import GatewayError, RequestTimeout
 from ..exchange.outbound import Outbound, body_too_large, no_memory
 from ..exchange.relay import Relay
-from ..exchange.responses import Response
+from ..exchange.responses import Response, Unchecked
 from ..exchange.way_out import make_caller_gone
 from ..nats.in_flight import InFlight, Outcome
 from ..nats.link import Link
 from .bounds import Bounds
-from .loading import Checking, load_body
+from .loading import Checking, check_reply, load_body
 
 
 class FastConnection(Protocol):
@@ -204,8 +204,17 @@ class FastExchange(InFlight):
             response = self._protocol.fail(self.request, self.route)
         if self.in_flight is None:  # it was not even sent
             self.respond(response)
+        elif isinstance(response, Unchecked):
+            self._check_reply(response)
         else:
             self._protocol.write_response(response)
+
+    def _check_reply(self, response: Unchecked) -> None:
+        protocol = self._protocol
+        fail = partial(protocol.fail, self.request, self.route)
+        self._checking = check_reply(
+            protocol.relay, protocol.checker, self._outbound, response, fail=fail, then=protocol.write_response
+        )
 
     def _refuse(self, error: GatewayError) -> None:
         self._stop_reading()

@@ -1,4 +1,4 @@
-"""Makes a request body the payload, at once or when it has been checked, without a task for it."""
+"""Has request bodies and replies checked where that takes long, without a task for it."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from ..checks.checker import Checker, Verdict
 from ..exchange.outbound import Outbound
 from ..exchange.relay import Relay
-from ..exchange.responses import Response
+from ..exchange.responses import Response, Unchecked
 from ..routing.bodies import Check
 
 Checking = asyncio.Future[Verdict]
@@ -37,5 +37,31 @@ def load_body(
         then(refused)
 
     checking = checker.submit(check, outbound.deadline)
+    checking.add_done_callback(go_on)
+    return checking
+
+
+def check_reply(
+    relay: Relay,
+    checker: Checker,
+    outbound: Outbound,
+    response: Unchecked,
+    *,
+    fail: Callable[[], Response],
+    then: Callable[[Response], None],
+) -> Checking:
+    """Calls `then` once, with the response, or with what takes its place where that breaks a rule. Cancel the check
+    that comes back, and it is not called."""
+
+    def go_on(checked: Checking) -> None:
+        if checked.cancelled():
+            return
+        try:
+            answer = relay.finish_checked(outbound, response, checked.result())
+        except Exception:
+            answer = fail()
+        then(answer)
+
+    checking = checker.submit(response.check, outbound.deadline)
     checking.add_done_callback(go_on)
     return checking

@@ -2,7 +2,6 @@
 and what would be right. docs/routes.md is the reference.
 """
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +13,23 @@ from pydantic_core import ErrorDetails
 from ..collector import collector_off
 from ..errors import CannotStart
 from ..formats.schemas import Json, parse_json
+from ..formats.words import find_close
 from ..routing.routes import Route, RouteError
 from ..routing.table import RouteTable, TableError
 from ..routing.words import sends_body
 from .diagnostics import Diagnostics
-from .model import FREE, DefaultsModel, FileModel, InfoModel, ParameterModel, ReplyModel, RouteModel, to_route
+from .model import (
+    FREE,
+    DefaultsModel,
+    FileModel,
+    HeaderModel,
+    InfoModel,
+    ParameterModel,
+    ReplyModel,
+    RouteModel,
+    StatusModel,
+    to_route,
+)
 from .yamltree import Path as KeyPath
 from .yamltree import Tree, YamlError, parse_yaml
 
@@ -36,7 +47,11 @@ GREET, EXAMPLES = (Path(__file__).with_name(name) for name in ("greet.yaml", "ex
 MAX_FILE = 64 * 1024 * 1024  # bytes
 
 # Mappings whose keys a route adds to those of `defaults`.
-_JOINED: Mapping[str, Any] = {"params": {}, "send_headers": {}, "reply": {"errors": {}, "set_headers": {}}}
+_JOINED: Mapping[str, Any] = {
+    "params": {},
+    "send_headers": {},
+    "reply": {"errors": {}, "set_headers": {}, "statuses": {}},
+}
 _OF_BODIES = ("accepts", "max_body", "body_schema")
 # While one of these is wrong, what else is wrong with a route can't be told.
 _ESSENTIAL = frozenset(("name", "method", "path", "subject", "params", "payload"))
@@ -167,10 +182,27 @@ class _Builder:
         path: KeyPath = ("routes", index)
         if isinstance(name := joined.get("body_schema"), str):
             joined["body_schema"] = self._read_schema(name, (*path, "body_schema"))
-        reply = joined.get("reply")
-        if isinstance(reply, dict) and isinstance(name := reply.get("schema"), str):
-            joined["reply"] = {**reply, "schema": self._read_schema(name, (*path, "reply", "schema"))}
+        if isinstance(reply := joined.get("reply"), dict):
+            joined["reply"] = self._resolve_reply(reply, (*path, "reply"))
         return joined
+
+    def _resolve_reply(self, reply: dict[str, Json], path: KeyPath) -> dict[str, Json]:
+        resolved = self._resolve_schema(reply, path)
+        if isinstance(statuses := reply.get("statuses"), dict):
+            resolved["statuses"] = {
+                status: self._resolve_schema(told, (*path, "statuses", status)) if isinstance(told, dict) else told
+                for status, told in statuses.items()
+            }
+        return resolved
+
+    def _resolve_schema(self, described: dict[str, Json], path: KeyPath) -> dict[str, Json]:
+        """With the schema in the place of the name of its file."""
+        name = described.get("schema")
+        return (
+            {**described, "schema": self._read_schema(name, (*path, "schema"))}
+            if isinstance(name, str)
+            else {**described}
+        )
 
     def _read_schema(self, name: str, path: KeyPath) -> Json:
         try:
@@ -220,8 +252,10 @@ class _Builder:
                 for detail in error.errors()
                 if not set(detail["loc"][:1]) & set(skipped) or len(detail["loc"]) == 1
             ]
+        misspelled = {hint for detail in found if (hint := _find_meant(kind, detail))}
         for detail in found:
-            self._report_detail(kind, detail, path)
+            if detail["type"] != "missing" or detail["loc"] not in misspelled:
+                self._report_detail(kind, detail, path)
         wrong = {str(detail["loc"][0]) for detail in found if detail["loc"]}
         if not isinstance(raw, dict) or wrong & essential or not found:
             return None, {}
@@ -235,10 +269,19 @@ class _Builder:
         path = (*base, *(part for part in detail["loc"] if part != "[key]"))
         if detail["type"] == "extra_forbidden":
             known = _list_keys(kind, detail["loc"][:-1])
-            hint = _suggest_key(str(path[-1]), known) or f"; known are {', '.join(known)}"
+            hint = _suggest(str(path[-1]), known, _OTHER_NAMES) or f"; known are {', '.join(known)}"
             self._diagnostics.add(path, f"unknown key{hint}", of_key=True)
         else:
             self._diagnostics.add(path, _describe(detail), None if detail["type"] == "missing" else detail["input"])
+
+
+def _find_meant(kind: type[BaseModel], detail: ErrorDetails) -> tuple[int | str, ...] | None:
+    """Of a key that is not known: where the key would stand that may be meant."""
+    if detail["type"] != "extra_forbidden":
+        return None
+    *location, word = detail["loc"]
+    close = find_close(str(word), _list_keys(kind, location), _OTHER_NAMES)
+    return (*location, close) if close else None
 
 
 def _choose_defaults(defaults: Mapping[str, Json], route: Mapping[str, Json]) -> dict[str, Json]:
@@ -275,20 +318,19 @@ def _describe(detail: ErrorDetails) -> str:
     return _WORDS.get(detail["type"], detail["msg"].removeprefix("Value error, "))
 
 
-def _suggest_key(word: str, known: Sequence[str]) -> str:
-    other = _OTHER_NAMES.get(word)
-    return f", did you mean `{other}`?" if other in known else _suggest(word, known)
-
-
-def _suggest(word: str, known: Iterable[str]) -> str:
-    folded = {name.lower(): name for name in known}
-    close = [name for name in difflib.get_close_matches(word.lower(), folded, n=1) if folded[name] != word]
-    return f", did you mean `{folded[close[0]]}`?" if close else ""
+def _suggest(word: str, known: Iterable[str], others: Mapping[str, str] | None = None) -> str:
+    close = find_close(word, known, others)
+    return f", did you mean `{close}`?" if close else ""
 
 
 def _list_keys(kind: type[BaseModel], location: Sequence[int | str]) -> list[str]:
     """The keys that can stand at this place of a mapping."""
-    inner: dict[object, type[BaseModel]] = {"params": ParameterModel, "reply": ReplyModel}
-    for part in location[:1]:
+    inner: dict[object, type[BaseModel]] = {
+        "params": ParameterModel,
+        "reply": ReplyModel,
+        "headers": HeaderModel,
+        "statuses": StatusModel,
+    }
+    for part in location:
         kind = inner.get(part, kind)
     return [field.alias or name for name, field in kind.model_fields.items()]

@@ -17,7 +17,7 @@ from ..formats.schemas import Json
 from ..formats.units import parse_duration, parse_size
 from ..routing.parameters import Format, Parameter
 from ..routing.paths import list_parameters, parse_path
-from ..routing.routes import ReplyRules, Route
+from ..routing.routes import ReplyRules, Route, StatusRules
 from ..routing.tokens import Token
 from ..routing.words import METHODS, check_name, parse_subject
 
@@ -59,6 +59,18 @@ def _check_code(code: str) -> str:
     return code
 
 
+def _check_status(status: str) -> str:
+    if not (len(status) == 3 and status.isascii() and status.isdigit()):
+        raise ValueError("a status is a number of three digits, such as 202")
+    return status
+
+
+def _read_header(value: object) -> object:
+    if not isinstance(value, str | dict):
+        raise ValueError("must be the name of a header, or a mapping of `name` and `as`")
+    return {"name": value, "as": value} if isinstance(value, str) else value
+
+
 def _check_schema(value: object) -> object:
     if not isinstance(value, dict | bool | str):
         raise ValueError("must be a JSON Schema, or the path of a file that holds one")
@@ -93,6 +105,7 @@ Value = Annotated[
 ]
 SchemaOrFile = Annotated[Any, AfterValidator(_check_schema), WithJsonSchema({"type": ["object", "boolean", "string"]})]
 Code = Annotated[str, AfterValidator(_check_code)]
+Status = Annotated[str, AfterValidator(_check_status)]
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 Methods = Annotated[
     list[Method],
@@ -153,6 +166,28 @@ class ParameterModel(_Model):
     example: Value = Field(None, description="For the documentation.")
 
 
+class HeaderModel(_Model):
+    """A request header that travels under another name."""
+
+    name: str = Field(description="Its name in the request.")
+    as_: str = Field(alias="as", description="Its name on the NATS side.")
+
+
+class StatusModel(_Model):
+    """What the documentation tells of one status that the service sets."""
+
+    description: str = Field("", description="When the service answers so.")
+    schema_: SchemaOrFile = Field(None, alias="schema", description="A JSON Schema of such a reply, or its file.")
+    headers: dict[str, str] = Field({}, description="Headers of such a reply, and what they mean.")
+
+
+Header = Annotated[
+    HeaderModel,
+    BeforeValidator(_read_header),
+    WithJsonSchema({"anyOf": [{"type": "string"}, HeaderModel.model_json_schema(by_alias=True)]}),
+]
+
+
 class ReplyModel(_Model):
     """How a reply becomes a response."""
 
@@ -178,6 +213,14 @@ class ReplyModel(_Model):
     )
     expose_errors: bool = Field(False, description="Show the text of service errors of 500 and more to the caller.")
     example: Any = Field(None, description="A reply, for the documentation.")
+    statuses: dict[Status, StatusModel] = Field(
+        {}, description="Other statuses that the service sets with `Http-Status`, for the documentation."
+    )
+    validate_: bool = Field(
+        False,
+        alias="validate",
+        description="Check replies by the schema of their status; one that breaks it is a 502 `bad-reply`.",
+    )
 
 
 class DefaultsModel(_Model):
@@ -215,7 +258,9 @@ class DefaultsModel(_Model):
         description="A JSON Schema for bodies, or its file, whose path begins at the route file. A body that "
         "breaks it gets 422.",
     )
-    headers: list[str] | None = Field(None, description="The request headers that travel to the service.")
+    headers: list[Header] | None = Field(
+        None, description="The request headers that travel to the service; `{name: X-Tenant, as: tenant}` renames one."
+    )
     send_headers: dict[str, str] = Field({}, description="Headers that the service gets with every request.")
     timeout: Duration | None = Field(None, description="How long a reply may take where the caller asks nothing.")
     max_timeout: Duration | None = Field(None, description="The most that a caller can ask for.")
@@ -307,7 +352,8 @@ def to_route(model: RouteModel) -> Route:
         accepts=tuple(model.accepts),
         max_body=model.max_body,
         body_schema=model.body_schema,
-        headers=REQUEST_HEADERS if model.headers is None else tuple(model.headers),
+        headers=REQUEST_HEADERS if model.headers is None else tuple(header.name for header in model.headers),
+        renamed=tuple((header.name, header.as_) for header in model.headers or () if header.name != header.as_),
         send_headers=tuple(model.send_headers.items()),
         timeout=model.timeout,
         max_timeout=model.max_timeout,
@@ -332,11 +378,17 @@ def _to_parameter(name: str, rules: ParameterModel, in_path: Sequence[str]) -> P
 
 
 def _to_reply(rules: ReplyModel) -> ReplyRules:
-    given = rules.model_dump(exclude={"headers", "set_headers", "errors", "schema_"})
+    given = rules.model_dump(exclude={"headers", "set_headers", "errors", "schema_", "statuses", "validate_"})
     return ReplyRules(
         headers=REPLY_HEADERS if rules.headers is None else tuple(rules.headers),
         set_headers=tuple(rules.set_headers.items()),
         errors={int(code) if code.isdigit() else code: status for code, status in (rules.errors or {}).items()},
         schema=rules.schema_,
+        statuses={int(status): _to_status(told) for status, told in rules.statuses.items()},
+        validate=rules.validate_,
         **given,
     )
+
+
+def _to_status(rules: StatusModel) -> StatusRules:
+    return StatusRules(description=rules.description, schema=rules.schema_, headers=tuple(rules.headers.items()))

@@ -8,7 +8,13 @@ from ..formats.schemas import Json, Schema, SchemaError
 from ..formats.subjects import SubjectTemplate
 from .bodies import is_content_type, is_media_range
 from .faults import Fault
-from .headers import find_parameter_header_faults, find_reply_header_faults, find_request_header_faults
+from .headers import (
+    find_parameter_header_faults,
+    find_reply_header_faults,
+    find_request_header_faults,
+    find_status_header_faults,
+    list_sent_names,
+)
 from .parameters import Parameter
 from .paths import has_tail, list_parameters, parse_path
 from .tokens import WRITERS, TokenWriter
@@ -31,10 +37,9 @@ def find_faults(route: "Route") -> Iterator[Fault]:
     if route.max_in_flight is not None and route.max_in_flight < 1:
         yield Fault(("max_in_flight",), "max_in_flight is 1 or more")
     yield from _find_reply_faults(route.reply)
-    yield from find_request_header_faults(route.headers, route.send_headers)
-    yield from find_parameter_header_faults(
-        route.parameters, (*route.headers, *(name for name, _ in route.send_headers))
-    )
+    yield from find_request_header_faults(route.headers, route.renamed, route.send_headers)
+    names = (*list_sent_names(route.headers, route.renamed), *(name for name, _ in route.send_headers))
+    yield from find_parameter_header_faults(route.parameters, names)
 
 
 def _find_syntax_faults(route: "Route") -> Iterator[Fault]:
@@ -195,3 +200,20 @@ def _find_reply_faults(reply: "ReplyRules") -> Iterator[Fault]:
             yield Fault(("reply", "errors", str(code)), "an error's status is 400 to 599")
     yield from find_reply_header_faults(reply.headers, reply.set_headers)
     yield from _find_schema_faults(("reply", "schema"), reply.schema)
+    yield from _find_status_faults(reply)
+
+
+def _find_status_faults(reply: "ReplyRules") -> Iterator[Fault]:
+    """Of the statuses beside `reply.status`, and of the check of replies."""
+    for status, rules in reply.statuses.items():
+        key = ("reply", "statuses", str(status))
+        if not 200 <= status <= 599:
+            yield Fault(key, "a reply status is 200 to 599")
+        if status == reply.status:
+            yield Fault(key, "it is the `status` of the reply, which `schema` and `set_headers` describe")
+        yield from find_status_header_faults(key, rules.headers, (*reply.headers, *dict(reply.set_headers)))
+        yield from _find_schema_faults((*key, "schema"), rules.schema)
+    if reply.validate and reply.wrap:
+        yield Fault(("reply", "validate"), "with `wrap` the reply is a text, which no schema describes")
+    elif reply.validate and not reply.schemas:
+        yield Fault(("reply", "validate"), "there is no `schema` to check replies by")

@@ -19,18 +19,37 @@ _NOT_SET = {
 }
 
 
-def find_request_header_faults(passed: Sequence[str], sent: Texts) -> Iterator[Fault]:
+def list_sent_names(passed: Sequence[str], renamed: Texts) -> list[str]:
+    """What the headers that travel are called on the NATS side, in the order of `passed`."""
+    others = dict(renamed)
+    return [others.get(name, name) for name in passed]
+
+
+def find_request_header_faults(passed: Sequence[str], renamed: Texts, sent: Texts) -> Iterator[Fault]:
     """Of `headers` and `send_headers`."""
-    for index, name in enumerate(passed):
+    names = list_sent_names(passed, renamed)
+    for index, (name, other) in enumerate(zip(passed, names, strict=True)):
         if not can_travel(name):
             yield Fault(("headers", index), f"header '{name}' can't be forwarded")
+        elif not can_travel(other):
+            yield Fault(("headers", index, "as"), f"header '{other}' can't be sent")
+    yield from _find_twins(passed, names)
     yield from _find_text_faults(("send_headers",), sent)
-    listed = {name.lower() for name in passed}
+    listed = {name.lower() for name in names}
     for name, _ in sent:
         if name.lower() in listed:
             yield Fault(("send_headers", name), "`headers` lists it as well: it is the caller's, or the route's")
     if sum(len(name) + len(value) + len(": \r\n") for name, value in sent) > MAX_SENT:
         yield Fault(("send_headers",), f"all of them together may have {MAX_SENT} bytes")
+
+
+def _find_twins(passed: Sequence[str], names: Sequence[str]) -> Iterator[Fault]:
+    """Headers that are listed twice, or that would be one on the NATS side."""
+    for index, (name, other) in enumerate(zip(passed, names, strict=True)):
+        if name.lower() in {earlier.lower() for earlier in passed[:index]}:
+            yield Fault(("headers", index), f"header '{name}' is listed twice")
+        elif other.lower() in {earlier.lower() for earlier in names[:index]}:
+            yield Fault(("headers", index), f"another header is sent as '{other}' as well")
 
 
 def find_parameter_header_faults(parameters: Sequence[Parameter], taken: Sequence[str]) -> Iterator[Fault]:
@@ -58,6 +77,14 @@ def find_reply_header_faults(passed: Sequence[str], set_: Texts) -> Iterator[Fau
     for name, _ in set_:
         if name.lower() in _NOT_SET:
             yield Fault(("reply", "set_headers", name), _NOT_SET[name.lower()])
+
+
+def find_status_header_faults(key: tuple[str, ...], told: Texts, passed: Sequence[str]) -> Iterator[Fault]:
+    """Of the headers that the documentation tells of one status; `passed` are all that a reply can have."""
+    names = {name.lower() for name in passed}
+    for name, _ in told:
+        if name.lower() not in names:
+            yield Fault((*key, "headers", name), "`reply.headers` does not list it, so that it would not pass")
 
 
 def _find_text_faults(key: tuple[str, ...], texts: Texts) -> Iterator[Fault]:

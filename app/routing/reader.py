@@ -6,7 +6,6 @@ Laws:
 3. An error lists everything that is wrong, up to MAX_FAULTS.
 """
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from urllib.parse import unquote_to_bytes
@@ -14,6 +13,7 @@ from urllib.parse import unquote_to_bytes
 from ..errors import InvalidParameter, UriTooLong
 from ..formats.fields import Pair, is_clean_value
 from ..formats.subjects import BROKEN_ENCODING, PERCENT, decode_percent, parse_token
+from ..formats.words import find_close
 from .parameters import MAX_MANY, MAX_NAME, Parameter, Value, write_value
 from .tokens import TokenWriter, check_tail, write_plain
 
@@ -155,8 +155,8 @@ class _Reading:
 
 
 def _suggest(name: str, declared: Iterable[Parameter]) -> str:
-    close = difflib.get_close_matches(name, [parameter.name for parameter in islice(declared, MAX_COMPARED)], n=1)
-    return f", did you mean '{close[0]}'?" if close else ""
+    close = find_close(name, [parameter.name for parameter in islice(declared, MAX_COMPARED)])
+    return f", did you mean '{close}'?" if close else ""
 
 
 def _refuse(faults: _Faults) -> InvalidParameter:

@@ -23,6 +23,7 @@ from .tokens import WRITERS, write_tail
 from .words import Payload, choose_payload, parse_subject
 
 _NO_ERRORS: Mapping[int | str, int] = {}
+_NO_STATUSES: Mapping[int, "StatusRules"] = {}
 
 
 class RouteError(ValueError):
@@ -34,13 +35,23 @@ class RouteError(ValueError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StatusRules:
+    """What the documentation tells of replies with a status of their own. `headers` are names and descriptions."""
+
+    description: str = ""
+    schema: Json = None
+    headers: Texts = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyRules:
     """How a reply becomes a response.
 
     `wrap="message"` turns a text reply into `{"message": …}` unless the caller prefers text/plain. `headers` may pass.
     A reply of more than `max_bytes` is a bad one. `errors` maps service error codes (ADR-32), numbers or words,
     to statuses; `expose_errors` shows the text of 5xx ones as well. `set_headers` stand in every response below 400, in
-    the place of the reply's own. `schema` and `example` are for the documentation.
+    the place of the reply's own. `statuses` are those that the service sets itself. `schema` and `example` are for the
+    documentation; with `validate` a reply that breaks the schema of its status is a bad one.
     """
 
     content_type: str | None = None
@@ -53,6 +64,14 @@ class ReplyRules:
     errors: Mapping[int | str, int] = field(default_factory=lambda: _NO_ERRORS)
     expose_errors: bool = False
     example: Json = None
+    statuses: Mapping[int, StatusRules] = field(default_factory=lambda: _NO_STATUSES)
+    validate: bool = False
+
+    @property
+    def schemas(self) -> dict[int, Json]:
+        """The schemas of replies, by their status."""
+        found = {self.status: self.schema, **{status: rules.schema for status, rules in self.statuses.items()}}
+        return {status: schema for status, schema in found.items() if schema is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -65,7 +84,8 @@ class Route:
     as headers. `payload="none"` sends an empty payload whatever the request carries, `"body"` the request body as it
     is, `"params"` a JSON object of the parameters, `"merge"` the JSON object of the body with the parameters in it;
     None means the body for POST, PUT and PATCH, and an empty payload for the rest. `query="strict"` refuses query
-    parameters that are not declared. `policies` are asked in this order before anything else is looked at.
+    parameters that are not declared. `headers` travel to the service, those of `renamed` under another name. `policies`
+    are asked in this order before anything else is looked at.
     """
 
     name: str
@@ -83,6 +103,7 @@ class Route:
     max_body: int | None = None
     body_schema: Json = None
     headers: tuple[str, ...] = REQUEST_HEADERS
+    renamed: Texts = ()
     send_headers: Texts = ()
     timeout: float | None = None
     max_timeout: float | None = None
@@ -99,6 +120,8 @@ class Route:
     by_header: tuple[Parameter, ...] = field(init=False)
     request_allow: AllowList = field(init=False)
     reply_allow: AllowList = field(init=False)
+    reply_rules: Mapping[int, BodyRules] = field(init=False)
+    """By status, what replies are checked by."""
 
     def __post_init__(self) -> None:
         faults = list(find_faults(self))
@@ -114,6 +137,7 @@ class Route:
         by_header = tuple(parameter for parameter in parameters if parameter.header)
         taken = frozenset(p.name for p in parameters if p not in by_header) if self.payload == "merge" else None
         accepts = self.accepts or (() if schema is None and taken is None else ("application/json",))
+        schemas = self.reply.schemas if self.reply.validate else {}
         told_of_encoding = "content-encoding" in {name.lower() for name in self.headers}
         for name, value in (
             ("parameters", parameters),
@@ -125,8 +149,12 @@ class Route:
             ("reader", self._make_reader(parameters, in_path, template, tail)),
             ("body_rules", BodyRules(accepts, schema, taken=taken, keeps_encoding=told_of_encoding)),
             ("by_header", by_header),
-            ("request_allow", allow(self.headers)),
+            ("request_allow", allow(self.headers, self.renamed)),
             ("reply_allow", allow(self.reply.headers)),
+            (
+                "reply_rules",
+                {s: BodyRules((), Schema(document), keeps_encoding=False) for s, document in schemas.items()},
+            ),
         ):
             object.__setattr__(self, name, value)
 

@@ -65,6 +65,12 @@ def begin(path: bytes = b"/greet/sue", *headers: Pair, method: str = "GET", rela
     return outbound
 
 
+def block_of(outbound: Outbound, *lines: bytes) -> bytes:
+    """A header block of these lines, and the request id, which every service gets."""
+    request_id = b"x-request-id: " + outbound.request_id.encode()
+    return b"\r\n".join([b"NATS/1.0", *lines, request_id, b"", b""])
+
+
 def refuse(path: bytes, *headers: Pair, method: str = "GET") -> tuple[Response, dict[str, Any]]:
     """The response that stands there at once, and its problem."""
     response = make_relay().begin(make_request(path, *headers, method=method))
@@ -97,7 +103,7 @@ def test_a_request_becomes_a_subject_with_a_deadline_and_nothing_else() -> None:
     outbound = make_relay().begin(request)
     assert isinstance(outbound, Outbound)
     assert (outbound.request, outbound.route) == (request, ROUTES[0])
-    assert (outbound.subject, outbound.headers, outbound.payload) == ("greet.José", b"", b"")
+    assert (outbound.subject, outbound.headers, outbound.payload) == ("greet.José", block_of(outbound), b"")
     assert (outbound.timeout, outbound.deadline) == (2.0, 102.0)
     assert outbound.max_body is None
     assert outbound.prefers_text is False
@@ -147,7 +153,8 @@ def test_only_listed_headers_travel_and_as_the_route_spells_them() -> None:
     "name", [b"x-request-timeout", b"accept", b"content-length", b"connection", b"host", b"cookie"]
 )
 def test_what_the_gateway_heeds_itself_does_not_travel(name: bytes) -> None:
-    assert begin(b"/greet/sue", (name, b"1s")).headers == b""
+    outbound = begin(b"/greet/sue", (name, b"1s"))
+    assert outbound.headers == block_of(outbound)
 
 
 def test_what_connection_nominates_does_not_travel() -> None:
@@ -157,14 +164,14 @@ def test_what_connection_nominates_does_not_travel() -> None:
         (b"traceparent", b"b"),
         (b"connection", b"x, TraceParent"),
     ]
-    assert begin(b"/greet/sue", *sent).headers == b"NATS/1.0\r\ntracestate: a\r\n\r\n"
+    outbound = begin(b"/greet/sue", *sent)
+    assert outbound.headers == block_of(outbound, b"tracestate: a")
 
 
 def test_only_connection_nominates() -> None:
     sent = [(b"tracestate", b"traceparent"), (b"traceparent", b"tracestate")]
-    assert (
-        begin(b"/greet/sue", *sent).headers == b"NATS/1.0\r\ntracestate: traceparent\r\ntraceparent: tracestate\r\n\r\n"
-    )
+    outbound = begin(b"/greet/sue", *sent)
+    assert outbound.headers == block_of(outbound, b"tracestate: traceparent", b"traceparent: tracestate")
 
 
 @pytest.mark.parametrize("value", [b"a\r\nNats-X: b", b"a\nb", b"\x00", b"\x7f"])
@@ -174,13 +181,15 @@ def test_a_value_with_a_control_character_is_refused(value: bytes) -> None:
 
 
 def test_headers_that_travel_have_at_most_16_kib_together() -> None:
-    frame = len(b"NATS/1.0\r\ntracestate: \r\n\r\n")
+    frame = len(b"NATS/1.0\r\ntracestate: \r\nx-request-id: r\r\n\r\n")
     most = b"x" * (16 * 1024 - frame)
-    assert len(begin(b"/greet/sue", (b"tracestate", most)).headers) == 16 * 1024
-    response, problem = refuse(b"/greet/sue", (b"tracestate", most + b"x"))
+    mine = (b"x-request-id", b"r")
+    assert len(begin(b"/greet/sue", (b"tracestate", most), mine).headers) == 16 * 1024
+    response, problem = refuse(b"/greet/sue", (b"tracestate", most + b"x"), mine)
     assert (response.status, problem["type"]) == (431, "/problems/headers-too-large")
     assert "16385 bytes; at most 16384" in problem["detail"]
-    assert begin(b"/greet/sue", (b"cookie", most * 2)).headers == b""
+    outbound = begin(b"/greet/sue", (b"cookie", most * 2))
+    assert outbound.headers == block_of(outbound)
 
 
 @pytest.mark.parametrize(("accept", "plain"), [(b"text/plain", True), (b"application/json", False)])
@@ -316,7 +325,7 @@ def test_an_unclean_request_id_is_replaced_both_ways(unclean: bytes) -> None:
     outbound = begin(b"/greet/sue", (b"x-request-id", unclean))
     assert is_clean_request_id(outbound.request_id.encode())
     assert outbound.request_id != unclean.decode("latin-1")
-    assert outbound.headers == f"NATS/1.0\r\nx-request-id: {outbound.request_id}\r\n\r\n".encode()
+    assert outbound.headers == block_of(outbound)
 
 
 def test_made_request_ids_are_clean_and_never_the_same() -> None:

@@ -12,8 +12,9 @@ import pytest
 from nats.aio.msg import Msg
 
 from app.checks.checker import MAX_PROCESSES, MAX_WAITING
+from app.observe.record import Observers, Record
 from app.routing.bodies import AT_ONCE, CHECKED_MAX_BODY
-from app.routing.routes import Route
+from app.routing.routes import ReplyRules, Route
 from tests.harness import Gateway, NatsServer, RawPeer, eventually, responder, run_gateway
 from tests.process.programs import find_children
 
@@ -27,15 +28,24 @@ WIDE = Route(
     body_schema={"items": {"anyOf": [{"type": "string"}, {"type": "null"}]}},
     max_body=4 * CHECKED_MAX_BODY,
 )
+CHECKED = Route(
+    name="checked",
+    methods=("GET",),
+    path="/checked",
+    subject="checks.reply",
+    reply=ReplyRules(schema={"type": "array"}, validate=True),
+)
 PLAIN = Route(name="plain", methods=("GET", "POST"), path="/plain", subject="checks.plain", payload="body")
-ROUTES = (NOTE, WIDE, PLAIN)
+ROUTES = (NOTE, WIDE, CHECKED, PLAIN)
 LONG = b"[%b]" % b" ".ljust(AT_ONCE)
 
 
 @asynccontextmanager
-async def run_slow_checks(nats: str, timeout: float = 2.0) -> AsyncIterator[tuple[Gateway, list[int]]]:
+async def run_slow_checks(
+    nats: str, timeout: float = 2.0, observers: Observers | None = None
+) -> AsyncIterator[tuple[Gateway, list[int]]]:
     """A gateway whose processes for checks are frozen, and these."""
-    async with run_gateway(nats, routes=ROUTES, timeout=timeout) as gateway:
+    async with run_gateway(nats, routes=ROUTES, timeout=timeout, observers=observers) as gateway:
         before = find_children(os.getpid(), "app.checks.process")
         while len(processes := set(find_children(os.getpid(), "app.checks.process")) - set(before)) < MAX_PROCESSES:
             await asyncio.gather(*(post(gateway, LONG) for _ in range(MAX_PROCESSES)))
@@ -159,3 +169,39 @@ async def test_what_is_beyond_a_bound_is_told_in_our_words(shared_nats: NatsServ
     problem = response.json()
     assert (response.status_code, problem["detail"]) == (422, "The body can't be read as JSON.")
     assert [error["detail"] for error in problem["errors"]] == [reason]
+
+
+# Replies
+
+
+async def test_a_reply_that_can_not_be_checked_in_time_is_a_bad_one(shared_nats: NatsServer) -> None:
+    async with run_slow_checks(shared_nats.url) as (gateway, _), RawPeer.connect(shared_nats.url, ">") as peer:
+        asking = asyncio.create_task(gateway.get("/checked"))
+        message = await peer.next()
+        peer.publish(message.reply, b"NATS/1.0\r\n\r\n", LONG)
+        response = await asking
+    problem = response.json()
+    assert (response.status_code, problem["type"], problem["delivered"]) == (502, "/problems/bad-reply", "yes")
+    assert problem["detail"] == "The service's reply could not be checked in time."
+
+
+async def test_a_caller_who_leaves_while_a_reply_is_checked_is_forgotten(shared_nats: NatsServer) -> None:
+    records: list[Record] = []
+    observers = Observers(failure=(records.append,), other=(records.append,))
+    async with (
+        run_slow_checks(shared_nats.url, timeout=20.0, observers=observers) as (gateway, processes),
+        RawPeer.connect(shared_nats.url, ">") as peer,
+    ):
+        _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(b"GET /checked HTTP/1.1\r\nHost: t\r\n\r\n")
+        peer.publish((await peer.next()).reply, b"NATS/1.0\r\n\r\n", LONG)
+        plain = asyncio.create_task(gateway.get("/plain"))
+        peer.publish((await peer.next()).reply, b"NATS/1.0\r\n\r\n")
+        assert (await plain).status_code == 200  # so that the reply before it has arrived
+        writer.transport.abort()
+        await eventually(lambda: [r.status for r in records if r.route == "checked"] == [499])
+        wake(processes)
+        asking = asyncio.create_task(gateway.get("/checked"))
+        peer.publish((await peer.next()).reply, b"NATS/1.0\r\n\r\n", LONG)
+        assert (await asking).content == LONG
+    assert [r.status for r in records if r.route == "checked"] == [499, 200]

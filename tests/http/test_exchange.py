@@ -16,7 +16,7 @@ from app.routing.routes import ReplyRules, Route
 from app.settings import Settings
 from tests.harness import Gateway, NatsServer, RawPeer, eventually, replying, responder, run_gateway
 
-ECHO = Route(name="echo", methods=("POST",), path="/echo", subject="echo", payload="body")
+ECHO = Route(name="echo", methods=("POST",), path="/echo", subject="echo", payload="body", headers=())
 ORDER = Route(
     name="order",
     methods=("GET", "PUT"),
@@ -327,8 +327,9 @@ async def test_options_of_the_server_as_a_whole_tells_every_method(gateway: Gate
 
 
 async def test_a_route_to_an_asterisk_is_a_path_and_not_the_server(shared_nats: NatsServer) -> None:
-    route = Route(name="star", methods=("POST",), path="/*", subject="star")
+    route = Route(name="star", methods=("POST",), path="/a*", subject="star")
     async with run_gateway(shared_nats.url, routes=[route]) as gateway:
-        answer = await gateway.client.options("/*")
+        answer = await gateway.client.options("/a*")
         assert (answer.status_code, answer.headers["allow"]) == (204, "POST, OPTIONS")
+        assert (await gateway.client.options("/*")).status_code == 404
         assert (await gateway.client.options("/")).status_code == 405

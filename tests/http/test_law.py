@@ -260,5 +260,5 @@ async def check_still_well(gateway: Gateway, caller: Caller) -> None:
     """A last plain request: nothing was heard late, and the gateway is still on its first connection."""
     before = len(caller.heard)
     assert (await gateway.get("/a/me")).status_code == 200
-    assert caller.heard[before:] == [(b"law.me", frozenset())]
+    assert caller.heard[before:] == [(b"law.me", frozenset(["x-request-id"]))]
     assert gateway.link.in_flight == 0

@@ -18,7 +18,15 @@ from app.routing.bodies import BodyRules
 from app.routing.routes import ReplyRules, Route
 from tests.harness import Gateway, NatsServer, RawPeer, eventually, replying, responder, run_gateway, run_nats
 
-ECHO = Route(name="echo", methods=("POST", "PUT"), path="/echo", subject="echo", payload="body", max_body=200_000)
+ECHO = Route(
+    name="echo",
+    methods=("POST", "PUT"),
+    path="/echo",
+    subject="echo",
+    payload="body",
+    max_body=200_000,
+    headers=("traceparent",),
+)
 GREET = Route(name="greet", methods=("GET",), path="/greet/{name}", subject="greet.{name}")
 
 
@@ -86,7 +94,7 @@ async def test_headers_count_towards_the_server_s_max_payload(own_nats: NatsServ
     own_nats.reload("max_payload: 1000")
     async with run_gateway(own_nats.url, routes=[ECHO]) as gateway, responder(own_nats.url, "echo", echo):
         assert (await gateway.client.post("/echo", content=b"x" * 1000)).content == b"x" * 1000
-        response = await gateway.client.post("/echo", content=b"x" * 1000, headers={"x-request-id": "a"})
+        response = await gateway.client.post("/echo", content=b"x" * 1000, headers={"traceparent": "a"})
         Expected("payload-too-large", 413, "no").check(response)
         assert (await gateway.client.post("/echo", content=b"x" * 1000)).status_code == 200
 

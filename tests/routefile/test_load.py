@@ -22,10 +22,11 @@ from app.routefile.model import (
     ParameterModel,
     ReplyModel,
     RouteModel,
+    StatusModel,
     build_schema,
 )
 from app.routefile.yamltree import parse_yaml
-from app.routing.routes import Route
+from app.routing.routes import Route, StatusRules
 
 DOCS = Path(__file__).parents[2] / "docs"
 LEAST = "version: 1\nroutes:\n  - {name: a, method: GET, path: /a, subject: a}\n"
@@ -82,6 +83,7 @@ def test_info_names_the_api(file: Path) -> None:
         ("payload: none", "payload", "none"),
         ("payload: body", "payload", "body"),
         ("payload: params", "payload", "params"),
+        ("payload: merge", "payload", "merge"),
         ("accepts: [image/*, text/csv]", "accepts", ("image/*", "text/csv")),
         ("max_body: 64KiB", "max_body", 65536),
         ("max_body: 10", "max_body", 10),
@@ -90,6 +92,8 @@ def test_info_names_the_api(file: Path) -> None:
         ("body_schema: true", "body_schema", True),
         ("headers: [If-Match, cookie]", "headers", ("If-Match", "cookie")),
         ("headers: []", "headers", ()),
+        ("headers: [a, {name: b, as: c}, {name: d, as: d}]", "headers", ("a", "b", "d")),
+        ("headers: [a, {name: b, as: c}, {name: d, as: d}]", "renamed", (("b", "c"),)),
         ("timeout: 500ms", "timeout", 0.5),
         ("max_timeout: 1m", "max_timeout", 60.0),
         ("max_in_flight: 7", "max_in_flight", 7),
@@ -115,6 +119,15 @@ def test_a_key_of_a_route_does_what_it_says(file: Path, keys: str, field: str, v
         ("expose_errors: true", "expose_errors", True),
         ("set_headers: {Cache-Control: no-cache}", "set_headers", (("Cache-Control", "no-cache"),)),
         ("example: {a: [1]}", "example", {"a": [1]}),
+        (
+            "statuses: {202: {description: Later., schema: {type: array}, headers: {Location: Where.}}, 204: {}}",
+            "statuses",
+            {
+                202: StatusRules(description="Later.", schema={"type": "array"}, headers=(("Location", "Where."),)),
+                204: StatusRules(),
+            },
+        ),
+        ("{schema: {}, validate: true}", "validate", True),
     ],
 )
 def test_a_key_of_a_reply_does_what_it_says(file: Path, keys: str, field: str, value: object) -> None:
@@ -285,7 +298,10 @@ def test_a_mistake_is_told_with_its_place_and_what_would_be_right(file: Path, te
         ("tags: [1]", "7:12: routes[0].tags[0]: 1: must be a text"),
         ("summary: no", None),
         ("summary: 1", "7:14: routes[0].summary: 1: must be a text"),
-        ("payload: bdy", "7:14: routes[0].payload: \"bdy\": must be 'none', 'body', 'params' or 'merge', did you mean `body`?"),
+        (
+            "payload: bdy",
+            "7:14: routes[0].payload: \"bdy\": must be 'none', 'body', 'params' or 'merge', did you mean `body`?",
+        ),
         ("params: {id: {typ: integer}}", "7:19: routes[0].params.id.typ: unknown key, did you mean `type`?"),
         ("params: {id: {type: int}}", '7:25: routes[0].params.id.type: "int": must be \'string\', \'integer\''),
         ("params: {id: {min: a}}", '7:24: routes[0].params.id.min: "a": must be a number'),
@@ -296,6 +312,26 @@ def test_a_mistake_is_told_with_its_place_and_what_would_be_right(file: Path, te
         ("body_schema: {type: objct}", '7:25: routes[0].body_schema.type: "objct": not a JSON Schema'),
         ("body_schema: nope.json", '7:18: routes[0].body_schema: "nope.json": nope.json: no such file or directory'),
         ("body_schema: 5", "7:18: routes[0].body_schema: 5: must be a JSON Schema, or the path of a file"),
+        ("headers: [1]", "7:15: routes[0].headers[0]: 1: must be the name of a header, or a mapping of"),
+        ("headers: [{name: x-a}]", "7:15: routes[0].headers[0].as: is missing"),
+        ("headers: [{name: x-a, AS: b}]", "7:27: routes[0].headers[0].AS: unknown key, did you mean `as`?"),
+        ("headers: [{name: x-a, as: host}]", "7:31: routes[0].headers[0].as: \"host\": header 'host' can't be sent"),
+        ("headers: [{name: x-a, as: b}, B]", "7:35: routes[0].headers[1]: \"B\": another header is sent as 'B'"),
+        ("headers: [x-a, {name: X-A, as: b}]", "7:20: routes[0].headers[1]: header 'X-A' is listed twice"),
+        ("headers: [{name: x-a, as: b}]\n    send_headers: {B: c}", "8:23: routes[0].send_headers.B: \"c\": `headers`"),
+        ("reply: {statuses: {2xx: {}}}", "7:29: routes[0].reply.statuses.2xx: \"2xx\": a status is a number of three"),
+        ("reply: {statuses: {600: {}}}", "7:29: routes[0].reply.statuses.600: a reply status is 200 to 599"),
+        ("reply: {statuses: {200: {}}}", "7:29: routes[0].reply.statuses.200: it is the `status` of the reply, which"),
+        ("reply: {statuses: {202: {hint: a}}}", "7:30: routes[0].reply.statuses.202.hint: unknown key; known are"),
+        (
+            "reply: {statuses: {202: {headers: {x-a: Why.}}}}",
+            "7:45: routes[0].reply.statuses.202.headers.x-a: \"Why.\": `reply.headers` does not list it, so that it",
+        ),
+        ("reply: {validate: true}", "7:23: routes[0].reply.validate: true: there is no `schema` to check replies by"),
+        (
+            "reply: {validate: true, schema: {}, wrap: message}",
+            "7:23: routes[0].reply.validate: true: with `wrap` the reply is a text, which no schema describes",
+        ),
         ("headers: [host]", "7:15: routes[0].headers[0]: \"host\": header 'host' can't be forwarded"),
         ("accepts: [json]", '7:15: routes[0].accepts[0]: "json": a media type is two words'),
         ("reply: {status: 700}", "7:21: routes[0].reply.status: 700: a reply status is 200 to 599"),
@@ -478,6 +514,7 @@ def list_keys(model: type[BaseModel]) -> list[str]:
         ("key of `info`", list_keys(InfoModel)),
         ("key of a parameter", list_keys(ParameterModel)),
         ("key of `reply`", list_keys(ReplyModel)),
+        ("key of a status", list_keys(StatusModel)),
     ],
 )
 def test_the_reference_has_every_key_and_no_other(title: str, keys: list[str]) -> None:
