@@ -9,9 +9,11 @@ import asyncio
 import logging
 import random
 import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -27,8 +29,17 @@ WATCH_SECONDS = 0.25  # between two looks at the client
 logger = logging.getLogger("responders")
 
 
+@dataclass
+class ArrivedMsg(Msg):
+    """A message that knows when it arrived, an instant of `time.monotonic`."""
+
+    arrived: float = field(default_factory=time.monotonic)
+
+
 class ServiceClient(Client):
     """A NATS client that logs what happens to it, and that no message can stop."""
+
+    msg_class = ArrivedMsg
 
     def __init__(self, log_trouble: Callable[[Exception], None]) -> None:
         super().__init__()

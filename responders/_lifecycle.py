@@ -8,6 +8,8 @@ Laws:
 3. No request can end the responder or another request. One that nats-py cannot read is dropped, or makes it
    connect anew (a form feed in the subject).
 4. Nothing waits without a bound for a server that is away, nor, while stopping, for a handler.
+5. A request that says how long its caller waits, `X-Request-Timeout: <milliseconds>`, is dropped if its turn comes
+   later than that: nobody waits for its answer.
 
 Whatever leans on the internals of nats-py stands here and in `_client`.
 """
@@ -17,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import signal
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -27,7 +30,7 @@ import nats.micro.service as micro
 from nats.errors import ConnectionClosedError, ConnectionDrainingError, OutboundBufferLimitError
 from nats.micro.request import Request, ServiceError
 
-from responders._client import ServiceClient, draw_wait
+from responders._client import ArrivedMsg, ServiceClient, draw_wait
 from responders._options import Connection, read_connection
 
 if TYPE_CHECKING:
@@ -40,6 +43,8 @@ REPEAT_SECONDS, MAX_TROUBLES = 5.0, 32  # how soon a trouble is logged again, an
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 INTERNAL_ERROR = ("500", "internal error")
+TIME_LEFT = "x-request-timeout"
+_MILLISECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +115,9 @@ class _Responder:
             await client.open(self._connection, name=self._config.name)
             service = micro.Service(client, self._config)
             await service.start()
-            self._open = [_OpenEndpoint(service, endpoint, self._running) for endpoint in self._endpoints]
+            self._open = [
+                _OpenEndpoint(service, endpoint, self._running, self._log_late) for endpoint in self._endpoints
+            ]
             for endpoint in self._open:
                 await endpoint.open()
             await client.flush()
@@ -131,23 +138,33 @@ class _Responder:
             await client.answers()
         return unanswered
 
-    def _log_trouble(self, error: Exception) -> None:
+    def _log_late(self) -> None:
+        self._log_trouble(TimeoutError("its caller waits no more"), "request dropped")
+
+    def _log_trouble(self, error: Exception, event: str = "connection trouble") -> None:
         """Logs the same trouble only once in REPEAT_SECONDS. Never raises: nats-py calls it from its read loop."""
         now = time.monotonic()
         reason = str(error) or type(error).__name__
         self._troubles = {text: at for text, at in self._troubles.items() if now - at < REPEAT_SECONDS}
         if reason not in self._troubles and len(self._troubles) < MAX_TROUBLES:
             self._troubles[reason] = now
-            logger.warning("connection trouble reason=%s", reason)
+            logger.warning("%s reason=%s", event, reason)
 
 
 class _OpenEndpoint(micro.Endpoint):
     """An endpoint on a connection. Unlike nats.micro's it runs requests at the same time, and can be drained."""
 
-    def __init__(self, service: micro.Service, endpoint: Endpoint, running: _Running) -> None:
+    def __init__(
+        self,
+        service: micro.Service,
+        endpoint: Endpoint,
+        running: _Running,
+        log_late: Callable[[], None],
+    ) -> None:
         answer = _answer_with(endpoint.handler)
         super().__init__(service, micro.EndpointConfig(endpoint.name, answer, service._queue_group, endpoint.subject))
         self._running = running
+        self._log_late = log_late
 
     async def open(self) -> None:
         """Subscribes, and stands in INFO and STATS from then on."""
@@ -162,7 +179,13 @@ class _OpenEndpoint(micro.Endpoint):
     async def _handle_request(self, msg: Msg) -> None:
         # nats-py takes the next message when this returns: waiting for a place here holds the queue back.
         if msg.reply:
-            await self._running.start(super()._handle_request, msg)
+            await self._running.start(self._handle_in_time, msg)
+
+    async def _handle_in_time(self, msg: Msg) -> None:
+        if is_late(msg):
+            self._log_late()
+        else:
+            await super()._handle_request(msg)
 
 
 def _answer_with(handler: Handler) -> Callable[[Request], Awaitable[None]]:
@@ -207,6 +230,15 @@ class _Running:
         while self._tasks and (left := deadline - time.monotonic()) > 0:
             await asyncio.wait(self._tasks, timeout=left)
         return sum(task.cancel() for task in self._tasks)
+
+
+def is_late(msg: Msg) -> bool:
+    """Whether the caller of a request waits no more: it said how long it would, and that is over. A value that is no
+    number says nothing."""
+    for name, value in (msg.headers or {}).items():
+        if name.lower() == TIME_LEFT and _MILLISECONDS.fullmatch(value) and isinstance(msg, ArrivedMsg):
+            return time.monotonic() > msg.arrived + int(value) / 1000
+    return False
 
 
 def get_jetstream(request: Request, *, timeout: float) -> JetStreamContext:

@@ -44,11 +44,14 @@ def find_request_header_faults(passed: Sequence[str], renamed: Texts, sent: Text
 
 
 def _find_twins(passed: Sequence[str], names: Sequence[str]) -> Iterator[Fault]:
-    """Headers that are listed twice, or that would be one on the NATS side."""
+    """Headers that would be two on the NATS side, or one with another."""
+    sent_as: dict[str, str] = {}
+    taken: dict[str, str] = {}
     for index, (name, other) in enumerate(zip(passed, names, strict=True)):
-        if name.lower() in {earlier.lower() for earlier in passed[:index]}:
+        mine, theirs = name.lower(), other.lower()
+        if sent_as.setdefault(mine, theirs) != theirs:
             yield Fault(("headers", index), f"header '{name}' is listed twice")
-        elif other.lower() in {earlier.lower() for earlier in names[:index]}:
+        elif taken.setdefault(theirs, mine) != mine:
             yield Fault(("headers", index), f"another header is sent as '{other}' as well")
 
 

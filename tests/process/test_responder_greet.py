@@ -216,6 +216,26 @@ async def answer(request):
     assert max(seen) == b"3"
 
 
+async def test_a_request_whose_caller_waits_no_more_is_dropped_when_its_turn_comes(
+    server: NatsServer, nc: Client, start: Start
+) -> None:
+    body = """
+_lifecycle.MAX_RUNNING = 1
+seen = []
+async def answer(request):
+    seen.append(request.data.decode())
+    await asyncio.sleep(0.1)
+    return " ".join(seen).encode()
+"""
+    responder = await started(server, start, *script(body))
+    late, patient, odd = ({"X-Request-Timeout": value} for value in ("1", "60000", "1s"))
+    for headers, payload in ((patient, b"first"), (late, b"late"), (patient, b"patient"), (odd, b"odd")):
+        await nc.publish("sample.a", payload, reply=nc.new_inbox(), headers=headers)
+    last = await nc.request("sample.a", b"last", timeout=5)
+    assert last.data == b"first patient odd last"
+    await responder.logs("request dropped reason=its caller waits no more")
+
+
 @pytest.mark.parametrize(
     ("arguments", "variables", "named"),
     [

@@ -31,6 +31,10 @@ def test_the_methods_that_are_replaced_or_called_take_what_they_took(
     assert list(inspect.signature(getattr(owner, method)).parameters) == parameters
 
 
+def test_a_client_makes_its_messages_of_a_class_that_can_be_another() -> None:
+    assert Client.msg_class is Msg
+
+
 async def test_a_connected_client_has_what_waits_to_be_written(shared_nats: NatsServer) -> None:
     async with connect(shared_nats.url) as client:
         assert isinstance(client._pending, list | deque)
