@@ -237,6 +237,11 @@ def load_settings(*, check_files: bool = False) -> Settings:
     raise SettingsError("\n".join(faults))
 
 
+def find_variable(name: str) -> str | None:
+    """The value of a variable that a route file names."""
+    return os.environ.get(name)
+
+
 def is_nats_url_set() -> bool:
     """Whether the environment names a NATS server, so that `dev` starts none."""
     return bool(os.environ.get("NATS_URL"))

@@ -17,6 +17,7 @@ class Diagnostics:
         self._tree = tree
         self._name = name
         self._lines: dict[str, Mark] = {}
+        self._known = {fault.path for fault in tree.faults}
         for fault in tree.faults:
             place = f"{name}:{fault.mark.line}:{fault.mark.column}"
             self._lines[f"{place}: {_write_path(fault.path)}: {fault.text}"] = fault.mark
@@ -27,7 +28,11 @@ class Diagnostics:
         return sorted(self._lines, key=lambda line: (self._lines[line], line))
 
     def add(self, path: Path, text: str, value: object = None, *, of_key: bool = False) -> None:
-        """Once, however often it is told. The value is shown if it is a scalar."""
+        """Once, however often it is told, and not where the tree has a fault of its own. The value is shown if it is a
+        scalar; where it comes from a variable, only the name of that."""
+        if not of_key and any(place in self._known for place in _list_places(path)):
+            return
+        value = next(filter(None, map(self._tree.find_variable, _list_places(path))), value)
         mark = self._locate(path, of_key=of_key)
         shown = f" {_show(value)}:" if isinstance(value, str | int | float) else ""
         where = f"{self._name}:{mark.line}:{mark.column}" if mark else self._name
@@ -40,14 +45,13 @@ class Diagnostics:
     def _locate(self, path: Path, *, of_key: bool) -> Mark | None:
         """Where a value or a key stands: in its route, else in `defaults`, else the nearest thing around it."""
         locate = self._tree.locate_key if of_key else self._tree.locate
-        inherited: Path = ("defaults", *path[2:]) if path[:1] == ("routes",) and len(path) > 2 else ()
-        for place in (path, inherited):
-            if place and (mark := locate(place)):
+        for place in _list_places(path):
+            if mark := locate(place):
                 return mark
         return next((mark for end in range(len(path), -1, -1) if (mark := self._tree.locate(path[:end]))), None)
 
     def _look_up(self, path: Path) -> object:
-        for place in (path, ("defaults", *path[2:])):
+        for place in _list_places(path):
             value: Any = self._tree.data
             for part in place:
                 holds = isinstance(value, dict) or (
@@ -57,6 +61,11 @@ class Diagnostics:
             if value is not None:
                 return value
         return None
+
+
+def _list_places(path: Path) -> tuple[Path, ...]:
+    """Where a value can stand: in its route, or in `defaults`."""
+    return (path, ("defaults", *path[2:])) if path[:1] == ("routes",) and len(path) > 2 else (path,)
 
 
 def _write_path(path: Path) -> str:

@@ -13,10 +13,12 @@ from pydantic_core import ErrorDetails
 from ..collector import collector_off
 from ..errors import CannotStart
 from ..formats.schemas import Json, parse_json
+from ..formats.variables import Look
 from ..formats.words import find_close
 from ..routing.routes import Route, RouteError
 from ..routing.table import RouteTable, TableError
 from ..routing.words import sends_body
+from ..settings import find_variable
 from .diagnostics import Diagnostics
 from .model import (
     FREE,
@@ -110,7 +112,7 @@ class RouteFile:
 def load_route_file(path: Path) -> RouteFile:
     """Read and check a file. Raises RouteFileError."""
     with collector_off():
-        tree = _read(path, str(path))
+        tree = _read(path, str(path), find_variable)
         return _Builder(tree, str(path), lambda name: _read_schema_file(path.parent / name, name)).build()
 
 
@@ -126,9 +128,9 @@ def _read_schema_file(path: Path, name: str) -> Json:
     return tree.data
 
 
-def _read(path: Path, name: str) -> Tree:
+def _read(path: Path, name: str, look: Look | None = None) -> Tree:
     try:
-        return parse_yaml(_read_bytes(path, name))
+        return parse_yaml(_read_bytes(path, name), look)
     except YamlError as error:
         raise RouteFileError([f"{name}:{error.mark.line}:{error.mark.column}: {error}"]) from None
 

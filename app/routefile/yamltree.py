@@ -1,6 +1,7 @@
 """YAML with positions, strictly: a key that stands twice is an error, and so is all that JSON could not say. Pure.
 
-Scalars are those of the core schema of YAML 1.2: `no`, `on`, `1:30` and dates are texts. Keys are always texts.
+Scalars are those of the core schema of YAML 1.2: `no`, `on`, `1:30` and dates are texts. Keys are always texts. Where
+variables are given, values may name them: `${NAME}` stands for its value before it is known what kind of scalar it is.
 
 What an alias points at is read once, and shared: time and memory grow with the text, not with what it means. A bound on
 what aliases add keeps those from a bomb who go through all that it means.
@@ -14,6 +15,7 @@ from typing import Any
 import yaml
 
 from ..formats.schemas import Json
+from ..formats.variables import Look, has_variables, substitute
 
 Path = tuple[str | int, ...]
 
@@ -38,6 +40,7 @@ _KINDS = {
     first: [(kind, re.compile(pattern)) for kind, pattern, firsts in _SCALARS if first in firsts]
     for first in ("", *"tTfF~nN-+.0123456789")
 }
+_BARE_PARAMETER = re.compile(r"[\w-]+:\s+(\{[A-Za-z_][\w-]*(?:\.\.\.)?\}[^\s,\]#}][^\s,#]*)")  # in the place of a value
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's where it is built in
 _END = (yaml.MappingEndEvent, yaml.SequenceEndEvent)
 
@@ -67,8 +70,9 @@ class YamlError(ValueError):
 
 @dataclass(slots=True)
 class _Node:
-    """A value, and where it stands. `text` is that of a scalar; `keys` has the places of a mapping's keys, `inner` its
-    values, or the items of a list. `height` counts the levels of collections; `weight` is 0 until it is read."""
+    """A value, and where it stands. `text` is that of a scalar, as it is written; `keys` has the places of a mapping's
+    keys, `inner` its values, or the items of a list. `height` counts the levels of collections; `weight` is 0 until it
+    is read."""
 
     place: Any
     data: Json = None
@@ -99,6 +103,11 @@ class Tree:
         parent = self._find(path[:-1])
         return parent.keys.get(path[-1]) if parent and path else None
 
+    def find_variable(self, path: Path) -> str | None:
+        """What is written in the place of a value, where that names a variable: its value may be a secret."""
+        node = self._find(path)
+        return node.text if node and node.text is not None and has_variables(node.text) else None
+
     def _find(self, path: Path) -> _Node | None:
         node = self.root
         for part in path:
@@ -106,19 +115,18 @@ class Tree:
         return node
 
 
-def parse_yaml(data: bytes) -> Tree:
-    """The document of a UTF-8 text. Raises YamlError."""
+def parse_yaml(data: bytes, look: Look | None = None) -> Tree:
+    """The document of a UTF-8 text, with the values of variables where those can be looked up. Raises YamlError."""
     try:
         text = data.decode("utf-8-sig")
-        return _Reader(text).read()
+        return _Reader(text, look).read()
     except YamlError:
         raise
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise YamlError(Mark(line, 1), "the file is not UTF-8") from None
     except yaml.MarkedYAMLError as error:
-        reason = " ".join(part for part in (error.context, error.problem) if part)
-        raise YamlError(_mark(error.problem_mark), f"not YAML: {reason}") from None
+        raise _explain(text, error) from None
     except yaml.reader.ReaderError as error:
         line = text[: error.position].count("\n") + 1
         raise YamlError(Mark(line, 1), "not YAML: a control character") from None
@@ -129,7 +137,8 @@ def parse_yaml(data: bytes) -> Tree:
 class _Reader:
     """Reads the events of libyaml, which its own composer would turn into nodes by recursion in C."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, look: Look | None) -> None:
+        self._look = look
         self._next = _LOADER(text).get_event
         self._tree = Tree()
         self._anchors: dict[str, _Node] = {}
@@ -238,8 +247,8 @@ class _Reader:
         return node
 
     def _read_scalar(self, event: Any, path: Path) -> Json:
-        text: str = event.value
-        kind = _choose_kind(event)
+        text = self._fill(event, path)
+        kind = _choose_kind(event, text)
         value, fault = None, f"the tag {event.tag} is not known here; leave it out"
         try:
             if kind == "str":
@@ -253,19 +262,43 @@ class _Reader:
             if kind == "float" and abs(float(text)) != float("inf"):
                 return float(text)
             if kind in ("int", "float"):
-                value, fault = 0, f"{text[:40]} is too large for a number"
+                value, fault = 0, f"{event.value[:40]} is too large for a number"
         except ValueError:
-            fault = f"'{text[:40]}' is not of the type that its tag says"
+            fault = f"'{event.value[:40]}' is not of the type that its tag says"
         self._tree.faults.append(YamlFault(_mark(event.start_mark), path, fault))
         return value
 
+    def _fill(self, event: Any, path: Path) -> str:
+        """The text of a scalar, with the values of its variables."""
+        text: str = event.value
+        if self._look is None or "${" not in text:
+            return text
+        try:
+            return substitute(text, self._look)
+        except ValueError as error:
+            self._tree.faults.append(YamlFault(_mark(event.start_mark), path, str(error)))
+            return text
 
-def _choose_kind(event: Any) -> str:
+
+def _explain(text: str, error: yaml.MarkedYAMLError) -> YamlError:
+    """What libyaml says, or what is meant by it where a value begins with a parameter and has no quotes."""
+    mark = error.problem_mark or error.context_mark
+    lines = text.splitlines()
+    for place in (error.problem_mark, error.context_mark):
+        line = lines[place.line] if place and place.line < len(lines) else ""
+        if match := _BARE_PARAMETER.search(line):
+            value = match[1][:-1] if match[1].count("}") > match[1].count("{") else match[1]
+            what = f"a value that begins with '{{' stands in quotes: \"{value}\""
+            return YamlError(_mark(place, column=match.start(1)), what)
+    reason = " ".join(part for part in (error.context, error.problem) if part)
+    return YamlError(_mark(mark), f"not YAML: {reason}")
+
+
+def _choose_kind(event: Any, text: str) -> str:
     """By the tag of a scalar, or, where it is plain, by its looks."""
     tag: str | None = event.tag
     if tag not in (None, "!"):
         return tag.removeprefix(_PREFIX)
-    text: str = event.value
     if event.implicit[0]:
         for kind, pattern in _KINDS.get(text[:1], ()):
             if pattern.fullmatch(text):
@@ -273,5 +306,5 @@ def _choose_kind(event: Any) -> str:
     return "str"
 
 
-def _mark(mark: Any) -> Mark:
-    return Mark(mark.line + 1, mark.column + 1) if mark else Mark(1, 1)
+def _mark(mark: Any, column: int | None = None) -> Mark:
+    return Mark(mark.line + 1, (mark.column if column is None else column) + 1) if mark else Mark(1, 1)

@@ -51,6 +51,22 @@ def test_a_scalar_is_what_the_core_schema_of_yaml_1_2_says(text: str, value: obj
     assert (found, type(found)) == (value, type(value))
 
 
+@pytest.mark.parametrize(
+    ("text", "place", "value"),
+    [
+        ("a:\n  subject: {id}.x\n", Mark(2, 12), '"{id}.x"'),
+        ("subject: {id}.{x}\nb: 1\n", Mark(1, 10), '"{id}.{x}"'),
+        ("routes:\n  - {name: a, path: {rest...}/x}\n", Mark(2, 21), '"{rest...}/x"'),
+    ],
+)
+def test_a_parameter_without_quotes_at_the_beginning_of_a_value_is_told_in_our_words(
+    text: str, place: Mark, value: str
+) -> None:
+    with pytest.raises(YamlError) as caught:
+        parse_yaml(text.encode())
+    assert (caught.value.mark, str(caught.value)) == (place, f"a value that begins with '{{' stands in quotes: {value}")
+
+
 def test_keys_are_texts_whatever_they_look_like() -> None:
     assert read("{404: a, true: b, ~: c, 1.5: d, no: e}") == {"404": "a", "true": "b", "~": "c", "1.5": "d", "no": "e"}
 
