@@ -69,6 +69,7 @@ def _make_record(
         lane=caller.lane,
         peer=caller.address,
         facts=response.facts,
+        path=request.path if request else None,
     )
 
 

@@ -7,8 +7,8 @@ from .record import Record
 _log = structlog.get_logger("nats-http.access")
 
 
-def log_record(record: Record) -> None:
-    """One line for one record. Times are in milliseconds, rounded to microseconds."""
+def log_record(record: Record, **more: str | None) -> None:
+    """One line for one record. Times are in milliseconds, rounded to microseconds. `more` are further fields."""
     write = _log.error if record.status >= 500 else _log.info
     write(
         "exchange",
@@ -24,10 +24,16 @@ def log_record(record: Record) -> None:
         peer=record.peer,
         request_id=record.request_id,
         **dict(record.facts),
+        **more,
     )
 
 
 def log_failure(record: Record) -> None:
     """The same, but not for a page that only says by its status that something is not well, such as `/readyz`."""
-    if record.route is not None or record.slug is not None:
+    if is_failure(record):
         log_record(record)
+
+
+def is_failure(record: Record) -> bool:
+    """Whether a response of 5xx tells of a failure, and is no page that only says how the gateway is."""
+    return record.route is not None or record.slug is not None

@@ -1,4 +1,4 @@
-"""Structured logs: one line an exchange, JSON unless on a terminal.
+"""Structured logs: one line an exchange, JSON unless they are for people.
 
 Failures (5xx) are always logged; the rest with `GATEWAY_ACCESS_LOG=on`, since a line costs about as much as all
 else that the gateway does for a request.
@@ -10,26 +10,26 @@ import sys
 
 import structlog
 
+from .console import Console
 from .stream import QueuedStream
 
 _log = structlog.get_logger("nats-http.access")
 
 
-def configure_logging(*, color: bool) -> None:
-    """Send everything, the libraries' logs included, to stderr: readable on a terminal, one JSON object a line
-    elsewhere. `color` is for the terminal. From now on nothing that Python writes to stderr, tracebacks included, makes
-    its caller wait; lines that don't fit into the queue are counted in an event `log-lines-dropped`."""
-    readable = sys.stderr.isatty()
+def configure_logging(*, color: bool, readable: bool | None = None) -> None:
+    """Send everything, the libraries' logs included, to stderr: lines for people, or one JSON object a line. Without
+    `readable` the former only on a terminal. `color` is for such lines. From now on nothing that Python writes to
+    stderr, tracebacks included, makes its caller wait; lines that don't fit into the queue are counted in an event
+    `log-lines-dropped`."""
+    readable = sys.stderr.isatty() if readable is None else readable
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="%H:%M:%S" if readable else "iso", utc=not readable),
         structlog.stdlib.ExtraAdder(),
     ]
-    renderer: list[structlog.typing.Processor] = (
-        [_build_console_renderer(color)]
-        if readable
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(_encode_json)]
-    )
+    # structlog's own lines for a terminal would show the values of variables in tracebacks, which may be secrets.
+    write = Console(color=color) if readable else structlog.processors.JSONRenderer(_encode_json)
+    renderer: list[structlog.typing.Processor] = [structlog.processors.format_exc_info, write]
     processors = [shared[0], shared[1], *renderer]
     sys.stderr = stream = QueuedStream(sys.stderr, lambda count: _report_dropped(count, processors))
     structlog.configure(
@@ -58,9 +58,3 @@ def _encode_json(event: object, **_: object) -> str:
 def _report_dropped(count: int, processors: list[structlog.typing.Processor]) -> str:
     log = structlog.wrap_logger(structlog.ReturnLogger(), processors)
     return f"{log.warning('log-lines-dropped', count=count)}\n"
-
-
-def _build_console_renderer(color: bool) -> structlog.dev.ConsoleRenderer:
-    # Its own tracebacks would show the values of variables, which may be secrets.
-    plain = structlog.dev.plain_traceback
-    return structlog.dev.ConsoleRenderer(colors=color, sort_keys=False, exception_formatter=plain)
