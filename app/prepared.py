@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import islice
+from pathlib import Path
 
 from . import __version__
 from .collector import collector_off
@@ -53,23 +54,29 @@ def prepare(file: RouteFile) -> PreparedRoutes:
 def pack(file: RouteFile, *, lowered: Iterable[str] = ()) -> bytes:
     """A file as a package that `unpack` reads. `lowered` says which of its limits don't hold."""
     served = prepare(file)
-    head = {"title": served.title, "routes": len(file.declared), "lowered": list(islice(lowered, MAX_LOWERED))}
+    head = {
+        "title": served.title,
+        "routes": len(file.declared),
+        "lowered": list(islice(lowered, MAX_LOWERED)),
+        "files": list(map(str, file.files)),
+    }
     lines = [json.dumps(item).encode("ascii") for item in (head, *file.declared)]
     return b"\n".join([*lines, served.openapi])
 
 
-def pack_faults(faults: Sequence[str]) -> bytes:
-    """What is wrong with a file, as a package."""
-    return json.dumps({"faults": list(faults)}).encode("ascii") + b"\n"
+def pack_faults(faults: Sequence[str], files: Iterable[Path] = ()) -> bytes:
+    """What is wrong with a file, as a package. `files` are those that it was to be read from."""
+    return json.dumps({"faults": list(faults), "files": list(map(str, files))}).encode("ascii") + b"\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What a package says of itself. `routes` is their number."""
+    """What a package says of itself. `routes` is their number, `files` the names of those that they come from."""
 
     title: str
     routes: int
     lowered: Sequence[str]
+    files: Sequence[str]
 
 
 def read_head(package: bytes) -> Head:
@@ -89,7 +96,7 @@ def unpack(package: bytes) -> Steps[PreparedRoutes]:
 def _read_head(file: BytesIO) -> Head:
     head = json.loads(file.readline())
     if "faults" in head:
-        raise RouteFileError(head["faults"])
+        raise RouteFileError(head["faults"], [Path(name) for name in head["files"]])
     return Head(**head)
 
 

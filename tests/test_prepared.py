@@ -78,4 +78,4 @@ def test_each_step_makes_or_forgets_one_route(tmp_path: Path) -> None:
 
 def test_the_head_of_a_package_is_a_line_of_json() -> None:
     head = json.loads(pack(load_route_file(GREET)).partition(b"\n")[0])
-    assert head == {"title": "NATS HTTP gateway", "routes": 1, "lowered": []}
+    assert head == {"title": "NATS HTTP gateway", "routes": 1, "lowered": [], "files": [str(GREET)]}

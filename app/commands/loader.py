@@ -32,11 +32,11 @@ def load(path: Path) -> bytes:
     """The package of a file."""
     try:
         if _must_be_waited_for(path):
-            raise RouteFileError([f"{path}: not a regular file"])
+            raise RouteFileError([f"{path}: not a regular file"], [path])
         file = load_route_file(path)
         return pack(file, lowered=find_lowered(file.table, Limits.of(load_settings())))
     except RouteFileError as error:
-        return pack_faults(error.faults)
+        return pack_faults(error.faults, error.files)
 
 
 def _must_be_waited_for(path: Path) -> bool:

@@ -61,7 +61,7 @@ class Hangups:
 
 
 def _is_on_terminal() -> bool:
-    return sys.stdin is not None and not sys.stdin.closed and os.isatty(sys.stdin.fileno())
+    return sys.stdin is not None and not sys.stdin.closed and sys.stdin.isatty()
 
 
 class Reading:
@@ -100,19 +100,26 @@ class Reading:
 
 
 class FileSource:
-    """The route file, read again at each SIGHUP. A warning tells which of its limits are over `limits`."""
+    """The route file, read again at each SIGHUP, and when it is asked. A warning tells which of its limits are over
+    `limits`. `files` are all that it was last read from, right or wrong; `path` is the first."""
 
     def __init__(self, path: Path, limits: Limits) -> None:
-        self._path = path
+        self.path = path
         self._limits = limits
+        self.files: Sequence[Path] = (path,)
         self._hangups = Hangups()
         self._reading: Reading | None = None
 
     def load(self) -> RouteFile:
         """Raises RouteFileError."""
-        file = load_route_file(self._path)
+        file = load_route_file(self.path)
+        self.files = file.files
         _warn_of_lowered(list(islice(find_lowered(file.table, self._limits), MAX_LOWERED)))
         return file
+
+    def ask(self) -> None:
+        """Have it read again, as a SIGHUP does."""
+        self._hangups.pending = True
 
     def load_if_asked(self) -> bytes | None:
         """The package of the file, once a SIGHUP has asked for it and a process of its own has found it right. Does not
@@ -141,25 +148,26 @@ class FileSource:
     def _poll(self) -> bytes | None:
         try:
             if self._reading is None and self._hangups.take():
-                self._reading = Reading(self._path)
+                self._reading = Reading(self.path)
             package = self._reading.package if self._reading else None
             if package is None:
                 return None
             self._reading = None
-            read_head(package)
+            self.files = [Path(name) for name in read_head(package).files]
         except RouteFileError as error:
+            self.files = error.files or self.files
             more = len(error.faults) - MAX_LISTED
             rest = (f"and {more} more; `nats-http check` tells all",) if more > 0 else ()
             _log.error("routes-refused", faults=(*error.faults[:MAX_LISTED], *rest))
             return None
         except (OSError, ValueError) as error:
-            _log.error("routes-refused", faults=(f"{self._path}: a process of its own can't read it: {error}",))
+            _log.error("routes-refused", faults=(f"{self.path}: a process of its own can't read it: {error}",))
             return None
         return package
 
     def _tell(self, package: bytes) -> None:
         head = read_head(package)
-        _log.info("routes-loaded", file=str(self._path), routes=head.routes)
+        _log.info("routes-loaded", file=str(self.path), routes=head.routes)
         _warn_of_lowered(head.lowered)
 
 

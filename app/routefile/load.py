@@ -3,7 +3,7 @@ and what would be right. docs/routes.md is the reference.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -83,11 +83,13 @@ _M = TypeVar("_M", bound=BaseModel)
 
 
 class RouteFileError(CannotStart):
-    """A route file is wrong; `faults` has a line for each."""
+    """A route file is wrong; `faults` has a line for each. `files` are those that it was to be read from, as far as is
+    known."""
 
-    def __init__(self, faults: Sequence[str]) -> None:
+    def __init__(self, faults: Sequence[str], files: Sequence[Path] = ()) -> None:
         super().__init__("\n".join(faults))
         self.faults = tuple(faults)
+        self.files = tuple(files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,18 +104,28 @@ class Info:
 @dataclass(frozen=True, slots=True)
 class RouteFile:
     """A route file that is right. `declared` has the routes as they are written, each with what it has from `defaults`
-    and from other files."""
+    and from other files. `files` are all that it was read from, itself first."""
 
     table: RouteTable
     info: Info
     declared: Sequence[Json]
+    files: Sequence[Path] = ()
 
 
 def load_route_file(path: Path) -> RouteFile:
     """Read and check a file. Raises RouteFileError."""
+    files = {path: None}  # in order
+
+    def read_file(name: str) -> Json:
+        files[path.parent / name] = None
+        return _read_schema_file(path.parent / name, name)
+
     with collector_off():
-        tree = _read(path, str(path), find_variable)
-        return _Builder(tree, str(path), lambda name: _read_schema_file(path.parent / name, name)).build()
+        try:
+            tree = _read(path, str(path), find_variable)
+            return replace(_Builder(tree, str(path), read_file).build(), files=tuple(files))
+        except RouteFileError as error:
+            raise RouteFileError(error.faults, tuple(files)) from None
 
 
 def _read_schema_file(path: Path, name: str) -> Json:
