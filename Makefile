@@ -20,8 +20,8 @@ WORKERS ?= $(shell $(BIN)/python -c 'import os; print(3 * (os.cpu_count() or 1))
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-run: $(VENV)/.run ## set up, then NATS, two of each example service and the gateway on port 8000 (PORT=… for another)
-	@exec $(BIN)/nats-http dev
+run: $(VENV)/.run ## set up, then NATS, two of each example service and the gateway (PORT=… and, for more, ARGS=…)
+	@exec $(BIN)/nats-http dev $(ARGS)
 
 install: $(TOOLS) ## only the set-up, with all that tests and checks need
 
@@ -74,21 +74,20 @@ clean: ## forget everything that was built
 	rm -rf $(VENV) $(JAVASCRIPT)/node_modules dist build .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(BIN)/python:
+	@if [ -t 1 ] && [ "$$TERM" != dumb ]; then printf 'making $(VENV) …'; else echo 'making $(VENV) …'; fi
 	@usable="$(PYTHON)"; test -n "$$usable" || for p in $(PYTHONS); do \
 		$$p -c '$(CAN_BE_USED)' >/dev/null 2>&1 && usable="$$usable $$p"; done; \
 	set -- $${usable:-python3}; chosen=$$("$$1" benchmarks/fastest_python.py "$$@") && "$$chosen" -m venv $(VENV) || { rm -rf $(VENV); \
 		echo "make: no Python 3.11 or newer that can make a virtual environment (on Debian: apt install python3 python3-venv);" \
 			"PYTHON=/path/to/python3 chooses another" >&2; exit 1; }
+	@if [ -t 1 ] && [ "$$TERM" != dumb ]; then printf '\r\033[K'; fi
 
 $(VENV)/.run: requirements/run.txt pyproject.toml | $(BIN)/python
-	@echo "installing into $(VENV) …"
-	@$(PIP) install --require-hashes -r requirements/run.txt
-	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@$(BIN)/python requirements/install.py --project requirements/run.txt
 	@touch $@
 
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.run
-	@echo "installing the tools for tests and checks …"
-	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@$(BIN)/python requirements/install.py requirements/dev.txt
 	@touch $@
 
 # What the benchmarks run, in an environment of their own. A tool or a peer that can't be had is left out.
