@@ -17,6 +17,7 @@ Whatever leans on the internals of nats-py stands here and in `_client`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import re
@@ -31,7 +32,8 @@ from nats.errors import ConnectionClosedError, ConnectionDrainingError, Outbound
 from nats.micro.request import Request, ServiceError
 
 from responders._client import ArrivedMsg, ServiceClient, draw_wait
-from responders._options import Connection, read_connection
+from responders._log import configure_logging
+from responders._options import Connection, read_connection, read_sign_fd
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
@@ -76,18 +78,26 @@ def run(*, name: str, version: str, description: str, endpoints: Sequence[Endpoi
 
     Service and queue group are called `name`; NATS_URL and the like say where NATS is, and what it takes to connect.
     """
-    logging.basicConfig(level=logging.INFO, format=f"%(asctime)s %(levelname)s {name}: %(message)s")
+    sign_fd = read_sign_fd(name)
+    configure_logging(name, is_short=sign_fd is not None)
     config = micro.ServiceConfig(name=name, version=version, description=description, queue_group=name)
-    asyncio.run(_Responder(config, endpoints, read_connection(name)).serve())
+    asyncio.run(_Responder(config, endpoints, read_connection(name), sign_fd).serve())
 
 
 class _Responder:
     """One service, on one connection at a time."""
 
-    def __init__(self, config: micro.ServiceConfig, endpoints: Sequence[Endpoint], connection: Connection) -> None:
+    def __init__(
+        self,
+        config: micro.ServiceConfig,
+        endpoints: Sequence[Endpoint],
+        connection: Connection,
+        sign_fd: int | None,
+    ) -> None:
         self._config = config
         self._endpoints = endpoints
         self._connection = connection
+        self._sign_fd = sign_fd
         self._running = _Running()
         self._open: list[_OpenEndpoint] = []
         self._troubles: dict[str, float] = {}
@@ -122,10 +132,19 @@ class _Responder:
                 await endpoint.open()
             await client.flush()
             logger.info("connected server=%s", client.address)
+            self._sign()
             await client.wait_lost()
             logger.warning("connection given up reason=%s", client.last_error)
         except Exception as error:
             self._log_trouble(error)
+
+    def _sign(self) -> None:
+        """Tell whoever waits for it, once, that requests are answered from now on."""
+        if self._sign_fd is not None:
+            with contextlib.suppress(OSError):  # nobody waits any more
+                os.write(self._sign_fd, b".")
+            os.close(self._sign_fd)
+            self._sign_fd = None
 
     async def _drain(self, client: ServiceClient) -> int:
         """No more new requests, then no more running ones, then no more replies on their way. Counts the unanswered."""

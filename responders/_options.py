@@ -77,6 +77,15 @@ def _read_servers(name: str) -> list[str]:
     return servers
 
 
+def read_sign_fd(name: str) -> int | None:
+    """NATS_HTTP_DEV, which `nats-http dev` sets: the file descriptor of a pipe where it waits for a byte, which says
+    that requests are answered. None where the responder was started by somebody else."""
+    text = os.environ.get("NATS_HTTP_DEV", "")
+    if text and not text.isdecimal():
+        _refuse(name, "NATS_HTTP_DEV is for `nats-http dev` alone")
+    return int(text) if text else None
+
+
 def read_delay(name: str) -> float:
     """How many seconds an answer of the responder `name` shall take: `--delay`, else `<NAME>_DELAY`, else 0."""
     variable = f"{name.upper()}_DELAY"

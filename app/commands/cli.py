@@ -81,31 +81,60 @@ def _root(
 
 @cli.command()
 def dev(
-    file: File = None, host: Host = None, port: Port = None, lane: Lane = None, extend: ExtendOption = None
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            help="The route file (GATEWAY_ROUTES, else the packaged one with all examples).", show_default=False
+        ),
+    ] = None,
+    host: Host = None,
+    port: Port = None,
+    nats_port: Annotated[
+        int | None,
+        typer.Option(
+            help="Port of the NATS server, 0 picks a free one (else 4222, or a free one where that is taken).",
+            min=0,
+            max=65535,
+            show_default=False,
+        ),
+    ] = None,
+    examples: Annotated[
+        bool, typer.Option("--examples", help="Start the example services beside a route file or NATS of your own.")
+    ] = False,
+    lane: Lane = None,
+    extend: ExtendOption = None,
 ) -> None:
-    """Start NATS, two of each example responder and the gateway; Ctrl-C stops it all.
+    """Start NATS, two of each example service and the gateway; Ctrl-C stops it all.
 
-    With NATS_URL set that server is used and none is started.
+    A route file that you save is taken at once.
+
+    With NATS_URL set that server is used, and none is started.
+
+    With NATS_URL or a route file of your own no example services are started.
     """
     _end_at_signals()
     from ..settings import is_color_wanted, is_nats_url_set, load_settings
 
     settings = load_settings(check_files=True)
     _check_one_file(file, settings)
+    if nats_port is not None and is_nats_url_set():
+        raise CommandError("NATS_URL names a server, so that none is started: leave --nats-port out")
     with _listen(settings, host, port) as listener:
         from ..exchange.plans import Limits
         from ..observe.log import configure_logging
         from ..observe.stream import QueuedStream
         from ..routefile.load import EXAMPLES
-        from .dev import PartEnded, run_dev
+        from .dev import PartEnded, Stack, run_dev
         from .embedded import ServerMissing
         from .reload import FileSource
 
-        configure_logging(color=is_color_wanted(sys.stderr))
+        configure_logging(color=is_color_wanted(sys.stderr), readable=True)
         sys.stdout = QueuedStream(sys.stdout)
-        source = FileSource(file or settings.routes or EXAMPLES, Limits.of(settings))
+        path, embedded = file or settings.routes or EXAMPLES, not is_nats_url_set()
+        examples = examples or (embedded and path == EXAMPLES)
+        stack = Stack(embedded=embedded, nats_port=nats_port, examples=examples, lane=lane, extend=extend)
         try:
-            run_dev(settings, listener, source, embedded=not is_nats_url_set(), lane=lane, extend=extend)
+            run_dev(settings, listener, FileSource(path, Limits.of(settings)), stack)
         except (PartEnded, ServerMissing, RuntimeError) as error:
             raise CommandError(str(error)) from None
 

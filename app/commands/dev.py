@@ -1,51 +1,62 @@
 """`nats-http dev`: NATS, the example responders and the gateway, from one command."""
 
 import asyncio
-import pkgutil
 import signal
 import socket
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from importlib.util import find_spec
+from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
 
-from ..errors import NoResponders, NotConnected
 from ..http.lane import LaneName
 from ..http.sockets import describe_address
 from ..main import Gateway, build_gateway
 from ..nats.link import Link
-from ..routing.table import RouteTable
+from ..observe.access import is_failure, log_record
+from ..observe.console import show_path
+from ..observe.record import Observer, Observers, Record
+from ..routefile.load import EXAMPLES, RouteFile
 from ..settings import Settings, child_environment, is_color_wanted
-from .embedded import build_command, wait_for_url
+from .banner import Banner
+from .embedded import LOG, PORT, build_command, find_last_words, is_free, wait_for_url
+from .examples import Examples
 from .extension import load_extension
+from .hints import Hints
 from .processes import Children
 from .reload import FileSource, serve_and_reload
+from .trial import Trial, find_trial
+from .watch import watch_files
 
-REPLICAS = 2  # of each example responder, in one queue group
+NATS = "nats-server"
 PATIENCE = 12.0  # seconds; an example responder may take 10 to answer what it took
-WARM_UP = 5.0  # seconds that the banner waits for a responder
+WARM_UP = 10.0  # seconds that the banner waits for all parts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stack:
+    """What to start. `embedded` is whether a NATS server is part of it, on `nats_port`: None is PORT if that is free, 0
+    any that is. `examples` is whether the example services are."""
+
+    embedded: bool
+    nats_port: int | None
+    examples: bool
+    lane: LaneName | None
+    extend: str | None
 
 
 class PartEnded(Exception):
     """A part of the stack ended by itself."""
 
 
-def run_dev(
-    settings: Settings,
-    listener: socket.socket,
-    source: FileSource,
-    *,
-    embedded: bool,
-    lane: LaneName | None,
-    extend: str | None,
-) -> None:
+def run_dev(settings: Settings, listener: socket.socket, source: FileSource, stack: Stack) -> None:
     """Serve until a signal. Raises RouteFileError, PartEnded, ServerMissing or RuntimeError. Nothing is ever left
     behind."""
     file = source.load()
+    nats_port = _choose_port(stack)
     stopped = False
 
     def stop(*_: object) -> None:
@@ -59,100 +70,133 @@ def run_dev(
         tempfile.TemporaryDirectory(prefix="nats-http-", ignore_cleanup_errors=True) as directory,
         Children(patience=PATIENCE, directory=directory) as children,
     ):
-        if embedded:
-            settings = settings.with_embedded(_start_nats(children, Path(directory)))
-        _start_responders(children, child_environment(**settings.nats_variables))
-        told = {name: getattr(settings, name) is not False for name in ("access_log", "health_details")}
-        settings = settings.model_copy(update=told)
-        gateway = build_gateway(settings, routes=file)
-        if extend:
-            load_extension(extend)(gateway.app)
-        server = gateway.make_server(lane=lane, drain_timeout=settings.drain_timeout)
+        if stack.embedded:
+            settings = settings.with_embedded(_start_nats(children, Path(directory), nats_port))
+        examples = Examples()
+        if stack.examples:
+            examples.start(children, child_environment(**settings.nats_variables))
+        gateway = _build_gateway(settings, file, stack.extend)
+        server = gateway.make_server(lane=stack.lane, drain_timeout=settings.drain_timeout)
         server.should_exit = stopped
+        welcome = _Welcome(
+            address=describe_address(listener),
+            link=gateway.link,
+            trial=find_trial(file.table, settings),
+            examples=examples,
+            notes=tuple(_note(stack, nats_port, source)),
+        )
         with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
-            runner.run(_serve(server, listener, children, gateway, source, _find_example(file.table)))
+            runner.run(_serve(server, listener, gateway, source, welcome, children))
 
 
-def _start_nats(children: Children, directory: Path) -> str:
+def _choose_port(stack: Stack) -> int:
+    """The port of the embedded server, 0 for any that is free. RuntimeError where the port that was asked for is
+    taken."""
+    if stack.nats_port is None:
+        return PORT if is_free(PORT) else 0
+    if not is_free(stack.nats_port):
+        raise RuntimeError(f"port {stack.nats_port} is taken: choose another with --nats-port, 0 picks one")
+    return stack.nats_port
+
+
+def _note(stack: Stack, nats_port: int, source: FileSource) -> Iterator[str]:
+    """What is worth to be known of the start."""
+    if stack.embedded and stack.nats_port is None and nats_port != PORT:
+        yield f"Port {PORT} is taken, so NATS has another, and a new one at each start; --nats-port chooses one."
+    if not stack.embedded and not stack.examples and source.path == EXAMPLES:
+        yield "NATS_URL is set, so the example services are not started; --examples starts them there."
+
+
+def _start_nats(children: Children, directory: Path, port: int) -> str:
     """The address of an embedded server that listens."""
-    server = children.start("nats-server", [*build_command(directory), "-l", f"{directory}/nats.log"])
-    return wait_for_url(directory, server.process)
+    command = build_command(directory, "-l", str(directory / LOG), port=port or -1)
+    return wait_for_url(directory, children.start(NATS, command).process)
 
 
-def _start_responders(children: Children, environment: dict[str, str]) -> None:
-    for module in _find_responders():
-        for number in range(1, REPLICAS + 1):
-            children.start(f"{module} {number}", [sys.executable, "-m", module], env=environment)
+def _build_gateway(settings: Settings, file: RouteFile, extend: str | None) -> Gateway:
+    """With an access log and details of its health, unless the settings say otherwise, and with hints."""
+    told = {name: getattr(settings, name) is not False for name in ("access_log", "health_details")}
+    settings = settings.model_copy(update=told)
+    hints = Hints(lambda: gateway.serving.table, lambda: gateway.link.server or "localhost:4222")
+    observers = _make_observers(hints, access_log=bool(settings.access_log))
+    gateway = build_gateway(settings, routes=file, observers=observers)
+    if extend:
+        load_extension(extend)(gateway.app)
+    return gateway
 
 
-def _find_responders() -> Iterator[str]:
-    """The example services: every public module of the package `responders`, each a process of its own."""
-    spec = find_spec("responders")
-    for module in pkgutil.iter_modules(spec.submodule_search_locations if spec else None, "responders."):
-        if not module.name.startswith("responders._"):
-            yield module.name
+def _make_observers(hints: Observer, *, access_log: bool) -> Observers:
+    """The access log with paths, which `serve` keeps to itself, and hints."""
+
+    def log(record: Record) -> None:
+        log_record(record, path=show_path(record))
+
+    def log_failure(record: Record) -> None:
+        if is_failure(record):
+            log(record)
+
+    return (
+        Observers(failure=(log, hints), other=(log, hints)) if access_log else Observers(failure=(log_failure, hints))
+    )
 
 
 async def _serve(
     server: uvicorn.Server,
     listener: socket.socket,
-    children: Children,
     gateway: Gateway,
     source: FileSource,
-    example: str,
+    welcome: "_Welcome",
+    children: Children,
 ) -> None:
-    asides = [
-        asyncio.create_task(_welcome(server, describe_address(listener), gateway.link, example)),
-        asyncio.create_task(_watch(server, children)),
-    ]
+    asides = (_print_once_up(welcome, server), _watch_children(server, children), watch_files(source))
+    tasks = [asyncio.create_task(aside) for aside in asides]
     await serve_and_reload(source, server, listener, gateway.serving)
-    for aside in asides:
-        aside.cancel()
-    for outcome in await asyncio.gather(*asides, return_exceptions=True):
+    for task in tasks:
+        task.cancel()
+    for outcome in await asyncio.gather(*tasks, return_exceptions=True):
         if isinstance(outcome, Exception):
             raise outcome
 
 
-async def _watch(server: uvicorn.Server, children: Children) -> None:
+async def _watch_children(server: uvicorn.Server, children: Children) -> None:
     """Stop the server when a child ends by itself. Raises PartEnded."""
     while (child := children.find_ended()) is None:
         await asyncio.sleep(0.1)
     server.should_exit = True
-    raise PartEnded(f"{child.name} ended with exit code {child.process.returncode}; see its messages above")
+    last_words = find_last_words(Path(children.directory))
+    told = f"its log ended with{last_words}" if child.name == NATS else "see its messages above"
+    raise PartEnded(f"{child.name} ended with exit code {child.process.returncode}; {told}")
 
 
-async def _welcome(server: uvicorn.Server, address: str, link: Link, example: str) -> None:
-    """Print the banner, once each example answers, or after a while all the same."""
-    while not server.started:
-        await asyncio.sleep(0.01)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Welcome:
+    """What the banner tells of."""
+
+    address: str
+    link: Link
+    trial: Trial | None
+    examples: Examples
+    notes: tuple[str, ...]
+
+    @property
+    def is_due(self) -> bool:
+        return self.link.reason is None and self.examples.are_up
+
+    def write(self) -> str:
+        nats = f"nats://{self.link.server}" if self.link.server else f"not connected: {self.link.reason}"
+        banner = Banner(
+            address=self.address,
+            nats=nats,
+            trial=self.trial,
+            is_answered=self.trial is not None and self.examples.answer(self.trial.pattern),
+            notes=self.notes,
+        )
+        return banner.write(color=is_color_wanted(sys.stdout))
+
+
+async def _print_once_up(welcome: _Welcome, server: uvicorn.Server) -> None:
+    """Print the banner when all parts are up, or after a while all the same."""
     end = time.monotonic() + WARM_UP
-    for module in _find_responders():
-        await _wait_for_service(link, module.rpartition(".")[2], end)
-    lines = [
-        ("gateway", address),
-        ("API docs", f"{address}/docs"),
-        ("health", f"{address}/readyz"),
-        ("NATS", f"nats://{link.server}" if link.server else f"not connected: {link.reason}"),
-    ]
-    width = max(len(name) for name, _ in lines)
-    text = "\n".join(f"  {_bold(name.ljust(width))}  {value}" for name, value in lines)
-    print(f"\n{text}\n\n  try: curl {address}{example}\n", flush=True)
-
-
-async def _wait_for_service(link: Link, name: str, end: float) -> None:
-    """Until an instance answers (ADR-32), or the instant `end`."""
-    while time.monotonic() < end:
-        outcome = await link.request(f"$SRV.PING.{name}", b"", b"", end)
-        if not isinstance(outcome, NoResponders | NotConnected):
-            return
+    while not server.started or not (welcome.is_due or time.monotonic() > end):
         await asyncio.sleep(0.02)
-
-
-def _bold(text: str) -> str:
-    return f"\x1b[1m{text}\x1b[0m" if is_color_wanted(sys.stdout) else text
-
-
-def _find_example(table: RouteTable) -> str:
-    """A path of the first route that a browser can ask; a parameter without an example is filled with its name."""
-    paths = (route.example_path for route in table.routes if "GET" in route.methods)
-    return next(paths, "/docs").translate({ord("{"): None, ord("}"): None})
+    print(welcome.write(), flush=True)

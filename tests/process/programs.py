@@ -27,6 +27,11 @@ class Process:
             )
 
     @property
+    def folder(self) -> Path:
+        """Where its log is."""
+        return self._log.parent
+
+    @property
     def log(self) -> str:
         return self._log.read_text()
 

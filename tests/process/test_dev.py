@@ -1,15 +1,23 @@
-"""`nats-http dev`, the one command: what it starts, what it prints, and that it leaves nothing behind."""
+"""`nats-http dev`, the one command: what it starts, what it prints, and that it leaves nothing behind.
 
+A start costs seconds, so tests that only look share one.
+"""
+
+import asyncio
 import contextlib
 import json
 import os
 import re
 import signal
+import socket
+import ssl
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -17,141 +25,64 @@ import trustme
 from nats.aio.client import Client
 
 from tests.credentials import Key, Operator, make_tls_config, write_certificate
-from tests.harness import PATIENCE, NatsServer, clean_environment, connect, eventually, run_nats
+from tests.harness import (
+    PATIENCE,
+    NatsServer,
+    clean_environment,
+    connect,
+    eventually,
+    replying,
+    reserve_port,
+    responder,
+    run_gateway,
+    run_nats,
+)
 from tests.process.programs import PROGRAM, Process, find_children, is_alive, run
 
-DEV = [*PROGRAM, "dev", "--port", "0"]
+DEV = [*PROGRAM, "dev", "--port", "0", "--nats-port", "0"]
 GATEWAY = r"gateway +(http://\S+)"
-
-
-@pytest.fixture
-def dev(tmp_path: Path) -> Iterator[Process]:
-    with run(DEV, tmp_path / "log", TMPDIR=str(tmp_path)) as process:
-        yield process
-
-
-def descendants(pid: int) -> list[int]:
-    """Every process below this one."""
-    children = find_children(pid, ".")
-    return [*children, *(found for child in children for found in descendants(child))]
-
-
-async def all_gone(pids: list[int]) -> None:
-    await eventually(lambda: not [pid for pid in pids if is_alive(pid)])
-
-
-async def test_the_banner_s_curl_line_greets_at_once(dev: Process) -> None:
-    command = dev.find(r"try: (curl http\S+)")
-    done = subprocess.run(command.split(), capture_output=True, text=True, timeout=PATIENCE)
-    assert done.stdout == '{"message":"hello, sue"}'
-    assert "\x1b" not in dev.log  # plain where there is no terminal
-    url = dev.find(GATEWAY)
-    assert httpx.get(dev.find(r"API docs +(\S+)"), trust_env=False).status_code == 200
-    assert httpx.get(dev.find(r"health +(\S+)"), trust_env=False).json() == {"status": "ready"}
-    async with connect(dev.find(r"NATS +(\S+)")) as client:  # any NATS client meets our responders
-        assert (await client.request("greet.bob", timeout=PATIENCE)).data == b"hello, bob"
-        services = await collect_services(client)
-    assert services == ["greet", "greet", "notes", "notes"]
-    assert httpx.get(f"{url}/greet/José", trust_env=False).json() == {"message": "hello, José"}
-    assert '"event": "exchange"' in dev.log  # the access log is on in dev
-
-
-async def collect_services(client: Client) -> list[str]:
-    """The names of the services that answer a PING, once four do."""
-    end = time.monotonic() + PATIENCE
-    names: list[str] = []
-    while len(names) < 4 and time.monotonic() < end:
-        names.clear()
-        inbox = client.new_inbox()
-        sub = await client.subscribe(inbox)
-        await client.publish("$SRV.PING", reply=inbox)
-        with contextlib.suppress(TimeoutError):
-            while True:
-                names.append(json.loads((await sub.next_msg(timeout=0.3)).data)["name"])
-    return sorted(names)
-
-
-async def test_notes_outlive_their_responders(dev: Process) -> None:
-    url = dev.find(GATEWAY)
-    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=PATIENCE) as client:
-        made = await client.post("/notes", json={"title": "kept", "text": "名前"})
-        assert (made.status_code, made.headers["etag"]) == (201, f'"{made.json()["revision"]}"')
-        assert made.headers["location"] == f"/notes/{made.json()['id']}"
-        read = await client.get(made.headers["location"])
-        assert (read.status_code, read.json(), read.headers["etag"]) == (200, made.json(), made.headers["etag"])
-        assert (await client.post("/notes", json={"title": ""})).json()["errors"][0]["pointer"] == "#/title"
-
-
-async def test_a_route_file_of_the_user_s_takes_the_place_of_the_examples(tmp_path: Path) -> None:
-    routes = tmp_path / "routes.yaml"
-    routes.write_text("version: 1\nroutes:\n  - {name: hi, method: GET, path: '/hi/{who}', subject: 'greet.{who}'}\n")
-    with run(DEV, tmp_path / "log", GATEWAY_ROUTES=str(routes)) as dev:
-        url = dev.find(GATEWAY)
-        assert dev.find(r"try: curl (\S+)") == f"{url}/hi/who"
-        assert httpx.get(f"{url}/hi/sue", trust_env=False).content == b"hello, sue"
-        assert httpx.get(f"{url}/notes", trust_env=False).status_code == 404
-        routes.write_text(routes.read_text().replace("/hi/", "/hello/"))
-        dev.process.send_signal(signal.SIGHUP)
-        dev.find("(routes-loaded)")
-        await eventually(lambda: httpx.get(f"{url}/hello/sue", trust_env=False).status_code == 200)
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
-async def test_a_signal_stops_all_of_it_with_0(dev: Process, tmp_path: Path, number: int) -> None:
-    dev.find(GATEWAY)
-    below = descendants(dev.process.pid)
-    assert len(below) == 6  # the guard, nats-server, two of each responder
-    assert dev.stop(number) == 0
-    assert not [pid for pid in below if is_alive(pid)]
-    assert not list(tmp_path.glob("nats-http-*"))
-    assert "Traceback" not in dev.log
-
-
-async def test_a_signal_during_the_start_leaves_nothing_behind(tmp_path: Path) -> None:
-    for delay in (0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 1.0):
-        with run(DEV, tmp_path / f"log{delay}", TMPDIR=str(tmp_path)) as process:
-            time.sleep(delay)
-            below = descendants(process.process.pid)
-            assert process.stop() in (0, -signal.SIGTERM)  # the latter while Python still imports our code
-            await all_gone(below)
-            assert "Traceback" not in process.log
-    assert not list(tmp_path.glob("nats-http-*"))
-
-
-async def test_when_dev_is_killed_its_children_go_too(dev: Process, tmp_path: Path) -> None:
-    dev.find(GATEWAY)
-    below = descendants(dev.process.pid)
-    dev.process.kill()
-    await all_gone(below)
-    await eventually(lambda: not list(tmp_path.glob("nats-http-*")))
-
-
-@pytest.mark.parametrize("part", ["nats-server", "responders.greet"])
-async def test_a_part_that_dies_by_itself_ends_dev_with_1_and_a_clear_line(
-    dev: Process, tmp_path: Path, part: str
-) -> None:
-    dev.find(GATEWAY)
-    below = descendants(dev.process.pid)
-    os.kill(find_children(dev.process.pid, part)[0], signal.SIGKILL)
-    assert dev.process.wait(PATIENCE * 2) == 1
-    last = dev.log.splitlines()[-1]
-    assert re.fullmatch(rf"nats-http: {part}( 1)? ended with exit code -9; .*", last)
-    assert not [pid for pid in below if is_alive(pid)]
-    assert not list(tmp_path.glob("nats-http-*"))
-
-
-async def test_with_nats_url_that_server_is_used_and_none_is_started(tmp_path: Path, own_nats: NatsServer) -> None:
-    with run(DEV, tmp_path / "log", NATS_URL=own_nats.url) as dev:
-        assert dev.find(r"NATS +(\S+)") == own_nats.url
-        assert not find_children(dev.process.pid, "nats-server")
-        assert httpx.get(f"{dev.find(GATEWAY)}/greet/sue", trust_env=False).json() == {"message": "hello, sue"}
-        assert dev.stop() == 0
-
+UP = r"((?:try: curl|to try it) .*)"
+ROUTES = """\
+version: 1
+routes:
+  - name: items
+    method: GET
+    path: /items/{id}
+    subject: items.{id}.get
+    payload: params
+    params:
+      id: {type: integer, min: 5}
+      state: {in: query, required: true, enum: [open, sent]}
+  - {name: write, method: POST, path: /items, subject: items.new, body_schema: item.json}
+"""
+LINE = re.compile(r"\d\d:\d\d:\d\d (gateway |greet   |notes   ) \S.*")
 
 SECRET = "s3cret"  # noqa: S105 - for tests
+_NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
-@pytest.fixture
+def get(url: str) -> httpx.Response:
+    return httpx.get(url, trust_env=False, timeout=PATIENCE, verify=_NO_TLS)
+
+
+def post(url: str, body: object) -> httpx.Response:
+    return httpx.post(url, json=body, trust_env=False, timeout=PATIENCE, verify=_NO_TLS)
+
+
+def write_routes(folder: Path) -> Path:
+    """A route file, and one that it names."""
+    path = folder / "routes.yaml"
+    path.write_text(ROUTES)
+    (folder / "item.json").write_text("{}")
+    return path
+
+
+def run_shell(command: str) -> str:
+    done = subprocess.run(["bash", "-c", command], env=clean_environment(), capture_output=True, timeout=PATIENCE)
+    return done.stdout.decode()
+
+
+@pytest.fixture(scope="module")
 def authority() -> trustme.CA:
     return trustme.CA()
 
@@ -176,42 +107,279 @@ def guard(kind: str, directory: Path, ca: trustme.CA) -> tuple[str, dict[str, st
     return make_tls_config(files, verify=True), {name: str(path) for name, path in variables.items()}
 
 
-@pytest.mark.parametrize("kind", ["user", "token", "nkey", "creds", "tls"])
-async def test_gateway_and_responders_show_what_the_server_asks_for(
-    tmp_path: Path, authority: trustme.CA, kind: str
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory, authority: trustme.CA) -> Iterator[Process]:
+    """All of it, for tests that only look. The embedded server is shown none of the credentials."""
+    folder = tmp_path_factory.mktemp("stack")
+    variables = guard("tls", folder, authority)[1] | guard("user", folder, authority)[1]
+    with run(DEV, folder / "log", TMPDIR=str(folder), **variables) as process:
+        process.find(UP)
+        yield process
+
+
+@pytest.fixture
+def dev(tmp_path: Path) -> Iterator[Process]:
+    """All of it, for one test that ends it."""
+    with run(DEV, tmp_path / "log", TMPDIR=str(tmp_path)) as process:
+        process.find(UP)
+        yield process
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    """NATS on a port that was chosen, and a gateway with a route file of its own beside `log`."""
+    folder = tmp_path_factory.mktemp("own")
+    with reserve_port() as port:
+        command = [*PROGRAM, "dev", "--port", "0", "--nats-port", str(port), str(write_routes(folder))]
+        with run(command, folder / "log", TMPDIR=str(folder)) as process:
+            process.find(UP)
+            assert process.find(r"NATS +(\S+)") == f"nats://127.0.0.1:{port}"
+            yield process
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Process]:
+    """NATS and a gateway with a route file of its own, which start in half the time, for one test that ends it."""
+    with run([*DEV, str(write_routes(tmp_path))], tmp_path / "log", TMPDIR=str(tmp_path)) as process:
+        process.find(UP)
+        yield process
+
+
+def descendants(pid: int) -> list[int]:
+    """Every process below this one."""
+    children = find_children(pid, ".")
+    return [*children, *(found for child in children for found in descendants(child))]
+
+
+async def all_gone(pids: list[int]) -> None:
+    await eventually(lambda: not [pid for pid in pids if is_alive(pid)])
+
+
+async def test_the_banner_s_curl_line_greets_at_once(stack: Process) -> None:
+    assert run_shell(stack.find(r"try: (curl http\S+)")) == '{"message":"hello, sue"}'
+    assert "\x1b" not in stack.log  # plain where there is no terminal
+    assert get(stack.find(r"API docs +(\S+)")).status_code == 200
+    assert get(stack.find(r"health +(\S+)")).json() == {"status": "ready"}
+    async with connect(stack.find(r"NATS +(\S+)")) as client:  # any NATS client meets our responders
+        assert (await client.request("greet.bob", timeout=PATIENCE)).data == b"hello, bob"
+        services = await collect_services(client)
+    assert services == ["greet", "greet", "notes", "notes"]
+    assert get(f"{stack.find(GATEWAY)}/greet/José").json() == {"message": "hello, José"}
+
+
+async def collect_services(client: Client) -> list[str]:
+    """The names of the services that answer a PING, once four do."""
+    end = time.monotonic() + PATIENCE
+    names: list[str] = []
+    while len(names) < 4 and time.monotonic() < end:
+        names.clear()
+        inbox = client.new_inbox()
+        sub = await client.subscribe(inbox)
+        await client.publish("$SRV.PING", reply=inbox)
+        with contextlib.suppress(TimeoutError):
+            while True:
+                names.append(json.loads((await sub.next_msg(timeout=0.3)).data)["name"])
+    return sorted(names)
+
+
+def test_the_banner_comes_when_all_parts_are_up_and_all_of_them_write_alike(stack: Process) -> None:
+    before, after = stack.log.split("\n  gateway ")
+    lines = before.splitlines()
+    assert all(LINE.fullmatch(line) for line in [*lines, *after.partition("try: ")[2].splitlines()[2:]])
+    assert sorted(line.split()[1] for line in lines) == ["gateway", "greet", "greet", "notes", "notes"]
+    assert all(" connected server=127.0.0.1:" in line for line in lines)
+
+
+def test_a_line_of_the_access_log_has_the_path_and_no_query(stack: Process) -> None:
+    url = stack.find(GATEWAY)
+    for path in ("/greet/ann?key=s3cret", "/nowhere/%1b%0a", "/greet/a.b", f"/{'x' * 300}"):
+        get(f"{url}{path}")
+    line = stack.find(r"\d gateway  (200 GET /greet/ann .*)")
+    assert re.fullmatch(r"200 GET /greet/ann \d+\.\d ms", line)
+    assert stack.find(r"\d gateway  (404 GET /nowhere/\S+ not-found) ") == "404 GET /nowhere/%1b%0a not-found"
+    assert stack.find(r"\d gateway  (422 \S+ \S+ \S+) ") == "422 GET /greet/a.b invalid-parameter"
+    assert stack.find(r" (/xxx\S+) ").endswith("x…")
+    assert "s3cret" not in stack.log
+    assert max(map(len, stack.log.splitlines())) <= 110
+
+
+def test_a_path_that_no_route_has_is_told_what_is_near(stack: Process) -> None:
+    get(f"{stack.find(GATEWAY)}/gret/sue")
+    assert stack.find(r"nearest-routes\n +(.*)\n") == "GET /greet/{name}"
+
+
+def test_notes_are_kept(stack: Process) -> None:
+    url = stack.find(GATEWAY)
+    made = post(f"{url}/notes", {"title": "kept", "text": "名前"})
+    assert (made.status_code, made.headers["etag"]) == (201, f'"{made.json()["revision"]}"')
+    assert made.headers["location"] == f"/notes/{made.json()['id']}"
+    read = get(f"{url}{made.headers['location']}")
+    assert (read.status_code, read.json(), read.headers["etag"]) == (200, made.json(), made.headers["etag"])
+    assert post(f"{url}/notes", {"title": ""}).json()["errors"][0]["pointer"] == "#/title"
+
+
+async def test_with_a_route_file_of_one_s_own_the_curl_line_asks_one_s_own_service(own: Process) -> None:
+    """And no example service is in the way."""
+    command = own.find(r"try: (curl .*)")
+    assert command == f"curl '{own.find(GATEWAY)}/items/5?state=open'"
+    assert "once a service answers items.*.get\n" in own.log
+    assert len(find_children(own.process.pid, ".")) == 2  # the guard and nats-server
+    for _ in range(2):
+        assert json.loads(run_shell(command))["type"] == "/problems/no-responders"
+    own.find(r"(asyncio\.run)")
+    assert own.log.count("nobody-answers subject=items.*.get") == 1
+    assert f'nats.connect("{own.find(r"NATS +(nats://.*)")}")' in own.log
+    async with responder(own.find(r"NATS +(\S+)"), "items.*.get", replying(b"mine")):
+        assert await asyncio.to_thread(run_shell, command) == "mine"
+
+
+async def test_a_saved_route_file_is_taken_or_refused_with_its_lines(own: Process) -> None:
+    url, routes = own.find(GATEWAY), own.folder / "routes.yaml"
+
+    async def wait_for(path: str, status: int) -> None:
+        await eventually(lambda: get(f"{url}{path}").status_code == status)
+
+    save_by_rename(routes, ROUTES.replace("/items/{id}", "/things/{id}"))
+    await wait_for("/things/5?state=open", 503)
+    routes.write_text(ROUTES.replace("subject: items.new", "subjct: items.new"))
+    faults = own.find(r"error routes-refused\n((?:    .*\n)+)").splitlines()
+    assert faults[0].startswith(f"    {routes}:11:")
+    assert any(line.endswith("unknown key, did you mean `subject`?") for line in faults)
+    await wait_for("/things/5?state=open", 503)
+    routes.write_text(ROUTES)
+    await wait_for("/items/5?state=open", 503)
+    assert post(f"{url}/items", {}).status_code == 503
+    routes.with_name("item.json").write_text('{"required": ["name"]}')
+    await eventually(lambda: post(f"{url}/items", {}).status_code == 422)
+    routes.unlink()
+    assert own.find(rf"error routes-refused\n +{re.escape(str(routes))}: (no such file .*)\n")
+    await wait_for("/items/5?state=open", 503)
+    own.process.send_signal(signal.SIGHUP)  # as in `serve`
+    await eventually(lambda: own.log.count("no such file") == 2)
+
+
+def save_by_rename(path: Path, text: str) -> None:
+    fresh = path.with_name(".routes.yaml.swp")
+    fresh.write_text(text)
+    fresh.replace(path)
+
+
+async def test_ctrl_c_stops_all_of_it_with_0(dev: Process, tmp_path: Path) -> None:
+    below = descendants(dev.process.pid)
+    assert len(below) == 6  # the guard, nats-server, two of each responder
+    assert dev.stop(signal.SIGINT) == 0
+    assert not [pid for pid in below if is_alive(pid)]
+    assert not list(tmp_path.glob("nats-http-*"))
+    assert all(LINE.fullmatch(line) for line in dev.log.partition("try: ")[2].splitlines()[2:])
+
+
+async def test_sigterm_does_too_also_where_4222_is_taken(tmp_path: Path) -> None:
+    """The banner says so: NATS has another port then."""
+    command = [*PROGRAM, "dev", "--port", "0", str(write_routes(tmp_path))]
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(OSError):  # somebody else has it: as good
+            held.enter_context(socket.create_server(("127.0.0.1", 4222)))
+        with run(command, tmp_path / "log", TMPDIR=str(tmp_path)) as dev:
+            assert dev.find(r"NATS +nats://127\.0\.0\.1:(\d+)") != "4222"
+            assert "  Port 4222 is taken, so NATS has another, and a new one at each start" in dev.log
+            below = descendants(dev.process.pid)
+            assert dev.stop() == 0
+    assert not [pid for pid in below if is_alive(pid)]
+    assert not list(tmp_path.glob("nats-http-*"))
+    assert "Traceback" not in dev.log
+
+
+async def test_a_signal_during_the_start_leaves_nothing_behind(tmp_path: Path) -> None:
+    for delay in (0.05, 0.4, 0.8):
+        with run(DEV, tmp_path / f"log{delay}", TMPDIR=str(tmp_path)) as process:
+            time.sleep(delay)
+            below = descendants(process.process.pid)
+            assert process.stop() in (0, -signal.SIGTERM)  # the latter while Python still imports our code
+            await all_gone(below)
+            assert "Traceback" not in process.log
+    assert not list(tmp_path.glob("nats-http-*"))
+
+
+async def test_when_dev_is_killed_its_children_go_too(small: Process, tmp_path: Path) -> None:
+    below = descendants(small.process.pid)
+    small.process.kill()
+    await all_gone(below)
+    await eventually(lambda: not list(tmp_path.glob("nats-http-*")))
+
+
+async def test_an_example_that_dies_ends_dev_with_1_and_a_clear_line(dev: Process, tmp_path: Path) -> None:
+    below = descendants(dev.process.pid)
+    os.kill(find_children(dev.process.pid, "responders.greet")[0], signal.SIGKILL)
+    assert dev.process.wait(PATIENCE * 2) == 1
+    last = dev.log.splitlines()[-1]
+    assert last == "nats-http: responders.greet 1 ended with exit code -9; see its messages above"
+    assert not [pid for pid in below if is_alive(pid)]
+    assert not list(tmp_path.glob("nats-http-*"))
+
+
+async def test_a_nats_server_that_dies_does_too_and_its_last_words_are_told(small: Process, tmp_path: Path) -> None:
+    os.kill(find_children(small.process.pid, "nats-server")[0], signal.SIGTERM)
+    assert small.process.wait(PATIENCE * 2) == 1
+    last = small.log.splitlines()[-1]
+    assert re.fullmatch(
+        r"nats-http: nats-server ended with exit code \d+; its log ended with: Server Exiting\.\.", last
+    )
+    assert not list(tmp_path.glob("nats-http-*"))
+
+
+async def test_with_nats_url_that_server_is_used_and_nothing_else_appears_there(
+    tmp_path: Path, own_nats: NatsServer
 ) -> None:
-    config, variables = guard(kind, tmp_path, authority)
+    settings = {"NATS_URL": own_nats.url, "PORT": "0", "GATEWAY_HEALTH_DETAILS": "off"}
+    with run([*PROGRAM, "dev"], tmp_path / "log", **settings) as dev:
+        assert dev.find(r"NATS +(\S+)") == own_nats.url
+        assert dev.find(r"(--examples starts them)")
+        assert dev.find(r"(once a service answers greet\.\*)")
+        url = dev.find(GATEWAY)
+        assert len(find_children(dev.process.pid, ".")) == 1  # the guard
+        assert get(f"{url}/greet/sue").status_code == 503
+        assert "nats_server" not in get(f"{url}/healthz").json()
+        assert dev.stop() == 0
+
+
+def test_dev_tells_details_of_its_health_unless_told_not_to(stack: Process) -> None:
+    assert "nats_server" in get(f"{stack.find(GATEWAY)}/healthz").json()
+
+
+def test_a_port_for_nats_and_the_address_of_one_are_told_apart(tmp_path: Path, shared_nats: NatsServer) -> None:
+    dev = Process(DEV, tmp_path / "log", NATS_URL=shared_nats.url)
+    assert dev.process.wait(PATIENCE) == 1
+    assert dev.log == "nats-http: NATS_URL names a server, so that none is started: leave --nats-port out\n"
+
+
+async def test_gateway_and_examples_show_what_the_server_asks_for(tmp_path: Path, authority: trustme.CA) -> None:
+    of_user, of_tls = guard("creds", tmp_path, authority), guard("tls", tmp_path, authority)
+    config, variables = f"{of_user[0]}\n{of_tls[0]}", of_user[1] | of_tls[1]
     with run_nats(tmp_path / "nats", config) as server:
         url = server.url.replace("127.0.0.1", "localhost")
-        with run(DEV, tmp_path / "log", NATS_URL=url, **variables) as dev:
+        command = [*PROGRAM, "dev", "--port", "0", "--examples"]
+        with run(command, tmp_path / "log", NATS_URL=url, **variables) as dev:
             address = dev.find(GATEWAY)
-            assert httpx.get(f"{address}/greet/sue", trust_env=False).json() == {"message": "hello, sue"}
-            assert httpx.get(f"{address}/notes", trust_env=False, timeout=PATIENCE).status_code == 200
-            body = {"title": "long", "text": "x" * 9000}
-            assert httpx.post(f"{address}/notes", json=body, trust_env=False, timeout=PATIENCE).status_code == 201
+            assert get(f"{address}/greet/sue").json() == {"message": "hello, sue"}
+            assert get(f"{address}/notes").status_code == 200
+            assert post(f"{address}/notes", {"title": "long", "text": "x" * 9000}).status_code == 201
             assert dev.stop() == 0
         assert SECRET not in dev.log
         assert "Traceback" not in dev.log
 
 
-async def test_the_embedded_server_is_shown_nothing(tmp_path: Path, authority: trustme.CA) -> None:
-    _, tls = guard("tls", tmp_path, authority)
-    with run(DEV, tmp_path / "log", TMPDIR=str(tmp_path), NATS_USER="u", NATS_PASSWORD=SECRET, **tls) as dev:
-        assert httpx.get(f"{dev.find(GATEWAY)}/greet/sue", trust_env=False).json() == {"message": "hello, sue"}
-
-
-async def test_port_comes_from_the_environment_too(tmp_path: Path, own_nats: NatsServer) -> None:
-    with run([*PROGRAM, "dev"], tmp_path / "log", NATS_URL=own_nats.url, PORT="0") as dev:
-        assert httpx.get(f"{dev.find(GATEWAY)}/livez", trust_env=False).status_code == 200
-
-
-@pytest.mark.parametrize(("settings", "is_told"), [({}, True), ({"GATEWAY_HEALTH_DETAILS": "off"}, False)])
-async def test_dev_tells_details_of_its_health_unless_told_not_to(
-    tmp_path: Path, own_nats: NatsServer, settings: dict[str, str], is_told: bool
-) -> None:
-    with run([*PROGRAM, "dev"], tmp_path / "log", NATS_URL=own_nats.url, PORT="0", **settings) as dev:
-        health = httpx.get(f"{dev.find(GATEWAY)}/healthz", trust_env=False).json()
-        assert ("nats_server" in health) is is_told
+@pytest.mark.parametrize("kind", ["user", "token", "nkey"])
+async def test_an_example_shows_what_the_server_asks_for(tmp_path: Path, authority: trustme.CA, kind: str) -> None:
+    config, variables = guard(kind, tmp_path, authority)
+    settings: dict[str, Any] = {name.lower(): value for name, value in variables.items()}
+    with run_nats(tmp_path / "nats", config) as server:
+        program = [sys.executable, "-m", "responders.greet"]
+        with run(program, tmp_path / "log", NATS_URL=server.url, **variables) as greeter:
+            greeter.find(r"(connected server=127)")
+            async with run_gateway(server.url, **settings) as gateway:
+                assert (await gateway.get("/greet/sue")).json() == {"message": "hello, sue"}
+            assert greeter.stop() == 0
+            assert SECRET not in greeter.log
 
 
 def test_a_missing_nats_server_is_one_clear_line(tmp_path: Path) -> None:
@@ -219,7 +387,7 @@ def test_a_missing_nats_server_is_one_clear_line(tmp_path: Path) -> None:
     environment = tmp_path / "venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(environment)], check=True, timeout=60)
     python = environment / "bin" / "python"
-    packages = [find_packages(sys.executable), find_packages(python), str(Path.cwd())]
+    packages = [sysconfig.get_path("purelib"), find_packages(python), str(Path.cwd())]
     (Path(packages[1]) / "other.pth").write_text("\n".join(packages))
     done = subprocess.run(
         [python, "-m", "app", "dev", "--port", "0"],

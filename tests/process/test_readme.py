@@ -42,7 +42,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder = tmp_path_factory.mktemp("readme")
     (file,) = re.findall(r"^```yaml\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
     (folder / "routes.yaml").write_text(file, encoding="utf-8")
-    with run([*PROGRAM, "dev", "--port", "0"], folder / "log", TMPDIR=str(folder)) as dev:
+    with run([*PROGRAM, "dev", "--port", "0", "--nats-port", "0"], folder / "log", TMPDIR=str(folder)) as dev:
         url = dev.find(r"gateway +(http://\S+)")
         dev.find("(try: curl)")
         commands = [example.command.replace(ADDRESS, url) for example in EXAMPLES]

@@ -1,6 +1,7 @@
 """schemathesis, as its command line, against `nats-http dev`: what the OpenAPI document says is what callers see."""
 
 import json
+import re
 import subprocess
 import sysconfig
 from pathlib import Path
@@ -39,7 +40,7 @@ def make_strict(document: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.soak
 @pytest.mark.timeout(300)
 def test_no_status_is_undocumented_and_no_answer_is_a_server_error(tmp_path: Path) -> None:
-    with run([*PROGRAM, "dev", "--port", "0"], tmp_path / "log", TMPDIR=str(tmp_path)) as dev:
+    with run([*PROGRAM, "dev", "--port", "0", "--nats-port", "0"], tmp_path / "log", TMPDIR=str(tmp_path)) as dev:
         url = dev.find(r"gateway +(http://\S+)")
         dev.find("(try: curl)")
         document = make_strict(httpx.get(f"{url}/openapi.json", trust_env=False).json())
@@ -55,10 +56,9 @@ def test_no_status_is_undocumented_and_no_answer_is_a_server_error(tmp_path: Pat
             text=True,
             timeout=240,
         )
-        events = [json.loads(line) for line in dev.log.splitlines() if line.startswith("{")]
+        statuses = set(map(int, re.findall(r" gateway  (\d{3}) ", dev.log)))
         assert dev.stop() == 0
     assert done.returncode == 0, shorten(done.stdout + done.stderr)
-    statuses = {event["status"] for event in events if event["event"] == "exchange"}
     assert {200, 201, 204, 404, 405, 412, 422} <= statuses  # it has really been everywhere
     assert not [status for status in statuses if status >= 500]
 
