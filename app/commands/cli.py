@@ -3,7 +3,6 @@
 Each command imports what it needs, so that the others start without it.
 """
 
-import json
 import os
 import signal
 import socket
@@ -16,6 +15,8 @@ import typer
 from .. import __version__
 from ..errors import CannotStart
 from ..http.lane import LaneName
+from .arguments import CommandError, File
+from .route_commands import check, explain, openapi, routes, schema
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -28,10 +29,6 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-File = Annotated[
-    Path | None,
-    typer.Argument(help="The route file (GATEWAY_ROUTES, else the packaged one with greet).", show_default=False),
-]
 Host = Annotated[
     str | None, typer.Option(help="Address to listen on (GATEWAY_HOST, else 127.0.0.1).", show_default=False)
 ]
@@ -58,10 +55,6 @@ ExtendOption = Annotated[
         show_default=False,
     ),
 ]
-
-
-class CommandError(CannotStart):
-    """A command can't go on; the text is one clear line that says what to do."""
 
 
 def _print_version(wanted: bool) -> None:
@@ -206,131 +199,13 @@ def healthcheck(
         raise CommandError(f"{target}: {error}") from None
 
 
-@cli.command()
-def check(
-    files: Annotated[
-        list[Path] | None,
-        typer.Argument(help="Route files (GATEWAY_ROUTES, else the packaged one with greet).", show_default=False),
-    ] = None,
-) -> None:
-    """Check route files: exit code 0, or 1 and a line for each thing that is wrong in any of them.
-
-    A limit over that of the gateway's settings gets a line that begins with "warning". It is no error.
-    """
-    from ..exchange.plans import Limits, find_lowered
-    from ..routefile.load import RouteFileError, load_route_file
-    from ..settings import load_settings
-
-    limits = Limits.of(load_settings())
-    faults: list[str] = []
-    for path in files or [_choose(None)]:
-        try:
-            table = load_route_file(path).table
-        except RouteFileError as error:
-            faults += error.faults
-            continue
-        for line in find_lowered(table, limits):
-            typer.echo(f"nats-http: warning: {path}: {line}", err=True)
-        count = len(table.routes)
-        typer.echo(f"{path}: {count} {'route' if count == 1 else 'routes'}, all right")
-    if faults:
-        raise RouteFileError(faults)
-
-
-@cli.command()
-def routes(file: File = None) -> None:
-    """Print a table of the routes, with the limits that hold under the settings."""
-    from ..exchange.plans import Limits, make_plan
-    from ..formats.units import format_duration, format_size
-    from ..routefile.load import load_route_file
-    from ..settings import load_settings
-
-    rows = [("NAME", "METHOD", "PATH", "SUBJECT", "PAYLOAD", "TIMEOUT", "MAX BODY")]
-    limits = Limits.of(load_settings())
-    for route in load_route_file(_choose(file)).table.routes:
-        plan = make_plan(route, limits, is_alone=False, before=None)
-        payloads = dict.fromkeys(map(route.choose_payload, route.methods))
-        most = format_size(plan.max_body) if "body" in payloads else "-"
-        shown = format_duration(plan.timeout), most
-        rows.append((route.name, ",".join(route.methods), route.path, route.subject, ",".join(payloads), *shown))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
-@cli.command()
-def explain(
-    method: Annotated[str, typer.Argument(help="GET, POST, …")],
-    target: Annotated[str, typer.Argument(help="Path and query, as in a request line: '/orders/7?x=1'.")],
-    header: Annotated[list[str] | None, typer.Option("-H", "--header", help="A request header, 'name: value'.")] = None,
-    data: Annotated[
-        str | None, typer.Option("-d", "--data", help="The request body; @FILE reads it from there.")
-    ] = None,
-    file: Annotated[
-        Path | None, typer.Option("--routes", help="The route file (GATEWAY_ROUTES).", show_default=False)
-    ] = None,
-    peer: Annotated[str, typer.Option("--from", help="The IP address of the caller.")] = "127.0.0.1",
-) -> None:
-    """Show what a request would be translated to, without sending it. Exits with 1 if it would be refused."""
-    from ..routefile.load import load_route_file
-    from ..settings import load_settings
-    from .explain import explain_request
-
-    body = None if data is None else _read_data(data)
-    pairs = [_parse_header(text) for text in header or []]
-    table = load_route_file(_choose(file)).table
-    is_sent, text = explain_request(load_settings(), table, method, target, headers=pairs, body=body, peer=peer)
-    typer.echo(text)
-    if not is_sent:
-        raise typer.Exit(1)
-
-
-@cli.command()
-def openapi(file: File = None) -> None:
-    """Print the OpenAPI document of the routes."""
-    from ..prepared import prepare
-    from ..routefile.load import load_route_file
-
-    prepared = prepare(load_route_file(_choose(file)))
-    typer.echo(json.dumps(json.loads(prepared.openapi), indent=2, ensure_ascii=False))
-
-
-@cli.command()
-def schema() -> None:
-    """Print the JSON Schema of route files, for editors."""
-    from ..routefile.model import build_schema
-
-    typer.echo(json.dumps(build_schema(), indent=2, ensure_ascii=False))
+for _command in (check, routes, explain, openapi, schema):
+    cli.command()(_command)
 
 
 def _check_one_file(file: Path | None, settings: "Settings") -> None:
     if file and settings.routes:
         raise CommandError(f"{file}: GATEWAY_ROUTES names {settings.routes}: give one of the two")
-
-
-def _choose(file: Path | None) -> Path:
-    from ..routefile.load import GREET
-    from ..settings import load_settings
-
-    return file or load_settings().routes or GREET
-
-
-def _read_data(text: str) -> bytes:
-    if not text.startswith("@"):
-        return text.encode("utf-8", "surrogateescape")
-    try:
-        return Path(text[1:]).read_bytes()
-    except OSError as error:
-        raise CommandError(f"{text[1:]}: {(error.strerror or str(error)).lower()}") from None
-
-
-def _parse_header(text: str) -> tuple[bytes, bytes]:
-    from ..formats.fields import is_token
-
-    name, colon, value = text.partition(":")
-    if not colon or not is_token(name):
-        raise CommandError(f"-H '{text}': a header is 'name: value'")
-    return name.lower().encode("ascii"), value.strip().encode("utf-8", "surrogateescape")
 
 
 def _end_at_signals() -> None:

@@ -1,0 +1,119 @@
+"""The commands for route files: check, routes, explain, openapi, schema. Each imports what it needs."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .arguments import CommandError, File, choose_file
+
+
+def check(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Route files (GATEWAY_ROUTES, else the packaged one with greet).", show_default=False),
+    ] = None,
+) -> None:
+    """Check route files: exit code 0, or 1 and a line for each thing that is wrong in any of them.
+
+    A limit over that of the gateway's settings gets a line that begins with "warning". It is no error.
+    """
+    from ..exchange.plans import Limits, find_lowered
+    from ..routefile.load import RouteFileError, load_route_file
+    from ..settings import load_settings
+
+    limits = Limits.of(load_settings())
+    faults: list[str] = []
+    for path in files or [choose_file(None)]:
+        try:
+            table = load_route_file(path).table
+        except RouteFileError as error:
+            faults += error.faults
+            continue
+        for line in find_lowered(table, limits):
+            typer.echo(f"nats-http: warning: {path}: {line}", err=True)
+        count = len(table.routes)
+        typer.echo(f"{path}: {count} {'route' if count == 1 else 'routes'}, all right")
+    if faults:
+        raise RouteFileError(faults)
+
+
+def routes(file: File = None) -> None:
+    """Print a table of the routes, with the limits that hold under the settings."""
+    from ..exchange.plans import Limits, make_plan
+    from ..formats.units import format_duration, format_size
+    from ..routefile.load import load_route_file
+    from ..settings import load_settings
+
+    rows = [("NAME", "METHOD", "PATH", "SUBJECT", "PAYLOAD", "TIMEOUT", "MAX BODY")]
+    limits = Limits.of(load_settings())
+    for route in load_route_file(choose_file(file)).table.routes:
+        plan = make_plan(route, limits, is_alone=False, before=None)
+        payloads = dict.fromkeys(map(route.choose_payload, route.methods))
+        most = format_size(plan.max_body) if "body" in payloads else "-"
+        shown = format_duration(plan.timeout), most
+        rows.append((route.name, ",".join(route.methods), route.path, route.subject, ",".join(payloads), *shown))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def explain(
+    method: Annotated[str, typer.Argument(help="GET, POST, …")],
+    target: Annotated[str, typer.Argument(help="Path and query, as in a request line: '/orders/7?x=1'.")],
+    header: Annotated[list[str] | None, typer.Option("-H", "--header", help="A request header, 'name: value'.")] = None,
+    data: Annotated[
+        str | None, typer.Option("-d", "--data", help="The request body; @FILE reads it from there.")
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option("--routes", help="The route file (GATEWAY_ROUTES).", show_default=False)
+    ] = None,
+    peer: Annotated[str, typer.Option("--from", help="The IP address of the caller.")] = "127.0.0.1",
+) -> None:
+    """Show what a request would be translated to, without sending it. Exits with 1 if it would be refused."""
+    from ..routefile.load import load_route_file
+    from ..settings import load_settings
+    from .explain import explain_request
+
+    body = None if data is None else _read_data(data)
+    pairs = [_parse_header(text) for text in header or []]
+    table = load_route_file(choose_file(file)).table
+    is_sent, text = explain_request(load_settings(), table, method, target, headers=pairs, body=body, peer=peer)
+    typer.echo(text)
+    if not is_sent:
+        raise typer.Exit(1)
+
+
+def openapi(file: File = None) -> None:
+    """Print the OpenAPI document of the routes."""
+    from ..prepared import prepare
+    from ..routefile.load import load_route_file
+
+    prepared = prepare(load_route_file(choose_file(file)))
+    typer.echo(json.dumps(json.loads(prepared.openapi), indent=2, ensure_ascii=False))
+
+
+def schema() -> None:
+    """Print the JSON Schema of route files, for editors."""
+    from ..routefile.model import build_schema
+
+    typer.echo(json.dumps(build_schema(), indent=2, ensure_ascii=False))
+
+
+def _read_data(text: str) -> bytes:
+    if not text.startswith("@"):
+        return text.encode("utf-8", "surrogateescape")
+    try:
+        return Path(text[1:]).read_bytes()
+    except OSError as error:
+        raise CommandError(f"{text[1:]}: {(error.strerror or str(error)).lower()}") from None
+
+
+def _parse_header(text: str) -> tuple[bytes, bytes]:
+    from ..formats.fields import is_token
+
+    name, colon, value = text.partition(":")
+    if not colon or not is_token(name):
+        raise CommandError(f"-H '{text}': a header is 'name: value'")
+    return name.lower().encode("ascii"), value.strip().encode("utf-8", "surrogateescape")
