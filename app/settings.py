@@ -1,22 +1,40 @@
 """Settings, from the environment. The only reader of os.environ; docs/settings.md is the reference."""
 
-import difflib
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Self, TextIO
+from typing import Annotated, Literal, Self, TextIO
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from .errors import CannotStart
-from .formats.units import parse_duration, parse_size
+from .formats.units import format_duration, format_size, parse_count, parse_duration, parse_size, parse_switch
+from .formats.environment import find_unknown, quote_value
 from .nats.addresses import Address
 from .nats.credentials import Credentials
+from .nats.masks import mask_variable
 
 
 class SettingsError(CannotStart):
-    """A setting is wrong; the text has a line for each, with its name and what would be right, and no secret."""
+    """Settings are wrong. `faults` and the text have a line for each, with its name and what would be right, and no
+    secret."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = tuple(faults)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The variables that the lines begin with."""
+        found = (_NAMES.match(line) for line in self.faults)
+        return frozenset(name for match in found if match for name in match[0].split(", "))
+
+
+_NAMES = re.compile(r"[A-Z_]+(?:, [A-Z_]+)*")
 
 
 def _split_servers(text: object) -> object:
@@ -32,8 +50,14 @@ def _from_text(parse: Callable[[str], float]) -> BeforeValidator:
     return BeforeValidator(lambda value: parse(value) if isinstance(value, str) else value)
 
 
+_LEAST_BUFFERED = 1024 * 1024
+
 Duration = Annotated[float, _from_text(parse_duration)]
 Size = Annotated[int, _from_text(parse_size)]
+BufferSize = Annotated[int, _from_text(partial(parse_size, least=_LEAST_BUFFERED)), Field(ge=_LEAST_BUFFERED)]
+Count = Annotated[int, _from_text(partial(parse_count, least=1)), Field(ge=1)]
+Port = Annotated[int, _from_text(partial(parse_count, least=0, most=65535)), Field(ge=0, le=65535)]
+Switch = Annotated[bool, _from_text(parse_switch)]
 
 
 class Settings(BaseSettings):
@@ -95,8 +119,11 @@ class Settings(BaseSettings):
         "with all examples.",
     )
     host: str = Field(default="127.0.0.1", validation_alias="GATEWAY_HOST", description="Address to listen on.")
-    port: int = Field(
-        default=8000, ge=0, le=65535, validation_alias="PORT", description="Port to listen on; 0 picks one."
+    port: Port = Field(default=8000, validation_alias="PORT", description="Port to listen on; 0 picks one.")
+    workers: Count = Field(
+        default=1,
+        validation_alias="GATEWAY_WORKERS",
+        description="Worker processes of `serve`. `dev`, and the application under a server of yours, have one.",
     )
     timeout: Duration = Field(
         default=2.0,
@@ -111,29 +138,25 @@ class Settings(BaseSettings):
     max_body: Size = Field(
         default=1024 * 1024, validation_alias="GATEWAY_MAX_BODY", description="The largest request body of any route."
     )
-    max_in_flight: int = Field(
+    max_in_flight: Count = Field(
         default=4096,
-        ge=1,
         validation_alias="GATEWAY_MAX_IN_FLIGHT",
         description="Requests in flight a worker; more get 503.",
     )
-    max_in_flight_per_caller: int | None = Field(
+    max_in_flight_per_caller: Count | None = Field(
         default=None,
-        ge=1,
         validation_alias="GATEWAY_MAX_IN_FLIGHT_PER_CALLER",
         description="Requests in flight a worker, from one peer address; more get 503. Unset: no such bound, since "
         "behind a proxy or load balancer all callers have its address.",
     )
-    max_connections: int = Field(
+    max_connections: Count = Field(
         default=10_000,
-        ge=1,
         validation_alias="GATEWAY_MAX_CONNECTIONS",
         description="Connections a worker, at most as many as it may have files open. Beyond, the one that has been "
         "idle for longest makes room; where none is idle, new ones get 503.",
     )
-    max_buffered: Size = Field(
+    max_buffered: BufferSize = Field(
         default=16 * 1024 * 1024,
-        ge=1024 * 1024,
         validation_alias="GATEWAY_MAX_BUFFERED",
         description="Bytes a worker that request bodies may take while they come and until they are sent to NATS. More "
         "wait, unread, or get 503. As much again may wait to be parsed, and as much may be left unread by callers.",
@@ -143,13 +166,13 @@ class Settings(BaseSettings):
         validation_alias="GATEWAY_DRAIN_TIMEOUT",
         description="How long requests in flight may take to finish when the gateway stops.",
     )
-    access_log: bool | None = Field(
+    access_log: Switch | None = Field(
         default=None,
         validation_alias="GATEWAY_ACCESS_LOG",
         description="Log successes and refusals too: `on` or `off`. Failures (5xx) are always logged. "
         "Unset: on in `dev`, off in `serve`.",
     )
-    health_details: bool | None = Field(
+    health_details: Switch | None = Field(
         default=None,
         validation_alias="GATEWAY_HEALTH_DETAILS",
         description="Tell every caller of `/readyz` and `/healthz` details as well, `on` or `off`: the reason in full, "
@@ -219,13 +242,7 @@ VARIABLES = tuple(str(field.validation_alias) for field in Settings.model_fields
 def load_settings(*, check_files: bool = False) -> Settings:
     """The settings of this process. SettingsError names every one that is wrong; so it does with the files of
     credentials, where they are to be checked: for a start, since a gateway that runs waits for better ones."""
-    faults = [
-        f"{name}: unknown setting, did you mean {matches[0]}?"
-        for name in sorted(os.environ)
-        if name.startswith("GATEWAY_")
-        and name not in VARIABLES
-        and (matches := difflib.get_close_matches(name, VARIABLES, n=1, cutoff=0.85))
-    ]
+    faults = list(find_unknown(os.environ, VARIABLES))
     try:
         settings = Settings()
     except ValidationError as error:
@@ -234,7 +251,28 @@ def load_settings(*, check_files: bool = False) -> Settings:
         faults += settings.credentials.find_faults() if check_files else []
         if not faults:
             return settings
-    raise SettingsError("\n".join(faults))
+    raise SettingsError(faults)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting of this process. `value` is text as it would stand in the environment, None where the setting is
+    unset; a password or a token in it is `***`."""
+
+    name: str
+    value: str | None
+    source: Literal["default", "environment"]
+
+
+def list_settings() -> list[Setting]:
+    """All settings in the order of the reference, wrong ones too."""
+    found = _read_variables()
+    return [
+        Setting(name, mask_variable(name, str(found[name])), "environment")
+        if name in found
+        else Setting(name, _write_default(field.default), "default")
+        for name, field in zip(VARIABLES, Settings.model_fields.values(), strict=True)
+    ]
 
 
 def find_variable(name: str) -> str | None:
@@ -257,11 +295,26 @@ def child_environment(**changes: str) -> dict[str, str]:
     return {**os.environ, **changes}
 
 
+def _write_default(value: object) -> str | None:
+    match value:
+        case None:
+            return None
+        case tuple():
+            return ",".join(value)
+        case float():
+            return format_duration(value)
+        case int() if value >= _LEAST_BUFFERED:
+            return format_size(value)
+    return str(value)
+
+
 def _describe(location: tuple[int | str, ...], message: str, value: object) -> str:
+    if not message.startswith("Value error, "):  # pydantic's own words: of bytes that are no text
+        message = "must be text in UTF-8"
     words = message.removeprefix("Value error, ")
     if not location:  # of several settings together, and the words begin with them
         return words
     name = str(location[0])
     # A seed or a password may stand where an address or a path should.
-    shown = "" if name.startswith("NATS_") else f" '{value}'"
+    shown = "" if name.startswith("NATS_") else f" {quote_value(str(value))}"
     return f"{name}{shown}: {words.removeprefix(f'{name}: ')}"

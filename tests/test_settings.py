@@ -14,7 +14,15 @@ from cryptography.hazmat.primitives.serialization import (
 from pydantic import SecretStr, ValidationError
 
 from app.nats.credentials import Credentials
-from app.settings import Settings, SettingsError, child_environment, is_color_wanted, is_nats_url_set, load_settings
+from app.settings import (
+    Settings,
+    SettingsError,
+    child_environment,
+    is_color_wanted,
+    is_nats_url_set,
+    list_settings,
+    load_settings,
+)
 from tests.credentials import Key, Operator, write_certificate
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "settings.md"
@@ -31,6 +39,7 @@ DEFAULTS = {
     "routes": None,
     "host": "127.0.0.1",
     "port": 8000,
+    "workers": 1,
     "timeout": 2.0,
     "max_timeout": 30.0,
     "max_body": 1024 * 1024,
@@ -84,6 +93,7 @@ def test_nothing_needs_to_be_set() -> None:
         ("GATEWAY_HOST", "::", "host", "::"),
         ("PORT", "0", "port", 0),
         ("PORT", "65535", "port", 65535),
+        ("GATEWAY_WORKERS", "4", "workers", 4),
         ("GATEWAY_TIMEOUT", "500ms", "timeout", 0.5),
         ("GATEWAY_MAX_TIMEOUT", "2m", "max_timeout", 120.0),
         ("GATEWAY_MAX_BODY", "0", "max_body", 0),
@@ -96,6 +106,7 @@ def test_nothing_needs_to_be_set() -> None:
         ("GATEWAY_DRAIN_TIMEOUT", "1.5s", "drain_timeout", 1.5),
         ("GATEWAY_ACCESS_LOG", "on", "access_log", True),
         ("GATEWAY_ACCESS_LOG", "off", "access_log", False),
+        ("GATEWAY_ACCESS_LOG", "True", "access_log", True),
         ("GATEWAY_HEALTH_DETAILS", "on", "health_details", True),
         ("GATEWAY_HEALTH_DETAILS", "off", "health_details", False),
     ],
@@ -128,25 +139,32 @@ def test_settings_are_frozen(field: str) -> None:
 
 # What is wrong
 
+SIZES = "a whole number of bytes, or one with KiB or MiB: 1048576, 64KiB or 1MiB"
+
 
 @pytest.mark.parametrize(
     ("variable", "text", "right"),
     [
-        ("PORT", "http", "valid integer"),
-        ("PORT", "-1", "greater than or equal to 0"),
-        ("PORT", "65536", "less than or equal to 65535"),
-        ("GATEWAY_TIMEOUT", "2", "500ms, 2s or 1m"),
-        ("GATEWAY_TIMEOUT", "0s", "above 0"),
-        ("GATEWAY_MAX_TIMEOUT", "1h", "500ms, 2s or 1m"),
-        ("GATEWAY_DRAIN_TIMEOUT", "-1s", "500ms, 2s or 1m"),
-        ("GATEWAY_MAX_BODY", "1MB", "1048576, 64KiB or 1MiB"),
-        ("GATEWAY_MAX_BODY", "-1", "1048576, 64KiB or 1MiB"),
-        ("GATEWAY_MAX_IN_FLIGHT", "0", "greater than or equal to 1"),
-        ("GATEWAY_MAX_IN_FLIGHT_PER_CALLER", "0", "greater than or equal to 1"),
-        ("GATEWAY_MAX_BUFFERED", "1000", "greater than or equal to 1048576"),
-        ("GATEWAY_MAX_CONNECTIONS", "0", "greater than or equal to 1"),
-        ("GATEWAY_MAX_IN_FLIGHT", "many", "valid integer"),
-        ("GATEWAY_ACCESS_LOG", "maybe", "valid boolean"),
+        ("PORT", "abc", "must be a whole number, from 0 to 65535"),
+        ("PORT", "-1", "must be a whole number, from 0 to 65535"),
+        ("PORT", "65536", "must be a whole number, from 0 to 65535"),
+        ("PORT", "9" * 50, "must be a whole number, from 0 to 65535"),
+        ("PORT", "٣", "must be a whole number, from 0 to 65535"),
+        ("GATEWAY_WORKERS", "0", "must be a whole number, 1 or more"),
+        ("GATEWAY_TIMEOUT", "2", "a duration is a number above 0 with its unit: 500ms, 2s or 1m"),
+        ("GATEWAY_TIMEOUT", "0s", "a duration is a number above 0 with its unit: 500ms, 2s or 1m"),
+        ("GATEWAY_MAX_TIMEOUT", "1h", "a duration is a number above 0 with its unit: 500ms, 2s or 1m"),
+        ("GATEWAY_DRAIN_TIMEOUT", "-1s", "a duration is a number above 0 with its unit: 500ms, 2s or 1m"),
+        ("GATEWAY_MAX_BODY", "1MB", f"a size is {SIZES}"),
+        ("GATEWAY_MAX_BODY", "-1", f"a size is {SIZES}"),
+        ("GATEWAY_MAX_IN_FLIGHT", "0", "must be a whole number, 1 or more"),
+        ("GATEWAY_MAX_IN_FLIGHT", "many", "must be a whole number, 1 or more"),
+        ("GATEWAY_MAX_IN_FLIGHT_PER_CALLER", "0", "must be a whole number, 1 or more"),
+        ("GATEWAY_MAX_BUFFERED", "1000", "must be 1MiB or more"),
+        ("GATEWAY_MAX_BUFFERED", "lots", f"a size is {SIZES}"),
+        ("GATEWAY_MAX_CONNECTIONS", "0", "must be a whole number, 1 or more"),
+        ("GATEWAY_ACCESS_LOG", "maybe", "must be on or off"),
+        ("GATEWAY_HEALTH_DETAILS", "2", "must be on or off"),
     ],
 )
 def test_a_wrong_value_is_told_with_its_variable_and_what_is_right(
@@ -154,8 +172,13 @@ def test_a_wrong_value_is_told_with_its_variable_and_what_is_right(
 ) -> None:
     environment.setenv(variable, text)
     (fault,) = read_faults()
-    assert fault.startswith(f"{variable} '{text}': ")
-    assert right in fault
+    assert fault == f"{variable} '{text}': {right}"
+
+
+def test_the_value_in_a_message_is_short_and_on_one_line(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("PORT", "\x1b[31m\n" + "x" * 100)
+    (fault,) = read_faults()
+    assert fault == f"PORT '\\x1b[31m\\n{'x' * 50}…': must be a whole number, from 0 to 65535"
 
 
 @pytest.mark.parametrize(
@@ -205,6 +228,8 @@ def test_all_that_is_wrong_is_told_at_once_and_no_secret(environment: pytest.Mon
         ("GATEWAY_ACCESSLOG", "GATEWAY_ACCESS_LOG"),
         ("GATEWAY_HOSTS", "GATEWAY_HOST"),
         ("GATEWAY_DRAIN_TIME", "GATEWAY_DRAIN_TIMEOUT"),
+        ("GATEWAY_PORT", "PORT"),
+        ("GATEWAY_NATS_URL", "NATS_URL"),
     ],
 )
 def test_a_misspelt_setting_is_an_error_that_names_the_right_one(
@@ -212,6 +237,11 @@ def test_a_misspelt_setting_is_an_error_that_names_the_right_one(
 ) -> None:
     environment.setenv(name, "2s")
     assert read_faults() == [f"{name}: unknown setting, did you mean {meant}?"]
+
+
+def test_an_unknown_setting_is_an_error_also_where_none_has_a_name_like_it(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("GATEWAY_COLOUR", "blue")
+    assert read_faults() == ["GATEWAY_COLOUR: unknown setting, `nats-http settings` lists all that there are"]
 
 
 @pytest.mark.parametrize("host", ["10.0.0.1", "fd00::1"])
@@ -222,6 +252,7 @@ def test_what_kubernetes_sets_for_a_service_called_gateway_is_ignored(
     injected |= {"PORT_80_TCP": f"tcp://{host}:80", "PORT_80_TCP_PROTO": "tcp", "PORT_80_TCP_PORT": "80"}
     for name, text in {**injected, "PORT_80_TCP_ADDR": host}.items():
         environment.setenv(f"GATEWAY_{name}", text)
+        environment.setenv(f"GATEWAY_OF_ORDERS_{name}", text)
         environment.setenv(f"NATS_{name}", text)
     assert load_settings().model_dump() == DEFAULTS
 
@@ -384,6 +415,57 @@ def test_an_embedded_server_is_shown_nothing_and_neither_are_the_children(
         **dict.fromkeys([*FILES, "NATS_USER", "NATS_PASSWORD", "NATS_TOKEN"], ""),
         "NATS_URL": "nats://127.0.0.1:1",
     }
+
+
+# All of them
+
+
+def test_each_setting_is_listed_as_it_would_be_written_and_with_its_source(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("GATEWAY_TIMEOUT", "0.5m")
+    environment.setenv("PORT", "abc")
+    listed = {setting.name: (setting.value, setting.source) for setting in list_settings()}
+    documented = {name: None if value == "unset" else value for name, (value, _) in read_reference().items()}
+    expected = {name: (value, "default") for name, value in documented.items()}
+    assert listed == expected | {"GATEWAY_TIMEOUT": ("0.5m", "environment"), "PORT": ("abc", "environment")}
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "shown"),
+    [
+        ("NATS_URL", f"nats://u:{SECRET}@a:1, tls://{SECRET}@b,c", "nats://u:***@a:1, tls://***@b,c"),
+        ("NATS_URL", f"u:{SECRET}@a", "u:***@a"),
+        ("NATS_URL", f"nats://u:{SECRET},{SECRET}@a", "***"),
+        ("NATS_URL", f"http://{SECRET}", "***"),
+        ("NATS_USER", "u", "u"),
+        ("NATS_PASSWORD", SECRET, "***"),
+        ("NATS_TOKEN", SECRET, "***"),
+        ("NATS_CREDS", SECRET, "***"),
+        ("NATS_NKEY_SEED", SECRET * 100, "***"),
+        ("NATS_CREDS", __file__, __file__),
+    ],
+)
+def test_a_list_of_settings_has_no_secret(
+    environment: pytest.MonkeyPatch, variable: str, text: str, shown: str
+) -> None:
+    environment.setenv(variable, text)
+    assert {setting.value for setting in list_settings() if setting.name == variable} == {shown}
+
+
+@pytest.mark.parametrize(
+    ("variables", "names"),
+    [
+        ({"PORT": "x"}, {"PORT"}),
+        ({"NATS_USER": "a", "NATS_TOKEN": "b", "GATEWAY_HOSTS": "c"}, {"NATS_USER", "NATS_TOKEN", "GATEWAY_HOSTS"}),
+    ],
+)
+def test_an_error_knows_the_names_of_what_is_wrong(
+    environment: pytest.MonkeyPatch, variables: dict[str, str], names: set[str]
+) -> None:
+    for name, text in variables.items():
+        environment.setenv(name, text)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert caught.value.names == names
 
 
 # The environment of others

@@ -3,6 +3,7 @@
 Each command imports what it needs, so that the others start without it.
 """
 
+import errno
 import os
 import signal
 import socket
@@ -17,6 +18,7 @@ from ..errors import CannotStart
 from ..http.lane import LaneName
 from .arguments import CommandError, File
 from .route_commands import check, explain, openapi, routes, schema
+from .settings_command import settings
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -104,6 +106,8 @@ def dev(
     With NATS_URL set that server is used, and none is started.
 
     With NATS_URL or a route file of your own no example services are started.
+
+    It has one worker.
     """
     _end_at_signals()
     from ..settings import is_color_wanted, is_nats_url_set, load_settings
@@ -112,6 +116,8 @@ def dev(
     _check_one_file(file, settings)
     if nats_port is not None and is_nats_url_set():
         raise CommandError("NATS_URL names a server, so that none is started: leave --nats-port out")
+    if settings.workers > 1:
+        typer.echo(f"nats-http: warning: dev has one worker; GATEWAY_WORKERS={settings.workers} is for serve", err=True)
     with _listen(settings, host, port) as listener:
         from ..exchange.plans import Limits
         from ..observe.log import configure_logging
@@ -137,7 +143,9 @@ def serve(
     file: File = None,
     host: Host = None,
     port: Port = None,
-    workers: Annotated[int, typer.Option(help="Worker processes.", min=1)] = 1,
+    workers: Annotated[
+        int | None, typer.Option(help="Worker processes (GATEWAY_WORKERS, else 1).", min=1, show_default=False)
+    ] = None,
     lane: Lane = None,
     extend: ExtendOption = None,
     fd: Annotated[int | None, typer.Option(hidden=True)] = None,
@@ -167,9 +175,10 @@ def serve(
             run_gateway(settings, listener, pipe, lane=lane, extend=extend, sign_fd=sign_fd)
             return
         source = FileSource(file or settings.routes or GREET, Limits.of(settings))
-        if workers == 1:
+        count = workers or settings.workers
+        if count == 1:
             run_gateway(settings, listener, source, lane=lane, extend=extend)
-        elif not run_workers(settings, listener, source, count=workers, lane=lane, extend=extend):
+        elif not run_workers(settings, listener, source, count=count, lane=lane, extend=extend):
             raise CommandError("a worker ended right after its start; see its messages above")
 
 
@@ -199,7 +208,7 @@ def healthcheck(
         raise CommandError(f"{target}: {error}") from None
 
 
-for _command in (check, routes, explain, openapi, schema):
+for _command in (check, routes, explain, openapi, schema, settings):
     cli.command()(_command)
 
 
@@ -235,15 +244,22 @@ def _open_missing_streams() -> None:
 def _listen(settings: "Settings", host: str | None, port: int | None) -> socket.socket:
     from ..http.sockets import bind
 
+    source = "GATEWAY_HOST" if host is None else "--host"
     host = settings.host if host is None else host
     port = settings.port if port is None else port
     try:
         return bind(host, port)
+    except (socket.gaierror, UnicodeError):  # the second of what can't be a name at all
+        raise CommandError(f"{source} '{host}': there is no such host; {_USUAL_HOSTS}") from None
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise CommandError(
-            f"can't listen on {host} port {port}: {reason}; choose another with --port or PORT"
-        ) from None
+        reason = (os.strerror(error.errno) if error.errno else str(error)).lower()
+        is_ours = error.errno != errno.EADDRNOTAVAIL
+        cure = "choose another with --port or PORT" if is_ours else f"set {source} to one that it has; {_USUAL_HOSTS}"
+        reason = reason if is_ours else "this machine does not have that address"
+        raise CommandError(f"can't listen on {host} port {port}: {reason}; {cure}") from None
+
+
+_USUAL_HOSTS = "127.0.0.1 is for callers on this machine, 0.0.0.0 for all"
 
 
 def main() -> None:

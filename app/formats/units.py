@@ -1,4 +1,5 @@
-"""Durations and sizes as people write them: `500ms`, `2s`, `1m`; `1048576`, `64KiB`, `1MiB`.
+"""Durations, sizes, counts and switches as people write them: `500ms`, `2s`, `1m`; `1048576`, `64KiB`, `1MiB`; `8000`;
+`on`, `off`.
 
 A number without a unit is a size in bytes, and never a duration: `timeout: 2` could mean seconds or milliseconds.
 """
@@ -7,6 +8,11 @@ import re
 
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(ms|s|m)", re.ASCII)
 _SIZE = re.compile(r"(\d{1,12})(KiB|MiB)?", re.ASCII)
+_COUNT = re.compile(r"\d{1,12}", re.ASCII)
+_SWITCHES = {
+    **dict.fromkeys(("on", "true", "yes", "1", "t", "y"), True),
+    **dict.fromkeys(("off", "false", "no", "0", "f", "n"), False),
+}
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0}
 _BYTES = {None: 1, "KiB": 1024, "MiB": 1024 * 1024}
 
@@ -20,12 +26,32 @@ def parse_duration(text: str) -> float:
     return seconds
 
 
-def parse_size(text: str) -> int:
-    """Bytes, 0 or more; ValueError says what a size looks like."""
+def parse_size(text: str, *, least: int = 0) -> int:
+    """Bytes, `least` or more; ValueError says what a size looks like."""
     match = _SIZE.fullmatch(text)
     if not match:
         raise ValueError("a size is a whole number of bytes, or one with KiB or MiB: 1048576, 64KiB or 1MiB")
-    return int(match[1]) * _BYTES[match[2]]
+    size = int(match[1]) * _BYTES[match[2]]
+    if size < least:
+        raise ValueError(f"must be {format_size(least)} or more")
+    return size
+
+
+def parse_count(text: str, *, least: int, most: int | None = None) -> int:
+    """A whole number within these bounds; ValueError says which."""
+    number = int(text) if _COUNT.fullmatch(text) else None
+    if number is None or number < least or (most is not None and number > most):
+        bounds = f"{least} or more" if most is None else f"from {least} to {most}"
+        raise ValueError(f"must be a whole number, {bounds}")
+    return number
+
+
+def parse_switch(text: str) -> bool:
+    """`on` or `off`, or what other programs take for them; ValueError says so."""
+    switch = _SWITCHES.get(text.lower())
+    if switch is None:
+        raise ValueError("must be on or off")
+    return switch
 
 
 def format_size(size: int) -> str:

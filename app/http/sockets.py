@@ -7,8 +7,10 @@ BACKLOG = 2048  # connections that the kernel holds for us
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A listening socket; OSError when the address can't be had. Port 0 picks a free one."""
+    """A listening socket. Port 0 picks a free one. Raises OSError when the address can't be had, socket.gaierror when
+    there is no such host, and UnicodeError when no host can have this name."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    socket.getaddrinfo(host, port, family)  # create_server would raise a plain OSError
     listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
     # Connections inherit it. asyncio sets it on none that comes from such a listener: head and body of a response are
     # two writes, and the second would wait for the caller's delayed acknowledgement, 40 ms.

@@ -330,10 +330,11 @@ async def test_a_nats_server_that_dies_does_too_and_its_last_words_are_told(smal
 async def test_with_nats_url_that_server_is_used_and_nothing_else_appears_there(
     tmp_path: Path, own_nats: NatsServer
 ) -> None:
-    settings = {"NATS_URL": own_nats.url, "PORT": "0", "GATEWAY_HEALTH_DETAILS": "off"}
+    settings = {"NATS_URL": own_nats.url, "PORT": "0", "GATEWAY_HEALTH_DETAILS": "off", "GATEWAY_WORKERS": "3"}
     with run([*PROGRAM, "dev"], tmp_path / "log", **settings) as dev:
         assert dev.find(r"NATS +(\S+)") == own_nats.url
         assert dev.find(r"(--examples starts them)")
+        assert dev.find("(nats-http: warning: dev has one worker; GATEWAY_WORKERS=3 is for serve)")
         assert dev.find(r"(once a service answers greet\.\*)")
         url = dev.find(GATEWAY)
         assert len(find_children(dev.process.pid, ".")) == 1  # the guard

@@ -1,21 +1,15 @@
 """check, routes, explain, openapi and schema, as they are typed."""
 
-import io
 import json
-import os
-import subprocess
-import sys
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import jsonschema_rs
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from app.commands.cli import main
 from app.routefile.load import EXAMPLES
 from app.routefile.yamltree import parse_yaml
-from tests.harness import clean_environment
+from tests.process.programs import call
 
 ORDERS = """\
 version: 1
@@ -43,17 +37,6 @@ def orders(tmp_path: Path) -> str:
     path = tmp_path / "orders.yaml"
     path.write_text(ORDERS)
     return str(path)
-
-
-def call(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """What the console script does, in this process: a start would take ten times as long as what is tested."""
-    output, errors = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "environ", clean_environment(**environment))
-        patch.setattr(sys, "argv", ["nats-http", *arguments])
-        with redirect_stdout(output), redirect_stderr(errors), pytest.raises(SystemExit) as end:
-            main()
-    return subprocess.CompletedProcess(arguments, int(end.value.code or 0), output.getvalue(), errors.getvalue())
 
 
 def explain(orders: str, *arguments: str) -> tuple[int, dict[str, str]]:

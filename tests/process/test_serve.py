@@ -315,7 +315,10 @@ def test_a_wrong_setting_is_one_clear_line_each_and_exit_code_1(
 
 
 @pytest.mark.parametrize("command", ["serve", "dev"])
-@pytest.mark.parametrize(("host", "reason"), [("127.0.0.1", "address already in use"), ("192.0.2.1", "")])
+@pytest.mark.parametrize(
+    ("host", "reason"),
+    [("127.0.0.1", "address already in use; choose another with"), ("192.0.2.1", "this machine does not have that")],
+)
 def test_an_address_that_can_t_be_had_is_one_clear_line_and_exit_code_1(command: str, host: str, reason: str) -> None:
     with bind("127.0.0.1", 0) as taken:
         port = str(taken.getsockname()[1])
@@ -328,8 +331,24 @@ def test_an_address_that_can_t_be_had_is_one_clear_line_and_exit_code_1(command:
         )
     assert done.returncode == 1
     assert done.stderr.startswith(f"nats-http: can't listen on {host} port {port}: {reason}")
-    assert "--port" in done.stderr
+    assert ("--port" in done.stderr) is (host == "127.0.0.1")
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("host", ["nowhere.invalid", "a" * 64])
+@pytest.mark.parametrize(("command", "source"), [("serve", "--host"), ("dev", "GATEWAY_HOST")])
+def test_a_host_that_does_not_exist_is_told_by_where_it_was_given(command: str, source: str, host: str) -> None:
+    options, environment = ([source, host], {}) if source.startswith("-") else ([], {source: host})
+    done = subprocess.run(
+        [*PROGRAM, command, *options],
+        env=clean_environment(**environment),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert done.returncode == 1
+    usual = "127.0.0.1 is for callers on this machine, 0.0.0.0 for all"
+    assert done.stderr == f"nats-http: {source} '{host}': there is no such host; {usual}\n"
 
 
 def is_refused(url: str) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from app.commands.workers import FIRST_PAUSE
 from tests.harness import PATIENCE, NatsServer, eventually
@@ -50,7 +51,7 @@ async def kill_newborn(gateway: Process, others: set[int]) -> None:
 async def test_a_worker_that_is_killed_right_after_its_start_again_and_again_comes_back_and_the_other_serves(
     tmp_path: Path, own_nats: NatsServer
 ) -> None:
-    with run(SERVE, tmp_path / "log", NATS_URL=own_nats.url) as gateway:
+    with run(SERVE, tmp_path / "log", NATS_URL=own_nats.url, GATEWAY_WORKERS="3") as gateway:  # the option wins
         url = gateway.find(ADDRESS)
         gateway.wait_for_connections(2)
         killed, survivor = find_workers(gateway)
@@ -74,9 +75,17 @@ async def test_a_worker_that_is_killed_right_after_its_start_again_and_again_com
         assert gateway.stop() == 0
 
 
-async def test_workers_that_can_never_start_end_the_gateway_with_1(tmp_path: Path, own_nats: NatsServer) -> None:
+@pytest.mark.parametrize(
+    ("command", "environment"),
+    [(SERVE, {}), ([*PROGRAM, "serve", "--port", "0"], {"GATEWAY_WORKERS": "2"})],
+    ids=["option", "setting"],
+)
+def test_workers_that_can_never_start_end_the_gateway_with_1(
+    tmp_path: Path, own_nats: NatsServer, command: list[str], environment: dict[str, str]
+) -> None:
     (tmp_path / "sitecustomize.py").write_text(BROKEN.format(path=str(tmp_path)))
-    with run(SERVE, tmp_path / "log", NATS_URL=own_nats.url, PYTHONPATH=str(tmp_path)) as gateway:
+    environment = {**environment, "NATS_URL": own_nats.url, "PYTHONPATH": str(tmp_path)}
+    with run(command, tmp_path / "log", **environment) as gateway:
         assert gateway.process.wait(PATIENCE) == 1
     assert "broken on purpose" in gateway.log
     assert gateway.log.splitlines()[-1].startswith("nats-http: a worker ended right after its start")

@@ -1,0 +1,42 @@
+"""Names and values of environment variables, as messages about settings have them. Pure."""
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+PREFIX = "GATEWAY_"
+"""What the names of settings begin with, but for a few that other programs know as well."""
+
+_MAX_SHOWN = 60  # characters of a value
+_LIKE = 0.8  # of 1: how much a name must be like that of a setting
+
+# Kubernetes and Docker set these for a service that is called `gateway`, or `gateway-` and something.
+_OF_SERVICES = re.compile(
+    r"GATEWAY_(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"
+)
+_ADDRESS = re.compile(r"(?:tcp|udp|sctp)://")
+
+
+def find_unknown(environment: Mapping[str, str], known: Sequence[str]) -> Iterator[str]:
+    """A line for each variable that looks like a setting and is none, with the name that was probably meant."""
+    for name in sorted(environment):
+        if name.startswith(PREFIX) and name not in known and not _is_of_service(name, environment[name]):
+            meant = _guess(name, known)
+            hint = f"did you mean {meant}?" if meant else "`nats-http settings` lists all that there are"
+            yield f"{name}: unknown setting, {hint}"
+
+
+def quote_value(value: str) -> str:
+    """In quotes and on one line, whatever is in it; the beginning of a long one."""
+    plain = value if value.isprintable() else value.encode("unicode_escape").decode("ascii")
+    return f"'{plain}'" if len(plain) <= _MAX_SHOWN else f"'{plain[:_MAX_SHOWN]}…'"
+
+
+def _is_of_service(name: str, value: str) -> bool:
+    is_port = name.endswith("_PORT") and _ADDRESS.match(value) is not None
+    return is_port or _OF_SERVICES.fullmatch(name) is not None
+
+
+def _guess(name: str, known: Sequence[str]) -> str | None:
+    bare = name.removeprefix(PREFIX)
+    return bare if bare in known else next(iter(difflib.get_close_matches(name, known, n=1, cutoff=_LIKE)), None)
