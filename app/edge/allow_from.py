@@ -1,52 +1,23 @@
 """`allow_from` on a route: only callers from these networks."""
 
-import ipaddress
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 
 from ..errors import Forbidden
 from ..formats.fields import Pair
+from .networks import Networks
 from .request import Request
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
-
-_REMEMBERED = 4096  # addresses
-
-
-def parse_network(text: str) -> Network:
-    """A network such as `10.0.0.0/8`, or one address. ValueError says what is wrong with it."""
-    try:
-        return ipaddress.ip_network(text)
-    except ValueError:
-        pass
-    try:
-        right = ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        raise ValueError("must be an IP address or a network such as 10.0.0.0/8") from None
-    raise ValueError(f"the address has bits beyond the length of the network: {right} would be one")
 
 
 class AllowFrom:
     """Refuses whoever does not call from one of these networks with 403 `forbidden`. A caller whose address is not
-    known is refused as well. An IPv4 address inside of IPv6 (`::ffff:10.0.0.1`, RFC 4291 §2.5.5.2) is the IPv4 one."""
+    known is refused as well."""
 
     fields: frozenset[bytes] = frozenset()
     errors = (Forbidden,)
 
     def __init__(self, networks: Iterable[str]) -> None:
-        self._networks = tuple(parse_network(text) for text in networks)
+        self._networks = Networks(networks)
 
     def check(self, request: Request, _: Sequence[Pair]) -> None:
-        address = _parse_address(request.caller.address)
-        if address is None or not any(address in network for network in self._networks):
+        if request.caller.address not in self._networks:
             raise Forbidden
-
-
-@lru_cache(_REMEMBERED)
-def _parse_address(text: str | None) -> IpAddress | None:
-    try:
-        address = ipaddress.ip_address((text or "").partition("%")[0])  # without the zone of a link-local one
-    except ValueError:
-        return None
-    return getattr(address, "ipv4_mapped", None) or address

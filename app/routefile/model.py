@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from ..edge.allow_from import AllowFrom, parse_network
+from ..edge.allow_from import AllowFrom
 from ..edge.content_length import RequireLength
+from ..edge.networks import parse_network
 from ..edge.policy import Policy
 from ..formats.fields import REPLY_HEADERS, REQUEST_HEADERS
 from ..formats.schemas import Json

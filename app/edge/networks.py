@@ -1,0 +1,47 @@
+"""IP networks, and which addresses are in them."""
+
+import ipaddress
+from collections.abc import Iterable
+from functools import lru_cache
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_REMEMBERED = 4096  # addresses
+
+
+def parse_network(text: str) -> Network:
+    """A network such as `10.0.0.0/8`, or one address. ValueError says what is wrong with it."""
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError:
+        pass
+    try:
+        right = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError("must be an IP address or a network such as 10.0.0.0/8") from None
+    raise ValueError(f"the address has bits beyond the length of the network: {right} would be one")
+
+
+class Networks:
+    """A set of networks. An IPv4 address inside of IPv6 (`::ffff:10.0.0.1`, RFC 4291 §2.5.5.2) is the IPv4 one. An
+    address that is not known is in none."""
+
+    def __init__(self, networks: Iterable[str]) -> None:
+        self._networks = tuple(parse_network(text) for text in networks)
+
+    def __bool__(self) -> bool:
+        return bool(self._networks)
+
+    def __contains__(self, text: str | None) -> bool:
+        address = _parse_address(text)
+        return address is not None and any(address in network for network in self._networks)
+
+
+@lru_cache(_REMEMBERED)
+def _parse_address(text: str | None) -> IpAddress | None:
+    try:
+        address = ipaddress.ip_address((text or "").partition("%")[0])  # without the zone of a link-local one
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
