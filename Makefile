@@ -13,7 +13,7 @@ CAN_BE_USED := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 BENCH ?= --seconds 2 --drift 10 --out benchmarks
 JAVASCRIPT := tests/javascript
-TOOLS := $(VENV)/.dev $(VENV)/.browser $(VENV)/.wrk $(JAVASCRIPT)/node_modules/.package-lock.json
+TOOLS := $(VENV)/.dev $(VENV)/.browser $(VENV)/.wrk $(VENV)/.nginx $(JAVASCRIPT)/node_modules/.package-lock.json
 # Tests wait more than they compute: three processes a core.
 WORKERS ?= $(shell $(BIN)/python -c 'import os; print(3 * (os.cpu_count() or 1))')
 
@@ -115,6 +115,14 @@ $(VENV)/.wrk: | $(BIN)/python
 	@command -v wrk >/dev/null || { \
 		echo "make: the tests need wrk: installing the Debian package wrk"; apt-get update -qq && apt-get install -y -qq --no-install-recommends wrk >/dev/null; } || { \
 		echo "make: the tests need wrk: install it with your system's package manager" >&2; exit 1; }
+	@touch $@
+
+# The pages are shown behind it.
+$(VENV)/.nginx: | $(BIN)/python
+	@PATH="$$PATH:/usr/sbin" command -v nginx >/dev/null || { \
+		echo "make: the tests need nginx: installing the Debian package nginx-light"; apt-get update -qq && \
+		RUNLEVEL=1 apt-get install -y -qq --no-install-recommends nginx-light >/dev/null; } || { \
+		echo "make: the tests need nginx: install it with your system's package manager" >&2; exit 1; }
 	@touch $@
 
 # A service in JavaScript is put behind the gateway.

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 
 from fastapi import FastAPI
-from starlette.requests import Request
-from starlette.responses import Response
 
 from . import __version__
 from .checks.checker import Checker
@@ -108,7 +106,7 @@ def build_gateway(
     link, checker, drain, bounds = _make_link(settings), Checker(), asyncio.Event(), _make_bounds(settings)
     links = {DEFAULT_LINK: link}
     way_out = WayOut(observers or _choose_observers(access_log=bool(settings.access_log)))
-    relay = Relay(prepared.table, Limits.of(settings), way_out)
+    relay = Relay(prepared.table, Limits.of(settings), way_out, settings.proxies)
     serving = Serving(prepared, relay)
 
     @asynccontextmanager
@@ -127,10 +125,10 @@ def build_gateway(
         version=__version__,
         lifespan=lifespan,
     )
-    _add_pages(app, serving, link, drain, with_details=bool(settings.health_details))
+    _add_pages(app, serving, relay, link, drain, with_details=bool(settings.health_details))
     protocols: dict[LaneName, ProtocolFactory] = {
         "fast": partial(_make_fast(app, relay, links, checker), bounds=bounds, drain=drain, deadlines=Deadlines()),
-        "asgi": partial(GatewayProtocol, bounds=bounds, way_out=way_out),
+        "asgi": partial(GatewayProtocol, bounds=bounds, way_out=way_out, proxies=settings.proxies),
     }
     return Gateway(app=app, serving=serving, relay=relay, link=link, bounds=bounds, drain=drain, protocols=protocols)
 
@@ -167,15 +165,15 @@ def _choose_observers(*, access_log: bool) -> Observers:
     return Observers(failure=(log_record,), other=(log_record,)) if access_log else Observers(failure=(log_failure,))
 
 
-def _add_pages(app: GatewayApp, serving: Serving, link: Link, drain: asyncio.Event, *, with_details: bool) -> None:
-    async def openapi(_: Request) -> Response:
-        return Response(serving.prepared.openapi, media_type="application/json")
-
+def _add_pages(
+    app: GatewayApp, serving: Serving, relay: Relay, link: Link, drain: asyncio.Event, *, with_details: bool
+) -> None:
     app.openapi = lambda: json.loads(serving.prepared.openapi)  # type: ignore[method-assign] # FastAPI's documented way
-    app.add_route("/openapi.json", openapi, include_in_schema=False)
     add_health(app, link, drain, with_details=with_details, count_routes=lambda: len(serving.table.routes))
-    add_docs(app, find_title=lambda: serving.prepared.title)
-    add_problems(app)
+    add_docs(
+        app, find_title=lambda: serving.prepared.title, write_openapi=lambda root: serving.prepared.write_openapi(root)
+    )
+    add_problems(app, relay.proxies)
     add_redirects(app)
     app.answer_not_found_early()
 

@@ -21,11 +21,13 @@ from .routefile.model import RouteModel, to_route
 from .routing.routes import Route
 from .routing.table import RouteTable
 
+_TYPE_OF_PROBLEMS = b'"type": "%b/problems/'
+
 MAX_LOWERED = 100  # limits that are told
 
 _DESCRIPTION = (
     "Each route becomes one NATS request; the reply becomes the response. A failure is a problem document "
-    "(RFC 9457) whose `delivered` says whether the service has run: see [the list of problems](/problems)."
+    "(RFC 9457) whose `delivered` says whether the service has run: see [the list of problems](problems)."
 )
 
 
@@ -36,6 +38,15 @@ class PreparedRoutes:
     table: RouteTable
     title: str
     openapi: bytes
+
+    def write_openapi(self, root: str) -> bytes:
+        """The document for callers who see the gateway under `root`, percent-encoded. It names a server of this path,
+        and the types of its problems are below it."""
+        if not root:
+            return self.openapi
+        path = root.encode("ascii")
+        moved = self.openapi.replace(_TYPE_OF_PROBLEMS % b"", _TYPE_OF_PROBLEMS % path)
+        return b'{"servers": [{"url": "%b"}], ' % path + moved.removeprefix(b"{")
 
 
 def prepare(file: RouteFile) -> PreparedRoutes:

@@ -3,20 +3,20 @@
 import os
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal, Self, TextIO
+from typing import Annotated, Self, TextIO
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from .edge.networks import parse_network
+from .edge.proxies import Proxies, parse_root
 from .errors import CannotStart
-from .formats.units import format_duration, format_size, parse_count, parse_duration, parse_size, parse_switch
 from .formats.environment import find_unknown, quote_value
+from .formats.units import parse_count, parse_duration, parse_size, parse_switch
 from .nats.addresses import Address
 from .nats.credentials import Credentials
-from .nats.masks import mask_variable
 
 
 class SettingsError(CannotStart):
@@ -46,7 +46,16 @@ def _split_servers(text: object) -> object:
     return servers
 
 
-def _from_text(parse: Callable[[str], float]) -> BeforeValidator:
+def _split_networks(text: object) -> object:
+    if not isinstance(text, str):
+        return text
+    networks = tuple(network.strip() for network in text.split(","))
+    for network in networks:
+        parse_network(network)
+    return networks
+
+
+def _from_text(parse: Callable[[str], float | str]) -> BeforeValidator:
     return BeforeValidator(lambda value: parse(value) if isinstance(value, str) else value)
 
 
@@ -58,6 +67,7 @@ BufferSize = Annotated[int, _from_text(partial(parse_size, least=_LEAST_BUFFERED
 Count = Annotated[int, _from_text(partial(parse_count, least=1)), Field(ge=1)]
 Port = Annotated[int, _from_text(partial(parse_count, least=0, most=65535)), Field(ge=0, le=65535)]
 Switch = Annotated[bool, _from_text(parse_switch)]
+RootPath = Annotated[str, _from_text(parse_root)]
 
 
 class Settings(BaseSettings):
@@ -124,6 +134,19 @@ class Settings(BaseSettings):
         default=1,
         validation_alias="GATEWAY_WORKERS",
         description="Worker processes of `serve`. `dev`, and the application under a server of yours, have one.",
+    )
+    root_path: RootPath | None = Field(
+        default=None,
+        validation_alias="GATEWAY_ROOT_PATH",
+        description="The path under which callers see the gateway, such as `/api`, where a proxy in front takes it "
+        "away before it passes a request on. Links, redirects, the `type` of problems and the OpenAPI document begin "
+        "with it.",
+    )
+    trusted_proxies: Annotated[tuple[str, ...], BeforeValidator(_split_networks)] | None = Field(
+        default=None,
+        validation_alias="GATEWAY_TRUSTED_PROXIES",
+        description="IP addresses and networks, separated by commas, of proxies whose `X-Forwarded-Prefix` is "
+        "believed: it goes before `GATEWAY_ROOT_PATH`. Unset: none.",
     )
     timeout: Duration = Field(
         default=2.0,
@@ -197,6 +220,11 @@ class Settings(BaseSettings):
             tls_key=self.nats_tls_key,
         )
 
+    @property
+    def proxies(self) -> Proxies:
+        """What to believe of proxies in front."""
+        return Proxies(self.trusted_proxies or (), root=self.root_path or "")
+
     def with_embedded(self, server: str) -> "Settings":
         """The same settings for a server that asks for nothing."""
         return self.model_copy(update={**dict.fromkeys(_nats_fields()), "nats_url": (server,)})
@@ -225,14 +253,15 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """What the code says, then the variables by their exact names: the usual source would read TIMEOUT as well."""
-        return init_settings, InitSettingsSource(settings_cls, _read_variables())
+        return init_settings, InitSettingsSource(settings_cls, dict(read_variables()))
 
 
 def _nats_fields() -> list[str]:
     return [name for name in Settings.model_fields if name.startswith("nats_")]
 
 
-def _read_variables() -> dict[str, object]:
+def read_variables() -> dict[str, str]:
+    """What the environment says, right or wrong, by the names of settings."""
     return {name: os.environ[name] for name in VARIABLES if os.environ.get(name)}
 
 
@@ -254,27 +283,6 @@ def load_settings(*, check_files: bool = False) -> Settings:
     raise SettingsError(faults)
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One setting of this process. `value` is text as it would stand in the environment, None where the setting is
-    unset; a password or a token in it is `***`."""
-
-    name: str
-    value: str | None
-    source: Literal["default", "environment"]
-
-
-def list_settings() -> list[Setting]:
-    """All settings in the order of the reference, wrong ones too."""
-    found = _read_variables()
-    return [
-        Setting(name, mask_variable(name, str(found[name])), "environment")
-        if name in found
-        else Setting(name, _write_default(field.default), "default")
-        for name, field in zip(VARIABLES, Settings.model_fields.values(), strict=True)
-    ]
-
-
 def find_variable(name: str) -> str | None:
     """The value of a variable that a route file names."""
     return os.environ.get(name)
@@ -293,19 +301,6 @@ def is_color_wanted(stream: TextIO) -> bool:
 def child_environment(**changes: str) -> dict[str, str]:
     """The environment for a child process."""
     return {**os.environ, **changes}
-
-
-def _write_default(value: object) -> str | None:
-    match value:
-        case None:
-            return None
-        case tuple():
-            return ",".join(value)
-        case float():
-            return format_duration(value)
-        case int() if value >= _LEAST_BUFFERED:
-            return format_size(value)
-    return str(value)
 
 
 def _describe(location: tuple[int | str, ...], message: str, value: object) -> str:

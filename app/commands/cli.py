@@ -253,9 +253,11 @@ def _listen(settings: "Settings", host: str | None, port: int | None) -> socket.
         raise CommandError(f"{source} '{host}': there is no such host; {_USUAL_HOSTS}") from None
     except OSError as error:
         reason = (os.strerror(error.errno) if error.errno else str(error)).lower()
-        is_ours = error.errno != errno.EADDRNOTAVAIL
-        cure = "choose another with --port or PORT" if is_ours else f"set {source} to one that it has; {_USUAL_HOSTS}"
-        reason = reason if is_ours else "this machine does not have that address"
+        has_address = error.errno != errno.EADDRNOTAVAIL
+        cure = (
+            "choose another with --port or PORT" if has_address else f"set {source} to one that it has; {_USUAL_HOSTS}"
+        )
+        reason = reason if has_address else "this machine does not have that address"
         raise CommandError(f"can't listen on {host} port {port}: {reason}; {cure}") from None
 
 

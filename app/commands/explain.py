@@ -9,7 +9,7 @@ from ..edge.request import Caller, Request
 from ..errors import NotFound
 from ..exchange.outbound import Outbound, Streaming, Waiting, body_too_large
 from ..exchange.plans import Limits
-from ..exchange.problems import build_problem
+from ..exchange.problems import PROBLEM_TYPE, build_problem
 from ..exchange.relay import Relay
 from ..exchange.responses import Response
 from ..exchange.way_out import WayOut
@@ -33,7 +33,7 @@ def explain_request(
 ) -> tuple[bool, str]:
     """Whether the request would be sent to NATS, or answered well, and a text of some lines that tells more. `peer`
     is the address that it comes from."""
-    relay = Relay(table, Limits.of(settings), WayOut(Observers()))
+    relay = Relay(table, Limits.of(settings), WayOut(Observers()), settings.proxies)
     path, _, query = target.partition("#")[0].partition("?")
     length = [] if body is None else [(b"content-length", b"%d" % len(body))]
     request = Request(
@@ -49,7 +49,7 @@ def explain_request(
     while isinstance(begun, Waiting):  # what it waits for is taken to agree
         begun = relay.resume(begun, None)
     if begun is None:
-        return False, _write_not_found(path)
+        return False, _write_not_found(path, relay.proxies.find_root(request.caller, request.headers))
     if isinstance(begun, Outbound):
         refused = _load(relay, begun, body or b"")
         if refused is None:
@@ -83,11 +83,13 @@ def _write_outbound(outbound: Outbound) -> str:
 
 def _write_response(response: Response) -> str:
     allow = [f"allow    {value.decode()}" for name, value in response.headers if name == b"allow"]
-    body = [json.dumps(json.loads(response.body), indent=2, ensure_ascii=False)] if response.body else []
+    is_json = any(value == PROBLEM_TYPE for name, value in response.headers if name == b"content-type")
+    text = response.body.decode("utf-8", "replace")
+    body = [json.dumps(json.loads(text), indent=2, ensure_ascii=False) if is_json else text] if text else []
     return "\n".join([f"status   {response.status}", *allow, *body])
 
 
-def _write_not_found(path: str) -> str:
-    problem = build_problem(NotFound(), instance=path, request_id="")
+def _write_not_found(path: str, root: str) -> str:
+    problem = build_problem(NotFound(), instance=path, request_id="", root=root)
     del problem["request_id"]
     return f"status   {NotFound.status}\n{json.dumps(problem, indent=2, ensure_ascii=False)}"

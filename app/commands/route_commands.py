@@ -86,12 +86,14 @@ def explain(
 
 
 def openapi(file: File = None) -> None:
-    """Print the OpenAPI document of the routes."""
+    """Print the OpenAPI document of the routes. With GATEWAY_ROOT_PATH it names that as its server."""
     from ..prepared import prepare
     from ..routefile.load import load_route_file
+    from ..settings import load_settings
 
-    prepared = prepare(load_route_file(choose_file(file)))
-    typer.echo(json.dumps(json.loads(prepared.openapi), indent=2, ensure_ascii=False))
+    root = load_settings().root_path or ""
+    document = prepare(load_route_file(choose_file(file))).write_openapi(root)
+    typer.echo(json.dumps(json.loads(document), indent=2, ensure_ascii=False))
 
 
 def schema() -> None:

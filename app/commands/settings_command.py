@@ -3,13 +3,10 @@
 import json
 import sys
 from collections.abc import Container, Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import asdict, dataclass
+from typing import Annotated, Literal
 
 import typer
-
-if TYPE_CHECKING:
-    from ..settings import Setting
 
 MAX_WIDTH = 110  # columns
 
@@ -17,6 +14,17 @@ Row = tuple[str, str, str]
 
 _HEAD: Row = ("SETTING", "SOURCE", "VALUE")
 _UNSET = "unset"
+_MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting of this process. `value` is text as it would stand in the environment, None where the setting is
+    unset; a password or a token in it is `***`."""
+
+    name: str
+    value: str | None
+    source: Literal["default", "environment"]
 
 
 def settings(
@@ -26,7 +34,7 @@ def settings(
 
     Exit code 1, with a line for each fault, if any setting is wrong. The list has those as well.
     """
-    from ..settings import SettingsError, list_settings, load_settings
+    from ..settings import SettingsError, load_settings
 
     found, fault = list_settings(), None
     try:
@@ -45,12 +53,12 @@ def settings(
         raise fault
 
 
-def _write_json(found: Sequence["Setting"], wrong: Container[str]) -> str:
+def _write_json(found: Sequence[Setting], wrong: Container[str]) -> str:
     rows = [asdict(setting) | {"is_wrong": setting.name in wrong} for setting in found]
     return json.dumps(rows, indent=2)
 
 
-def _make_rows(found: Sequence["Setting"], wrong: Container[str]) -> list[Row]:
+def _make_rows(found: Sequence[Setting], wrong: Container[str]) -> list[Row]:
     marks = {True: ", wrong", False: ""}
     return [
         (setting.name, f"{setting.source}{marks[setting.name in wrong]}", _to_one_line(setting.value or _UNSET))
@@ -84,3 +92,32 @@ def _print_table(rows: Sequence[Row]) -> None:
 
 def _to_one_line(value: str) -> str:
     return value if value.isprintable() else value.encode("unicode_escape").decode("ascii")
+
+
+def list_settings() -> list[Setting]:
+    """All settings in the order of the reference, wrong ones too."""
+    from ..nats.masks import mask_variable
+    from ..settings import VARIABLES, Settings, read_variables
+
+    found = read_variables()
+    return [
+        Setting(name, mask_variable(name, found[name]), "environment")
+        if name in found
+        else Setting(name, _write_default(field.default), "default")
+        for name, field in zip(VARIABLES, Settings.model_fields.values(), strict=True)
+    ]
+
+
+def _write_default(value: object) -> str | None:
+    from ..formats.units import format_duration, format_size
+
+    match value:
+        case None:
+            return None
+        case tuple():
+            return ",".join(value)
+        case float():
+            return format_duration(value)
+        case int() if value >= _MIB:
+            return format_size(value)
+    return str(value)

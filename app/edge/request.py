@@ -15,17 +15,20 @@ _REMEMBERED = 4096  # callers
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
     """The other end of an HTTP connection. `address` is its IP address, None where the server tells none (a Unix
-    socket); `scheme` is `http` or `https`; `lane` is how its request is answered, `fast` or `asgi`."""
+    socket); `scheme` is `http` or `https`; `lane` is how its request is answered, `fast` or `asgi`; `root`
+    is the path, percent-encoded, under which it sees the gateway, where a server that runs us as an ASGI application
+    says so."""
 
     address: str | None
     scheme: str
     lane: str
+    root: str = ""
 
 
 @lru_cache(_REMEMBERED)
-def find_caller(address: str | None, scheme: str, lane: str) -> Caller:
+def find_caller(address: str | None, scheme: str, lane: str, root: str = "") -> Caller:
     """The caller with these facts; to look it up costs less than to make it."""
-    return Caller(address=address, scheme=scheme, lane=lane)
+    return Caller(address=address, scheme=scheme, lane=lane, root=root)
 
 
 @dataclass(slots=True)

@@ -5,23 +5,29 @@ from typing import Any
 from urllib.parse import quote
 
 from ..errors import CLOSE, GatewayError, Headers
+from ..formats.accept import prefers_html
+from ..formats.html import POLICY
+from .problem_page import write_problem_page
 from .responses import Fields, Response, encode_json
 
 PROBLEM_TYPE = b"application/problem+json"
 ANSWERED = "nats_http.answered"  # in an ASGI scope: a list for the GatewayError that a page answers
+_VARY = (b"vary", b"Accept")
+_POLICY = (b"content-security-policy", POLICY.encode("ascii"))
 _REMEMBERED = 256  # header fields of errors
 MAX_INSTANCE = 512  # characters; a longer path is left out of its problem
 
 
-def build_problem(error: GatewayError, *, instance: str | None, request_id: str) -> dict[str, Any]:
-    """The RFC 9457 document of a failure. `type` is a page that the gateway serves; `instance` is None for a request
-    that nobody could read."""
+def build_problem(error: GatewayError, *, instance: str | None, request_id: str, root: str = "") -> dict[str, Any]:
+    """The RFC 9457 document of a failure. `type` is a page that the gateway serves; `instance` is the path of the
+    request, None for a request that nobody could read. Both begin with `root`, under which its caller sees the
+    gateway."""
     problem: dict[str, Any] = {
-        "type": f"/problems/{error.slug}",
+        "type": f"{root}/problems/{error.slug}",
         "title": error.title,
         "status": error.status,
         "detail": error.detail,
-        "instance": instance,
+        "instance": None if instance is None else root + instance,
         "request_id": request_id,
         "delivered": error.delivered,
         "retryable": error.retryable,
@@ -36,13 +42,24 @@ def build_problem(error: GatewayError, *, instance: str | None, request_id: str)
 
 
 def build_problem_response(
-    error: GatewayError, *, instance: str | None, request_id: str, route: str | None = None
+    error: GatewayError,
+    *,
+    instance: str | None,
+    request_id: str,
+    route: str | None = None,
+    root: str = "",
+    accept: bytes | None = None,
 ) -> Response:
-    """The answer of a failure, as RFC 9457 has it."""
-    body = encode_json(build_problem(error, instance=instance, request_id=request_id))
+    """The answer of a failure, as RFC 9457 has it. With `accept`, the `Accept` of the request, it is a page where that
+    prefers HTML; None where nobody has asked for it."""
+    problem = build_problem(error, instance=instance, request_id=request_id, root=root)
+    if accept and prefers_html(accept):
+        body, fields = write_problem_page(problem, root=root).encode("utf-8"), _make_page_fields(error.headers)
+    else:
+        body, fields = encode_json(problem), _make_fields(error.headers, is_negotiated=accept is not None)
     return Response(
         error.status,
-        _make_fields(error.headers),
+        fields,
         body,
         error.slug,
         CLOSE in error.headers,
@@ -55,5 +72,12 @@ def build_problem_response(
 
 
 @lru_cache(_REMEMBERED)
-def _make_fields(headers: Headers) -> Fields:
-    return Fields(((b"content-type", PROBLEM_TYPE), (b"cache-control", b"no-store"), *headers))
+def _make_fields(headers: Headers, *, is_negotiated: bool) -> Fields:
+    vary = (_VARY,) if is_negotiated else ()
+    return Fields(((b"content-type", PROBLEM_TYPE), (b"cache-control", b"no-store"), *vary, *headers))
+
+
+@lru_cache(_REMEMBERED)
+def _make_page_fields(headers: Headers) -> Fields:
+    own = (b"content-type", b"text/html; charset=utf-8"), (b"cache-control", b"no-store"), _VARY, _POLICY
+    return Fields((*own, *headers))

@@ -24,6 +24,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 
 from ..edge.policy import Policy
+from ..edge.proxies import Proxies
 from ..edge.request import Request
 from ..errors import GatewayError, Internal, MethodNotAllowed, NoResponders, NotFound, PermissionDenied, Timeout
 from ..formats.fields import Pair, is_clean_request_id
@@ -38,7 +39,7 @@ from .outbound import Begun, Outbound, Waiting, body_too_large
 from .plans import Limits, Plan, Plans, make_plan
 from .problems import build_problem_response
 from .replies import MAX_TEXT, check_reply, to_bad_reply
-from .request_fields import add_time_left, choose_timeout, encode_headers, is_text_preferred
+from .request_fields import add_time_left, choose_timeout, encode_headers, find_accept, is_text_preferred
 from .responses import Fields, Response, Unchecked, complete, encode_json
 from .way_out import WayOut
 
@@ -48,8 +49,9 @@ _NO_BODY: Mapping[Payload, str] = {"params": "it sends its parameters", "none": 
 class Relay:
     """The rules of one route table at a time."""
 
-    def __init__(self, table: RouteTable, limits: Limits, way_out: WayOut) -> None:
+    def __init__(self, table: RouteTable, limits: Limits, way_out: WayOut, proxies: Proxies | None = None) -> None:
         self._limits = limits
+        self.proxies = proxies or Proxies()
         self.way_out = way_out
         self._id_prefix = f"{secrets.token_hex(6)}-"
         self._id_counter = itertools.count(1)
@@ -231,8 +233,14 @@ class Relay:
         return make_plan(route, self._limits, is_alone=is_alone, before=self._by_name.get(route.name))
 
     def _answer_problem(self, request: Request, route: str | None, request_id: str, error: GatewayError) -> Response:
-        path = request.path.decode("latin-1")
-        response = build_problem_response(error, instance=path, request_id=request_id, route=route)
+        response = build_problem_response(
+            error,
+            instance=request.path.decode("latin-1"),
+            request_id=request_id,
+            route=route,
+            root=self.proxies.find_root(request.caller, request.headers),
+            accept=find_accept(request.headers),
+        )
         return complete(response, request.method, request_id)
 
 

@@ -24,7 +24,8 @@ _NO_NAMES: frozenset[bytes] = frozenset()
 _REQUEST_ID, _TIMEOUT = b"x-request-id", b"x-request-timeout"
 _OURS = frozenset((_REQUEST_ID, _TIMEOUT))
 """What the gateway writes itself: the id that the caller is answered with, and the time that is left."""
-_RELEVANT = frozenset((_REQUEST_ID, _TIMEOUT, b"accept", b"content-length", b"connection"))
+_RELEVANT = frozenset((_REQUEST_ID, _TIMEOUT, b"content-length", b"connection"))
+_RELEVANT_TO_WRAPPED = frozenset((b"accept",))
 _RELEVANT_TO_BODIES = frozenset((b"content-type", b"content-encoding", b"transfer-encoding"))
 
 
@@ -33,6 +34,8 @@ def choose_relevant(route: Route) -> frozenset[bytes]:
     names = _RELEVANT.union(
         route.request_allow.names, route.reader.header_names, *(policy.fields for policy in route.policies)
     )
+    if route.reply.wrap is not None:
+        names |= _RELEVANT_TO_WRAPPED
     may_have_body = not BODY_METHODS.isdisjoint(route.methods) or sends_body(route.payload, route.methods)
     return names | _RELEVANT_TO_BODIES if may_have_body else names
 
@@ -116,11 +119,16 @@ def _list_values(parameter: Parameter, value: Value | None) -> Iterator[Pair]:
 
 def is_text_preferred(fields: Sequence[Pair]) -> bool:
     """Whether the caller prefers plain text. Raises HeadersTooLarge."""
-    accept = b",".join([value for name, value in fields if name == b"accept"])
+    accept = find_accept(fields)
     if len(accept) > MAX_MEDIA_RANGES:  # bytes, or it can't have as many
         _check_count(accept.count(b",") + 1, MAX_MEDIA_RANGES, "Accept", "media ranges")
         _check_count(accept.count(b";"), MAX_WEIGHTS, "Accept", "parameters")
     return prefers_plain_text(accept)
+
+
+def find_accept(fields: Sequence[Pair]) -> bytes:
+    """The value of `Accept`, be it in one field or in several; empty where there is none."""
+    return b",".join([value for name, value in fields if name == b"accept"])
 
 
 def _find_hop_by_hop(connection: Sequence[bytes]) -> frozenset[bytes]:

@@ -1,7 +1,8 @@
-"""The `Accept` field (RFC 9110 §12.5.1). Pure."""
+"""The fields `Accept` and `Accept-Encoding` (RFC 9110 §12.5). Pure."""
 
 from collections.abc import Iterable, Sequence
 
+_MAX_RANGES = 64
 _NO_PREFERENCE = frozenset((b"", b"*/*", b"application/json"))
 
 
@@ -13,6 +14,25 @@ def prefers_plain_text(accept: bytes) -> bool:
     ranges = list(_parse_accept(accept.decode("latin-1").lower()))
     plain = _quality(ranges, "text/plain", "text/*")
     return plain[0] > 0 and plain > _quality(ranges, "application/json", "application/*")
+
+
+def prefers_html(accept: bytes) -> bool:
+    """Whether an `Accept` value puts text/html before JSON and problem documents, as that of a browser does. Of two
+    that are equal, the one that is named more exactly wins; else JSON. A value with very many ranges is not read."""
+    if b"text/" not in accept.lower() or accept.count(b",") > _MAX_RANGES or accept.count(b";") > _MAX_RANGES:
+        return False
+    ranges = list(_parse_accept(accept.decode("latin-1").lower()))
+    html = _quality(ranges, "text/html", "text/*")
+    json = ("application/problem+json", "application/json")
+    return html[0] > 0 and all(html > _quality(ranges, media_type, "application/*") for media_type in json)
+
+
+def accepts_gzip(accept_encoding: bytes) -> bool:
+    """Whether an `Accept-Encoding` value allows gzip. A value with very many codings is not read."""
+    if accept_encoding.count(b",") > _MAX_RANGES or accept_encoding.count(b";") > _MAX_RANGES:
+        return False
+    weights = dict(_parse_accept(accept_encoding.decode("latin-1").lower()))
+    return max(weights.get("gzip", weights.get("*", 0.0)), weights.get("x-gzip", 0.0)) > 0
 
 
 def _quality(ranges: Sequence[tuple[str, float]], media_type: str, family: str) -> tuple[float, int]:

@@ -18,7 +18,7 @@ from ..exchange.way_out import make_caller_gone
 from ..nats.in_flight import InFlightFuture, Outcome
 from ..nats.link import Link
 from ..routing.bodies import Check
-from .asgi_exchange import EXCHANGE, AsgiExchange, CallerGone
+from .asgi_exchange import EXCHANGE, AsgiExchange, CallerGone, place_below
 from .caller_watch import CallerWatch
 from .head import find_length
 from .streaming import stream
@@ -78,7 +78,8 @@ class AsgiLane:
         if isinstance(answer, Response):
             await self._respond(answer, exchange, send)
         elif answer is None:  # middleware may have changed the path of a page, and not the raw one
-            await self._app(scope, receive, send)
+            root = self._relay.proxies.find_root(exchange.request.caller, exchange.request.headers)
+            await self._app(place_below(scope, root), receive, send)
         else:
             await stream(answer, exchange, self._watch, receive, send)
 

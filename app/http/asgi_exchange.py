@@ -5,7 +5,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from typing import Protocol
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from starlette.types import Message, Scope, Send
 
@@ -225,21 +225,30 @@ class AsgiExchange:
 
 def read_request(scope: Scope) -> Request:
     """The head of the request that a scope describes, received now."""
-    client = scope.get("client")
+    client, root = scope.get("client"), scope.get("root_path")
     return Request(  # by position: by name it would cost twice as much
         scope["method"],
-        _find_path_below_root(scope) if scope.get("root_path") else scope.get("raw_path") or _encode(scope["path"]),
+        _find_path_below_root(scope) if root else scope.get("raw_path") or _encode(scope["path"]),
         scope["query_string"],
         scope["headers"],
         scope["http_version"],
         time.monotonic(),
-        find_caller(client[0] if client else None, scope.get("scheme", "http"), "asgi"),
+        find_caller(client[0] if client else None, scope.get("scheme", "http"), "asgi", quote(root) if root else ""),
     )
+
+
+def place_below(scope: Scope, root: str) -> Scope:
+    """The scope as if the request had come below this path, percent-encoded, in the place of the one that it has."""
+    plain, before = unquote(root), scope.get("root_path", "")
+    if plain == before:
+        return scope
+    raw = root.encode("ascii") + _find_path_below_root(scope)
+    return {**scope, "root_path": plain, "path": plain + scope["path"].removeprefix(before), "raw_path": raw}
 
 
 def _find_path_below_root(scope: Scope) -> bytes:
     """The path as it came, but for the application's root."""
-    root: str = scope["root_path"]
+    root: str = scope.get("root_path", "")
     raw, plain = scope.get("raw_path") or b"", root.encode("utf-8")
     if raw.startswith(plain):
         return bytes(raw[len(plain) :])

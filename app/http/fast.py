@@ -57,7 +57,9 @@ class FastProtocol(GatewayProtocol):
         drain: asyncio.Event,
         deadlines: Deadlines,
     ) -> None:
-        super().__init__(config, server_state, app_state, _loop, bounds=bounds, way_out=relay.way_out)
+        super().__init__(
+            config, server_state, app_state, _loop, bounds=bounds, way_out=relay.way_out, proxies=relay.proxies
+        )
         self.relay = relay
         self.links = links
         self.checker = checker

@@ -17,6 +17,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
 
+from ..edge.proxies import Proxies
 from ..edge.request import Caller, Request, find_caller
 from ..errors import BadRequest, GatewayError, Internal, Overloaded
 from ..exchange.problems import build_problem_response
@@ -53,9 +54,11 @@ class GatewayProtocol(Timed):
         *,
         bounds: Bounds,
         way_out: WayOut,
+        proxies: Proxies,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop, bounds=bounds)
         self.way_out = way_out
+        self._proxies = proxies
         self.version = "1.1"
         """Of HTTP, of the request that is coming."""
         self.keeps_alive = True
@@ -283,7 +286,9 @@ class GatewayProtocol(Timed):
         """Answer and close. Only where no request is in flight. `request` and `route` are what is known of it."""
         self.lingers = True
         self.stop_listening()
-        response = build_problem_response(error, instance=None, request_id=secrets.token_hex(8), route=route)
+        caller, fields = (request.caller, request.headers) if request else (self.caller, ())
+        root = self._proxies.find_root(caller, fields)
+        response = build_problem_response(error, instance=None, request_id=secrets.token_hex(8), route=route, root=root)
         if isinstance(error, Internal):
             _log.error("internal-error", request_id=response.request_id.decode("ascii"), exc_info=error.__cause__)
         default = self.bounds.encode_default(self.server_state.default_headers)
@@ -291,7 +296,6 @@ class GatewayProtocol(Timed):
         head = STATUS_LINE[error.status], default, response.encode_headers(), end
         is_written = not self.transport.is_closing()
         self.write(b"".join((*head, response.body)))
-        caller = request.caller if request else self.caller
         self.way_out.leave(response, request, caller, is_written=is_written)
         self._linger()
 

@@ -1,7 +1,5 @@
 """RFC 9457 problems for what the framework answers itself, and the pages under /problems/ that `type` names."""
 
-import html
-import json
 import secrets
 from collections.abc import Mapping
 
@@ -12,29 +10,40 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
-from ..errors import ERRORS, BadRequest, GatewayError, Internal, InvalidParameter, MethodNotAllowed, NotFound
-from ..exchange.problems import ANSWERED, PROBLEM_TYPE, build_problem
+from ..edge.proxies import Proxies
+from ..edge.request import find_caller
+from ..errors import (
+    ERRORS,
+    BadRequest,
+    GatewayError,
+    Internal,
+    InvalidParameter,
+    MethodNotAllowed,
+    NotFound,
+    ServiceError,
+)
+from ..exchange.problem_page import DELIVERED, RETRYABLE
+from ..exchange.problems import ANSWERED, build_problem_response
+from ..formats.accept import prefers_html
 from ..formats.fields import is_clean_request_id
+from ..formats.html import POLICY, mark_code, write_link, write_page
+from .root import find_root
 
 _LISTED = sorted(ERRORS, key=lambda error: error.status)
 _BY_SLUG = {error.slug: error for error in ERRORS}
 # What the framework's own statuses mean; where several errors share one, the caller's mistake.
 _BY_STATUS = {error.status: error for error in reversed(ERRORS)}
-_DELIVERED = {
-    "no": "No: the service has not run.",
-    "yes": "Yes: the service has run.",
-    "unknown": "Unknown: the service may or may not have run.",
-}
 _INTRODUCTION = (
-    "<p>Why a request can fail. <i>Delivered</i> says whether the service has run. "
-    'What can be requested: the <a href="/docs">API documentation</a>.</p>'
-    "<table><tr><th>Status</th><th>Problem</th><th>Delivered</th></tr>"
+    "<p>Why a request can fail. <i>Delivered</i> says whether the service has run. <i>Retryable</i> says whether the "
+    "same request may succeed later, and the service has not run.</p>"
+    "<table><tr><th>Status</th><th>Problem</th><th>Delivered</th><th>Retryable</th></tr>"
 )
+_YES_OR_NO = {True: "yes", False: "no"}
 
 _log = structlog.get_logger("nats-http.problems")
 
 
-def add_problems(app: FastAPI) -> None:
+def add_problems(app: FastAPI, proxies: Proxies) -> None:
     """The exception handlers and the pages."""
 
     async def answer_http(request: Request, error: Exception) -> Response:
@@ -48,7 +57,10 @@ def add_problems(app: FastAPI) -> None:
 
     async def answer_crash(request: Request, error: Exception) -> Response:
         _log.error("internal-error", path=request.url.path, exc_info=error)
-        return _answer(request, Internal(headers=((b"connection", b"close"),)))  # uvicorn closes it after a crash
+        client = request.client.host if request.client else None
+        caller = find_caller(client, request.url.scheme, "asgi", find_root(request))
+        root = proxies.find_root(caller, request.headers.raw)  # middleware may have failed before the pages know it
+        return _answer(request, Internal(headers=((b"connection", b"close"),)), root)  # uvicorn closes it after a crash
 
     app.add_exception_handler(HTTPException, answer_http)
     app.add_exception_handler(RequestValidationError, answer_invalid)
@@ -64,43 +76,51 @@ def _from_status(status: int, headers: Mapping[str, str]) -> GatewayError:
     return _BY_STATUS.get(status, BadRequest)(headers=pairs)
 
 
-def _answer(request: Request, error: GatewayError) -> Response:
+def _answer(request: Request, error: GatewayError, root: str | None = None) -> Response:
     request.scope.get(ANSWERED, []).append(error)
     asked = request.headers.get("x-request-id", "")
     request_id = asked if is_clean_request_id(asked.encode("latin-1")) else secrets.token_hex(8)
-    path = (request.scope.get("raw_path") or request.url.path.encode()).decode("latin-1")
-    problem = build_problem(error, instance=path, request_id=request_id)
-    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in error.headers}
-    return Response(
-        json.dumps(problem, ensure_ascii=False, separators=(",", ":")).encode("utf-8"),
-        error.status,
-        headers={**headers, "cache-control": "no-store", "x-request-id": request_id},
-        media_type=PROBLEM_TYPE.decode("ascii"),
+    own, path = find_root(request), (request.scope.get("raw_path") or request.url.path.encode()).decode("latin-1")
+    made = build_problem_response(
+        error,
+        instance=path.removeprefix(own),
+        request_id=request_id,
+        root=own if root is None else root,
+        accept=_find_accept(request),
     )
+    response = Response(made.body, made.status)
+    response.raw_headers = [
+        *made.fields.pairs,
+        (b"x-request-id", made.request_id),
+        (b"content-length", b"%d" % len(made.body)),
+    ]
+    return response
 
 
 async def _list_problems(request: Request) -> Response:
-    if _wants_html(request):
-        return _page("Problems", _INTRODUCTION + "".join(_row(error) for error in _LISTED) + "</table>")
-    return JSONResponse([_describe(error) for error in _LISTED], headers={"vary": "Accept"})
+    root = find_root(request)
+    if prefers_html(_find_accept(request)):
+        rows = "".join(_write_row(error, root) for error in _LISTED)
+        return _page("Problems", f"{_INTRODUCTION}{rows}</table>", root)
+    return JSONResponse([_describe(error, root) for error in _LISTED], headers={"vary": "Accept"})
 
 
 async def _show_problem(request: Request) -> Response:
-    error = _BY_SLUG.get(request.path_params["slug"])
+    root, error = find_root(request), _BY_SLUG.get(request.path_params["slug"])
     if error is None:
         raise HTTPException(NotFound.status)
-    if _wants_html(request):
-        return _page(error.title, _explain(error))
-    return JSONResponse(_describe(error), headers={"vary": "Accept"})
+    if prefers_html(_find_accept(request)):
+        return _page(error.title, _explain(error), root)
+    return JSONResponse(_describe(error, root), headers={"vary": "Accept"})
 
 
-def _wants_html(request: Request) -> bool:
-    return "text/html" in request.headers.get("accept", "")
+def _find_accept(request: Request) -> bytes:
+    return ",".join(request.headers.getlist("accept")).encode("latin-1")
 
 
-def _describe(error: type[GatewayError]) -> dict[str, object]:
+def _describe(error: type[GatewayError], root: str) -> dict[str, object]:
     return {
-        "type": f"/problems/{error.slug}",
+        "type": f"{root}/problems/{error.slug}",
         "title": error.title,
         "status": error.status,
         "delivered": error.delivered,
@@ -110,36 +130,28 @@ def _describe(error: type[GatewayError]) -> dict[str, object]:
     }
 
 
-def _row(error: type[GatewayError]) -> str:
-    return (
-        f'<tr><td>{error.status}</td><td><a href="/problems/{error.slug}">{html.escape(error.title)}</a></td>'
-        f"<td>{error.delivered}</td></tr>"
+def _write_status(error: type[GatewayError]) -> str:
+    return "400–599" if error is ServiceError else str(error.status)  # it is the service's own
+
+
+def _write_row(error: type[GatewayError], root: str) -> str:
+    cells = (
+        _write_status(error),
+        write_link(f"{root}/problems/{error.slug}", error.title),
+        error.delivered,
+        _YES_OR_NO[error.retryable],
     )
+    return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
 
 
 def _explain(error: type[GatewayError]) -> str:
-    retry = "A retry of the same request is safe." if error.retryable else "Don't just repeat the request."
     return (
-        f"<p><b>Status {error.status}</b>, <code>{error.slug}</code></p><p>{_prose(error.cause)}</p>"
-        f"<h2>What to do</h2><p>{_prose(error.cure)}</p>"
-        f"<h2>Was it delivered?</h2><p>{_DELIVERED[error.delivered]} {retry}</p>"
-        '<p><a href="/problems">All problems</a> · <a href="/docs">API documentation</a></p>'
+        f"<p><b>Status {_write_status(error)}</b>, <code>{error.slug}</code></p><p>{mark_code(error.cause)}</p>"
+        f"<h2>What to do</h2><p>{mark_code(error.cure)}</p>"
+        f"<h2>Was it delivered?</h2><p>{DELIVERED[error.delivered]} {RETRYABLE[error.retryable]}</p>"
     )
 
 
-def _prose(text: str) -> str:
-    """Escaped text, what stands in backquotes as code."""
-    parts = html.escape(text).split("`")
-    return "".join(f"<code>{part}</code>" if index % 2 else part for index, part in enumerate(parts))
-
-
-def _page(title: str, body: str) -> HTMLResponse:
-    page = (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>'
-        '<meta name="viewport" content="width=device-width"><style>body{font:16px/1.6 system-ui,sans-serif;'
-        "max-width:42rem;margin:3rem auto;padding:0 1rem;color:#1c2733}code{background:#eef1f4;padding:.1em .3em;"
-        "border-radius:3px}h2{font-size:1.1rem;margin-top:2rem}td,th{padding:.25rem 1rem .25rem 0;text-align:left}"
-        f"</style><h1>{html.escape(title)}</h1>{body}</html>"
-    )
-    policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
-    return HTMLResponse(page, headers={"vary": "Accept", "content-security-policy": policy})
+def _page(title: str, body: str, root: str) -> HTMLResponse:
+    headers = {"vary": "Accept", "content-security-policy": POLICY}
+    return HTMLResponse(write_page(title, body, root=root), headers=headers)

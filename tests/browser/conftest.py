@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 import pytest
@@ -127,12 +128,14 @@ async def gateway(shared_nats: NatsServer) -> AsyncIterator[Gateway]:
         yield gateway
 
 
-@pytest_asyncio.fixture(loop_scope="module")
-async def visitor(browser: Browser, gateway: Gateway, width: int) -> AsyncIterator[Visitor]:
-    """A fresh window. Whatever the test is about, nothing elsewhere may be asked for and nothing may go wrong."""
-    context = await browser.new_context(viewport={"width": width, "height": 900})
+@asynccontextmanager
+async def open_window(browser: Browser, url: str, *, width: int = WIDE, dark: bool = False) -> AsyncIterator[Visitor]:
+    """A fresh window on a gateway. Whatever it is for, nothing elsewhere may be asked for and nothing may go wrong."""
+    context = await browser.new_context(
+        viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light"
+    )
     context.set_default_timeout(PATIENCE * 1000)
-    visitor = Visitor(await context.new_page(), gateway.url)
+    visitor = Visitor(await context.new_page(), url)
     await visitor.watch(context)
     try:
         yield visitor
@@ -142,6 +145,13 @@ async def visitor(browser: Browser, gateway: Gateway, width: int) -> AsyncIterat
         assert visitor.take_refusals() == []
     finally:
         await context.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def visitor(browser: Browser, gateway: Gateway, width: int) -> AsyncIterator[Visitor]:
+    """A fresh window on the gateway."""
+    async with open_window(browser, gateway.url, width=width) as visitor:
+        yield visitor
 
 
 @pytest.fixture

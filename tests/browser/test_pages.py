@@ -11,13 +11,19 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from playwright.async_api import Browser, Error, Locator, Page, expect
 
 from app.routefile.load import RouteFile, load_route_file
-from tests.browser.conftest import NARROW, Visitor
+from tests.browser.conftest import NARROW, Visitor, open_window
 from tests.harness import Gateway, NatsServer, eventually, follow_references, responder, run_gateway
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 # Each page, and what selects the part of it that comes last.
-PAGES = {"/docs": ".opblock", "/redoc": "h2", "/problems": "td a", "/problems/invalid-parameter": "h2"}
+PAGES = {
+    "/docs": ".opblock",
+    "/redoc": "h2",
+    "/problems": "td a",
+    "/problems/invalid-parameter": "h2",
+    "/nothing": "h1 ~ p a",
+}
 # What can become of `GET /greet/{name}`: the rows of DESIGN.md, section 5, that a route can reach.
 PROBLEMS = {
     "408": ["request-timeout"],
@@ -160,8 +166,17 @@ async def test_the_list_of_problems_leads_to_each_by_status_and_back(visitor: Vi
     problems = (await gateway.get("/problems")).json()
     await visitor.open("/problems", PAGES["/problems"])
     rows = await read_texts(page.locator("tr:has(td)"))
-    assert [row.split("\t") for row in rows] == [[str(p["status"]), p["title"], p["delivered"]] for p in problems]
-    assert rows == sorted(rows, key=lambda row: row[:3])
+    expected = [
+        [
+            "400–599" if p["type"] == "/problems/service-error" else str(p["status"]),
+            p["title"],
+            p["delivered"],
+            "yes" if p["retryable"] else "no",
+        ]
+        for p in problems
+    ]
+    assert [row.split("\t") for row in rows] == expected
+    assert [p["status"] for p in problems] == sorted(p["status"] for p in problems)
     assert {slug for slugs in PROBLEMS.values() for slug in slugs} <= {p["type"][10:] for p in problems}
     links = await page.locator("td a").evaluate_all("links => links.map(link => link.getAttribute('href'))")
     assert links == [p["type"] for p in problems]
@@ -179,17 +194,44 @@ async def test_every_problem_page_tells_cause_and_cure_and_whether_it_was_delive
         await visitor.open(problem["type"], "h2")
         await expect(visitor.page.get_by_role("heading", level=1)).to_have_text(problem["title"])
         text = await visitor.page.locator("body").inner_text()
-        assert f"Status {problem['status']}, {problem['type'][10:]}" in text
+        status = "400–599" if problem["type"] == "/problems/service-error" else problem["status"]
+        assert f"Status {status}, {problem['type'][10:]}" in text
         assert problem["cause"].replace("`", "") in text
         assert problem["cure"].replace("`", "") in text
         assert said[problem["delivered"]] in text
 
 
-async def test_an_unknown_problem_is_not_found(visitor: Visitor) -> None:
-    answer = await visitor.page.goto(f"{visitor.url}/problems/nothing")
-    assert answer is not None
-    assert (answer.status, (await answer.json())["type"]) == (404, "/problems/not-found")
-    assert visitor.take_refusals() == [(404, "/problems/nothing")]
+async def test_what_is_not_found_is_a_page_that_leads_on(visitor: Visitor) -> None:
+    for path in ("/problems/nothing", "/<script>"):
+        answer = await visitor.page.goto(visitor.url + path)
+        assert answer is not None
+        assert answer.status == 404
+        await expect(visitor.page.get_by_role("heading", level=1)).to_have_text("404 Not found")
+    await visitor.page.get_by_role("link", name="What this means").click()
+    await expect(visitor.page.get_by_role("heading", level=1)).to_have_text("Not found")
+    await visitor.page.get_by_role("link", name="API documentation").click()
+    await visitor.page.locator(PAGES["/docs"]).first.wait_for()
+    await visitor.page.get_by_role("link", name="All problems").click()
+    await expect(visitor.page.get_by_role("heading", level=1)).to_have_text("Problems")
+    assert visitor.take_refusals() == [(404, "/problems/nothing"), (404, "/%3Cscript%3E")]
+
+
+LIGHTNESS = """selector => {
+    const [r, g, b] = getComputedStyle(document.querySelector(selector))[%r].match(/[\\d.]+/g).map(Number);
+    return (0.2126 * r + 0.7152 * g + 0.0722 * b) / 255;
+}"""
+
+
+@pytest.mark.parametrize("dark", [True, False])
+async def test_each_page_is_dark_where_the_reader_s_system_is(browser: Browser, gateway: Gateway, dark: bool) -> None:
+    async with open_window(browser, gateway.url, dark=dark) as visitor:
+        for path, ready in PAGES.items():
+            await visitor.open(path, ready)
+            await visitor.settle()
+            page = await visitor.page.evaluate(LIGHTNESS % "backgroundColor", "body")
+            text = [await visitor.page.evaluate(LIGHTNESS % "color", "h1, h2, .title")]
+            assert (page < 0.2 and min(text) > 0.6) if dark else (page > 0.9 and max(text) < 0.4), (path, page, text)
+        visitor.take_refusals()
 
 
 @pytest.mark.parametrize("width", [NARROW])
@@ -204,6 +246,7 @@ async def test_a_page_fits_a_narrow_screen_without_broken_images_or_links(
     ours = {link.partition("#")[0] for link in links if link.startswith(visitor.url)}
     assert ours
     assert {link: (await gateway.client.get(link)).status_code for link in ours} == dict.fromkeys(ours, 200)
+    assert [refusal for refusal in visitor.take_refusals() if refusal != (404, path)] == []
 
 
 async def test_a_page_that_reaches_elsewhere_would_be_caught(visitor: Visitor) -> None:

@@ -9,9 +9,12 @@ import subprocess
 
 import pytest
 
-from app.commands.settings_command import MAX_WIDTH
+from app.commands.settings_command import MAX_WIDTH, list_settings
 from tests.harness import clean_environment
 from tests.process.programs import PROGRAM, call
+from tests.test_settings import SECRET, environment, read_reference
+
+__all__ = ["environment"]  # a fixture
 
 LONG = ",".join(f"nats://user:s3cret@host{number}.example:4222" for number in range(9))
 
@@ -52,6 +55,37 @@ def test_what_is_wrong_is_marked_in_the_list_told_and_exit_code_1() -> None:
     assert {row["name"] for row in json.loads(call("settings", "--json", **wrong).stdout) if row["is_wrong"]} == {
         "PORT"
     }
+
+
+def test_each_setting_is_listed_as_it_would_be_written_and_with_its_source(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("GATEWAY_TIMEOUT", "0.5m")
+    environment.setenv("PORT", "abc")
+    listed = {setting.name: (setting.value, setting.source) for setting in list_settings()}
+    documented = {name: None if value == "unset" else value for name, (value, _) in read_reference().items()}
+    expected = {name: (value, "default") for name, value in documented.items()}
+    assert listed == expected | {"GATEWAY_TIMEOUT": ("0.5m", "environment"), "PORT": ("abc", "environment")}
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "shown"),
+    [
+        ("NATS_URL", f"nats://u:{SECRET}@a:1, tls://{SECRET}@b,c", "nats://u:***@a:1, tls://***@b,c"),
+        ("NATS_URL", f"u:{SECRET}@a", "u:***@a"),
+        ("NATS_URL", f"nats://u:{SECRET},{SECRET}@a", "***"),
+        ("NATS_URL", f"http://{SECRET}", "***"),
+        ("NATS_USER", "u", "u"),
+        ("NATS_PASSWORD", SECRET, "***"),
+        ("NATS_TOKEN", SECRET, "***"),
+        ("NATS_CREDS", SECRET, "***"),
+        ("NATS_NKEY_SEED", SECRET * 100, "***"),
+        ("NATS_CREDS", __file__, __file__),
+    ],
+)
+def test_a_list_of_settings_has_no_secret(
+    environment: pytest.MonkeyPatch, variable: str, text: str, shown: str
+) -> None:
+    environment.setenv(variable, text)
+    assert {setting.value for setting in list_settings() if setting.name == variable} == {shown}
 
 
 @pytest.mark.parametrize("columns", [60, 200])

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from app.errors import ERRORS, GatewayError, NotFound, ServiceError
-from app.exchange.problems import build_problem
+from app.errors import ERRORS, GatewayError, InvalidBody, InvalidParameter, NotFound, ServiceError
+from app.exchange.problems import build_problem, build_problem_response
 
 each_error = pytest.mark.parametrize("error", ERRORS, ids=lambda error: error.slug)
 
@@ -36,3 +36,34 @@ def test_an_instance_of_more_than_512_characters_is_left_out(length: int, shown:
     problem = build_problem(NotFound(), instance=instance, request_id="r")
     assert problem.get("instance") == (instance if shown else None)
     assert set(problem) | {"instance"} == {*build_problem(NotFound(), instance="/", request_id="r")}
+
+
+@each_error
+def test_every_problem_has_a_page_with_all_that_its_document_has(error: type[GatewayError]) -> None:
+    failed = error("A `token` & <more>.")
+    document = build_problem(failed, instance="/a", request_id="r-1", root="/api")
+    page = build_problem_response(failed, instance="/a", request_id="r-1", root="/api", accept=b"text/html")
+    text = page.body.decode()
+    assert page.status == error.status
+    assert f"<title>{error.status} {error.title}</title>" in text
+    assert "<p>A <code>token</code> &amp; &lt;more&gt;.</p>" in text
+    assert all(f">{value}<" in text for value in (document["instance"], document["request_id"]))
+    assert f'<a href="/api/problems/{error.slug}">' in text
+    assert set(error.headers) <= set(page.fields.pairs)
+
+
+def test_a_page_lists_all_that_is_wrong_with_parameters_and_bodies() -> None:
+    for error in (
+        InvalidParameter(parameters=(("<id>", "path", "too <long>"), ("x", "query", "too short"))),
+        InvalidBody(errors=(("/<id>", "too <long>"), ("/x", "too short"))),
+    ):
+        page = build_problem_response(error, instance="/", request_id="r", accept=b"text/html").body.decode()
+        assert page.count("<li><code>") == 2
+        assert "too &lt;long&gt;</li>" in page
+        assert "<id>" not in page
+
+
+def test_only_an_answer_that_was_negotiated_varies() -> None:
+    for accept, varies in {None: False, b"": True, b"application/json": True, b"text/html": True}.items():
+        response = build_problem_response(NotFound(), instance="/", request_id="r", accept=accept)
+        assert ((b"vary", b"Accept") in response.fields.pairs) is varies

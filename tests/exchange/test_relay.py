@@ -23,6 +23,7 @@ from app.errors import (
 from app.exchange.outbound import Outbound, body_too_large
 from app.exchange.plans import Limits
 from app.exchange.relay import Relay
+from app.exchange.request_fields import choose_relevant
 from app.exchange.responses import Fields, Response
 from app.exchange.way_out import WayOut
 from app.formats.fields import MAX_BLOCK, Pair, is_clean_request_id
@@ -400,12 +401,19 @@ def test_the_headers_of_a_problem_are_complete() -> None:
     assert response.headers == [
         (b"content-type", b"application/problem+json"),
         (b"cache-control", b"no-store"),
+        (b"vary", b"Accept"),
         (b"retry-after", b"1"),
         (b"connection", b"close"),
         (b"x-request-id", b"r-1"),
         NOSNIFF,
         (b"content-length", b"%d" % len(response.body)),
     ]
+
+
+def test_a_route_looks_at_accept_only_where_it_chooses_by_it_or_passes_it_on() -> None:
+    chooses, neither = ROUTES[:2]
+    passes = Route(name="passes", methods=("GET",), path="/passes", subject="passes", headers=("Accept",))
+    assert [b"accept" in choose_relevant(route) for route in (chooses, passes, neither)] == [True, True, False]
 
 
 def test_a_reply_of_a_wrapping_route_comes_as_the_caller_prefers_it() -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.formats.units import format_duration, format_size, parse_duration, parse_size
+from app.formats.units import format_duration, format_size, parse_count, parse_duration, parse_size, parse_switch
 
 SECONDS = {"ms": 0.001, "s": 1, "m": 60}
 BYTES = {"": 1, "KiB": 1024, "MiB": 1024 * 1024}
@@ -113,3 +113,29 @@ def test_a_duration_of_any_size_is_written_so_that_it_can_be_read(seconds: float
 def test_a_size_is_written_as_it_is_read(size: int, text: str) -> None:
     assert format_size(size) == text
     assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "-1", "+1", "1.0", " 1", "1_000", "٣", "0x10", "9" * 13, "1\n"])
+def test_what_is_no_whole_number_is_refused_with_its_bounds(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^must be a whole number, 1 or more$"):
+        parse_count(text, least=1)
+    with pytest.raises(ValueError, match=r"^must be a whole number, from 0 to 9$"):
+        parse_count(text, least=0, most=9)
+
+
+def test_a_count_has_bounds_that_belong_to_it() -> None:
+    assert [parse_count(text, least=1, most=9) for text in ("1", "9", "05")] == [1, 9, 5]
+    for text in ("0", "10"):
+        with pytest.raises(ValueError, match="from 1 to 9"):
+            parse_count(text, least=1, most=9)
+
+
+@pytest.mark.parametrize(("text", "value"), [("on", True), ("ON", True), ("true", True), ("1", True), ("off", False)])
+def test_a_switch_is_on_or_off(text: str, value: bool) -> None:
+    assert parse_switch(text) is value
+
+
+@pytest.mark.parametrize("text", ["", "maybe", "2", "onn", "on "])
+def test_what_is_no_switch_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^must be on or off$"):
+        parse_switch(text)

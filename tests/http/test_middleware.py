@@ -140,3 +140,25 @@ async def test_a_request_id_of_middleware_may_be_of_any_bytes(shared_nats: NatsS
     parts.app.middleware("http")(echo)
     assert (await ask(parts, "/greet/sue")).status_code == 200
     assert [record.request_id for record in records] == ["\xe9"]
+
+
+async def test_behind_a_prefix_pages_and_problems_know_it_also_where_middleware_is_in_front(
+    shared_nats: NatsServer,
+) -> None:
+    settings = Settings(nats_url=(shared_nats.url,), root_path="/api", trusted_proxies=("127.0.0.1",))
+    parts = build_gateway(settings, routes=ROUTES)
+
+    @parts.app.middleware("http")
+    async def fail(request: Request, call_next: RequestResponseEndpoint) -> Response:
+        if "fail" in request.url.path:
+            raise RuntimeError
+        return await call_next(request)
+
+    transport = httpx.ASGITransport(parts.app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+        for headers, root in (({}, "/api"), ({"x-forwarded-prefix": "/shop"}, "/shop")):
+            assert (await client.get("/", headers=headers)).headers["location"] == f"{root}/docs"
+            for path in ("/nothing", "/problems/nothing", "/fail", "/greet/a.b"):
+                problem = (await client.get(path, headers=headers)).json()
+                assert problem["type"].startswith(f"{root}/problems/")
+                assert problem["instance"] == root + path

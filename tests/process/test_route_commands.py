@@ -164,6 +164,12 @@ def test_explain_tells_the_problem_and_exits_with_1(orders: str, arguments: list
 
 
 def test_explain_tells_what_a_path_allows(orders: str) -> None:
+    assert (
+        "<title>422 Invalid parameter</title>"
+        in call(
+            "explain", "--routes", orders, "GET", "/orders/x", "-H", "Accept: text/html", GATEWAY_ROOT_PATH="/api"
+        ).stdout
+    )
     assert explain(orders, "OPTIONS", "/orders/7") == (0, {"status": "204", "allow": "GET, HEAD, DELETE, OPTIONS"})
 
 
@@ -180,6 +186,8 @@ def test_openapi_prints_a_valid_document(orders: str) -> None:
     document = json.loads(call("openapi", GATEWAY_ROUTES=orders).stdout)
     OpenAPIV31SpecValidator(document).validate()
     assert list(document["paths"]) == ["/orders/{id}", "/orders"]
+    below = json.loads(call("openapi", GATEWAY_ROUTES=orders, GATEWAY_ROOT_PATH="/api").stdout)
+    assert (below["servers"], "servers" in document) == ([{"url": "/api"}], False)
 
 
 def test_schema_prints_what_is_committed_and_what_the_packaged_files_keep() -> None:

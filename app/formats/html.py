@@ -1,0 +1,63 @@
+"""HTML pages for people: plain, readable on any screen, in light and dark, without a script. Pure.
+
+Law: what goes into a page passes `escape`, `mark_code` or `write_link` first.
+"""
+
+import base64
+import hashlib
+from html import escape
+
+_STYLE = """\
+:root{color-scheme:light dark;--page:#fff;--ink:#1c2733;--faint:#566472;--soft:#eef1f4;--line:#d5dce3;--link:#0b5cad}
+@media(prefers-color-scheme:dark){:root{--page:#12181e;--ink:#dfe6ec;--faint:#9aa8b5;--soft:#222d37;--line:#35424e;
+--link:#7db8f2}}
+body{font:16px/1.6 system-ui,sans-serif;max-width:46rem;margin:0 auto;padding:1rem 1rem 3rem;background:var(--page);
+color:var(--ink);overflow-wrap:break-word}
+nav{display:flex;flex-wrap:wrap;gap:.25rem 1.25rem;padding-bottom:.75rem;border-bottom:1px solid var(--line)}
+a{color:var(--link)}
+h1{line-height:1.25;margin:1.5rem 0 1rem}h2{font-size:1.1rem;margin:2rem 0 .5rem}
+.status{color:var(--faint);font-weight:400;margin-right:.35em}
+code{background:var(--soft);padding:.1em .3em;border-radius:3px;overflow-wrap:anywhere}
+table{border-collapse:collapse;width:100%}
+th,td{padding:.35rem 1rem .35rem 0;text-align:left;vertical-align:top;border-bottom:1px solid var(--line)}
+th{color:var(--faint);font-weight:600;white-space:nowrap}
+@media(max-width:30rem){body{font-size:15px}th,td{padding-right:.6rem}}
+"""
+_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode("ascii")).digest()).decode("ascii")
+
+POLICY = (
+    f"default-src 'none'; style-src 'sha256-{_HASH}'; img-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
+"""The Content-Security-Policy of these pages: no script, and nothing from elsewhere."""
+
+FAVICON = "/docs/assets/favicon.svg"
+"""Its path below the root."""
+
+_LINKS = {"/docs": "API documentation", "/redoc": "API reference", "/problems": "All problems"}
+
+
+def write_page(title: str, body: str, *, root: str, heading: str | None = None) -> str:
+    """A page with links to the others. `title` is text, `body` and `heading`, which is the title unless given, markup.
+    `root` is the path under which callers see the gateway."""
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f'<link rel="icon" type="image/svg+xml" href="{escape(root + FAVICON)}"><style>{_STYLE}</style></head>'
+        f"<body>{write_navigation(root)}<main><h1>{heading or escape(title)}</h1>{body}</main></body></html>"
+    )
+
+
+def write_navigation(root: str) -> str:
+    """Links to the pages of the gateway."""
+    return f"<nav>{''.join(write_link(root + path, text) for path, text in _LINKS.items())}</nav>"
+
+
+def write_link(target: str, text: str) -> str:
+    return f'<a href="{escape(target)}">{escape(text)}</a>'
+
+
+def mark_code(text: str) -> str:
+    """Escaped text, with parts in backquotes as code."""
+    parts = escape(text).split("`")
+    return "".join(f"<code>{part}</code>" if index % 2 else part for index, part in enumerate(parts))

@@ -1,0 +1,63 @@
+// Starts Swagger UI or ReDoc, whichever the page has, in the colours that the reader's system asks for.
+"use strict";
+
+const dark = matchMedia("(prefers-color-scheme: dark)");
+
+function showColours() {
+  document.documentElement.classList.toggle("dark-mode", dark.matches);
+}
+
+const DARK_REDOC = {
+  colors: {
+    primary: { main: "#7db8f2" },
+    success: { main: "#7fcf8f" },
+    warning: { main: "#e0b35a", contrastText: "#12181e" },
+    error: { main: "#f08a80" },
+    gray: { 50: "#222d37", 100: "#2b3843" },
+    text: { primary: "#dfe6ec", secondary: "#9aa8b5" },
+    border: { dark: "#4a5967", light: "#35424e" },
+    responses: {
+      success: { color: "#7fcf8f", backgroundColor: "#1d2f26" },
+      error: { color: "#f08a80", backgroundColor: "#352324" },
+      redirect: { color: "#e0b35a", backgroundColor: "#332b1c" },
+      info: { color: "#7db8f2", backgroundColor: "#1d2c3a" },
+    },
+  },
+  schema: { linesColor: "#4a5967", typeNameColor: "#9aa8b5", typeTitleColor: "#9aa8b5", nestedBackground: "#222d37" },
+  typography: { code: { color: "#f0a58f", backgroundColor: "#2b3843" }, links: { color: "#7db8f2" } },
+  sidebar: { backgroundColor: "#171c1f", textColor: "#dfe6ec" },
+  rightPanel: {
+    backgroundColor: "#14181b",
+    servers: { overlay: { backgroundColor: "#222d37", textColor: "#dfe6ec" }, url: { backgroundColor: "#12181e" } },
+  },
+  codeBlock: { backgroundColor: "#0f1315" },
+};
+
+function startSwagger(element) {
+  SwaggerUIBundle({
+    url: element.dataset.openapi,
+    domNode: element,
+    layout: "BaseLayout",
+    deepLinking: true,
+    showExtensions: true,
+    showCommonExtensions: true,
+    validatorUrl: null,
+    tryItOutEnabled: true,
+    presets: [SwaggerUIBundle.presets.apis, SwaggerUIBundle.SwaggerUIStandalonePreset],
+  });
+}
+
+function startRedoc(element) {
+  // Without `sanitize` it takes any markup of a description as it is, scripts too.
+  Redoc.init(element.dataset.openapi, { sanitize: true, theme: dark.matches ? DARK_REDOC : {} }, element);
+  dark.addEventListener("change", () => location.reload()); // it takes colours only at its start
+}
+
+showColours();
+dark.addEventListener("change", showColours);
+addEventListener("DOMContentLoaded", () => {
+  const swagger = document.getElementById("swagger-ui");
+  const redoc = document.getElementById("redoc");
+  if (swagger) startSwagger(swagger);
+  if (redoc) startRedoc(redoc);
+});
