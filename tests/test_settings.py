@@ -515,6 +515,12 @@ def test_a_documented_default_is_what_one_would_write_to_get_the_default(
     assert written.removeprefix("nats://").rstrip("smMiB") not in ("", "1048576")
 
 
+def test_the_container_gets_each_setting_of_the_gateway() -> None:
+    compose = (REFERENCE.parent.parent / "docker-compose.yml").read_text(encoding="utf-8")
+    passed = set(re.findall(r"- (GATEWAY_\w+)", compose))
+    assert passed == {name for name in VARIABLES.values() if name.startswith("GATEWAY_")} - {"GATEWAY_HOST"}
+
+
 def test_the_reference_shows_how_durations_and_sizes_are_written() -> None:
     text = REFERENCE.read_text(encoding="utf-8")
     assert all(f"`{example}`" in text for example in ("500ms", "2s", "1m", "1048576", "64KiB", "1MiB"))

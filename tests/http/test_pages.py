@@ -185,6 +185,14 @@ async def test_an_asset_is_compressed_for_whoever_can_read_that(
     assert answer.headers["etag"] != other.headers["etag"]
 
 
+async def test_a_head_request_for_an_asset_has_its_headers_and_no_body(gateway: Gateway) -> None:
+    path = "/docs/assets/docs.css"
+    whole, head = await gateway.get(path), await gateway.client.head(path)
+    assert (head.status_code, head.content) == (200, b"")
+    fields = ("content-length", "content-type", "content-encoding", "etag", "cache-control", "vary")
+    assert [head.headers[name] for name in fields] == [whole.headers[name] for name in fields]
+
+
 async def test_a_name_that_is_no_asset_is_not_found(gateway: Gateway) -> None:
     for target in (b"/docs/assets/nothing", b"/docs/assets/..%2Fdocs.py", b"/docs/assets/../docs.py", b"/docs/assets/"):
         assert (await gateway.get_raw(target)).startswith(b"HTTP/1.1 404 "), target
