@@ -1,7 +1,8 @@
 """Checked routes, handed from the process that has read the file to those that serve them.
 
 Laws:
-1. To receive them takes short steps only: a line of JSON for each route, and the OpenAPI document ready to be sent.
+1. To receive them takes short steps only: a line of JSON for each route and for each schema that routes share, and the
+   OpenAPI document ready to be sent.
 2. Nothing is checked again: who hands routes over has checked them.
 """
 
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from . import __version__
 from .collector import collector_off
+from .formats.shared_schemas import SharedSchemas
 from .pages.openapi import build_openapi
 from .pieces import Steps
 from .routefile.load import RouteFile, RouteFileError
@@ -52,26 +54,31 @@ class PreparedRoutes:
 def prepare(file: RouteFile) -> PreparedRoutes:
     """Make all of a route file that takes time, so that serving it takes none."""
     info = file.info
+    about = {
+        "title": info.title,
+        "version": info.version or __version__,
+        "description": info.description or _DESCRIPTION,
+        **info.more,
+    }
     with collector_off():
-        document = build_openapi(
-            file.table,
-            title=info.title,
-            version=info.version or __version__,
-            description=info.description or _DESCRIPTION,
-        )
+        document = build_openapi(file.table, info=about, servers=file.servers, tags=file.tags)
         return PreparedRoutes(file.table, info.title, json.dumps(document, ensure_ascii=False).encode("utf-8"))
 
 
 def pack(file: RouteFile, *, lowered: Iterable[str] = ()) -> bytes:
     """A file as a package that `unpack` reads. `lowered` says which of its limits don't hold."""
     served = prepare(file)
+    shared = file.schemas
     head = {
         "title": served.title,
         "routes": len(file.declared),
         "lowered": list(islice(lowered, MAX_LOWERED)),
         "files": list(map(str, file.files)),
+        "schemas": list(shared.named),
+        "schema_files": list(shared.files),
     }
-    lines = [json.dumps(item).encode("ascii") for item in (head, *file.declared)]
+    items = (head, *shared.named.values(), *shared.files.values(), *file.declared)
+    lines = [json.dumps(item).encode("ascii") for item in items]
     return b"\n".join([*lines, served.openapi])
 
 
@@ -82,12 +89,15 @@ def pack_faults(faults: Sequence[str], files: Iterable[Path] = ()) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What a package says of itself. `routes` is their number, `files` the names of those that they come from."""
+    """What a package says of itself. `routes` is their number, `files` the names of those that they come from;
+    `schemas` and `schema_files` are what the schemas that they share are called."""
 
     title: str
     routes: int
     lowered: Sequence[str]
     files: Sequence[str]
+    schemas: Sequence[str]
+    schema_files: Sequence[str]
 
 
 def read_head(package: bytes) -> Head:
@@ -99,7 +109,9 @@ def unpack(package: bytes) -> Steps[PreparedRoutes]:
     """The routes of a package, in steps as short as one route. Raises as `read_head` does."""
     file = BytesIO(package)  # no copy
     head = _read_head(file)
-    routes = (_read_route(file.readline()) for _ in range(head.routes))
+    named = {name: json.loads(file.readline()) for name in head.schemas}
+    schemas = SharedSchemas(named, {name: json.loads(file.readline()) for name in head.schema_files})
+    routes = (_read_route(file.readline(), schemas) for _ in range(head.routes))
     table = yield from RouteTable.of_checked(routes)
     return PreparedRoutes(table, head.title, file.read())
 
@@ -111,5 +123,5 @@ def _read_head(file: BytesIO) -> Head:
     return Head(**head)
 
 
-def _read_route(line: bytes) -> Route:
-    return to_route(RouteModel.model_validate(json.loads(line)))
+def _read_route(line: bytes, schemas: SharedSchemas) -> Route:
+    return to_route(RouteModel.model_validate(json.loads(line)), schemas)

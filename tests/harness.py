@@ -359,7 +359,7 @@ async def run_slow_proxy(port: int) -> AsyncIterator[int]:
 
 
 def follow_references(document: dict[str, Any]) -> dict[str, Any]:
-    """An OpenAPI document with the shared parameters and responses in the places that refer to them."""
+    """An OpenAPI document with the shared responses in the places that refer to them."""
     shared = document["components"]
 
     def find(entry: dict[str, Any]) -> Any:
@@ -367,7 +367,6 @@ def follow_references(document: dict[str, Any]) -> dict[str, Any]:
         return shared[kind][name] if "$ref" in entry else entry
 
     for operation in (operation for item in document["paths"].values() for operation in item.values()):
-        operation["parameters"] = [find(entry) for entry in operation["parameters"]]
         operation["responses"] = {status: find(entry) for status, entry in operation["responses"].items()}
     return document
 

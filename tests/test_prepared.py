@@ -22,7 +22,7 @@ def test_a_package_makes_the_same_routes_again(path: Path) -> None:
     assert read_head(package).routes == len(read.table.routes)
     again = hand_over(package)
     tables = (read.table, again.table)
-    documents = [build_openapi(table, title="", version="", description="") for table in tables]
+    documents = [build_openapi(table, info={}) for table in tables]
     assert documents[0] == documents[1]
     assert [route.name for route in again.table.routes] == [route.name for route in read.table.routes]
     served = prepare(read)
@@ -45,6 +45,22 @@ def test_a_package_has_the_schemas_that_are_in_files(tmp_path: Path) -> None:
     )
     (route,) = hand_over(pack(load_route_file(file))).table.routes
     assert (route.body_schema, route.summary) == ({"type": "object"}, "two\nlines, é, \u2028")
+
+
+def test_a_schema_that_routes_share_is_in_the_package_and_in_the_memory_once(tmp_path: Path) -> None:
+    (tmp_path / "item.json").write_text('{"type": "object", "title": "the text of the item"}')
+    file = tmp_path / "routes.yaml"
+    line = "- {{name: r{0}, method: POST, path: /r{0}, subject: r, body_schema: {1}, reply: {{schema: item.json}}}}\n"
+    schemas = ('{$ref: "#/schemas/Order"}', '{items: {$ref: "#/schemas/Order"}}', "item.json")
+    routes = "".join(line.format(number, schemas[number % 3]) for number in range(30))
+    file.write_text(f"version: 1\nschemas: {{Order: {{title: the text of the order}}}}\nroutes:\n{routes}")
+    package = pack(load_route_file(file))
+    routes_alone = package[: package.rindex(b"\n")]
+    assert routes_alone.count(b"the text of the order") == routes_alone.count(b"the text of the item") == 1
+    assert package.count(b"the text of the order") == 2  # and once in the OpenAPI document
+    made = hand_over(package).table.routes
+    assert len({id(route.body_rules._schema) for route in made}) == 3
+    assert len({id(route.reply.schema) for route in made}) == 1
 
 
 def test_a_package_can_say_what_is_wrong_instead() -> None:
@@ -78,4 +94,11 @@ def test_each_step_makes_or_forgets_one_route(tmp_path: Path) -> None:
 
 def test_the_head_of_a_package_is_a_line_of_json() -> None:
     head = json.loads(pack(load_route_file(GREET)).partition(b"\n")[0])
-    assert head == {"title": "NATS HTTP gateway", "routes": 1, "lowered": [], "files": [str(GREET)]}
+    assert head == {
+        "title": "NATS HTTP gateway",
+        "routes": 1,
+        "lowered": [],
+        "files": [str(GREET)],
+        "schemas": [],
+        "schema_files": [],
+    }

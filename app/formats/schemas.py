@@ -9,24 +9,30 @@ Laws:
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from itertools import islice
 from typing import NoReturn
 
 import jsonschema_rs
 
+from .words import suggest
+
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
 MAX_MESSAGE = 200  # characters
 MAX_POINTER = 1000  # characters; of a longer one the beginning is told
 MAX_DEPTH = 64  # of arrays and objects in one another
+MAX_KEYWORD_FAULTS = 20  # of one schema that are told
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+TYPES = ("array", "boolean", "integer", "null", "number", "object", "string")
 
 _LINEAR = jsonschema_rs.RegexOptions()
 # The errors of these have the errors of other schemas in them, or come once for each way that leads to them.
 _COSTLY = {"anyOf", "oneOf", "propertyNames", "unevaluatedItems", "unevaluatedProperties"}
 _COSTLY |= {"$ref", "$dynamicRef", "$recursiveRef"}
 _NESTING = frozenset((list, dict))
+_NOT_LINEAR = "not a regular expression that runs in linear time (no look-around, no back-references)"
 _TOO_DEEP = "it is nested too deeply"
 
 
@@ -45,15 +51,15 @@ class Schema:
         """Raises SchemaError."""
         self.document = document
         if not isinstance(document, dict | bool):
-            raise SchemaError("it is a mapping, true or false")
+            raise SchemaError("not a JSON Schema: it is a mapping, true or false")
         try:
             self._validator = jsonschema_rs.validator_for(
                 document, mask="it", pattern_options=_LINEAR, validate_formats=True, retriever=_refuse
             )
         except jsonschema_rs.ValidationError as error:
-            raise SchemaError(_explain(error), error.instance_path) from None
+            raise _make_error(error) from None
         except (ValueError, TypeError) as error:
-            raise SchemaError(str(error)) from None
+            raise SchemaError(f"not a JSON Schema: {error}") from None
         self.is_valid: Callable[[object], bool] = self._validator.is_valid
         """Whether a value of at most MAX_DEPTH fits. Stops at the first fault."""
 
@@ -149,10 +155,31 @@ def _refuse(uri: str) -> NoReturn:
     raise ValueError(f"{uri} is not in this document")
 
 
-def _explain(error: jsonschema_rs.ValidationError) -> str:
+def list_keyword_faults(document: Json) -> list[SchemaError]:
+    """All that the schema of schemas says to this one, but for its patterns; nothing where its draft is not known."""
+    draft = document.get("$schema", DRAFT) if isinstance(document, dict) else DRAFT
+    try:
+        validator = jsonschema_rs.validator_for({"$schema": draft, "$ref": draft}, mask="it", retriever=_refuse)
+    except (ValueError, TypeError, jsonschema_rs.ReferencingError):
+        return []
+    return [_make_error(error) for error in islice(validator.iter_errors(document), MAX_KEYWORD_FAULTS)]
+
+
+def _make_error(error: jsonschema_rs.ValidationError) -> SchemaError:
+    path = tuple(error.instance_path)
     if isinstance(error.kind, jsonschema_rs.ValidationErrorKind.Format):
-        return "not a regular expression that runs in linear time (no look-around, no back-references)"
-    return error.message[:MAX_MESSAGE]
+        return SchemaError(_NOT_LINEAR, path)
+    if list(error.schema_path)[-2:] == ["type", "anyOf"]:
+        return _refuse_type(error.instance, path)
+    return SchemaError(f"not a JSON Schema: {error.message[:MAX_MESSAGE]}", path)
+
+
+def _refuse_type(value: object, path: tuple[str | int, ...]) -> SchemaError:
+    """The first of the types that is none."""
+    items = enumerate(value) if isinstance(value, list) else ()
+    place, wrong = next((((*path, index), item) for index, item in items if item not in TYPES), (path, value))
+    hint = suggest(wrong, TYPES) if isinstance(wrong, str) else ""
+    return SchemaError(f"is no type of JSON Schema{hint or '; known are ' + ', '.join(TYPES)}", place)
 
 
 def _describe(error: jsonschema_rs.ValidationError) -> tuple[str, str]:
@@ -174,18 +201,3 @@ def _list_keys(document: Json) -> Iterator[str]:
     for value in document.values() if isinstance(document, dict) else document if isinstance(document, list) else ():
         yield from _list_keys(value)
     yield from document if isinstance(document, dict) else ()
-
-
-def rebase(document: Json, base: str) -> Json:
-    """The schema as it stands at `base`, a URI fragment, of a larger document: its own references lead there."""
-    if isinstance(document, list):
-        return [rebase(item, base) for item in document]
-    if not isinstance(document, Mapping):
-        return document
-    return {
-        key: base + value[1:]
-        if key == "$ref" and isinstance(value, str) and value[:2] in ("#", "#/")
-        else rebase(value, base)
-        for key, value in document.items()
-        if key != "$schema"
-    }

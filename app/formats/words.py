@@ -12,3 +12,9 @@ def find_close(word: str, known: Iterable[str], others: Mapping[str, str] | None
         return other
     close = [folded[name] for name in difflib.get_close_matches(word.lower(), folded, n=1)]
     return next((name for name in close if name != word), None)
+
+
+def suggest(word: str, known: Iterable[str], others: Mapping[str, str] | None = None) -> str:
+    """The end of a sentence that asks whether the nearest word was meant; empty where none is near."""
+    close = find_close(word, known, others)
+    return f", did you mean `{close}`?" if close else ""

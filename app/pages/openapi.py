@@ -1,27 +1,16 @@
 """From a route table to an OpenAPI 3.1 document. Pure."""
 
-from ..edge.request import BODY_METHODS
-from ..errors import (
-    ERRORS,
-    OF_POLICIES,
-    BadRequest,
-    GatewayError,
-    InvalidBody,
-    MethodNotAllowed,
-    NotFound,
-    ServiceError,
-    UnsupportedMediaType,
-    VersionNotSupported,
-)
+from collections.abc import Mapping, Sequence
+
+from ..errors import GatewayError, InvalidBody, InvalidParameter, NoResponders, ServiceError
 from ..exchange.problems import build_problem
-from ..formats.schemas import Json, rebase
+from ..formats.schemas import Json
 from ..routing.parameters import Parameter, token_schema
 from ..routing.routes import Route
 from ..routing.table import RouteTable
+from .components import Components
 
 Object = dict[str, Json]
-
-_NOT_OF_EVERY_ROUTE = (BadRequest, NotFound, MethodNotAllowed, VersionNotSupported, *OF_POLICIES)
 
 _PROBLEM_SCHEMA: Object = {
     "type": "object",
@@ -60,70 +49,71 @@ _PROBLEM_SCHEMA: Object = {
     },
 }
 
-_TIMEOUT_PARAMETER: Object = {
-    "name": "X-Request-Timeout",
-    "in": "header",
-    "description": "How long the reply may take: `500ms`, `2s`. More than the maximum means the maximum.",
-    "schema": {"type": "string", "pattern": r"^(?=.*[1-9])\d{1,9}(\.\d{1,6})?(ms|s|m)$"},
-}
-_REQUEST_ID_PARAMETER: Object = {
-    "name": "X-Request-Id",
-    "in": "header",
-    "description": "Comes back in the response and stands in the log. Another is made where it is absent, or not 1 to "
-    "128 of letters, digits, `.`, `_` and `-`.",
-    "schema": {"type": "string"},
-}
+_EVERY_REQUEST = """\
+## Every request
+
+Two headers may come with any request. `X-Request-Id`, 1 to 128 of letters, digits, `.`, `_` and `-`, comes back in \
+the response and is in the log; without it one is made. `X-Request-Timeout` says how long the reply may take: `500ms`, \
+`2s`. More than the maximum of the route means the maximum.
+
+Each operation lists the statuses that are special to it. Others of 400 and more are under `4XX` and `5XX`: \
+[the list of problems](/problems) has each, with its cause and what to do."""
+
+_CLIENT, _SERVER = "4XX", "5XX"
+_SEE = "See [the list of problems](/problems)."
 
 
-_PARAMETERS: Object = {"X-Request-Timeout": _TIMEOUT_PARAMETER, "X-Request-Id": _REQUEST_ID_PARAMETER}
-_SHARED_PARAMETERS: list[Json] = [{"$ref": f"#/components/parameters/{name}"} for name in _PARAMETERS]
-
-
-def build_openapi(table: RouteTable, *, title: str, version: str, description: str) -> Object:
-    """The document of all routes, as a new dict that may be serialised as it is."""
+def build_openapi(
+    table: RouteTable, *, info: Mapping[str, Json], servers: Sequence[Json] = (), tags: Sequence[Json] = ()
+) -> Object:
+    """The document of all routes, as a new dict that may be serialised as it is. `info`, `servers` and `tags` are as
+    OpenAPI has them. What is the same for every request is said once, at the end of the description."""
+    components = Components(table.routes, problem=_PROBLEM_SCHEMA)
     paths: dict[str, Object] = {}
-    schemas: Object = {"Problem": _PROBLEM_SCHEMA}
-    problems: Object = {}
     for route in table.routes:
-        schemas |= _collect_schemas(route)
         operations = paths.setdefault(route.path, {})
         for method in route.methods:
-            operations[method.lower()] = _build_operation(route, method, problems)
-    return {
+            operations[method.lower()] = _build_operation(route, method, components)
+    description = "\n\n".join(filter(None, (str(info.get("description", "")), _EVERY_REQUEST)))
+    document: Object = {
         "openapi": "3.1.0",
-        "info": {"title": title, "version": version, "description": description},
-        "tags": [{"name": tag} for tag in dict.fromkeys(tag for route in table.routes for tag in route.tags)],
+        "info": {**info, "description": description},
+        "servers": list(servers) or [{"url": "/"}],
+        "security": [],  # the gateway asks nobody who they are
+        "tags": _list_tags(table, tags),
         "paths": dict(paths),
-        "components": {"schemas": schemas, "responses": problems, "parameters": _PARAMETERS},
+        "components": {"schemas": components.schemas, "responses": components.responses},
     }
+    return {key: value for key, value in document.items() if key != "tags" or value}
 
 
-def _collect_schemas(route: Route) -> Object:
-    """The schemas of a route by their names in the document, where their own references still lead to themselves."""
-    found = {f"{route.name}.body": route.body_schema, f"{route.name}.reply": route.reply.schema}
-    return {name: rebase(schema, _point(name)) for name, schema in found.items() if schema is not None}
+def _list_tags(table: RouteTable, described: Sequence[Json]) -> list[Json]:
+    """Those that are described, in their order, then the others of the routes."""
+    names = {str(tag["name"]) for tag in described if isinstance(tag, dict)}
+    others = dict.fromkeys(tag for route in table.routes for tag in route.tags if tag not in names)
+    undescribed: list[Json] = [{"name": tag} for tag in others]
+    return [*described, *undescribed]
 
 
-def _point(name: str, kind: str = "schemas") -> str:
-    return f"#/components/{kind}/{name}"
-
-
-def _build_operation(route: Route, method: str, problems: Object) -> Json:
-    """What all operations have alike they refer to: of ten thousand, each is small. Adds to `problems`."""
-    parameters = [_build_parameter(route, parameter) for parameter in route.parameters]
-    success: Object = {str(route.reply.status): _build_success(route)}
+def _build_operation(route: Route, method: str, components: Components) -> Json:
+    """What all operations have alike they refer to: of ten thousand, each is small."""
     operation: Object = {
         "operationId": route.name if len(route.methods) == 1 else f"{route.name}.{method.lower()}",
         "summary": route.summary or route.name,
         "description": route.description,
         "tags": list(route.tags),
-        "parameters": [*parameters, *_build_forwarded(route), *_SHARED_PARAMETERS],
-        "responses": success | _build_problems(route, method, problems) | success,  # it stands first
+        "parameters": [
+            *(_build_parameter(route, parameter) for parameter in route.parameters),
+            *_build_forwarded(route),
+        ],
     }
+    operation = {key: value for key, value in operation.items() if value}
     if route.deprecated:
         operation["deprecated"] = True
     if route.choose_payload(method) == "body":
-        operation["requestBody"] = _build_body(route)
+        operation["requestBody"] = _build_body(route, components)
+    success: Object = {str(route.reply.status): _build_success(route, components)}
+    operation["responses"] = success | _build_problems(route, method, components) | success  # it stands first
     return operation
 
 
@@ -162,78 +152,91 @@ _QUIET_HEADERS = frozenset(
 )
 
 
-def _build_body(route: Route) -> Json:
-    schema = route.body_schema
-    media: Object = {} if schema is None else {"schema": {"$ref": _point(f"{route.name}.body")}}
-    if isinstance(schema, dict) and isinstance(examples := schema.get("examples"), list) and examples:
-        media["example"] = examples[0]
-    content: Object = dict.fromkeys(route.accepts or ("*/*",), media)
-    return {"content": content, **({} if schema is None else {"required": True})}
-
-
-def _build_success(route: Route) -> Json:
-    reply = route.reply
-    headers: Object = {
-        "X-Request-Id": {"description": "The caller's, or one that was made.", "schema": {"type": "string"}}
+def _build_body(route: Route, components: Components) -> Json:
+    schema = route.schemas.find_whole(route.body_schema)
+    examples = schema.get("examples") if isinstance(schema, dict) else None
+    example: Object = {"example": examples[0]} if isinstance(examples, list) and examples else {}
+    content: Object = {
+        media_type: {"schema": components.describe(route, "body", route.body_schema, media_type), **example}
+        for media_type in route.accepts or _ANYTHING
     }
-    headers |= {name: {"schema": {"type": "string", "const": value}} for name, value in reply.set_headers}
-    response: Object = {"description": "The reply of the service.", "headers": headers}
+    return {"content": content, **({} if route.body_schema is None else {"required": True})}
+
+
+# Generators that don't know what `*/*` is make a function for JSON.
+_ANYTHING = ("application/json", "*/*")
+
+
+def _build_success(route: Route, components: Components) -> Json:
+    reply = route.reply
+    response: Object = {"description": "The reply of the service."}
+    if reply.set_headers:
+        response["headers"] = {
+            name: {"schema": {"type": "string", "const": value}} for name, value in reply.set_headers
+        }
+    if reply.status in _WITHOUT_CONTENT:
+        return response
     example: Object = {} if reply.example in (None, "") else {"example": reply.example}
     if reply.wrap == "message":
-        schema: Object = {"type": "object", "required": ["message"], "properties": {"message": {"type": "string"}}}
         wrapped: Object = {"example": {"message": reply.example}} if example else {}
         content: Object = {
-            "application/json": {"schema": schema, **wrapped},
+            "application/json": {"schema": _MESSAGE, **wrapped},
             "text/plain": {"schema": {"type": "string"}, **example},
         }
     else:
-        shape: Object = {} if reply.schema is None else {"schema": {"$ref": _point(f"{route.name}.reply")}}
-        content = {reply.content_type or "application/octet-stream": {**shape, **example}}
-    return response if reply.status in _WITHOUT_CONTENT else {**response, "content": content}
+        media_type = reply.content_type or "application/octet-stream"
+        content = {media_type: {"schema": components.describe(route, "reply", reply.schema, media_type), **example}}
+    return {**response, "content": content}
 
 
+_MESSAGE: Object = {"type": "object", "required": ["message"], "properties": {"message": {"type": "string"}}}
 _WITHOUT_CONTENT = frozenset((204, 205, 304))
 
 
-def _build_problems(route: Route, method: str, problems: Object) -> Object:
+def _build_problems(route: Route, method: str, components: Components) -> Object:
+    """By status what is special to the route: what its policies refuse, what its schema refuses, and the errors of its
+    service. Then all the rest, together."""
     by_status: dict[int, list[type[GatewayError]]] = {}
-    of_policies = {error for policy in route.policies for error in policy.errors}
-    for error in ERRORS:
-        if error in of_policies or (error not in _NOT_OF_EVERY_ROUTE and _can_happen(error, route, method)):
-            by_status.setdefault(error.status, []).append(error)
+    special = [error for policy in route.policies for error in policy.errors]
+    if route.body_schema is not None and route.choose_payload(method) == "body":
+        special.append(InvalidBody)
+    for error in special:
+        by_status.setdefault(error.status, []).append(error)
     for status in route.reply.errors.values():
         if ServiceError not in by_status.setdefault(status, []):
             by_status[status].append(ServiceError)
-    responses = {str(status): _refer_to_problem(by_status[status], status, problems) for status in sorted(by_status)}
-    # A service error that the route does not map comes with the service's own status.
-    return {**responses, "default": _refer_to_problem([ServiceError], ServiceError.status, problems)}
+    responses = {str(status): _refer(by_status[status], status, components) for status in sorted(by_status)}
+    for name, (description, error) in _ANY.items():
+        if name not in components.responses:
+            components.responses[name] = _build_problem(description, error, error.status, components)
+        responses[name] = {"$ref": f"#/components/responses/{name}"}
+    return responses
 
 
-def _refer_to_problem(errors: list[type[GatewayError]], status: int, problems: Object) -> Json:
+_ANY: Mapping[str, tuple[str, type[GatewayError]]] = {
+    _CLIENT: (f"The request is refused, by the gateway or by the service. {_SEE}", InvalidParameter),
+    _SERVER: (
+        f"There is no reply that can be used; `delivered` says whether the service has run. {_SEE}",
+        NoResponders,
+    ),
+}
+
+
+def _refer(errors: list[type[GatewayError]], status: int, components: Components) -> Json:
     name = f"{status}.{'.'.join(error.slug for error in errors)}"
-    if name not in problems:
-        problems[name] = _build_problem(errors, status)
-    return {"$ref": _point(name, "responses")}
+    if name not in components.responses:
+        description = " Or: ".join(error.cause for error in errors)
+        components.responses[name] = _build_problem(description, errors[0], status, components)
+    return {"$ref": f"#/components/responses/{name}"}
 
 
-def _can_happen(error: type[GatewayError], route: Route, method: str) -> bool:
-    """Whether a request can fail so on this route. Any body may come with a `Content-Encoding`, and one that the route
-    would drop is refused."""
-    sends_body = route.choose_payload(method) == "body"
-    if error is InvalidBody:
-        return sends_body and route.body_schema is not None
-    return error is not UnsupportedMediaType or sends_body or method in BODY_METHODS
-
-
-def _build_problem(errors: list[type[GatewayError]], status: int) -> Json:
-    examples: Object = {
-        error.slug: {"summary": error.title, "value": _build_example(error, status)} for error in errors
+def _build_problem(description: str, error: type[GatewayError], status: int, components: Components) -> Json:
+    media: Object = {
+        "schema": {"$ref": f"#/components/schemas/{components.problem}"},
+        "example": _build_example(error, status),
     }
-    response: Object = {
-        "description": " Or: ".join(error.cause for error in errors),
-        "content": {"application/problem+json": {"schema": {"$ref": _point("Problem")}, "examples": examples}},
-    }
-    if any(name == b"retry-after" for error in errors for name, _ in error.headers):
+    response: Object = {"description": description, "content": {"application/problem+json": media}}
+    if any(name == b"retry-after" for name, _ in error.headers):
         response["headers"] = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
     return response
 

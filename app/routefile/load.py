@@ -2,8 +2,8 @@
 and what would be right. docs/routes.md is the reference.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,27 +11,29 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from ..collector import collector_off
-from ..errors import CannotStart
 from ..formats.schemas import Json, parse_json
+from ..formats.shared_schemas import SharedSchemas
 from ..formats.variables import Look
-from ..formats.words import find_close
+from ..formats.words import find_close, suggest
 from ..routing.routes import Route, RouteError
 from ..routing.table import RouteTable, TableError
 from ..routing.words import sends_body
 from ..settings import find_variable
+from .about import ContactModel, InfoModel, LicenseModel, ServerModel, TagModel
 from .diagnostics import Diagnostics
 from .model import (
     FREE,
     DefaultsModel,
     FileModel,
     HeaderModel,
-    InfoModel,
     ParameterModel,
     ReplyModel,
     RouteModel,
     StatusModel,
     to_route,
 )
+from .schemas import RouteFileError as RouteFileError
+from .schemas import SchemaFile, SchemaReader
 from .yamltree import Path as KeyPath
 from .yamltree import Tree, YamlError, parse_yaml
 
@@ -82,16 +84,6 @@ _OTHER_NAMES = {
 _M = TypeVar("_M", bound=BaseModel)
 
 
-class RouteFileError(CannotStart):
-    """A route file is wrong; `faults` has a line for each. `files` are those that it was to be read from, as far as is
-    known."""
-
-    def __init__(self, faults: Sequence[str], files: Sequence[Path] = ()) -> None:
-        super().__init__("\n".join(faults))
-        self.faults = tuple(faults)
-        self.files = tuple(files)
-
-
 @dataclass(frozen=True, slots=True)
 class Info:
     """What the API is called in its documentation; an empty version is that of the gateway."""
@@ -99,16 +91,22 @@ class Info:
     title: str = "NATS HTTP gateway"
     version: str = ""
     description: str = ""
+    more: Mapping[str, Json] = field(default_factory=dict)
+    """`contact` and `license`, as OpenAPI has them, where they are given."""
 
 
 @dataclass(frozen=True, slots=True)
 class RouteFile:
-    """A route file that is right. `declared` has the routes as they are written, each with what it has from `defaults`
-    and from other files. `files` are all that it was read from, itself first."""
+    """A route file that is right. `declared` has the routes as they are written, each with what it has from `defaults`;
+    their schemas are in `schemas`, where those are shared or stand in files. `servers` and `tags` are as OpenAPI has
+    them. `files` are all that it was read from, itself first."""
 
     table: RouteTable
     info: Info
     declared: Sequence[Json]
+    schemas: SharedSchemas = field(default_factory=SharedSchemas)
+    servers: Sequence[Json] = ()
+    tags: Sequence[Json] = ()
     files: Sequence[Path] = ()
 
 
@@ -116,7 +114,7 @@ def load_route_file(path: Path) -> RouteFile:
     """Read and check a file. Raises RouteFileError."""
     files = {path: None}  # in order
 
-    def read_file(name: str) -> Json:
+    def read_file(name: str) -> SchemaFile:
         files[path.parent / name] = None
         return _read_schema_file(path.parent / name, name)
 
@@ -128,16 +126,17 @@ def load_route_file(path: Path) -> RouteFile:
             raise RouteFileError(error.faults, tuple(files)) from None
 
 
-def _read_schema_file(path: Path, name: str) -> Json:
+def _read_schema_file(path: Path, name: str) -> SchemaFile:
     if path.suffix == ".json":
+        data = _read_bytes(path, name)
         try:
-            return parse_json(_read_bytes(path, name))
+            return SchemaFile(parse_json(data), lambda: parse_yaml(data))
         except ValueError as error:
             raise RouteFileError([f"{name}: {error}"]) from None
     tree = _read(path, name)
     if tree.faults:
         raise RouteFileError([f"{name}:{fault.mark.line}:{fault.mark.column}: {fault.text}" for fault in tree.faults])
-    return tree.data
+    return SchemaFile(tree.data, lambda: tree)
 
 
 def _read(path: Path, name: str, look: Look | None = None) -> Tree:
@@ -162,10 +161,10 @@ def _read_bytes(path: Path, name: str) -> bytes:
 class _Builder:
     """Builds from one tree, and collects what is wrong on the way."""
 
-    def __init__(self, tree: Tree, name: str, read_file: Callable[[str], Json]) -> None:
+    def __init__(self, tree: Tree, name: str, read_file: Callable[[str], SchemaFile]) -> None:
         self._tree = tree
         self._diagnostics = Diagnostics(tree, name)
-        self._read_file = read_file
+        self._schemas = SchemaReader(self._diagnostics, read_file)
 
     def build(self) -> RouteFile:
         """Raises RouteFileError."""
@@ -177,54 +176,54 @@ class _Builder:
         declared = declared if isinstance(declared, list) else []
         if declared:
             whole = {**data, "routes": declared[:1]}  # each comes later
-        self._validate(FileModel, whole, (), skipped=("routes", "defaults", "info"))
+        about = self._validate(FileModel, whole, (), skipped=("routes", "defaults", "info"))[1]
         info = self._validate(InfoModel, data.get("info", {}), ("info",))[0]
+        self._schemas.read_shared(data.get("schemas"))
         defaults = self._validate(DefaultsModel, data.get("defaults", {}), ("defaults",))[1]
+        defaults = self._check_schemas(defaults, ("defaults",)) if isinstance(defaults, dict) else defaults
         resolved = [self._resolve(defaults, route, index) for index, route in enumerate(declared)]
         routes = {index: route for index, raw in enumerate(resolved) if (route := self._build_route(raw, index))}
         table = self._build_table(routes)
         if self._diagnostics.faults or table is None or info is None:
             raise RouteFileError(self._diagnostics.faults)
-        return RouteFile(table, Info(**info.model_dump()), resolved)
+        return RouteFile(
+            table,
+            _to_info(info),
+            resolved,
+            self._schemas.shared,
+            servers=_list_entries(about, "servers"),
+            tags=_list_entries(about, "tags"),
+        )
 
     def _resolve(self, defaults: Json, route: Json, index: int) -> Json:
-        """The route with what it has from `defaults`, and with the schemas that stand in files."""
+        """The route with what it has from `defaults`. Its schemas are right."""
         if not isinstance(route, dict):
             return route
         inherited = _choose_defaults(defaults, route) if isinstance(defaults, dict) else {}
-        joined = _join(inherited, route, _JOINED)
-        path: KeyPath = ("routes", index)
-        if isinstance(name := joined.get("body_schema"), str):
-            joined["body_schema"] = self._read_schema(name, (*path, "body_schema"))
-        if isinstance(reply := joined.get("reply"), dict):
-            joined["reply"] = self._resolve_reply(reply, (*path, "reply"))
-        return joined
+        return self._check_schemas(_join(inherited, route, _JOINED), ("routes", index))
 
-    def _resolve_reply(self, reply: dict[str, Json], path: KeyPath) -> dict[str, Json]:
-        resolved = self._resolve_schema(reply, path)
+    def _check_schemas(self, declared: dict[str, Json], path: KeyPath) -> dict[str, Json]:
+        """What is declared, with its schemas or with `true` for those that are wrong, which are reported."""
+        checked = dict(declared)
+        if "body_schema" in declared:
+            checked["body_schema"] = self._schemas.check(declared["body_schema"], (*path, "body_schema"))
+        if isinstance(reply := declared.get("reply"), dict):
+            checked["reply"] = self._check_reply(reply, (*path, "reply"))
+        return checked
+
+    def _check_reply(self, reply: dict[str, Json], path: KeyPath) -> dict[str, Json]:
+        checked = self._check_schema(reply, path)
         if isinstance(statuses := reply.get("statuses"), dict):
-            resolved["statuses"] = {
-                status: self._resolve_schema(told, (*path, "statuses", status)) if isinstance(told, dict) else told
+            checked["statuses"] = {
+                status: self._check_schema(told, (*path, "statuses", status)) if isinstance(told, dict) else told
                 for status, told in statuses.items()
             }
-        return resolved
+        return checked
 
-    def _resolve_schema(self, described: dict[str, Json], path: KeyPath) -> dict[str, Json]:
-        """With the schema in the place of the name of its file."""
-        name = described.get("schema")
-        return (
-            {**described, "schema": self._read_schema(name, (*path, "schema"))}
-            if isinstance(name, str)
-            else {**described}
-        )
-
-    def _read_schema(self, name: str, path: KeyPath) -> Json:
-        try:
-            return self._read_file(name)
-        except RouteFileError as error:
-            for fault in error.faults:
-                self._diagnostics.add(path, fault, name)
-            return True
+    def _check_schema(self, described: dict[str, Json], path: KeyPath) -> dict[str, Json]:
+        if "schema" not in described:
+            return {**described}
+        return {**described, "schema": self._schemas.check(described["schema"], (*path, "schema"))}
 
     def _build_route(self, raw: Json, index: int) -> Route | None:
         path: KeyPath = ("routes", index)
@@ -232,7 +231,7 @@ class _Builder:
         if model is None:
             return None
         try:
-            return to_route(model)
+            return to_route(model, self._schemas.shared)
         except RouteError as error:
             for fault in error.faults:
                 self._diagnostics.add_fault((*path, *fault.key), fault.text)
@@ -283,7 +282,7 @@ class _Builder:
         path = (*base, *(part for part in detail["loc"] if part != "[key]"))
         if detail["type"] == "extra_forbidden":
             known = _list_keys(kind, detail["loc"][:-1])
-            hint = _suggest(str(path[-1]), known, _OTHER_NAMES) or f"; known are {', '.join(known)}"
+            hint = suggest(str(path[-1]), known, _OTHER_NAMES) or f"; known are {', '.join(known)}"
             self._diagnostics.add(path, f"unknown key{hint}", of_key=True)
         else:
             self._diagnostics.add(path, _describe(detail), None if detail["type"] == "missing" else detail["input"])
@@ -296,6 +295,21 @@ def _find_meant(kind: type[BaseModel], detail: ErrorDetails) -> tuple[int | str,
     *location, word = detail["loc"]
     close = find_close(str(word), _list_keys(kind, location), _OTHER_NAMES)
     return (*location, close) if close else None
+
+
+def _to_info(model: InfoModel) -> Info:
+    more = model.model_dump(include={"contact", "license_"}, by_alias=True, exclude_none=True, exclude_defaults=True)
+    return Info(model.title, model.version, model.description, more)
+
+
+def _list_entries(data: Json, key: str) -> list[Json]:
+    """Mappings without their texts that are empty."""
+    entries = data.get(key) if isinstance(data, dict) else None
+    return [
+        {name: value for name, value in entry.items() if value}
+        for entry in (entries if isinstance(entries, list) else ())
+        if isinstance(entry, dict)
+    ]
 
 
 def _choose_defaults(defaults: Mapping[str, Json], route: Mapping[str, Json]) -> dict[str, Json]:
@@ -328,13 +342,8 @@ def _describe(detail: ErrorDetails) -> str:
     if detail["type"] == "literal_error":
         expected = str(detail.get("ctx", {}).get("expected", ""))
         choices = [choice.strip("' ") for choice in expected.replace(" or ", ",").split(",")]
-        return f"must be {expected}{_suggest(str(detail['input']), choices)}"
+        return f"must be {expected}{suggest(str(detail['input']), choices)}"
     return _WORDS.get(detail["type"], detail["msg"].removeprefix("Value error, "))
-
-
-def _suggest(word: str, known: Iterable[str], others: Mapping[str, str] | None = None) -> str:
-    close = find_close(word, known, others)
-    return f", did you mean `{close}`?" if close else ""
 
 
 def _list_keys(kind: type[BaseModel], location: Sequence[int | str]) -> list[str]:
@@ -344,6 +353,10 @@ def _list_keys(kind: type[BaseModel], location: Sequence[int | str]) -> list[str
         "reply": ReplyModel,
         "headers": HeaderModel,
         "statuses": StatusModel,
+        "contact": ContactModel,
+        "license": LicenseModel,
+        "servers": ServerModel,
+        "tags": TagModel,
     }
     for part in location:
         kind = inner.get(part, kind)

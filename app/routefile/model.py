@@ -5,9 +5,9 @@ Only shapes are checked here. What a route may say is checked by `Route` and `Pa
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from ..edge.allow_from import AllowFrom
 from ..edge.content_length import RequireLength
@@ -15,12 +15,15 @@ from ..edge.networks import parse_network
 from ..edge.policy import Policy
 from ..formats.fields import REPLY_HEADERS, REQUEST_HEADERS
 from ..formats.schemas import Json
+from ..formats.shared_schemas import SharedSchemas
 from ..formats.units import parse_duration, parse_size
 from ..routing.parameters import Format, Parameter
 from ..routing.paths import list_parameters, parse_path
 from ..routing.routes import ReplyRules, Route, StatusRules
 from ..routing.tokens import Token
 from ..routing.words import METHODS, check_name, parse_subject
+from .about import InfoModel, ServerModel, TagModel
+from .strict import StrictModel, check_with
 
 
 def _read_duration(value: object) -> object:
@@ -78,14 +81,13 @@ def _check_schema(value: object) -> object:
     return value
 
 
-def _check_with(parse: Callable[[str], object]) -> AfterValidator:
-    def check(text: str) -> str:
-        parse(text)
-        return text
-
-    return AfterValidator(check)
+def _check_schema_name(name: str) -> str:
+    if not _SCHEMA_NAME.fullmatch(name):
+        raise ValueError("the name of a schema is 1 to 64 of letters, digits, `.`, `_` and `-`")
+    return name
 
 
+_SCHEMA_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _CODE = re.compile(r"[0-9]{1,9}|[A-Za-z_][A-Za-z0-9_.:-]{0,63}")
 _DURATION = {"type": "string", "pattern": r"^\d{1,9}(\.\d{1,6})?(ms|s|m)$", "examples": ["500ms", "2s", "1m"]}
 _SIZE = {
@@ -105,6 +107,7 @@ Value = Annotated[
     WithJsonSchema({"anyOf": [_SCALAR, {"type": "array", "items": _SCALAR}]}),
 ]
 SchemaOrFile = Annotated[Any, AfterValidator(_check_schema), WithJsonSchema({"type": ["object", "boolean", "string"]})]
+SchemaName = Annotated[str, AfterValidator(_check_schema_name)]
 Code = Annotated[str, AfterValidator(_check_code)]
 Status = Annotated[str, AfterValidator(_check_status)]
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -116,22 +119,14 @@ Methods = Annotated[
 
 _NETWORK = {"type": "string", "examples": ["10.0.0.0/8", "2001:db8::/32", "127.0.0.1"]}
 Networks = Annotated[
-    list[Annotated[str, _check_with(parse_network)]],
+    list[Annotated[str, check_with(parse_network)]],
     Field(min_length=1),
     BeforeValidator(_read_list),
     WithJsonSchema({"anyOf": [_NETWORK, {"type": "array", "items": _NETWORK, "minItems": 1}]}),
 ]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    def __deepcopy__(self, _: object) -> Self:  # type: ignore[override]
-        """Itself, as it never changes: pydantic copies each default for each route."""
-        return self
-
-
-class ParameterModel(_Model):
+class ParameterModel(StrictModel):
     """One parameter, by its name."""
 
     location: Literal["path", "query", "header"] | None = Field(
@@ -167,14 +162,14 @@ class ParameterModel(_Model):
     example: Value = Field(None, description="For the documentation.")
 
 
-class HeaderModel(_Model):
+class HeaderModel(StrictModel):
     """A request header that travels under another name."""
 
     name: str = Field(description="Its name in the request.")
     as_: str = Field(alias="as", description="Its name on the NATS side.")
 
 
-class StatusModel(_Model):
+class StatusModel(StrictModel):
     """What the documentation tells of one status that the service sets."""
 
     description: str = Field("", description="When the service answers so.")
@@ -189,7 +184,7 @@ Header = Annotated[
 ]
 
 
-class ReplyModel(_Model):
+class ReplyModel(StrictModel):
     """How a reply becomes a response."""
 
     content_type: str | None = Field(
@@ -224,7 +219,7 @@ class ReplyModel(_Model):
     )
 
 
-class DefaultsModel(_Model):
+class DefaultsModel(StrictModel):
     """What holds for every route that does not say otherwise: any key of a route but `name`, `method`, `path` and
     `subject`. The keys of `params`, `send_headers`, `reply`, `reply.errors` and `reply.set_headers` are joined with the
     route's; all others give way."""
@@ -296,35 +291,34 @@ order."""
 class RouteModel(DefaultsModel):
     """One way from HTTP to a subject."""
 
-    name: Annotated[str, _check_with(check_name)] = Field(description="Unique; stands in logs and metrics.")
+    name: Annotated[str, check_with(check_name)] = Field(description="Unique; stands in logs and metrics.")
     method: Methods = Field(description="One, or a list. HEAD comes with GET, and OPTIONS with all.")
-    path: Annotated[str, _check_with(parse_path)] = Field(
+    path: Annotated[str, check_with(parse_path)] = Field(
         description="Literal segments and parameters: `/orders/{id}`. A tail at the end, `/files/{path...}`, takes "
         "the rest of the path."
     )
-    subject: Annotated[str, _check_with(parse_subject)] = Field(
+    subject: Annotated[str, check_with(parse_subject)] = Field(
         description="Literal tokens and parameters: `orders.{id}.get`. A parameter is one token, and a tail at the "
         "end, `files.{path...}`, one or more."
     )
-
-
-class InfoModel(_Model):
-    """What the API is called in its documentation."""
-
-    title: str = Field("NATS HTTP gateway", min_length=1, description="The name of the API.")
-    version: str = Field("", description="The version of the API. Default: that of the gateway.")
-    description: str = Field("", description="What the API is for; CommonMark.")
 
 
 FREE = "x-"
 """What keys at the top of a file begin with that are left alone: a place for anchors, and for other tools."""
 
 
-class FileModel(_Model):
+class FileModel(StrictModel):
     """A route file of nats-http-gateway."""
 
     version: Literal[1] = Field(description="The version of this format.")
     info: InfoModel = Field(InfoModel.model_construct(), description="What the API is called in its documentation.")
+    servers: list[ServerModel] = Field(
+        [], description="Where callers find the gateway, for the documentation. Default: the host of the document."
+    )
+    tags: list[TagModel] = Field([], description="What the tags of routes mean, in their order in the documentation.")
+    schemas: dict[SchemaName, SchemaOrFile] = Field(
+        {}, description="JSON Schemas, or their files, by the names that `$ref: '#/schemas/NAME'` gives them anywhere."
+    )
     defaults: DefaultsModel = Field(DefaultsModel.model_construct(), description="What holds for every route.")
     routes: list[RouteModel] = Field(min_length=1, description="The routes.")
 
@@ -335,8 +329,8 @@ def build_schema() -> dict[str, Json]:
     return {**schema, "patternProperties": {f"^{FREE}": True}}
 
 
-def to_route(model: RouteModel) -> Route:
-    """Raises RouteError."""
+def to_route(model: RouteModel, schemas: SharedSchemas) -> Route:
+    """The route, whose schemas may refer to those, or be their files. Raises RouteError."""
     in_path = list_parameters(model.path.split("/"))
     return Route(
         name=model.name,
@@ -352,7 +346,7 @@ def to_route(model: RouteModel) -> Route:
         payload=model.payload,
         accepts=tuple(model.accepts),
         max_body=model.max_body,
-        body_schema=model.body_schema,
+        body_schema=schemas.resolve(model.body_schema),
         headers=REQUEST_HEADERS if model.headers is None else tuple(header.name for header in model.headers),
         renamed=tuple((header.name, header.as_) for header in model.headers or () if header.name != header.as_),
         send_headers=tuple(model.send_headers.items()),
@@ -360,7 +354,8 @@ def to_route(model: RouteModel) -> Route:
         max_timeout=model.max_timeout,
         max_in_flight=model.max_in_flight,
         policies=tuple(_make_policies(model)),
-        reply=_to_reply(model.reply),
+        reply=_to_reply(model.reply, schemas),
+        schemas=schemas,
     )
 
 
@@ -378,18 +373,19 @@ def _to_parameter(name: str, rules: ParameterModel, in_path: Sequence[str]) -> P
     return Parameter(name=name, location=location, enum=enum, **given)
 
 
-def _to_reply(rules: ReplyModel) -> ReplyRules:
+def _to_reply(rules: ReplyModel, schemas: SharedSchemas) -> ReplyRules:
     given = rules.model_dump(exclude={"headers", "set_headers", "errors", "schema_", "statuses", "validate_"})
     return ReplyRules(
         headers=REPLY_HEADERS if rules.headers is None else tuple(rules.headers),
         set_headers=tuple(rules.set_headers.items()),
         errors={int(code) if code.isdigit() else code: status for code, status in (rules.errors or {}).items()},
-        schema=rules.schema_,
-        statuses={int(status): _to_status(told) for status, told in rules.statuses.items()},
+        schema=schemas.resolve(rules.schema_),
+        statuses={int(status): _to_status(told, schemas) for status, told in rules.statuses.items()},
         validate=rules.validate_,
         **given,
     )
 
 
-def _to_status(rules: StatusModel) -> StatusRules:
-    return StatusRules(description=rules.description, schema=rules.schema_, headers=tuple(rules.headers.items()))
+def _to_status(rules: StatusModel, schemas: SharedSchemas) -> StatusRules:
+    schema = schemas.resolve(rules.schema_)
+    return StatusRules(description=rules.description, schema=schema, headers=tuple(rules.headers.items()))

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import GatewayError
-from ..formats.schemas import Json, Schema, SchemaError
+from ..formats.schemas import Json
+from ..formats.shared_schemas import SharedSchemas
 from ..formats.subjects import SubjectTemplate
 from .bodies import is_content_type, is_media_range
 from .faults import Fault
@@ -36,7 +37,7 @@ def find_faults(route: "Route") -> Iterator[Fault]:
     yield from _find_time_faults(route)
     if route.max_in_flight is not None and route.max_in_flight < 1:
         yield Fault(("max_in_flight",), "max_in_flight is 1 or more")
-    yield from _find_reply_faults(route.reply)
+    yield from _find_reply_faults(route.reply, route.schemas)
     yield from find_request_header_faults(route.headers, route.renamed, route.send_headers)
     names = (*list_sent_names(route.headers, route.renamed), *(name for name, _ in route.send_headers))
     yield from find_parameter_header_faults(route.parameters, names)
@@ -162,15 +163,12 @@ def _find_payload_faults(route: "Route") -> Iterator[Fault]:
             )
     if (route.max_body or 0) < 0:
         yield Fault(("max_body",), "max_body is 0 or more")
-    yield from _find_schema_faults(("body_schema",), route.body_schema)
+    yield from _find_schema_faults(("body_schema",), route.body_schema, route.schemas)
 
 
-def _find_schema_faults(key: tuple[str | int, ...], document: Json) -> Iterator[Fault]:
-    if document is not None:
-        try:
-            Schema(document)
-        except SchemaError as error:
-            yield Fault((*key, *error.path), f"not a JSON Schema: {error}")
+def _find_schema_faults(key: tuple[str | int, ...], document: Json, schemas: SharedSchemas) -> Iterator[Fault]:
+    for path, text in () if document is None else schemas.find_faults(document):
+        yield Fault((*key, *path), text)
 
 
 def _find_time_faults(route: "Route") -> Iterator[Fault]:
@@ -181,7 +179,7 @@ def _find_time_faults(route: "Route") -> Iterator[Fault]:
         yield Fault(("timeout",), "it is over max_timeout")
 
 
-def _find_reply_faults(reply: "ReplyRules") -> Iterator[Fault]:
+def _find_reply_faults(reply: "ReplyRules", schemas: SharedSchemas) -> Iterator[Fault]:
     if reply.content_type is not None:
         if not is_content_type(reply.content_type):
             yield Fault(
@@ -199,11 +197,11 @@ def _find_reply_faults(reply: "ReplyRules") -> Iterator[Fault]:
         if not 400 <= status <= 599:
             yield Fault(("reply", "errors", str(code)), "an error's status is 400 to 599")
     yield from find_reply_header_faults(reply.headers, reply.set_headers)
-    yield from _find_schema_faults(("reply", "schema"), reply.schema)
-    yield from _find_status_faults(reply)
+    yield from _find_schema_faults(("reply", "schema"), reply.schema, schemas)
+    yield from _find_status_faults(reply, schemas)
 
 
-def _find_status_faults(reply: "ReplyRules") -> Iterator[Fault]:
+def _find_status_faults(reply: "ReplyRules", schemas: SharedSchemas) -> Iterator[Fault]:
     """Of the statuses beside `reply.status`, and of the check of replies."""
     for status, rules in reply.statuses.items():
         key = ("reply", "statuses", str(status))
@@ -212,7 +210,7 @@ def _find_status_faults(reply: "ReplyRules") -> Iterator[Fault]:
         if status == reply.status:
             yield Fault(key, "it is the `status` of the reply, which `schema` and `set_headers` describe")
         yield from find_status_header_faults(key, rules.headers, (*reply.headers, *dict(reply.set_headers)))
-        yield from _find_schema_faults((*key, "schema"), rules.schema)
+        yield from _find_schema_faults((*key, "schema"), rules.schema, schemas)
     if reply.validate and reply.wrap:
         yield Fault(("reply", "validate"), "with `wrap` the reply is a text, which no schema describes")
     elif reply.validate and not reply.schemas:

@@ -10,7 +10,8 @@ from typing import Literal
 
 from ..edge.policy import Policy
 from ..formats.fields import REPLY_HEADERS, REQUEST_HEADERS, AllowList, allow
-from ..formats.schemas import Json, Schema
+from ..formats.schemas import Json
+from ..formats.shared_schemas import SharedSchemas
 from ..formats.subjects import SubjectTemplate
 from .bodies import BodyRules
 from .declarations import find_faults
@@ -85,7 +86,8 @@ class Route:
     is, `"params"` a JSON object of the parameters, `"merge"` the JSON object of the body with the parameters in it;
     None means the body for POST, PUT and PATCH, and an empty payload for the rest. `query="strict"` refuses query
     parameters that are not declared. `headers` travel to the service, those of `renamed` under another name. `policies`
-    are asked in this order before anything else is looked at.
+    are asked in this order before anything else is looked at. `schemas` are those that the
+    route's own may refer to.
     """
 
     name: str
@@ -110,6 +112,7 @@ class Route:
     max_in_flight: int | None = None
     policies: tuple[Policy, ...] = ()
     reply: ReplyRules = field(default_factory=ReplyRules)
+    schemas: SharedSchemas = field(default_factory=SharedSchemas)
 
     segments: tuple[str, ...] = field(init=False)
     tail: str | None = field(init=False)
@@ -133,7 +136,7 @@ class Route:
         tail = in_path[-1] if has_tail(segments) else None
         declared = {parameter.name: parameter for parameter in self.parameters}
         parameters = tuple(({name: Parameter(name=name) for name in in_path} | declared).values())
-        schema = None if self.body_schema is None else Schema(self.body_schema)
+        schema = None if self.body_schema is None else self.schemas.compile(self.body_schema)
         by_header = tuple(parameter for parameter in parameters if parameter.header)
         taken = frozenset(p.name for p in parameters if p not in by_header) if self.payload == "merge" else None
         accepts = self.accepts or (() if schema is None and taken is None else ("application/json",))
@@ -153,7 +156,7 @@ class Route:
             ("reply_allow", allow(self.reply.headers)),
             (
                 "reply_rules",
-                {s: BodyRules((), Schema(document), keeps_encoding=False) for s, document in schemas.items()},
+                {s: BodyRules((), self.schemas.compile(reply), keeps_encoding=False) for s, reply in schemas.items()},
             ),
         ):
             object.__setattr__(self, name, value)

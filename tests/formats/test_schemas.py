@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.formats.schemas import MAX_MESSAGE, Schema, SchemaError, parse_json, rebase
+from app.formats.schemas import MAX_MESSAGE, Schema, SchemaError, list_keyword_faults, parse_json
 
 values: Any = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -151,23 +151,27 @@ def test_drafts_and_formats_are_heeded() -> None:
     assert Schema({"format": "of-our-own"}).find_fault("x") is None
 
 
-def test_a_schema_moves_with_its_references() -> None:
-    schema: Any = {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$defs": {"node": {"properties": {"next": {"$ref": "#/$defs/node"}, "all": {"$ref": "#"}}}},
-        "allOf": [{"$ref": "#/$defs/node"}],
-        "properties": {"$ref": {"type": "string"}},
+@pytest.mark.parametrize(
+    ("value", "path", "text"),
+    [
+        ("objct", ("type",), "is no type of JSON Schema, did you mean `object`?"),
+        (["string", "nul"], ("type", 1), "is no type of JSON Schema, did you mean `null`?"),
+        (5, ("type",), "is no type of JSON Schema; known are array, boolean, integer, null, number, object, string"),
+    ],
+)
+def test_a_wrong_type_is_told_in_our_words(value: Any, path: tuple[str, ...], text: str) -> None:
+    with pytest.raises(SchemaError) as caught:
+        Schema({"type": value})
+    assert (caught.value.path, str(caught.value)) == (path, text)
+
+
+def test_all_wrong_keywords_are_told_by_the_draft_of_the_schema() -> None:
+    wrong: Any = {"type": "objct", "properties": {"type": {"type": "string"}, "a": {"minimum": "x"}}, "maxLength": -1}
+    assert {fault.path for fault in list_keyword_faults(wrong)} == {
+        ("type",),
+        ("properties", "a", "minimum"),
+        ("maxLength",),
     }
-    moved = rebase(schema, "#/components/schemas/a.body")
-    assert moved == {
-        "$defs": {
-            "node": {
-                "properties": {
-                    "next": {"$ref": "#/components/schemas/a.body/$defs/node"},
-                    "all": {"$ref": "#/components/schemas/a.body"},
-                }
-            }
-        },
-        "allOf": [{"$ref": "#/components/schemas/a.body/$defs/node"}],
-        "properties": {"$ref": {"type": "string"}},
-    }
+    old: Any = {"$schema": "http://json-schema.org/draft-04/schema#", "maximum": 7, "exclusiveMaximum": 5}
+    assert [fault.path for fault in list_keyword_faults(old)] == [("exclusiveMaximum",)]
+    assert list_keyword_faults({"$schema": "https://example.com/draft", "type": 5}) == []

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from app.formats.fields import REPLY_HEADERS, REQUEST_HEADERS
-from app.routefile.load import EXAMPLES, GREET, MAX_FILE, RESERVED, RouteFile, RouteFileError, load_route_file
+from app.routefile.about import ContactModel, InfoModel, LicenseModel, ServerModel, TagModel
+from app.routefile.load import EXAMPLES, GREET, MAX_FILE, RESERVED, RouteFileError, load_route_file
 from app.routefile.model import (
     DefaultsModel,
     FileModel,
-    InfoModel,
     ParameterModel,
     ReplyModel,
     RouteModel,
@@ -26,35 +26,10 @@ from app.routefile.model import (
     build_schema,
 )
 from app.routefile.yamltree import parse_yaml
-from app.routing.routes import Route, StatusRules
+from app.routing.routes import StatusRules
+from tests.routefile.files import LEAST, load, load_route, read_faults
 
 DOCS = Path(__file__).parents[2] / "docs"
-LEAST = "version: 1\nroutes:\n  - {name: a, method: GET, path: /a, subject: a}\n"
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "routes.yaml"
-
-
-def load(file: Path, text: str) -> RouteFile:
-    file.write_text(text, encoding="utf-8")
-    return load_route_file(file)
-
-
-def load_route(file: Path, keys: str, *, path: str = "/a/{id}", method: str = "POST", head: str = "") -> Route:
-    """A route with these keys, one a line."""
-    lines = [f"method: {method}", f"path: {path}", "subject: a.{id}" if "{id}" in path else "subject: a"]
-    body = "\n    ".join([*lines, *keys.splitlines()])
-    return load(file, f"version: 1\n{head}routes:\n  - name: a\n    {body}\n").table.routes[0]
-
-
-def read_faults(file: Path, text: str) -> list[str]:
-    """The lines without the name of the file."""
-    with pytest.raises(RouteFileError) as caught:
-        load(file, text)
-    assert str(caught.value) == "\n".join(caught.value.faults)
-    return [fault.removeprefix(f"{file}:") for fault in caught.value.faults]
 
 
 # Each key
@@ -309,7 +284,7 @@ def test_a_mistake_is_told_with_its_place_and_what_would_be_right(file: Path, te
         ("params: {id: {enum: [[1]]}}", "7:26: routes[0].params.id.enum[0]: must be a text, a number, true or false"),
         ("params: [id]", "7:13: routes[0].params: must be a mapping"),
         ("params: {q: {}}", "7:17: routes[0].params.q: parameter 'q' would go nowhere"),
-        ("body_schema: {type: objct}", '7:25: routes[0].body_schema.type: "objct": not a JSON Schema'),
+        ("body_schema: {type: objct}", '7:25: routes[0].body_schema.type: "objct": is no type of JSON'),
         ("body_schema: nope.json", '7:18: routes[0].body_schema: "nope.json": nope.json: no such file or directory'),
         ("body_schema: 5", "7:18: routes[0].body_schema: 5: must be a JSON Schema, or the path of a file"),
         ("headers: [1]", "7:15: routes[0].headers[0]: 1: must be the name of a header, or a mapping of"),
@@ -363,7 +338,7 @@ def test_a_mistake_is_told_with_its_place_and_what_would_be_right(file: Path, te
         ("params: {id: {format: date, example: x}}", "7:42: routes[0].params.id.example: \"x\": it breaks the rules"),
         ("reply: {errors: {1: 99}}", "7:25: routes[0].reply.errors.1: 99: an error's status is 400 to 599"),
         ("reply: {wrap: msg}", "7:19: routes[0].reply.wrap: \"msg\": must be 'message', did you mean `message`?"),
-        ("reply: {schema: {type: 5}}", "7:28: routes[0].reply.schema.type: 5: not a JSON Schema"),
+        ("reply: {schema: {type: 5}}", "7:28: routes[0].reply.schema.type: 5: is no type of JSON Schema; known are ar"),
         ("reply: null", "7:12: routes[0].reply: must be a mapping"),
     ],
 )  # fmt: skip
@@ -512,6 +487,10 @@ def list_keys(model: type[BaseModel]) -> list[str]:
     [
         ("key", list_keys(FileModel)),
         ("key of `info`", list_keys(InfoModel)),
+        ("key of `contact`", list_keys(ContactModel)),
+        ("key of `license`", list_keys(LicenseModel)),
+        ("key of a server", list_keys(ServerModel)),
+        ("key of a tag", list_keys(TagModel)),
         ("key of a parameter", list_keys(ParameterModel)),
         ("key of `reply`", list_keys(ReplyModel)),
         ("key of a status", list_keys(StatusModel)),

@@ -1,0 +1,86 @@
+"""What a route file says of the API as a whole, in the words of OpenAPI 3.1 (§4.8.2 to §4.8.5, §4.8.22)."""
+
+import re
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from .strict import StrictModel, check_with
+
+_ADDRESS = re.compile(r"https?://[^\s/?#]+\S*")
+_PATH = re.compile(r"/([^\s/?#][^\s?#]*)?")
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
+_SPDX = re.compile(r"[A-Za-z0-9.+:() -]+")
+
+
+def _check_address(text: str) -> None:
+    if not _ADDRESS.fullmatch(text):
+        raise ValueError("must be a URL such as https://example.com/page")
+
+
+def _check_email(text: str) -> None:
+    if not _EMAIL.fullmatch(text):
+        raise ValueError("must be an e-mail address such as team@example.com")
+
+
+def _check_spdx(text: str) -> None:
+    if not _SPDX.fullmatch(text):
+        raise ValueError("must be an SPDX expression such as Apache-2.0")
+
+
+def _check_server(text: str) -> None:
+    if "{" in text or not (_ADDRESS.fullmatch(text) or _PATH.fullmatch(text)):
+        raise ValueError("must be a URL such as https://example.com/v1, or a path such as /v1, without variables")
+
+
+Address = Annotated[str, check_with(_check_address)]
+
+
+class ContactModel(StrictModel):
+    """Who answers for the API, as OpenAPI has it."""
+
+    name: str = Field("", description="A person, a team or a company.")
+    url: Address | None = Field(None, description="A page of theirs.")
+    email: Annotated[str, check_with(_check_email)] | None = Field(None, description="Where to write to.")
+
+
+class LicenseModel(StrictModel):
+    """The licence of the API, as OpenAPI has it. It has an `identifier` or a `url`, not both."""
+
+    name: str = Field(min_length=1, description="What the licence is called.")
+    identifier: Annotated[str, check_with(_check_spdx)] | None = Field(
+        None, description="Its SPDX expression, such as `Apache-2.0`."
+    )
+    url: Address | None = Field(None, description="Its text.")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.identifier and self.url:
+            raise ValueError("has an `identifier` or a `url`, not both")
+        return self
+
+
+class InfoModel(StrictModel):
+    """What the API is called in its documentation."""
+
+    title: str = Field("NATS HTTP gateway", min_length=1, description="The name of the API.")
+    version: str = Field("", description="The version of the API. Default: that of the gateway.")
+    description: str = Field("", description="What the API is for; CommonMark.")
+    contact: ContactModel | None = Field(None, description="Who answers for the API.")
+    license_: LicenseModel | None = Field(None, alias="license", description="The licence of the API.")
+
+
+class ServerModel(StrictModel):
+    """Where callers find the gateway, as OpenAPI has it."""
+
+    url: Annotated[str, check_with(_check_server)] = Field(
+        description="The URL that paths are added to: `https://api.example.com/v1`, or `/v1` on the same host."
+    )
+    description: str = Field("", description="What this one is for; CommonMark.")
+
+
+class TagModel(StrictModel):
+    """What a tag of routes means, as OpenAPI has it."""
+
+    name: str = Field(min_length=1, description="The tag, as routes have it.")
+    description: str = Field("", description="What its routes have in common; CommonMark.")
