@@ -28,6 +28,7 @@ class SharedSchemas:
     def __init__(self, named: Mapping[str, Json] | None = None, files: Mapping[str, Json] | None = None) -> None:
         self.named = {} if named is None else named
         self.files = {} if files is None else files
+        self._references: dict[int, tuple[Json, References]] = {}
         self._checked: dict[int, tuple[Json, Faults]] = {}
         self._compiled: dict[int, tuple[Json, Schema]] = {}
         self._closed: dict[str, Schema] = {}
@@ -36,6 +37,10 @@ class SharedSchemas:
     def resolve(self, schema: Json) -> Json:
         """The schema itself, or that of the file whose path stands in its place. Raises KeyError for another file."""
         return self.files[schema] if isinstance(schema, str) else schema
+
+    def read(self, document: Json) -> References:
+        """The references of a schema."""
+        return _remember(self._references, document, lambda schema: read_references(schema, self.named))
 
     def find_faults(self, document: Json) -> Faults:
         """All that is wrong with a schema, but for what is wrong with those that it refers to."""
@@ -49,7 +54,7 @@ class SharedSchemas:
     def list_names(self, *documents: Json) -> list[str]:
         """The shared schemas that these refer to, those that these refer to, and so on."""
         names = set()
-        waiting = [name for document in documents for name in read_references(document, self.named).names]
+        waiting = [name for document in documents for name in self.read(document).names]
         while waiting:
             if (name := waiting.pop()) not in names:
                 names.add(name)
@@ -68,7 +73,7 @@ class SharedSchemas:
         return document
 
     def _compile(self, document: Json) -> Schema:
-        references = read_references(document, self.named)
+        references = self.read(document)
         if not references.names:
             return Schema(document)
         text = json.dumps(document)
@@ -86,7 +91,7 @@ class SharedSchemas:
         """A shared schema for a document that has it in `schemas`, and the names that it refers to."""
         if name not in self._moved:
             document = self.named[name]
-            references = read_references(document, self.named)
+            references = self.read(document)
             moved = rewrite(document, references, lambda target: _write(target, SHARED + name))
             self._moved[name] = moved, references.names
         return self._moved[name]
@@ -94,7 +99,7 @@ class SharedSchemas:
     def _check(self, document: Json) -> Faults:
         if not isinstance(document, dict | bool):
             return (((), "not a JSON Schema: it is a mapping, true or false"),)
-        references = read_references(document, self.named)
+        references = self.read(document)
         found = [*references.faults, *_find_draft_faults(document, references)]
         try:
             Schema(_stub(document, references))

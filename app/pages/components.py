@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from pathlib import PurePath
 
-from ..formats.references import Path, Target, read_references, rewrite, write_pointer
+from ..formats.references import Path, Target, rewrite, write_pointer
 from ..formats.schemas import Json
 from ..formats.shared_schemas import SharedSchemas
 from ..routing.routes import Route
@@ -53,7 +53,7 @@ class Components:
         self._names[id(document)] = name
         if name not in self.schemas:
             self.schemas[name] = None  # it may lead back to itself
-            references = read_references(document, schemas.named)
+            references = schemas.read(document)
             self._name_definitions(document, name)
             written = rewrite(document, references, lambda target: self._write(target, name, schemas))
             self.schemas[name] = self._take_definitions(written, name)

@@ -142,7 +142,9 @@ async def test_a_file_that_does_not_hold_changes_nothing_and_is_told_as_at_the_s
     again = Process(command, log, **environment)
     assert again.process.wait(20) == 1
     assert told == [line.removeprefix("nats-http: ") for line in again.log.splitlines()]
-    assert told == [f"{routes}:5:1: timeuot: unknown key; known are version, info, defaults, routes"]
+    assert told == [
+        f"{routes}:5:1: timeuot: unknown key; known are version, info, servers, tags, schemas, defaults, routes"
+    ]
 
 
 async def test_a_file_that_has_gone_changes_nothing(own_nats: NatsServer, routes: Path) -> None:
