@@ -1,7 +1,7 @@
 # `make run` and `make test` set up everything that they need; see README.md.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run install check test coverage fault-test soak compose-test bench lock clean
+.PHONY: help run install check test coverage fault-test soak api-test compose-test bench lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,6 +13,7 @@ CAN_BE_USED := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 BENCH ?= --seconds 2 --drift 10 --out benchmarks
 JAVASCRIPT := tests/javascript
+CLIENTS := tests/clients
 TOOLS := $(VENV)/.dev $(VENV)/.browser $(VENV)/.wrk $(VENV)/.nginx $(JAVASCRIPT)/node_modules/.package-lock.json
 # Tests wait more than they compute: three processes a core.
 WORKERS ?= $(shell $(BIN)/python -c 'import os; print(3 * (os.cpu_count() or 1))')
@@ -35,7 +36,7 @@ test: $(TOOLS) ## all tests but the slow ones
 	$(PYTEST) -n $(WORKERS) --dist worksteal --durations 10 -m "not soak" $(APART) $(TESTS)
 PYTEST ?= $(BIN)/pytest
 TESTS ?= tests
-APART := $(if $(filter tests,$(TESTS)),$(addprefix --ignore tests/,faults bounds benchmarks compose))
+APART := $(if $(filter tests,$(TESTS)),$(addprefix --ignore tests/,faults bounds benchmarks clients compose))
 
 coverage: $(VENV)/.dev ## the same, and which lines they miss: at least 95 % must be covered
 	@rm -f .coverage .coverage.*
@@ -51,6 +52,9 @@ soak: $(TOOLS) ## slow: sweeps, then attacks on the bounds, 15 minutes in all (B
 	$(BIN)/pytest -p no:cacheprovider -m soak $(APART) tests
 	$(BIN)/pytest -p no:cacheprovider $(SOAK)
 SOAK ?= tests/bounds tests/benchmarks
+
+api-test: $(VENV)/.dev $(VENV)/clients/.done $(CLIENTS)/node_modules/.package-lock.json ## slow: linters of the OpenAPI document, and clients made of it, 3 minutes
+	$(BIN)/pytest -p no:cacheprovider $(CLIENTS)
 
 compose-test: $(VENV)/.dev ## the container stack, where `docker compose` has an engine
 	$(BIN)/pytest -p no:cacheprovider tests/compose
@@ -68,10 +72,11 @@ lock: $(VENV)/.dev ## write requirements/*.txt anew from pyproject.toml
 		pyproject.toml --extra embedded --group build --group dev -o requirements/dev.txt
 	$(BIN)/uv pip compile $(LOCK) -c requirements/dev.txt --upgrade \
 		pyproject.toml --extra embedded --group build --group dev --group bench -o requirements/bench.txt
+	$(BIN)/uv pip compile $(LOCK) --upgrade --group clients -o requirements/clients.txt
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command 'make lock'
 
 clean: ## forget everything that was built
-	rm -rf $(VENV) $(JAVASCRIPT)/node_modules dist build .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(JAVASCRIPT)/node_modules $(CLIENTS)/node_modules dist build .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(BIN)/python:
 	@if [ -t 1 ] && [ "$$TERM" != dumb ]; then printf 'making $(VENV) …'; else echo 'making $(VENV) …'; fi
@@ -131,4 +136,17 @@ $(JAVASCRIPT)/node_modules/.package-lock.json: $(addprefix $(JAVASCRIPT)/,packag
 		echo "make: the tests need Node: installing the Debian packages nodejs and npm"; apt-get update -qq && apt-get install -y -qq --no-install-recommends nodejs npm >/dev/null; } || { \
 		echo "make: the tests need Node 18 or newer and npm: install them with your system's package manager" >&2; exit 1; }
 	@npm ci --prefix $(JAVASCRIPT) --ignore-scripts --no-audit --no-fund --loglevel error
+	@touch $@
+
+# What lints OpenAPI documents and makes clients of them, in environments of their own.
+$(CLIENTS)/node_modules/.package-lock.json: $(addprefix $(CLIENTS)/,package-lock.json package.json .npmrc)
+	@node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 19) ? 0 : 1)' && command -v npm >/dev/null || { \
+		echo "make: the tests of the OpenAPI document need Node 20.19 or newer and npm: install them first" >&2; exit 1; }
+	@npm ci --prefix $(CLIENTS) --ignore-scripts --no-audit --no-fund --loglevel error
+	@touch $@
+
+$(VENV)/clients/.done: requirements/clients.txt | $(BIN)/python
+	@echo "installing what makes clients in Python …"
+	@$(BIN)/python -m venv --clear $(VENV)/clients
+	@$(VENV)/clients/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements/clients.txt
 	@touch $@
