@@ -6,8 +6,9 @@ from ..errors import GatewayError, InvalidBody, InvalidParameter, NoResponders, 
 from ..exchange.problems import build_problem
 from ..formats.schemas import Json
 from ..routing.parameters import Parameter, token_schema
-from ..routing.routes import Route
+from ..routing.routes import Route, StatusRules
 from ..routing.table import RouteTable
+from ..routing.words import WITH_BODY
 from .components import Components
 
 Object = dict[str, Json]
@@ -71,7 +72,7 @@ def build_openapi(
     components = Components(table.routes, problem=_PROBLEM_SCHEMA)
     paths: dict[str, Object] = {}
     for route in table.routes:
-        operations = paths.setdefault(route.path, {})
+        operations = paths.setdefault(route.path.replace("...}", "}"), {})  # OpenAPI has no word for a tail
         for method in route.methods:
             operations[method.lower()] = _build_operation(route, method, components)
     description = "\n\n".join(filter(None, (str(info.get("description", "")), _EVERY_REQUEST)))
@@ -110,16 +111,17 @@ def _build_operation(route: Route, method: str, components: Components) -> Json:
     operation = {key: value for key, value in operation.items() if value}
     if route.deprecated:
         operation["deprecated"] = True
-    if route.choose_payload(method) == "body":
+    if route.choose_payload(method) in WITH_BODY:
         operation["requestBody"] = _build_body(route, components)
-    success: Object = {str(route.reply.status): _build_success(route, components)}
-    operation["responses"] = success | _build_problems(route, method, components) | success  # it stands first
+    success: Object = {str(route.reply.status): _build_success(route, components)} | _build_statuses(route, components)
+    operation["responses"] = success | _build_problems(route, method, components) | success  # they stand first
     return operation
 
 
 def _build_parameter(route: Route, parameter: Parameter) -> Json:
     document = parameter.document
-    if parameter.name in route.subject_template.parameters and parameter.type == "string":
+    free = parameter.token is not None or parameter.name == route.tail  # of the rules of a token
+    if parameter.name in route.subject_template.parameters and parameter.type == "string" and not free:
         document = {**token_schema(), **document}
     entry: Object = {
         "name": parameter.name,
@@ -189,6 +191,26 @@ def _build_success(route: Route, components: Components) -> Json:
     return {**response, "content": content}
 
 
+def _build_statuses(route: Route, components: Components) -> Object:
+    """What the service may answer with a status of its own."""
+    return {
+        str(status): _build_status(route, status, rules, components) for status, rules in route.reply.statuses.items()
+    }
+
+
+def _build_status(route: Route, status: int, rules: StatusRules, components: Components) -> Json:
+    response: Object = {"description": rules.description or "The reply of the service."}
+    if rules.headers:
+        response["headers"] = {
+            name: {"description": text, "schema": {"type": "string"}} for name, text in rules.headers
+        }
+    if status in _WITHOUT_CONTENT:
+        return response
+    media_type = route.reply.content_type or "application/octet-stream"
+    schema = components.describe(route, str(status), rules.schema, media_type)
+    return {**response, "content": {media_type: {"schema": schema}}}
+
+
 _MESSAGE: Object = {"type": "object", "required": ["message"], "properties": {"message": {"type": "string"}}}
 _WITHOUT_CONTENT = frozenset((204, 205, 304))
 
@@ -198,7 +220,7 @@ def _build_problems(route: Route, method: str, components: Components) -> Object
     service. Then all the rest, together."""
     by_status: dict[int, list[type[GatewayError]]] = {}
     special = [error for policy in route.policies for error in policy.errors]
-    if route.body_schema is not None and route.choose_payload(method) == "body":
+    if (route.body_schema is not None or route.payload == "merge") and route.choose_payload(method) in WITH_BODY:
         special.append(InvalidBody)
     for error in special:
         by_status.setdefault(error.status, []).append(error)

@@ -10,7 +10,7 @@ from app.edge.content_length import RequireLength
 from app.formats.shared_schemas import SharedSchemas
 from app.pages.openapi import build_openapi
 from app.routing.parameters import Parameter
-from app.routing.routes import ReplyRules, Route
+from app.routing.routes import ReplyRules, Route, StatusRules
 from app.routing.table import RouteTable
 from tests.harness import GREET_ROUTES, follow_references
 
@@ -351,6 +351,54 @@ def test_the_statuses_that_service_errors_are_mapped_to_are_documented() -> None
     assert " Or: " in responses["422"]["description"]
     example = responses["409"]["content"]["application/problem+json"]["example"]
     assert (example["type"], example["status"]) == ("/problems/service-error", 409)
+
+
+def test_the_statuses_that_a_service_sets_itself_are_documented() -> None:
+    statuses = {
+        202: StatusRules(description="Later.", schema={"type": "object"}, headers=(("Location", "Where."),)),
+        304: StatusRules(),
+    }
+    route = Route(
+        name="a",
+        methods=("GET",),
+        path="/a",
+        subject="a",
+        reply=ReplyRules(content_type="application/json", statuses=statuses),
+    )
+    responses = build(route)["paths"]["/a"]["get"]["responses"]
+    assert list(responses) == ["200", "202", "304", "4XX", "5XX"]
+    assert responses["202"] == {
+        "description": "Later.",
+        "headers": {"Location": {"description": "Where.", "schema": {"type": "string"}}},
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/a.202"}}},
+    }
+    assert responses["304"] == {"description": "The reply of the service."}
+
+
+def test_a_body_that_parameters_are_merged_into_is_documented() -> None:
+    route = Route(name="a", methods=("POST",), path="/a/{id}", subject="a", payload="merge")
+    operation = build(route)["paths"]["/a/{id}"]["post"]
+    assert operation["requestBody"] == {"content": {"application/json": {"schema": {}}}}
+    assert "422" in operation["responses"]
+
+
+def test_a_text_that_is_no_token_has_no_rules_of_one() -> None:
+    name = Parameter(name="name", token="escaped")  # noqa: S106
+    route = Route(name="a", methods=("GET",), path="/a/{name}", subject="a.{name}", parameters=(name,))
+    (parameter,) = build(route)["paths"]["/a/{name}"]["get"]["parameters"]
+    assert parameter["schema"] == {"type": "string", "minLength": 1}
+
+
+def test_a_tail_is_a_parameter_of_its_path() -> None:
+    route = Route(name="a", methods=("GET",), path="/a/{rest...}", subject="a.{rest...}")
+    document = build(route)
+    (parameter,) = document["paths"]["/a/{rest}"]["get"]["parameters"]
+    assert (parameter["name"], parameter["in"], parameter["schema"]) == (
+        "rest",
+        "path",
+        {"type": "string", "minLength": 1},
+    )
+    assert [error.message for error in OpenAPIV31SpecValidator(document).iter_errors()] == []
 
 
 def test_a_status_without_content_has_none() -> None:
