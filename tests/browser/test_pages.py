@@ -278,11 +278,11 @@ def write_hostile_routes(path: Path) -> RouteFile:
         "name": "hostile",
         "method": "POST",
         "path": "/hostile/{id}",
-        "subject": "hostile.{id}",
+        "subject": "hostile",
         "summary": line,
         "description": MARKUP,
         "tags": [line],
-        "params": {"id": {"description": MARKUP, "example": line, "enum": [line]}},
+        "params": {"id": {"header": "X-Id", "description": MARKUP, "example": line, "enum": [line]}},
         "body_schema": {"title": line, "description": MARKUP, "properties": {line: {"description": MARKUP}}},
         "reply": {"schema": {"description": MARKUP}, "example": line},
     }
