@@ -23,6 +23,7 @@ from .routefile.model import RouteModel, to_route
 from .routing.routes import Route
 from .routing.table import RouteTable
 
+_SERVERS = b'"servers": ['  # for the first time near the beginning of the document
 _TYPE_OF_PROBLEMS = b'"type": "%b/problems/'
 
 MAX_LOWERED = 100  # limits that are told
@@ -42,13 +43,16 @@ class PreparedRoutes:
     openapi: bytes
 
     def write_openapi(self, root: str) -> bytes:
-        """The document for callers who see the gateway under `root`, percent-encoded. It names a server of this path,
-        and the types of its problems are below it."""
+        """The document for callers who see the gateway under `root`, percent-encoded. It names a server of this path
+        first, and the types of its problems are below it."""
         if not root:
             return self.openapi
         path = root.encode("ascii")
         moved = self.openapi.replace(_TYPE_OF_PROBLEMS % b"", _TYPE_OF_PROBLEMS % path)
-        return b'{"servers": [{"url": "%b"}], ' % path + moved.removeprefix(b"{")
+        head, _, rest = moved.partition(_SERVERS)
+        others = rest.removeprefix(b'{"url": "/"}').removeprefix(b", ")
+        comma = b"" if others[:1] == b"]" else b", "
+        return b'%b%b{"url": "%b"}%b%b' % (head, _SERVERS, path, comma, others)
 
 
 def prepare(file: RouteFile) -> PreparedRoutes:

@@ -1,6 +1,7 @@
 """What a process that has read a route file hands over makes the same routes in another."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -102,3 +103,20 @@ def test_the_head_of_a_package_is_a_line_of_json() -> None:
         "schemas": [],
         "schema_files": [],
     }
+
+
+@pytest.mark.parametrize(
+    ("declared", "seen"),
+    [
+        ((), [{"url": "/api"}]),
+        (({"url": "/"},), [{"url": "/api"}]),
+        (({"url": "https://a.example"},), [{"url": "/api"}, {"url": "https://a.example"}]),
+        (({"url": "/"}, {"url": "/b"}), [{"url": "/api"}, {"url": "/b"}]),
+    ],
+)
+def test_below_a_root_the_document_names_that_before_all_other_servers(
+    declared: tuple[dict[str, str], ...], seen: list[dict[str, str]]
+) -> None:
+    prepared = prepare(replace(load_route_file(GREET), servers=declared))
+    assert json.loads(prepared.write_openapi("/api"))["servers"] == seen
+    assert json.loads(prepared.write_openapi(""))["servers"] == list(declared or ({"url": "/"},))

@@ -78,8 +78,8 @@ def build_openapi(
     description = "\n\n".join(filter(None, (str(info.get("description", "")), _EVERY_REQUEST)))
     document: Object = {
         "openapi": "3.1.0",
-        "info": {**info, "description": description},
         "servers": list(servers) or [{"url": "/"}],
+        "info": {**info, "description": description},
         "security": [],  # the gateway asks nobody who they are
         "tags": _list_tags(table, tags),
         "paths": dict(paths),
