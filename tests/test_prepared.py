@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from app.formats.schemas import Json
 from app.pages.openapi import build_openapi
 from app.pieces import run_at_once
 from app.prepared import PreparedRoutes, pack, pack_faults, prepare, read_head, unpack
@@ -115,7 +116,7 @@ def test_the_head_of_a_package_is_a_line_of_json() -> None:
     ],
 )
 def test_below_a_root_the_document_names_that_before_all_other_servers(
-    declared: tuple[dict[str, str], ...], seen: list[dict[str, str]]
+    declared: tuple[Json, ...], seen: list[Json]
 ) -> None:
     prepared = prepare(replace(load_route_file(GREET), servers=declared))
     assert json.loads(prepared.write_openapi("/api"))["servers"] == seen

@@ -98,7 +98,7 @@ def openapi(file: File = None) -> None:
 
 def schema() -> None:
     """Print the JSON Schema of route files, for editors."""
-    from ..routefile.model import build_schema
+    from ..routefile.editor_schema import build_schema
 
     typer.echo(json.dumps(build_schema(), indent=2, ensure_ascii=False))
 

@@ -9,13 +9,15 @@ MAX_SHOWN = 60  # characters of a wrong value
 
 
 class Diagnostics:
-    """Collects faults. A path that begins with `routes` and an index may stand in `defaults` instead: what a route
-    has from there is told with the place that it has there."""
+    """Collects faults. A path that begins with `routes` and an index may stand in `defaults` instead, here or in a file
+    that includes this one: what a route has from there is told with the place that it has there."""
 
-    def __init__(self, tree: Tree, name: str) -> None:
-        """`name` is that of the file. What is wrong with the tree itself is in the report from the start."""
+    def __init__(self, tree: Tree, name: str, parent: "Diagnostics | None" = None) -> None:
+        """`name` is that of the file; `parent` is of the file that includes it. What is wrong with the tree itself is
+        in the report from the start."""
+        self.name = name
         self._tree = tree
-        self._name = name
+        self._parent = parent
         self._lines: dict[str, Mark] = {}
         self._known = {fault.path for fault in tree.faults}
         for fault in tree.faults:
@@ -30,37 +32,47 @@ class Diagnostics:
     def add(self, path: Path, text: str, value: object = None, *, of_key: bool = False) -> None:
         """Once, however often it is told, and not where the tree has a fault of its own. The value is shown if it is a
         scalar; where it comes from a variable, only the name of that."""
-        if not of_key and any(place in self._known for place in _list_places(path)):
+        owner, place = self._find_owner(path, of_key=of_key)
+        if not of_key and place in owner._known:
             return
-        value = next(filter(None, map(self._tree.find_variable, _list_places(path))), value)
-        mark = self._locate(path, of_key=of_key)
+        value = owner._tree.find_variable(place) or value
+        mark = owner._locate(place, of_key=of_key)
         shown = f" {_show(value)}:" if isinstance(value, str | int | float) else ""
-        where = f"{self._name}:{mark.line}:{mark.column}" if mark else self._name
+        where = f"{owner.name}:{mark.line}:{mark.column}" if mark else owner.name
         self._lines.setdefault(f"{where}: {_write_path(path)}:{shown} {text}", mark or Mark(0, 0))
 
     def add_fault(self, path: Path, text: str) -> None:
         """The same, with the value that stands there."""
-        self.add(path, text, self._look_up(path))
+        owner, place = self._find_owner(path, of_key=False)
+        self.add(path, text, owner._look_up(place))
 
-    def _locate(self, path: Path, *, of_key: bool) -> Mark | None:
-        """Where a value or a key stands: in its route, else in `defaults`, else the nearest thing around it."""
+    def _find_owner(self, path: Path, *, of_key: bool) -> "tuple[Diagnostics, Path]":
+        """Where a value or a key stands: in its route, else in `defaults` of this file or of one above it."""
+        owner: Diagnostics | None = self
+        for place in _list_places(path):
+            while owner is not None:
+                if owner._has(place, of_key=of_key):
+                    return owner, place
+                owner = owner._parent if place != path else None
+            owner = self
+        return self, path
+
+    def _has(self, place: Path, *, of_key: bool) -> bool:
         locate = self._tree.locate_key if of_key else self._tree.locate
-        for place in _list_places(path):
-            if mark := locate(place):
-                return mark
-        return next((mark for end in range(len(path), -1, -1) if (mark := self._tree.locate(path[:end]))), None)
+        return place in self._known or locate(place) is not None
 
-    def _look_up(self, path: Path) -> object:
-        for place in _list_places(path):
-            value: Any = self._tree.data
-            for part in place:
-                holds = isinstance(value, dict) or (
-                    isinstance(value, list) and isinstance(part, int) and part < len(value)
-                )
-                value = (value.get(part) if isinstance(value, dict) else value[part]) if holds else None
-            if value is not None:
-                return value
-        return None
+    def _locate(self, place: Path, *, of_key: bool) -> Mark | None:
+        """Where a value or a key stands, or the nearest thing around it."""
+        if of_key and (mark := self._tree.locate_key(place)):
+            return mark
+        return next((mark for end in range(len(place), -1, -1) if (mark := self._tree.locate(place[:end]))), None)
+
+    def _look_up(self, place: Path) -> object:
+        value: Any = self._tree.data
+        for part in place:
+            holds = isinstance(value, dict) or (isinstance(value, list) and isinstance(part, int) and part < len(value))
+            value = (value.get(part) if isinstance(value, dict) else value[part]) if holds else None
+        return value
 
 
 def _list_places(path: Path) -> tuple[Path, ...]:

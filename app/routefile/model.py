@@ -14,11 +14,10 @@ from ..edge.content_length import RequireLength
 from ..edge.networks import parse_network
 from ..edge.policy import Policy
 from ..formats.fields import REPLY_HEADERS, REQUEST_HEADERS
-from ..formats.schemas import Json
 from ..formats.shared_schemas import SharedSchemas
 from ..formats.units import parse_duration, parse_size
 from ..routing.parameters import Format, Parameter
-from ..routing.paths import list_parameters, parse_path
+from ..routing.paths import list_parameters, parse_path, parse_prefix
 from ..routing.routes import ReplyRules, Route, StatusRules
 from ..routing.tokens import Token
 from ..routing.words import METHODS, check_name, parse_subject
@@ -320,13 +319,15 @@ class FileModel(StrictModel):
         {}, description="JSON Schemas, or their files, by the names that `$ref: '#/schemas/NAME'` gives them anywhere."
     )
     defaults: DefaultsModel = Field(DefaultsModel.model_construct(), description="What holds for every route.")
-    routes: list[RouteModel] = Field(min_length=1, description="The routes.")
-
-
-def build_schema() -> dict[str, Json]:
-    """The JSON Schema of the route file, for editors."""
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **FileModel.model_json_schema(by_alias=True)}
-    return {**schema, "patternProperties": {f"^{FREE}": True}}
+    prefix: Annotated[str, check_with(parse_prefix)] | None = Field(
+        None, description="What all paths of this file, and of those that it includes, begin with: `/v1`."
+    )
+    include: list[Annotated[str, Field(min_length=1)]] = Field(
+        [],
+        min_length=1,
+        description="Other route files, or patterns such as `pets/*.yaml`, from the folder of this one.",
+    )
+    routes: list[RouteModel] = Field([], min_length=1, description="The routes, unless all are in other files.")
 
 
 def to_route(model: RouteModel, schemas: SharedSchemas) -> Route:

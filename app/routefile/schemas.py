@@ -2,25 +2,14 @@
 many routes have it, and what is wrong with it is told once, at its own place.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path as FilePath
 
-from ..errors import CannotStart
 from ..formats.schemas import DRAFT, Json
 from ..formats.shared_schemas import Faults, SharedSchemas
 from .diagnostics import Diagnostics
+from .faults import RouteFileError
 from .yamltree import Path, Tree, YamlError
-
-
-class RouteFileError(CannotStart):
-    """A route file is wrong; `faults` has a line for each. `files` are those that it was to be read from, as far as is
-    known."""
-
-    def __init__(self, faults: Sequence[str], files: Sequence[FilePath] = ()) -> None:
-        super().__init__("\n".join(faults))
-        self.faults = tuple(faults)
-        self.files = tuple(files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +23,11 @@ class SchemaFile:
 class SchemaReader:
     """Reads and checks schemas, and reports what is wrong with them."""
 
-    def __init__(self, diagnostics: Diagnostics, read_file: Callable[[str], SchemaFile]) -> None:
+    def __init__(self, read_file: Callable[[str], SchemaFile]) -> None:
         """`read_file` raises RouteFileError."""
-        self._diagnostics = diagnostics
         self._read_file = read_file
         self._named: dict[str, Json] = {}
+        self._places: dict[str, tuple[Json, Diagnostics]] = {}  # of shared ones: what is declared, and where
         self._files: dict[str, Json] = {}
         self._sources: dict[str, SchemaFile] = {}
         self._verdicts: dict[str, bool] = {}  # on files
@@ -46,42 +35,49 @@ class SchemaReader:
         self._wrong: set[str] = set()  # shared ones
         self.shared = SharedSchemas(self._named, self._files)
 
-    def read_shared(self, declared: Json) -> None:
-        """`schemas` of the route file. What is no schema at all is left to others, and has its name all the same."""
-        given = declared if isinstance(declared, dict) else {}
-        for name, value in given.items():
-            schema = self._load(value, ("schemas", name)) if isinstance(value, str) else value
+    def add_shared(self, declared: Mapping[str, Json], diagnostics: Diagnostics) -> None:
+        """`schemas` of one file. What is no schema at all is left to others, and has its name all the same."""
+        for name, value in declared.items():
+            if name in self._places:
+                where = self._places[name][1].name
+                diagnostics.add(("schemas", name), f"{where} has a schema of this name", of_key=True)
+                continue
+            self._places[name] = (value, diagnostics)
+            schema = self._load(value, ("schemas", name), diagnostics) if isinstance(value, str) else value
             self._named[name] = schema if isinstance(schema, dict | bool) else True
-        for name, value in given.items():
-            self._check_draft(name)
-            if self.check(value, ("schemas", name)) is not value:
+
+    def check_shared(self) -> None:
+        """All of them, once each has its name."""
+        for name, (value, diagnostics) in self._places.items():
+            self._check_draft(name, diagnostics)
+            if self.check(value, ("schemas", name), diagnostics) is not value:
                 self._wrong.add(name)
 
-    def check(self, value: Json, path: Path) -> Json:
+    def check(self, value: Json, path: Path, diagnostics: Diagnostics) -> Json:
         """The same value, or `true` if the schema, or one that it refers to, is wrong. What is no schema at all is
         left to others."""
         if isinstance(value, str):
-            return value if self._is_right_file(value, path) else True
+            return value if self._is_right_file(value, path, diagnostics) else True
         if not isinstance(value, dict | bool):
             return value
         if id(value) in self._reported:
             return True
         faults = self.shared.find_faults(value)
         for place, text in faults:
-            self._diagnostics.add_fault((*path, *place), text)
+            diagnostics.add_fault((*path, *place), text)
         if faults:
             self._reported[id(value)] = value
         return True if faults or self._leads_to_wrong(value) else value
 
-    def _is_right_file(self, name: str, path: Path) -> bool:
-        schema = self._load(name, path)
+    def _is_right_file(self, name: str, path: Path, diagnostics: Diagnostics) -> bool:
+        schema = self._load(name, path, diagnostics)
         if name not in self._verdicts:
             faults = self.shared.find_faults(schema)
             self._verdicts[name] = not faults and not self._leads_to_wrong(schema)
-            self._report(name, path, self._locate(name, faults) if faults else ())
+            _report(name, path, self._locate(name, faults) if faults else (), diagnostics)
         return self._verdicts[name]
 
-    def _load(self, name: str, path: Path) -> Json:
+    def _load(self, name: str, path: Path, diagnostics: Diagnostics) -> Json:
         """What is in a file, or `true`. It is read once."""
         if name not in self._files:
             self._files[name] = True
@@ -90,7 +86,7 @@ class SchemaReader:
                 self._files[name] = self._sources[name].data
             except RouteFileError as error:
                 self._verdicts[name] = False
-                self._report(name, path, error.faults)
+                _report(name, path, error.faults, diagnostics)
         return self._files[name]
 
     def _locate(self, name: str, faults: Faults) -> Sequence[str]:
@@ -104,15 +100,38 @@ class SchemaReader:
             told.add_fault(place, text)
         return told.faults
 
-    def _report(self, name: str, path: Path, faults: Sequence[str]) -> None:
-        for fault in faults:
-            self._diagnostics.add(path, fault, name)
-
-    def _check_draft(self, name: str) -> None:
+    def _check_draft(self, name: str, diagnostics: Diagnostics) -> None:
         schema = self._named[name]
         if isinstance(schema, dict) and schema.get("$schema", DRAFT) != DRAFT:
-            self._diagnostics.add_fault(("schemas", name, "$schema"), f"schemas that routes share are of {DRAFT}")
+            diagnostics.add_fault(("schemas", name, "$schema"), f"schemas that routes share are of {DRAFT}")
             self._wrong.add(name)
 
     def _leads_to_wrong(self, value: Json) -> bool:
         return bool(self._wrong) and not self._wrong.isdisjoint(self.shared.list_names(value))
+
+
+def change_schemas(declared: Mapping[str, Json], change: Callable[[Json, Path], Json]) -> dict[str, Json]:
+    """A route, or `defaults`, with each of its schemas as `change` says, which is given its place as well."""
+    changed = _change(declared, "body_schema", (), change)
+    if isinstance(reply := declared.get("reply"), dict):
+        inner = _change(reply, "schema", ("reply",), change)
+        if isinstance(statuses := reply.get("statuses"), dict):
+            inner["statuses"] = {
+                status: _change(told, "schema", ("reply", "statuses", status), change)
+                if isinstance(told, dict)
+                else told
+                for status, told in statuses.items()
+            }
+        changed["reply"] = inner
+    return changed
+
+
+def _change(
+    described: Mapping[str, Json], key: str, path: Path, change: Callable[[Json, Path], Json]
+) -> dict[str, Json]:
+    return {**described, key: change(described[key], (*path, key))} if key in described else {**described}
+
+
+def _report(name: str, path: Path, faults: Sequence[str], diagnostics: Diagnostics) -> None:
+    for fault in faults:
+        diagnostics.add(path, fault, name)

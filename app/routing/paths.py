@@ -28,6 +28,14 @@ def parse_path(path: str) -> tuple[str, ...]:
     return tuple(segments)
 
 
+def parse_prefix(prefix: str) -> tuple[str, ...]:
+    """The segments of what other paths begin with; ValueError says what is wrong with it."""
+    segments = parse_path(prefix)
+    if has_tail(segments):
+        raise ValueError(f"prefix '{prefix}' can't end with a tail")
+    return segments
+
+
 def find_parameter(segment: str) -> str | None:
     """The name of the parameter, or of the tail, that a segment is."""
     match = PLACEHOLDER.fullmatch(segment) or TAIL.fullmatch(segment)

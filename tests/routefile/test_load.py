@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from app.formats.fields import REPLY_HEADERS, REQUEST_HEADERS
 from app.routefile.about import ContactModel, InfoModel, LicenseModel, ServerModel, TagModel
+from app.routefile.editor_schema import build_schema
 from app.routefile.load import EXAMPLES, GREET, MAX_FILE, RESERVED, RouteFileError, load_route_file
 from app.routefile.model import (
     DefaultsModel,
@@ -23,7 +24,6 @@ from app.routefile.model import (
     ReplyModel,
     RouteModel,
     StatusModel,
-    build_schema,
 )
 from app.routefile.yamltree import parse_yaml
 from app.routing.routes import StatusRules

@@ -1,0 +1,48 @@
+"""What routes have from `defaults`. Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..formats.schemas import Json
+from ..routing.paths import list_parameters
+from ..routing.words import sends_body
+
+# Mappings whose keys a route adds to those of `defaults`.
+_JOINED: Mapping[str, Any] = {
+    "params": {},
+    "send_headers": {},
+    "reply": {"errors": {}, "set_headers": {}, "statuses": {}},
+}
+_OF_BODIES = ("accepts", "max_body", "body_schema")
+
+
+def apply_defaults(defaults: Mapping[str, Json], route: Mapping[str, Json]) -> dict[str, Json]:
+    """The route with what it does not say itself: nothing about bodies if it sends none, and no parameter of another
+    path."""
+    chosen = dict(defaults)
+    methods = route.get("method")
+    payload = route.get("payload", defaults.get("payload"))
+    if not sends_body(payload, methods if isinstance(methods, list) else [methods]):
+        chosen = {key: value for key, value in chosen.items() if key not in _OF_BODIES}
+    params, in_path = chosen.get("params"), list_parameters(str(route.get("path")).split("/"))
+    if isinstance(params, dict):
+        chosen["params"] = {
+            name: rules
+            for name, rules in params.items()
+            if not (isinstance(rules, dict) and rules.get("in") == "path") or name in in_path
+        }
+    return join(chosen, route)
+
+
+def join(defaults: Mapping[str, Json], own: Mapping[str, Json]) -> dict[str, Json]:
+    """Both; where both have a key, `own` counts, and mappings whose keys are joined have those of both."""
+    return _join(defaults, own, _JOINED)
+
+
+def _join(defaults: Mapping[str, Json], own: Mapping[str, Json], joined: Mapping[str, Any]) -> dict[str, Json]:
+    result = dict(defaults)
+    for key, value in own.items():
+        inherited = defaults.get(key)
+        is_joined = key in joined and isinstance(value, dict) and isinstance(inherited, dict)
+        result[key] = _join(inherited, value, joined[key]) if is_joined else value  # type: ignore[arg-type]
+    return result

@@ -1,0 +1,126 @@
+"""The files that a route file is made of: itself, and those that it includes, each with its place among them.
+
+Laws:
+1. A file stands once, and none includes itself, by whatever way.
+2. There are at most MAX_FILES of them, of MAX_BYTES together.
+3. What is wrong with an `include` stands where it is written; what is wrong in a file names that file.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from ..formats.schemas import Json
+from .diagnostics import Diagnostics
+from .faults import RouteFileError
+from .schemas import change_schemas
+from .yamltree import Tree
+
+MAX_FILES = 1000
+MAX_BYTES = 64 * 1024 * 1024
+
+_MAGIC = re.compile(r"[*?[]")
+
+ReadTree = Callable[[Path], tuple[Tree, int]]
+"""The tree of a file, and its size in bytes. Raises RouteFileError."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Document:
+    """One of the files. `parent` is the one that includes it, None for the first; `folder` is where it is, from the
+    folder of that."""
+
+    path: Path
+    folder: PurePath
+    tree: Tree
+    diagnostics: Diagnostics
+    parent: "Document | None" = None
+
+    def find(self, key: str) -> Json:
+        """The value of a key at its top."""
+        return self.tree.data.get(key) if isinstance(self.tree.data, dict) else None
+
+    def move_files(self, declared: Mapping[str, Json]) -> dict[str, Json]:
+        """A route, or `defaults`, with the names of its schema files as they are from the folder of the first file."""
+        return change_schemas(declared, lambda schema, _: self.move_file(schema))
+
+    def move_file(self, schema: Json) -> Json:
+        """The same for a schema, or the name of its file."""
+        return str(self.folder / schema) if isinstance(schema, str) else schema
+
+    def list_parents(self) -> Iterator["Document"]:
+        """This file, the one that includes it, and so on to the first."""
+        document: Document | None = self
+        while document is not None:
+            yield document
+            document = document.parent
+
+
+def read_documents(path: Path, read: ReadTree) -> list[Document]:
+    """All files, the first one first, and each before those that it includes. Raises RouteFileError where the first
+    can't be read; what is wrong with others stands in the diagnostics."""
+    reading = _Reading(read)
+    reading.open(path, None)
+    while reading.pending:
+        reading.include(reading.pending.pop())
+    return list(reading.documents.values())
+
+
+class _Reading:
+    """Files that have been read, and those whose `include` is still to be looked at."""
+
+    def __init__(self, read: ReadTree) -> None:
+        self._read = read
+        self._bytes = 0
+        self.documents: dict[Path, Document] = {}
+        self.pending: list[Document] = []
+
+    def open(self, path: Path, parent: Document | None) -> None:
+        """Raises RouteFileError."""
+        tree, size = self._read(path)
+        self._bytes += size
+        folder = parent.folder / path.relative_to(parent.path.parent).parent if parent else PurePath()
+        diagnostics = Diagnostics(tree, str(path), parent.diagnostics if parent else None)
+        document = Document(path, folder, tree, diagnostics, parent)
+        self.documents[path.resolve()] = document
+        self.pending.append(document)
+
+    def include(self, document: Document) -> None:
+        """Read the files that this one includes."""
+        patterns = document.find("include")
+        for index, pattern in enumerate(patterns if isinstance(patterns, list) else ()):
+            if isinstance(pattern, str):  # a model says so
+                try:
+                    self._include(document, pattern)
+                except RouteFileError as error:
+                    for fault in error.faults:
+                        document.diagnostics.add(("include", index), fault, pattern)
+
+    def _include(self, document: Document, pattern: str) -> None:
+        for path in _expand(document.path, pattern):
+            known = self.documents.get(path.resolve())
+            if known is not None and known in document.list_parents():
+                raise RouteFileError([f"{path} would include itself"])
+            if known is not None:
+                raise RouteFileError([f"{path} is included by {known.parent and known.parent.path} already"])
+            if len(self.documents) >= MAX_FILES:
+                raise RouteFileError([f"there are more than {MAX_FILES} files"])
+            self.open(path, document)
+            if self._bytes > MAX_BYTES:
+                raise RouteFileError([f"the files have more than {MAX_BYTES} bytes together"])
+
+
+def _expand(including: Path, pattern: str) -> list[Path]:
+    """The files that are meant, in the order of their names. A pattern does not mean the file that it stands in, nor
+    one whose name begins with a dot."""
+    if not _MAGIC.search(pattern):
+        return [including.parent / pattern]
+    try:
+        paths = sorted(including.parent.glob(pattern))
+    except (NotImplementedError, ValueError):
+        raise RouteFileError(["a pattern is relative to the file that it stands in"]) from None
+    found = [path for path in paths if path.is_file() and path.name[0] != "." and not path.samefile(including)]
+    if not found:
+        raise RouteFileError(["no file has such a name"])
+    return found

@@ -1,0 +1,113 @@
+"""Mappings of a route file by their models: what is wrong with one is told in our words, each with its place."""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from ..formats.schemas import Json
+from ..formats.words import find_close, suggest
+from .about import ContactModel, LicenseModel, ServerModel, TagModel
+from .diagnostics import Diagnostics
+from .model import HeaderModel, ParameterModel, ReplyModel, StatusModel
+from .yamltree import Path
+
+_WORDS = {
+    "string_type": "must be a text; put it into quotes",
+    "int_type": "must be a whole number",
+    "bool_type": "must be true or false",
+    "list_type": "must be a list",
+    "dict_type": "must be a mapping",
+    "model_type": "must be a mapping",
+    "too_short": "must not be empty",
+    "string_too_short": "must not be empty",
+    "missing": "is missing",
+}
+
+# What keys are called in other formats.
+_OTHER_NAMES = {
+    "location": "in",
+    "minimum": "min",
+    "maximum": "max",
+    "minLength": "min_length",
+    "maxLength": "max_length",
+    "methods": "method",
+}
+
+_M = TypeVar("_M", bound=BaseModel)
+
+
+def validate(
+    kind: type[_M],
+    raw: Json,
+    path: Path,
+    diagnostics: Diagnostics,
+    *,
+    skipped: Sequence[str] = (),
+    essential: frozenset[str] = frozenset(),
+) -> tuple[_M | None, Json]:
+    """The model of a mapping, and the mapping, both without what is wrong there, which is reported. No model where
+    something essential is wrong. What is skipped is only asked for."""
+    try:
+        return kind.model_validate(raw), raw
+    except ValidationError as error:
+        found = [
+            detail for detail in error.errors() if not set(detail["loc"][:1]) & set(skipped) or len(detail["loc"]) == 1
+        ]
+    misspelled = {hint for detail in found if (hint := _find_meant(kind, detail))}
+    for detail in found:
+        if detail["type"] != "missing" or detail["loc"] not in misspelled:
+            _report(kind, detail, path, diagnostics)
+    wrong = {str(detail["loc"][0]) for detail in found if detail["loc"]}
+    if not isinstance(raw, dict) or wrong & essential or not found:
+        return None, {}
+    rest = {key: value for key, value in raw.items() if key not in wrong}
+    try:
+        return kind.model_validate(rest), rest
+    except ValidationError:
+        return None, rest
+
+
+def _report(kind: type[BaseModel], detail: ErrorDetails, base: Path, diagnostics: Diagnostics) -> None:
+    path = (*base, *(part for part in detail["loc"] if part != "[key]"))
+    if detail["type"] == "extra_forbidden":
+        known = _list_keys(kind, detail["loc"][:-1])
+        hint = suggest(str(path[-1]), known, _OTHER_NAMES) or f"; known are {', '.join(known)}"
+        diagnostics.add(path, f"unknown key{hint}", of_key=True)
+    else:
+        diagnostics.add(path, _describe(detail), None if detail["type"] == "missing" else detail["input"])
+
+
+def _find_meant(kind: type[BaseModel], detail: ErrorDetails) -> tuple[int | str, ...] | None:
+    """Of a key that is not known: where the key would stand that may be meant."""
+    if detail["type"] != "extra_forbidden":
+        return None
+    *location, word = detail["loc"]
+    close = find_close(str(word), _list_keys(kind, location), _OTHER_NAMES)
+    return (*location, close) if close else None
+
+
+def _describe(detail: ErrorDetails) -> str:
+    if detail["type"] == "literal_error":
+        expected = str(detail.get("ctx", {}).get("expected", ""))
+        choices = [choice.strip("' ") for choice in expected.replace(" or ", ",").split(",")]
+        return f"must be {expected}{suggest(str(detail['input']), choices)}"
+    return _WORDS.get(detail["type"], detail["msg"].removeprefix("Value error, "))
+
+
+def _list_keys(kind: type[BaseModel], location: Sequence[int | str]) -> list[str]:
+    """The keys that can stand at this place of a mapping."""
+    inner: dict[object, type[BaseModel]] = {
+        "params": ParameterModel,
+        "reply": ReplyModel,
+        "headers": HeaderModel,
+        "statuses": StatusModel,
+        "contact": ContactModel,
+        "license": LicenseModel,
+        "servers": ServerModel,
+        "tags": TagModel,
+    }
+    for part in location:
+        kind = inner.get(part, kind)
+    return [field.alias or name for name, field in kind.model_fields.items()]
