@@ -58,10 +58,10 @@ the response and is in the log; without it one is made. `X-Request-Timeout` says
 `2s`. More than the maximum of the route means the maximum.
 
 Each operation lists the statuses that are special to it. Others of 400 and more are under `4XX` and `5XX`: \
-[the list of problems](/problems) has each, with its cause and what to do."""
+[the list of problems](problems) has each, with its cause and what to do."""
 
 _CLIENT, _SERVER = "4XX", "5XX"
-_SEE = "See [the list of problems](/problems)."
+_SEE = "See [the list of problems](problems)."
 
 
 def build_openapi(

@@ -105,7 +105,7 @@ def test_what_is_not_special_to_a_route_is_one_client_error_and_one_server_error
     for status in ("4XX", "5XX"):
         assert responses[status] == {"$ref": f"#/components/responses/{status}"}
         response = document["components"]["responses"][status]
-        assert "(/problems)" in response["description"]
+        assert "(problems)" in response["description"]
         (media,) = response["content"].values()
         assert media["schema"] == {"$ref": "#/components/schemas/Problem"}
 
