@@ -153,7 +153,7 @@ async def test_a_banner_that_nobody_reads_does_not_hold_up_dev(own_nats: NatsSer
     os.write(writer, b"x" * PIPE_SIZE)  # there is no room for the banner
     url = f"http://127.0.0.1:{port}"
     environment = clean_environment(NATS_URL=own_nats.url, PORT=str(port))
-    dev = subprocess.Popen([*PROGRAM, "dev"], env=environment, stdout=writer, stderr=subprocess.DEVNULL)
+    dev = subprocess.Popen([*PROGRAM, "dev", "--examples"], env=environment, stdout=writer, stderr=subprocess.DEVNULL)
     os.close(writer)
     try:
         wait_until_ready(url)
