@@ -99,7 +99,7 @@ def dev(
     lane: Lane = None,
     extend: ExtendOption = None,
 ) -> None:
-    """Start NATS, two of each example service and the gateway; Ctrl-C stops it all.
+    """Start NATS, the gateway and, without a route file of your own, two of each example service; Ctrl-C stops it all.
 
     A route file that you save is taken at once.
 

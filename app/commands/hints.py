@@ -9,7 +9,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice, zip_longest
 from pathlib import Path
 from urllib.parse import unquote
@@ -28,6 +28,7 @@ MAX_HINTS = 20
 MAX_COMPARED = 500  # routes
 MAX_NEAREST = 3  # routes that are told
 MIN_LIKENESS = 0.6  # of two paths, from 0 to 1
+WITHOUT_PREFIX = 0.9  # what counts of the likeness of their ends
 TOO_FEW, TOO_MANY = 0.5, 0.3  # what a missing value, and a segment more, count in that
 MAX_REPLY = 200  # characters of an example
 
@@ -78,7 +79,7 @@ class Hints:
         route = next((route for route in self._find_table().routes if route.name == name), None)
         if route is not None:
             command = write_service(write_pattern(route), choose_reply(route), self._find_server())
-            _log.info("nobody-answers", subject=write_pattern(route), to_try_it="paste this into another terminal")
+            _log.info("nobody-answers", subject=write_pattern(route), hint="an answer, to paste into another terminal")
             print(f"\n{command}\n", file=sys.stderr)
 
     def _tell_of_routes(self, path: bytes) -> None:
@@ -114,11 +115,18 @@ def find_nearest(path: bytes, routes: Iterable[Route]) -> list[Route]:
 
 
 def _compare(segments: list[str], route: Route) -> float:
-    """How alike they are, from 0 to 1: the mean of their literal segments, where one too few or too many counts too."""
-    theirs = segments[: len(route.segments)] if route.tail else segments
-    pairs = zip_longest(route.segments, theirs)
-    scores = [score for mine, segment in pairs if (score := _compare_segment(mine, segment)) is not None]
-    return sum(scores) / len(scores)
+    """How alike they are, from 0 to 1; a beginning that is forgotten, such as a prefix, counts for little."""
+    mine = route.segments
+    whole = _compare_segments(mine, segments[: len(mine)] if route.tail else segments)
+    end = _compare_segments(mine[-len(segments) :], segments) if len(segments) < len(mine) else 0.0
+    return max(whole, end * WITHOUT_PREFIX)
+
+
+def _compare_segments(mine: Sequence[str], theirs: Sequence[str]) -> float:
+    """The mean of their literal segments, where one too few or too many counts too."""
+    pairs = zip_longest(mine, theirs)
+    scores = [score for one, other in pairs if (score := _compare_segment(one, other)) is not None]
+    return sum(scores) / len(scores) if scores else 0.0
 
 
 def _compare_segment(mine: str | None, theirs: str | None) -> float | None:

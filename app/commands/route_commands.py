@@ -44,6 +44,7 @@ def routes(file: File = None) -> None:
     from ..exchange.plans import Limits, make_plan
     from ..formats.units import format_duration, format_size
     from ..routefile.load import load_route_file
+    from ..routing.words import sends_body
     from ..settings import load_settings
 
     rows = [("NAME", "METHOD", "PATH", "SUBJECT", "PAYLOAD", "TIMEOUT", "MAX BODY")]
@@ -51,7 +52,7 @@ def routes(file: File = None) -> None:
     for route in load_route_file(choose_file(file)).table.routes:
         plan = make_plan(route, limits, is_alone=False, before=None)
         payloads = dict.fromkeys(map(route.choose_payload, route.methods))
-        most = format_size(plan.max_body) if "body" in payloads else "-"
+        most = format_size(plan.max_body) if sends_body(route.payload, route.methods) else "-"
         shown = format_duration(plan.timeout), most
         rows.append((route.name, ",".join(route.methods), route.path, route.subject, ",".join(payloads), *shown))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]

@@ -2,12 +2,14 @@
 
 Laws:
 1. What counts is that one of the files differs from how it was when it was last asked for: another time, size or inode,
-   or that it is there or gone. What the system tells of its folders only says when to look.
+   or that it is there or gone; of a folder in which files are sought, that it has other names, hidden ones aside. What
+   the system tells of folders only says when to look.
 2. A burst of changes, such as a save by an editor that renames, is looked at once it is over.
 3. Where the system tells nothing (a symbolic link to elsewhere, a network file system) a look each second finds it.
 """
 
 import asyncio
+import stat
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import aclosing
@@ -76,12 +78,15 @@ class Looks:
 
 def find_folders(files: Iterable[Path]) -> set[Path]:
     """Where these files are, or would be: a folder that is there."""
-    return {next(folder for folder in path.absolute().parents if folder.is_dir()) for path in files}
+    places = [path.absolute() for path in files]
+    return {next(folder for folder in (path, *path.parents) if folder.is_dir()) for path in places}
 
 
 def _find_state(path: Path) -> _State | None:
     try:
         status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            return 0, hash(frozenset(inner.name for inner in path.iterdir() if inner.name[0] != ".")), status.st_ino
     except (OSError, ValueError):
         return None
     return status.st_mtime_ns, status.st_size, status.st_ino

@@ -21,7 +21,7 @@ MAX_PATH = 48  # characters
 
 _COLORS = {"warning": "33", "error": "31", "critical": "31"}
 _PLAIN_LEVELS = ("info", "debug")
-_TOLD_OF_FAILURES = ("subject", "service_error_code", "service_error")
+_TOLD_OF_FAILURES = ("subject", "service_error_code", "service_error", "reply_fault")
 
 
 class Console:

@@ -162,7 +162,13 @@ def _build_body(route: Route, components: Components) -> Json:
         media_type: {"schema": components.describe(route, "body", route.body_schema, media_type), **example}
         for media_type in route.accepts or _ANYTHING
     }
-    return {"content": content, **({} if route.body_schema is None else {"required": True})}
+    body: Object = {"content": content}
+    if route.body_rules.reads_json:
+        body["required"] = True
+    if taken := route.body_rules.taken:
+        names = ", ".join(f"`{name}`" for name in sorted(taken))
+        body["description"] = f"A JSON object. It may not have the keys of parameters, which are added to it: {names}."
+    return body
 
 
 # Generators that don't know what `*/*` is make a function for JSON.

@@ -35,6 +35,9 @@ class Diagnostics:
         owner, place = self._find_owner(path, of_key=of_key)
         if not of_key and place in owner._known:
             return
+        written = owner._look_up(place)
+        if isinstance(value, str) and isinstance(written, str) and value.endswith(written):
+            value = written  # a prefix, or a folder, stands before it
         value = owner._tree.find_variable(place) or value
         mark = owner._locate(place, of_key=of_key)
         shown = f" {_show(value)}:" if isinstance(value, str | int | float) else ""

@@ -6,6 +6,7 @@ Laws:
 3. What is wrong with an `include` stands where it is written; what is wrong in a file names that file.
 """
 
+import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -57,10 +58,11 @@ class Document:
             document = document.parent
 
 
-def read_documents(path: Path, read: ReadTree) -> list[Document]:
+def read_documents(path: Path, read: ReadTree, note_folder: Callable[[Path], None]) -> list[Document]:
     """All files, the first one first, and each before those that it includes. Raises RouteFileError where the first
-    can't be read; what is wrong with others stands in the diagnostics."""
-    reading = _Reading(read)
+    can't be read; what is wrong with others stands in the diagnostics. `note_folder` hears of each folder in which
+    files were sought by a pattern: whatever comes there may count."""
+    reading = _Reading(read, note_folder)
     reading.open(path, None)
     while reading.pending:
         reading.include(reading.pending.pop())
@@ -70,8 +72,9 @@ def read_documents(path: Path, read: ReadTree) -> list[Document]:
 class _Reading:
     """Files that have been read, and those whose `include` is still to be looked at."""
 
-    def __init__(self, read: ReadTree) -> None:
+    def __init__(self, read: ReadTree, note_folder: Callable[[Path], None]) -> None:
         self._read = read
+        self._note_folder = note_folder
         self._bytes = 0
         self.documents: dict[Path, Document] = {}
         self.pending: list[Document] = []
@@ -98,7 +101,7 @@ class _Reading:
                         document.diagnostics.add(("include", index), fault, pattern)
 
     def _include(self, document: Document, pattern: str) -> None:
-        for path in _expand(document.path, pattern):
+        for path in self._expand(document.path, pattern):
             known = self.documents.get(path.resolve())
             if known is not None and known in document.list_parents():
                 raise RouteFileError([f"{path} would include itself"])
@@ -110,17 +113,20 @@ class _Reading:
             if self._bytes > MAX_BYTES:
                 raise RouteFileError([f"the files have more than {MAX_BYTES} bytes together"])
 
-
-def _expand(including: Path, pattern: str) -> list[Path]:
-    """The files that are meant, in the order of their names. A pattern does not mean the file that it stands in, nor
-    one whose name begins with a dot."""
-    if not _MAGIC.search(pattern):
-        return [including.parent / pattern]
-    try:
-        paths = sorted(including.parent.glob(pattern))
-    except (NotImplementedError, ValueError):
-        raise RouteFileError(["a pattern is relative to the file that it stands in"]) from None
-    found = [path for path in paths if path.is_file() and path.name[0] != "." and not path.samefile(including)]
-    if not found:
-        raise RouteFileError(["no file has such a name"])
-    return found
+    def _expand(self, including: Path, pattern: str) -> list[Path]:
+        """The files that are meant, in the order of their names. A pattern does not mean the file that it stands in,
+        nor one whose name begins with a dot."""
+        if not _MAGIC.search(pattern):
+            return [including.parent / pattern]
+        literal = itertools.takewhile(lambda part: not _MAGIC.search(part), PurePath(pattern).parts)
+        self._note_folder(including.parent.joinpath(*literal))
+        try:
+            paths = sorted(including.parent.glob(pattern))
+        except (NotImplementedError, ValueError):
+            raise RouteFileError(["a pattern is relative to the file that it stands in"]) from None
+        found = [path for path in paths if path.is_file() and path.name[0] != "." and not path.samefile(including)]
+        if not found:
+            raise RouteFileError(["no file has such a name"])
+        for folder in dict.fromkeys(path.parent for path in found):
+            self._note_folder(folder)
+        return found

@@ -58,7 +58,7 @@ class Info:
 class RouteFile:
     """A route file that is right. `declared` has the routes as they are written, each with what it has from `defaults`;
     their schemas are in `schemas`, where those are shared or stand in files. `servers` and `tags` are as OpenAPI has
-    them. `files` are all that it was read from, itself first."""
+    them. `files` are all that it was read from, itself first, and folders in which it looked for files by a pattern."""
 
     table: RouteTable
     info: Info
@@ -84,7 +84,8 @@ def load_route_file(path: Path) -> RouteFile:
 
     with collector_off():
         try:
-            return replace(_Builder(read_documents(path, read_document), read_schema).build(), files=tuple(files))
+            documents = read_documents(path, read_document, lambda folder: files.setdefault(folder))
+            return replace(_Builder(documents, read_schema).build(), files=tuple(files))
         except RouteFileError as error:
             raise RouteFileError(error.faults, tuple(files)) from None
 

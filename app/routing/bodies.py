@@ -13,6 +13,7 @@ from ..formats.fields import Pair, is_clean_value
 from ..formats.schemas import Json, Schema, encode_pointer, parse_json
 
 MAX_FAULTS = 20  # of one body that are told
+MAX_TYPE = 64  # characters of a media type that is told
 CHECKED_MAX_BODY = 256 * 1024  # bytes, where a route with a schema says nothing: 50 ms at most, and 9 MiB of values
 
 AT_ONCE = 16 * 1024  # bytes of a body that takes 3 ms at most to be read and checked
@@ -74,8 +75,18 @@ class BodyRules:
             types = [value for name, value in fields if name == b"content-type"]
             if len(types) != 1 or not self._is_accepted(types[0]):
                 accepted = b", ".join(sorted(self._accepts))
-                detail = f"This route takes a body of the type {accepted.decode()}."
+                detail = f"This route takes a body of the type {accepted.decode()}.{_tell_type(types)}"
                 raise UnsupportedMediaType(detail, headers=((b"accept", accepted),))
+
+    @property
+    def reads_json(self) -> bool:
+        """Whether a body has to be JSON."""
+        return self._schema is not None
+
+    @property
+    def taken(self) -> Taken:
+        """The keys that it may not have, where parameters are merged into it."""
+        return self._taken
 
     @property
     def max_body(self) -> int | None:
@@ -104,23 +115,32 @@ class BodyRules:
         return slash != b"" and not self._accepts.isdisjoint((media_type, family + b"/*", b"*/*"))
 
 
+def _tell_type(types: Sequence[bytes]) -> str:
+    """What a body came as, if that can be told."""
+    media_type = types[0].partition(b";")[0].strip().lower().decode("latin-1") if len(types) == 1 else ""
+    is_told = len(media_type) <= MAX_TYPE and is_media_range(media_type)
+    return f" It came as {media_type}." if is_told else "" if types else " It came without a Content-Type."
+
+
 def read_body(body: bytes) -> Json:
     """The value of a body. Raises InvalidBody."""
     try:
         return parse_json(body)
     except ValueError as error:
-        raise InvalidBody("The body can't be read as JSON.", errors=(("", str(error)),)) from None
+        fault = str(error) if body else "it is empty"
+        raise InvalidBody("The body can't be read as JSON.", errors=(("", fault),)) from None
 
 
 def check_keys(value: Json, taken: Taken) -> None:
     """Raises InvalidBody where parameters can't be merged into a value."""
     if taken is None:
         return
+    detail = "The parameters of this route can't be added to the body."
     if not isinstance(value, dict):
-        raise InvalidBody(errors=(("", "it is not an object, and this route adds its parameters to it"),))
+        raise InvalidBody(detail, errors=(("", "it is not an object, and this route adds its parameters to it"),))
     if both := sorted(taken.intersection(value)):
         fault = "it is a parameter of this route, and can't be in the body as well"
-        raise InvalidBody(errors=tuple((encode_pointer((name,)), fault) for name in both[:MAX_FAULTS]))
+        raise InvalidBody(detail, errors=tuple((encode_pointer((name,)), fault) for name in both[:MAX_FAULTS]))
 
 
 def merge(body: bytes, parameters: bytes) -> bytes:

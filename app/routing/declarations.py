@@ -87,7 +87,7 @@ def _find_subject_faults(route: "Route", in_path: Sequence[str], declared: Mappi
         elif parameter and (parameter.many or not parameter.is_always_there):
             yield Fault(
                 ("subject",),
-                f"subject parameter '{name}' must be one value that is always there: make it "
+                f"subject parameter '{name}' must be one value that is always there: put it into the path, make it "
                 "required, or give it a default",
             )
         elif parameter and not parameter.faults:
@@ -156,6 +156,8 @@ def _find_payload_faults(route: "Route") -> Iterator[Fault]:
         ):
             if value not in (None, ()):
                 yield Fault((key,), "this route sends no body: add `payload: body`, or leave this out")
+    if route.payload == "merge":
+        yield from _find_merge_faults(route)
     for index, media_range in enumerate(route.accepts):
         if not is_media_range(media_range):
             yield Fault(
@@ -164,6 +166,18 @@ def _find_payload_faults(route: "Route") -> Iterator[Fault]:
     if (route.max_body or 0) < 0:
         yield Fault(("max_body",), "max_body is 0 or more")
     yield from _find_schema_faults(("body_schema",), route.body_schema, route.schemas)
+
+
+def _find_merge_faults(route: "Route") -> Iterator[Fault]:
+    if "GET" in route.methods:
+        yield Fault(("payload",), "a GET has no body to add parameters to: `payload: params` sends them alone")
+    schema = route.schemas.find_whole(route.body_schema)
+    required = schema.get("required") if isinstance(schema, dict) else None
+    merged = {parameter.name for parameter in route.parameters if not parameter.header}
+    merged |= set(list_parameters(route.path.split("/"))) - {p.name for p in route.parameters}
+    for name in required if isinstance(required, list) else ():
+        if name in merged:
+            yield Fault(("body_schema",), f"it requires '{name}', which is a parameter, and can't be in a body as well")
 
 
 def _find_schema_faults(key: tuple[str | int, ...], document: Json, schemas: SharedSchemas) -> Iterator[Fault]:

@@ -32,6 +32,7 @@ _QUERY_NAME = re.compile(rf"[A-Za-z0-9_.~$@:\[\]-]{{1,{MAX_NAME}}}")
 # OpenAPI 3.1 ignores the first three as parameters; the gateway reads the others itself.
 _TAKEN_HEADERS = frozenset(("accept", "content-type", "authorization", "x-request-timeout", "x-request-id"))
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}", re.ASCII)
+_LONG_INTEGER = re.compile(r"-?[1-9][0-9]{18,}", re.ASCII)
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,39})(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,3})?", re.ASCII)  # RFC 8259 §6
 # What a keyword of JSON Schema is called in a declaration.
 _KEYS = {"minimum": "min", "maximum": "max", "minLength": "min_length", "maxLength": "max_length"}
@@ -148,7 +149,8 @@ def _parse_typed(text: str, parameter: Parameter) -> Scalar:
     elif parameter.type == "number" and _NUMBER.fullmatch(text):
         value = float(text) if abs(float(text)) != float("inf") else None
     if value is None:
-        raise InvalidParameter(f"{parameter.label} is not {_WHAT[parameter.type]}.")
+        why = ": it has more than 64 bits" if parameter.type == "integer" and _LONG_INTEGER.fullmatch(text) else ""
+        raise InvalidParameter(f"{parameter.label} is not {_WHAT[parameter.type]}{why}.")
     return value
 
 

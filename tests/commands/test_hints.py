@@ -77,6 +77,8 @@ def test_callers_can_t_fill_the_log_with_hints(capsys: pytest.CaptureFixture[str
         (b"/orders/7/item/3", ["items"]),
         (b"/%67ret/sue", ["greet"]),
         (b"/file/a/b/c", ["files"]),
+        (b"/items/3", ["items", "files"]),
+        (b"/7/items/3", ["items"]),
         (b"/" + b"x" * 70_000, []),
         (b"//", []),
         (b"*", []),

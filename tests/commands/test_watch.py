@@ -77,6 +77,26 @@ def test_a_change_of_any_of_its_files_is_seen_once(source: Source, name: str, ch
     assert source.asked == 1
 
 
+def test_a_file_that_comes_where_others_are_sought_is_seen(source: Source, tmp_path: Path) -> None:
+    folder = tmp_path / "more"
+    folder.mkdir()
+    (folder / "a.yaml").write_text("version: 1\nroutes: [{name: b, method: GET, path: /b, subject: b}]\n")
+    (tmp_path / "routes.yaml").write_text(f"{TEXT}include: [more/*.yaml]\n")
+    source.load()
+    looks = Looks(source)
+    for change, is_seen in (
+        ((folder / ".a.yaml.swp").touch, False),
+        ((folder / "b.yaml").touch, True),
+        ((folder / "b.yaml").unlink, True),
+        (lambda: folder.rename(tmp_path / "less"), True),
+        (lambda: (tmp_path / "less").rename(folder), True),
+    ):
+        before = source.asked
+        change()
+        looks.look()
+        assert source.asked - before == is_seen
+
+
 def test_a_file_that_comes_back_is_seen(source: Source) -> None:
     source.path.unlink()
     looks = Looks(source)

@@ -18,7 +18,7 @@ from tests.harness import Gateway, NatsServer, RawPeer, replying, responder, run
 
 ROUTES = """\
 version: 1
-defaults: {timeout: 1s, reply: {content_type: application/json}}
+defaults: {timeout: 10s, reply: {content_type: application/json}}
 routes:
   - {name: me, method: GET, path: /orders/me, subject: test.me}
   - {name: order, method: GET, path: "/orders/{id}", subject: "test.order.{id}"}
@@ -594,7 +594,7 @@ async def test_a_body_that_keeps_its_schema_passes_byte_for_byte(shared_nats: Na
         ),
         (b'{"title": "", "x": 1}', [("#", "Additional properties are not allowed ('x' was unexpected)")]),
         (b"[]", [("#", 'it is not of type "object"')]),
-        (b"", [("#", "it is not JSON: expecting value, line 1, column 1")]),
+        (b"", [("#", "it is empty")]),
         (b"{", [("#", "it is not JSON: expecting property name enclosed in double quotes, line 1, column 2")]),
         (b"\xff", [("#", "it is not UTF-8")]),
         (b"\xef\xbb\xbf{}", None),
@@ -836,7 +836,7 @@ async def test_a_merged_parameter_may_be_a_header_and_a_schema_looks_at_the_body
         ("[" + "1," * 20_000 + "1]", [("", "it is not an object")]),
         ("7", [("", "it is not an object")]),
         ("null", [("", "it is not an object")]),
-        ("", [("", "it is not JSON")]),
+        ("", [("", "it is empty")]),
         ('{"a":1,"a":2}', [("", "it has a key twice in one object")]),
         ('{"a":1}}', [("", "it is not JSON")]),
     ],

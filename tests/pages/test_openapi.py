@@ -378,7 +378,11 @@ def test_the_statuses_that_a_service_sets_itself_are_documented() -> None:
 def test_a_body_that_parameters_are_merged_into_is_documented() -> None:
     route = Route(name="a", methods=("POST",), path="/a/{id}", subject="a", payload="merge")
     operation = build(route)["paths"]["/a/{id}"]["post"]
-    assert operation["requestBody"] == {"content": {"application/json": {"schema": {}}}}
+    assert operation["requestBody"] == {
+        "content": {"application/json": {"schema": {}}},
+        "required": True,
+        "description": "A JSON object. It may not have the keys of parameters, which are added to it: `id`.",
+    }
     assert "422" in operation["responses"]
 
 

@@ -143,7 +143,10 @@ async def test_a_file_that_does_not_hold_changes_nothing_and_is_told_as_at_the_s
     assert again.process.wait(20) == 1
     assert told == [line.removeprefix("nats-http: ") for line in again.log.splitlines()]
     assert told == [
-        f"{routes}:5:1: timeuot: unknown key; known are version, info, servers, tags, schemas, defaults, prefix, include, routes"
+        (
+            f"{routes}:5:1: timeuot: unknown key; known are version, info, servers, tags, schemas, defaults, prefix, "
+            "include, routes"
+        )
     ]
 
 

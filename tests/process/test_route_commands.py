@@ -79,6 +79,12 @@ def test_a_file_that_can_t_be_read_is_one_line(tmp_path: Path, name: str, reason
     assert (done.returncode, done.stderr) == (1, f"nats-http: {tmp_path / name}: {reason}\n")
 
 
+def test_a_merge_has_a_largest_body(tmp_path: Path) -> None:
+    file = tmp_path / "routes.yaml"
+    file.write_text("version: 1\nroutes: [{name: a, method: PUT, path: /a, subject: a, payload: merge}]\n")
+    assert call("routes", str(file)).stdout.splitlines()[1].split() == ["a", "PUT", "/a", "a", "merge", "2s", "256KiB"]
+
+
 def test_routes_are_a_table(orders: str) -> None:
     assert call("routes", GATEWAY_ROUTES=orders, GATEWAY_TIMEOUT="3s").stdout.splitlines() == [
         "NAME         METHOD      PATH          SUBJECT          PAYLOAD  TIMEOUT  MAX BODY",

@@ -287,6 +287,10 @@ def test_a_mistake_is_told_with_its_place_and_what_would_be_right(file: Path, te
         ("body_schema: {type: objct}", '7:25: routes[0].body_schema.type: "objct": is no type of JSON'),
         ("body_schema: nope.json", '7:18: routes[0].body_schema: "nope.json": nope.json: no such file or directory'),
         ("body_schema: 5", "7:18: routes[0].body_schema: 5: must be a JSON Schema, or the path of a file"),
+        (
+            "payload: merge\n    body_schema: {required: [id]}",
+            "8:18: routes[0].body_schema: it requires 'id', which is a parameter, and can't be in a body as well",
+        ),
         ("headers: [1]", "7:15: routes[0].headers[0]: 1: must be the name of a header, or a mapping of"),
         ("headers: [{name: x-a}]", "7:15: routes[0].headers[0].as: is missing"),
         ("headers: [{name: x-a, AS: b}]", "7:27: routes[0].headers[0].AS: unknown key, did you mean `as`?"),

@@ -52,6 +52,24 @@ def test_a_body_that_is_announced_must_be_of_a_listed_type(fields: list[Pair], f
         assert caught.value.headers == ((b"accept", b"application/json, image/*"),)
 
 
+@pytest.mark.parametrize(
+    ("types", "told"),
+    [
+        ([b"application/x-www-form-urlencoded"], " It came as application/x-www-form-urlencoded."),
+        ([b"Text/Plain; charset=x"], " It came as text/plain."),
+        ([], " It came without a Content-Type."),
+        ([b"text/plain", b"text/csv"], ""),
+        ([b"<script>"], ""),
+        ([b"a/" + b"x" * 100], ""),
+    ],
+)
+def test_a_caller_hears_as_what_a_body_came(types: list[bytes], told: str) -> None:
+    rules = BodyRules(["application/json"], None, keeps_encoding=False)
+    with pytest.raises(UnsupportedMediaType) as caught:
+        rules.check_head([LENGTH, *((b"content-type", kind) for kind in types)])
+    assert caught.value.detail == f"This route takes a body of the type application/json.{told}"
+
+
 @pytest.mark.parametrize("encoding", [b"gzip", b"br", b"x", b"identity, gzip", b"GZIP"])
 def test_an_encoded_body_needs_a_service_that_is_told(encoding: bytes) -> None:
     fields = [LENGTH, (b"content-encoding", encoding)]

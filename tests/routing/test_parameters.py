@@ -37,7 +37,9 @@ def test_an_integer_is_its_decimal_digits(number: int) -> None:
 
 @given(st.integers(min_value=2**63) | st.integers(max_value=-(2**63) - 1))
 def test_an_integer_has_64_bits(number: int) -> None:
-    assert refuse(str(number), type="integer") == "Query parameter 'x' is not an integer such as 7."
+    assert refuse(str(number), type="integer") == (
+        "Query parameter 'x' is not an integer such as 7: it has more than 64 bits."
+    )
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))

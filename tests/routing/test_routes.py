@@ -54,6 +54,7 @@ from tests.routing.test_table import make_route
         ),
         ({"subject": "$SYS.{name}"}, "subject '$SYS.{name}' must begin with a literal token"),
         ({"subject": "greet.*"}, "subject 'greet.*': a request goes to one subject, and '*' is a wildcard"),
+        ({"payload": "merge"}, "a GET has no body to add parameters to: `payload: params` sends them alone"),
         ({"subject": "greet.>"}, "'>' is a wildcard"),
         ({"subject": "greet.{name...}.x"}, "a tail such as {path...} is its last token"),
         ({"subject": "greet.{name...}"}, "the path does not end with the tail {name...}"),
