@@ -247,6 +247,7 @@ async def serve(msg: Msg) -> None:
     await msg._client.publish(msg.reply, b"" if way == "denied" else text, headers=headers)
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(240)
 async def test_both_lanes_write_the_same_bytes(shared_nats: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.http.patience.LAST_WORDS", 0.02)

@@ -94,7 +94,7 @@ async def test_new_routes_are_taken_and_old_ones_go(own_nats: NatsServer, routes
         assert gateway.stop() == 0
 
 
-@pytest.mark.parametrize("more", [(), ("--workers", "2")])
+@pytest.mark.parametrize("more", [(), pytest.param(("--workers", "2"), marks=pytest.mark.soak)])
 async def test_a_limit_that_is_lowered_is_told_at_the_start_and_at_a_reload(
     own_nats: NatsServer, routes: Path, more: tuple[str, ...]
 ) -> None:
@@ -224,6 +224,7 @@ async def test_nothing_is_lost_while_routes_change_under_load(own_nats: NatsServ
         assert gateway.stop() == 0
 
 
+@pytest.mark.soak
 async def test_a_worker_that_is_replaced_goes_by_the_last_routes_that_held(own_nats: NatsServer, routes: Path) -> None:
     command, log, environment = serve(own_nats, routes, "--workers", "2")
     with run(command, log, **environment) as gateway:
@@ -284,7 +285,7 @@ async def test_nobody_waits_for_a_reload_however_large_the_file_is(
         assert gateway.stop() == 0
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.soak)])
 async def test_a_reload_that_hangs_does_not_hold_up_the_stop(own_nats: NatsServer, routes: Path, workers: int) -> None:
     """A named pipe that nobody writes to is like a network file system that has gone."""
     command, log, environment = serve(own_nats, routes, "--workers", str(workers))
@@ -303,7 +304,7 @@ async def test_a_reload_that_hangs_does_not_hold_up_the_stop(own_nats: NatsServe
         await eventually(lambda: not is_alive(loader))
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.soak)])
 async def test_a_named_pipe_in_place_of_the_file_is_refused_and_the_next_reload_works(
     own_nats: NatsServer, routes: Path, workers: int
 ) -> None:

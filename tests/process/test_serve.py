@@ -75,7 +75,7 @@ async def test_it_listens_while_nats_is_away_and_stops_with_0(tmp_path: Path, ow
     assert [line["slug"] for line in lines if line["event"] == "exchange"] == ["not-connected", "no-responders"]
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.soak)])
 async def test_sigterm_under_load_answers_every_request_that_was_accepted(
     tmp_path: Path, own_nats: NatsServer, workers: int
 ) -> None:
@@ -359,6 +359,7 @@ def is_refused(url: str) -> bool:
     return False
 
 
+@pytest.mark.soak
 async def test_a_second_signal_stops_workers_at_once(tmp_path: Path, own_nats: NatsServer) -> None:
     arrived = asyncio.Event()
 

@@ -68,7 +68,7 @@ def read_events(stderr: IO[bytes], events: list[dict[str, Any]]) -> None:
     events += (json.loads(line) for line in stderr)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.soak)])
 async def test_a_log_that_hangs_holds_up_no_request_and_no_stop(own_nats: NatsServer, port: int, workers: int) -> None:
     command = [*PROGRAM, "serve", "--workers", str(workers)]
     with start(command, NATS_URL=own_nats.url, GATEWAY_ACCESS_LOG="on", PORT=str(port)) as gateway:
@@ -107,7 +107,12 @@ async def greet(msg: Msg) -> None:
 
 @pytest.mark.parametrize(
     ("redirections", "arguments"),
-    [("2>&-", []), ("1>&-", []), ("0<&-", []), ("0<&- 1>&- 2>&-", ["--workers", "2"])],
+    [
+        ("2>&-", []),
+        ("1>&-", []),
+        ("0<&-", []),
+        pytest.param("0<&- 1>&- 2>&-", ["--workers", "2"], marks=pytest.mark.soak),
+    ],
     ids=["stderr", "stdout", "stdin", "all, with workers"],
 )
 async def test_serve_works_with_streams_that_are_closed_at_the_start(

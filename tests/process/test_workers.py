@@ -48,6 +48,7 @@ async def kill_newborn(gateway: Process, others: set[int]) -> None:
     await eventually(lambda: not any(is_alive(pid) for pid in newborn))
 
 
+@pytest.mark.soak
 async def test_a_worker_that_is_killed_right_after_its_start_again_and_again_comes_back_and_the_other_serves(
     tmp_path: Path, own_nats: NatsServer
 ) -> None:
@@ -91,6 +92,7 @@ def test_workers_that_can_never_start_end_the_gateway_with_1(
     assert gateway.log.splitlines()[-1].startswith("nats-http: a worker ended right after its start")
 
 
+@pytest.mark.soak
 async def test_workers_that_can_t_start_any_more_leave_the_others_alone(tmp_path: Path, own_nats: NatsServer) -> None:
     """An update that goes wrong while the gateway runs: the workers that are left serve until it is undone."""
     mark = tmp_path / "mark"
@@ -110,6 +112,7 @@ async def test_workers_that_can_t_start_any_more_leave_the_others_alone(tmp_path
         assert gateway.stop() == 0
 
 
+@pytest.mark.soak
 async def test_all_workers_may_die_at_once(tmp_path: Path, own_nats: NatsServer) -> None:
     with run(SERVE, tmp_path / "log", NATS_URL=own_nats.url) as gateway:
         gateway.find(ADDRESS)
