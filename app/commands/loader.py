@@ -6,13 +6,12 @@
 import gc
 import os
 import signal
-import stat
 import sys
 from pathlib import Path
 
 from ..exchange.plans import Limits, find_lowered
 from ..prepared import pack, pack_faults
-from ..routefile.load import RouteFileError, load_route_file
+from ..routefile.load import RouteFileError, load_route_file, must_be_waited_for
 from ..settings import load_settings
 
 NICENESS = 5  # beside a gateway that serves
@@ -31,21 +30,12 @@ def main() -> None:
 def load(path: Path) -> bytes:
     """The package of a file."""
     try:
-        if _must_be_waited_for(path):
+        if must_be_waited_for(path):
             raise RouteFileError([f"{path}: not a regular file"], [path])
         file = load_route_file(path)
         return pack(file, lowered=find_lowered(file.table, Limits.of(load_settings())))
     except RouteFileError as error:
         return pack_faults(error.faults, error.files)
-
-
-def _must_be_waited_for(path: Path) -> bool:
-    """Whether it is a named pipe, a device or a socket."""
-    try:
-        mode = path.stat().st_mode
-    except (OSError, ValueError):  # to read it says why
-        return False
-    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 if __name__ == "__main__":

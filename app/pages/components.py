@@ -9,6 +9,7 @@ Laws:
 
 import re
 from collections.abc import Iterable
+from functools import partial
 from pathlib import PurePath
 
 from ..formats.references import Path, Target, rewrite, write_pointer
@@ -29,6 +30,7 @@ class Components:
         self.schemas: dict[str, Json] = {}
         self.responses: dict[str, Json] = {}
         self._names: dict[int, str] = {}  # of components, by the documents that they are made of
+        self._waiting: list[tuple[Json, str]] = []
         self._taken: set[str] = set()
         self._inner: dict[tuple[str, str], str] = {}
         for route in routes:
@@ -48,19 +50,27 @@ class Components:
         return {"$ref": _PREFIX + self._add(document, f"{route.name}.{kind}", route.schemas)}
 
     def _add(self, document: Json, wanted: str, schemas: SharedSchemas) -> str:
-        """The name of its component, which is made if it is new."""
+        """The name of its component, which is made if it is new, with all that it leads to, however long that chain."""
+        wanted_name = self._enlist(document, wanted, schemas)
+        while self._waiting:
+            waiting, name = self._waiting.pop()
+            references = schemas.read(waiting)
+            written = rewrite(waiting, references, partial(self._write, own=name, schemas=schemas))
+            self.schemas[name] = self._take_definitions(written, name)
+        return wanted_name
+
+    def _enlist(self, document: Json, wanted: str, schemas: SharedSchemas) -> str:
+        """The name of its component, whose turn comes if it is new."""
         name = self._names.get(id(document)) or self._choose_name(_find_stem(document, schemas) or wanted)
         self._names[id(document)] = name
         if name not in self.schemas:
-            self.schemas[name] = None  # it may lead back to itself
-            references = schemas.read(document)
+            self.schemas[name] = None
             self._name_definitions(document, name)
-            written = rewrite(document, references, lambda target: self._write(target, name, schemas))
-            self.schemas[name] = self._take_definitions(written, name)
+            self._waiting.append((document, name))
         return name
 
-    def _write(self, target: Target, own: str, schemas: SharedSchemas) -> str:
-        name = own if target.name is None else self._add(schemas.named[target.name], target.name, schemas)
+    def _write(self, target: Target, *, own: str, schemas: SharedSchemas) -> str:
+        name = own if target.name is None else self._enlist(schemas.named[target.name], target.name, schemas)
         return self._point(name, target.path)
 
     def _point(self, name: str, path: Path) -> str:

@@ -165,8 +165,8 @@ def _build_body(route: Route, components: Components) -> Json:
     body: Object = {"content": content}
     if route.body_rules.reads_json:
         body["required"] = True
-    if taken := route.body_rules.taken:
-        names = ", ".join(f"`{name}`" for name in sorted(taken))
+    if route.payload == "merge":
+        names = ", ".join(f"`{parameter.name}`" for parameter in route.parameters if not parameter.header)
         body["description"] = f"A JSON object. It may not have the keys of parameters, which are added to it: {names}."
     return body
 

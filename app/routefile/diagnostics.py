@@ -15,7 +15,7 @@ class Diagnostics:
     def __init__(self, tree: Tree, name: str, parent: "Diagnostics | None" = None) -> None:
         """`name` is that of the file; `parent` is of the file that includes it. What is wrong with the tree itself is
         in the report from the start."""
-        self.name = name
+        self.name = name = name if name.isprintable() else name.encode("unicode_escape").decode("ascii")
         self._tree = tree
         self._parent = parent
         self._lines: dict[str, Mark] = {}

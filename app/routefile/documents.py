@@ -83,10 +83,10 @@ class _Reading:
         """Raises RouteFileError."""
         tree, size = self._read(path)
         self._bytes += size
-        folder = parent.folder / path.relative_to(parent.path.parent).parent if parent else PurePath()
+        folder = parent.folder / _find_way(parent.path.parent, path.parent) if parent else PurePath()
         diagnostics = Diagnostics(tree, str(path), parent.diagnostics if parent else None)
         document = Document(path, folder, tree, diagnostics, parent)
-        self.documents[path.resolve()] = document
+        self.documents[_resolve(path)] = document
         self.pending.append(document)
 
     def include(self, document: Document) -> None:
@@ -102,7 +102,7 @@ class _Reading:
 
     def _include(self, document: Document, pattern: str) -> None:
         for path in self._expand(document.path, pattern):
-            known = self.documents.get(path.resolve())
+            known = self.documents.get(_resolve(path))
             if known is not None and known in document.list_parents():
                 raise RouteFileError([f"{path} would include itself"])
             if known is not None:
@@ -122,11 +122,26 @@ class _Reading:
         self._note_folder(including.parent.joinpath(*literal))
         try:
             paths = sorted(including.parent.glob(pattern))
+            found = [path for path in paths if path.is_file() and path.name[0] != "." and not path.samefile(including)]
         except (NotImplementedError, ValueError):
             raise RouteFileError(["a pattern is relative to the file that it stands in"]) from None
-        found = [path for path in paths if path.is_file() and path.name[0] != "." and not path.samefile(including)]
+        except OSError as error:  # what was there has just gone
+            raise RouteFileError([f"{error.filename}: {(error.strerror or str(error)).lower()}"]) from None
         if not found:
             raise RouteFileError(["no file has such a name"])
         for folder in dict.fromkeys(path.parent for path in found):
             self._note_folder(folder)
         return found
+
+
+def _resolve(path: Path) -> Path:
+    """What a file is known by, whatever leads to it. Raises RouteFileError."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # a link to itself, a NUL
+        raise RouteFileError([f"{path}: {str(error).lower()}"]) from None
+
+
+def _find_way(start: Path, folder: Path) -> PurePath:
+    """From one folder to another, as it is written."""
+    return folder.relative_to(start) if folder.is_relative_to(start) else folder.absolute()

@@ -2,6 +2,7 @@
 and what would be right. docs/routes.md is the reference.
 """
 
+import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -75,6 +76,8 @@ def load_route_file(path: Path) -> RouteFile:
 
     def read_document(path: Path) -> tuple[Tree, int]:
         files[path] = None
+        if len(files) > 1:
+            _check_kind(path, str(path))
         data = _read_bytes(path, str(path))
         return _parse(data, str(path), find_variable), len(data)
 
@@ -91,6 +94,7 @@ def load_route_file(path: Path) -> RouteFile:
 
 
 def _read_schema_file(path: Path, name: str) -> SchemaFile:
+    _check_kind(path, name)
     data = _read_bytes(path, name)
     if path.suffix == ".json":
         try:
@@ -108,6 +112,20 @@ def _parse(data: bytes, name: str, look: Look | None = None) -> Tree:
         return parse_yaml(data, look)
     except YamlError as error:
         raise RouteFileError([f"{name}:{error.mark.line}:{error.mark.column}: {error}"]) from None
+
+
+def must_be_waited_for(path: Path) -> bool:
+    """Whether it is a named pipe, a device or a socket."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):  # to read it says why
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def _check_kind(path: Path, name: str) -> None:
+    if must_be_waited_for(path):
+        raise RouteFileError([f"{name}: not a regular file"])
 
 
 def _read_bytes(path: Path, name: str) -> bytes:
@@ -181,15 +199,12 @@ class _Builder:
 
     def _read_part(self, document: Document, above: _Part | None) -> _Part:
         data = document.tree.data
-        whole = {k: v for k, v in data.items() if not k.startswith(FREE)} if isinstance(data, dict) else data
+        whole = {k: v for k, v in data.items() if not _comes_later(k, v)} if isinstance(data, dict) else data
         routes = document.find("routes")
         routes = routes if isinstance(routes, list) else []
-        if isinstance(whole, dict) and routes:
-            whole = {**whole, "routes": routes[:1]}  # each comes later
-        skipped = ("routes", "defaults", "info")
-        about = validate(FileModel, whole, (), document.diagnostics, skipped=skipped)[1]
+        about = validate(FileModel, whole, (), document.diagnostics)[1]
         about = about if isinstance(about, dict) else {}
-        _check_place(document, about)
+        _check_place(document)
         own = validate(DefaultsModel, document.find("defaults") or {}, ("defaults",), document.diagnostics)[1]
         own = document.move_files(own) if isinstance(own, dict) else {}
         prefix = about.get("prefix", "")
@@ -235,10 +250,16 @@ class _Builder:
             return None
 
 
-def _check_place(document: Document, about: Mapping[str, Json]) -> None:
+def _comes_later(key: str, value: Json) -> bool:
+    """What is left alone, or looked at by itself."""
+    is_whole = (isinstance(value, dict) and key in ("defaults", "info")) or (isinstance(value, list) and value != [])
+    return key.startswith(FREE) or (is_whole and key in ("defaults", "info", "routes"))
+
+
+def _check_place(document: Document) -> None:
     """What can't stand in a file that another one includes, and what is missing in any."""
     for key in _OF_THE_FIRST:
-        if document.parent and key in about:
+        if document.parent and document.find(key) is not None:
             document.diagnostics.add((key,), "only the file that includes this one may say so", of_key=True)
     keys = document.tree.data if isinstance(document.tree.data, dict) else ["routes"]
     if not ({"routes", "include"} & set(keys) or any(find_close(key, ("routes", "include")) for key in keys)):

@@ -44,17 +44,14 @@ def validate(
     path: Path,
     diagnostics: Diagnostics,
     *,
-    skipped: Sequence[str] = (),
     essential: frozenset[str] = frozenset(),
 ) -> tuple[_M | None, Json]:
     """The model of a mapping, and the mapping, both without what is wrong there, which is reported. No model where
-    something essential is wrong. What is skipped is only asked for."""
+    something essential is wrong."""
     try:
         return kind.model_validate(raw), raw
     except ValidationError as error:
-        found = [
-            detail for detail in error.errors() if not set(detail["loc"][:1]) & set(skipped) or len(detail["loc"]) == 1
-        ]
+        found = error.errors()
     misspelled = {hint for detail in found if (hint := _find_meant(kind, detail))}
     for detail in found:
         if detail["type"] != "missing" or detail["loc"] not in misspelled:

@@ -37,7 +37,8 @@ _ANYTHING = Schema(True)
 _BLANKS = b" \t\r\n"  # RFC 8259 §2
 
 Taken = frozenset[str] | None
-"""The keys that a JSON object may not have, as parameters are merged into it under these names; None for no merge."""
+"""The names, in lower case, of parameters that are merged into a JSON object; None for no merge. It may have no such
+key, in any case: some libraries, as Go's, take `ID` for `id`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +83,6 @@ class BodyRules:
     def reads_json(self) -> bool:
         """Whether a body has to be JSON."""
         return self._schema is not None
-
-    @property
-    def taken(self) -> Taken:
-        """The keys that it may not have, where parameters are merged into it."""
-        return self._taken
 
     @property
     def max_body(self) -> int | None:
@@ -138,7 +134,7 @@ def check_keys(value: Json, taken: Taken) -> None:
     detail = "The parameters of this route can't be added to the body."
     if not isinstance(value, dict):
         raise InvalidBody(detail, errors=(("", "it is not an object, and this route adds its parameters to it"),))
-    if both := sorted(taken.intersection(value)):
+    if both := sorted(key for key in value if key.casefold() in taken):
         fault = "it is a parameter of this route, and can't be in the body as well"
         raise InvalidBody(detail, errors=tuple((encode_pointer((name,)), fault) for name in both[:MAX_FAULTS]))
 

@@ -144,8 +144,8 @@ def _parse_typed(text: str, parameter: Parameter) -> Scalar:
     value: Scalar | None = None
     if parameter.type == "boolean":
         value = _BOOLEANS.get(text)
-    elif _INTEGER.fullmatch(text):
-        value = int(text) if -_LONG <= int(text) < _LONG else None
+    elif _INTEGER.fullmatch(text) and -_LONG <= int(text) < _LONG:
+        value = int(text)
     elif parameter.type == "number" and _NUMBER.fullmatch(text):
         value = float(text) if abs(float(text)) != float("inf") else None
     if value is None:

@@ -138,7 +138,8 @@ class Route:
         parameters = tuple(({name: Parameter(name=name) for name in in_path} | declared).values())
         schema = None if self.body_schema is None else self.schemas.compile(self.body_schema)
         by_header = tuple(parameter for parameter in parameters if parameter.header)
-        taken = frozenset(p.name for p in parameters if p not in by_header) if self.payload == "merge" else None
+        merged = frozenset(parameter.name.casefold() for parameter in parameters if not parameter.header)
+        taken = merged if self.payload == "merge" else None
         accepts = self.accepts or (() if schema is None and taken is None else ("application/json",))
         schemas = self.reply.schemas if self.reply.validate else {}
         told_of_encoding = "content-encoding" in {name.lower() for name in self.headers}

@@ -4,9 +4,9 @@ Laws:
 1. A path template and a request path have the same number of segments, or they don't match: `//` and a trailing
    slash make other paths. The raw path is split first and decoded after, so `%2F` never separates. A tail stands for
    one segment or more.
-2. A literal segment goes before a parameter, and a parameter before a tail: `/a/me` beside `/a/{id}` and
-   `/a/{path...}`. Of two routes that can match the same method and path, one must be at least as literal as the other
-   in every segment; else both are refused.
+2. A literal segment goes before a parameter, and a parameter before a tail: `/a/me` beside `/a/{id}`, and
+   `/a/{id}/b` beside `/a/{path...}`. A tail can't stand in the place of a parameter. Of two routes that can match the
+   same method and path, one must be at least as literal as the other in every segment; else both are refused.
 3. The cost of a match depends on the number of segments, not on the number of routes; and of those only as many are
    looked at as a route has.
 """
@@ -68,7 +68,9 @@ class RouteTable:
         overlaps = _Overlaps()
         faults: list[tuple[int, Fault]] = []
         for index, route in enumerate(self.routes):
-            found = [*_find_own_faults(route, names, paths, taken), *_find_conflicts(route, overlaps)]
+            found = list(_find_own_faults(route, names, paths, taken))
+            if not any(fault.key == ("path",) for fault in found):
+                found += _find_conflicts(route, overlaps)
             faults += [(index, fault) for fault in found]
             names.add(route.name)
             paths.setdefault(_shape(route), route)
@@ -152,7 +154,10 @@ def _find_own_faults(
     if route.segments[0] in taken:
         yield Fault(("path",), f"route '{route.name}': the gateway itself uses /{route.segments[0]}")
     twin = paths.get(_shape(route))
-    if twin and twin.path != route.path:
+    if twin and (twin.tail is None) != (route.tail is None):
+        text = "a tail can't stand in the place of a parameter, as OpenAPI has one word for both"
+        yield Fault(("path",), f"routes '{twin.name}' and '{route.name}': {text}")
+    elif twin and twin.path != route.path:
         yield Fault(("path",), f"routes '{twin.name}' and '{route.name}' name the parameters of one path differently")
 
 

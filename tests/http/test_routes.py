@@ -830,6 +830,7 @@ async def test_a_merged_parameter_may_be_a_header_and_a_schema_looks_at_the_body
     [
         ('{"id":7}', [("/id", "it is a parameter of this route, and can't be in the body as well")]),
         ('{"\\u0069d":7}', [("/id", "it is a parameter of this route, and can't be in the body as well")]),
+        ('{"ID":7}', [("/ID", "it is a parameter of this route, and can't be in the body as well")]),
         ('{"dry_run":false,"id":1}', [("/dry_run", "it is a parameter"), ("/id", "it is a parameter")]),
         ('{"a":"' + "x" * 40_000 + '","id":1}', [("/id", "it is a parameter")]),
         ("[]", [("", "it is not an object, and this route adds its parameters to it")]),

@@ -386,6 +386,17 @@ def test_a_body_that_parameters_are_merged_into_is_documented() -> None:
     assert "422" in operation["responses"]
 
 
+def test_a_long_chain_of_shared_schemas_is_written() -> None:
+    named: dict[str, Any] = {f"A{n}": {"properties": {"a": {"$ref": f"#/schemas/A{n + 1}"}}} for n in range(3000)}
+    schemas = SharedSchemas({**named, "A3000": {"type": "null"}})
+    route = Route(
+        name="a", methods=("POST",), path="/a", subject="a", body_schema={"$ref": "#/schemas/A0"}, schemas=schemas
+    )
+    components = build(route)["components"]["schemas"]
+    assert components["A2999"] == {"properties": {"a": {"$ref": "#/components/schemas/A3000"}}}
+    assert len(components) == 3001 + 1
+
+
 def test_a_text_that_is_no_token_has_no_rules_of_one() -> None:
     name = Parameter(name="name", token="escaped")  # noqa: S106
     route = Route(name="a", methods=("GET",), path="/a/{name}", subject="a.{name}", parameters=(name,))

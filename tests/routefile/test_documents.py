@@ -177,6 +177,48 @@ def test_there_are_at_most_so_many_files_and_bytes(main: Path, monkeypatch: pyte
     assert read_faults(main)[0].endswith(": the files have more than 700 bytes together")
 
 
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ('"x\\0.yaml"', "embedded null byte"),
+        ("loop.yaml", "symlink loop"),
+        ("pipe.yaml", "pipe.yaml: not a regular file"),
+        ("pets", "is a directory"),
+    ],
+)
+def test_what_is_no_file_is_told_and_not_waited_for(main: Path, name: str, reason: str) -> None:
+    (main.parent / "loop.yaml").symlink_to("loop.yaml")
+    os.mkfifo(main.parent / "pipe.yaml")
+    main.write_text(f"version: 1\ninclude: [{name}]\n")
+    (fault,) = read_faults(main)
+    assert fault.startswith("main.yaml:2:11: include[0]: ")
+    assert reason in fault
+
+
+def test_a_pipe_in_the_place_of_a_schema_is_not_waited_for(main: Path) -> None:
+    os.mkfifo(main.parent / "pipe.json")
+    main.write_text(f"version: 1\n{OTHER.replace('subject: a', 'subject: a, reply: {schema: pipe.json}')}\n")
+    assert read_faults(main)[0].endswith('"pipe.json": pipe.json: not a regular file')
+
+
+def test_a_file_of_another_folder_is_included_by_its_whole_path(
+    main: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other = tmp_path_factory.mktemp("other")
+    write(other / "cats.yaml", CATS)
+    write(other / "cat.json", '{"type": "null"}')
+    main.write_text(f"version: 1\ninclude: [{other}/cats.yaml]\n")
+    (route,) = load_route_file(main).table.routes
+    assert route.body_schema == {"type": "null"}
+
+
+def test_the_prefix_counts_where_a_path_is_right_only_with_it(main: Path) -> None:
+    text = """{name: a, method: GET, path: "/{x}", subject: "a.{t}.{x}"}"""
+    main.write_text(f"version: 1\nprefix: '/v1/{{t}}'\nroutes: [{text}]\n")
+    (route,) = load_route_file(main).table.routes
+    assert route.path == "/v1/{t}/{x}"
+
+
 def test_a_file_is_included_once(main: Path) -> None:
     main.write_text(MAIN.replace("[orders.yaml, pets/*.yaml]", "[orders.yaml, pets/*.yaml, ./orders.yaml]"))
     assert read_faults(main) == [

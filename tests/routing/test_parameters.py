@@ -42,6 +42,12 @@ def test_an_integer_has_64_bits(number: int) -> None:
     )
 
 
+def test_a_number_may_have_more_digits_than_an_integer_and_is_a_float_then() -> None:
+    for text in ("9223372036854775808", "-9223372036854775809", "92233720368547758080"):
+        assert parse(text, type="number") == float(text)
+    assert parse("9223372036854775807", type="number") == 2**63 - 1
+
+
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_a_number_is_written_as_in_json(number: float) -> None:
     assert parse(json.dumps(number), type="number") == number
