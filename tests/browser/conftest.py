@@ -75,13 +75,18 @@ class Visitor:
     async def watch(self, context: BrowserContext) -> None:
         # Requests that the browser stops by itself, for a policy, never come to a route; the event tells of all.
         context.on("request", lambda request: self._note_request(request.url))
-        context.on("requestfailed", lambda request: self.complaints.append(f"{request.url}: {request.failure}"))
+        context.on("requestfailed", lambda request: self._note_failure(request.url, request.failure or ""))
         context.on("response", self._note_response)
         context.on("console", self._note_console)
         context.on("weberror", lambda error: self.complaints.append(str(error.error)))
         self.page.on("websocket", lambda socket: self._note_request(socket.url))
         await context.add_init_script(_REPORT_POLICY)
         await context.route("**/*", self._pass_or_abort)
+
+    def _note_failure(self, url: str, reason: str) -> None:
+        # A browser loads the icon after all else, and lets go of it when the visitor goes on.
+        if not (url.partition("?")[0].endswith("/favicon.svg") and "ERR_ABORTED" in reason):
+            self.complaints.append(f"{url}: {reason}")
 
     def _is_here(self, url: str) -> bool:
         return url.startswith((self.url + "/", f"blob:{self.url}/", "data:"))

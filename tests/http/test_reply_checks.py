@@ -83,7 +83,7 @@ async def test_a_reply_that_fits_its_schema_passes_byte_for_byte(
         (b'{"id":"secret"}', b"", "#/id: it is not of type"),
         (b'{"id":"secret","x":' + LONG + b"}", b"", "#/id: it is not of type"),
         (b"not JSON", b"", "#: it is not JSON"),
-        (b"", b"", "#: it is not JSON"),
+        (b"", b"", "#: it is empty"),
         (b'{"id":7}', b"Http-Status: 202\r\n", "#: it is not of type"),
     ],
     ids=["breaks it", "breaks it and is long", "no JSON", "empty", "another status"],

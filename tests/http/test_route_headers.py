@@ -101,7 +101,7 @@ async def test_the_time_that_an_upload_took_is_not_left(gateway: Gateway, peer: 
     peer.publish(message.reply, b"NATS/1.0\r\n\r\n")
     assert b" 200 " in await reader.read()
     writer.close()
-    assert int(message.headers.split()[-1]) <= 5000 - 300
+    assert int(message.headers.split()[-1]) <= 5000 - 200  # the head took a while to come as well
     assert time.monotonic() - begun >= 0.3
 
 
