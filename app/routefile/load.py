@@ -252,8 +252,9 @@ class _Builder:
 
 def _comes_later(key: str, value: Json) -> bool:
     """What is left alone, or looked at by itself."""
-    is_whole = (isinstance(value, dict) and key in ("defaults", "info")) or (isinstance(value, list) and value != [])
-    return key.startswith(FREE) or (is_whole and key in ("defaults", "info", "routes"))
+    is_mapping = key in ("defaults", "info") and isinstance(value, dict)
+    has_routes = key == "routes" and isinstance(value, list) and value != []
+    return is_mapping or has_routes or key.startswith(FREE)
 
 
 def _check_place(document: Document) -> None:
