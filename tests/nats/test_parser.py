@@ -194,7 +194,8 @@ async def test_servers_that_a_server_tells_of_are_bounded_and_so_are_lines_about
         writer.close()
 
     with capture_logs() as logs:
-        async with run_liar(info, leave) as url, Link([url], max_in_flight=1) as link:
+        # Again and again, as by chance the one that is there may be found before many that are not.
+        async with run_liar(info, leave, to_all=True) as url, Link([url], max_in_flight=1) as link:
             await eventually(lambda: link._connection and link._connection.servers)
             connection = link._connection
             assert connection is not None
@@ -203,4 +204,5 @@ async def test_servers_that_a_server_tells_of_are_bounded_and_so_are_lines_about
             assert len(connection._client._server_pool) == 1
             await eventually(lambda: [entry for entry in logs if entry.get("count")])
             assert len(link._dialer._known) <= MOST_SERVERS + 2
-    assert [entry["event"] for entry in logs].count("connect-failed") <= MOST_TOLD + 1
+    told = [entry for entry in logs if entry["event"] == "connect-failed" and not entry.get("count")]
+    assert len(told) <= MOST_TOLD
