@@ -128,6 +128,7 @@ async def test_a_caller_takes_no_more_than_its_share(shared_nats: NatsServer) ->
         await crowd.answer_all()
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("routes", [(SLOW, OTHER), (SLOW,)])
 async def test_nothing_is_counted_once_all_have_ended_in_whatever_way(
     own_nats: NatsServer, routes: tuple[Route, ...]

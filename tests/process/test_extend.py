@@ -48,7 +48,7 @@ def get(gateway: Process, path: str) -> httpx.Response:
     return httpx.get(f"{url}{path}", trust_env=False, timeout=PATIENCE)
 
 
-@pytest.mark.parametrize("more", [(), ("--workers", "2")])
+@pytest.mark.parametrize("more", [(), pytest.param(("--workers", "2"), marks=pytest.mark.soak)])
 def test_middleware_sees_routes_and_pages(tmp_path: Path, shared_nats: NatsServer, more: tuple[str, ...]) -> None:
     with run(serve("my_gateway:with_middleware", *more), tmp_path / "log", NATS_URL=shared_nats.url) as gateway:
         for path, status in (("/livez", 200), ("/greet/sue", 503), ("/nothing", 404)):

@@ -80,6 +80,7 @@ async def test_a_log_that_hangs_holds_up_no_request_and_no_stop(own_nats: NatsSe
         assert gateway.wait(PATIENCE) == 0
 
 
+@pytest.mark.soak
 async def test_a_log_that_goes_on_says_how_many_lines_are_missing(own_nats: NatsServer, port: int) -> None:
     total = 5000
     with start([*PROGRAM, "serve"], NATS_URL=own_nats.url, GATEWAY_ACCESS_LOG="on", PORT=str(port)) as gateway:

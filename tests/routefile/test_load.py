@@ -462,6 +462,7 @@ def list_faults(path: Path) -> tuple[str, ...]:
 # The document of a file, and what describes the format
 
 
+@pytest.mark.soak
 def test_ten_thousand_routes_are_read(file: Path) -> None:
     line = "  - {{name: r{0}, method: GET, path: '/r{0}/{{id}}', subject: 'r{0}.{{id}}'}}\n"
     read = load(file, "version: 1\nroutes:\n" + "".join(line.format(number) for number in range(10_000)))
