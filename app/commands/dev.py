@@ -183,6 +183,7 @@ class _Welcome:
         return self.link.reason is None and self.examples.are_up
 
     def write(self) -> str:
+        """The banner, as lines, by the state of the link at this moment."""
         nats = f"nats://{self.link.server}" if self.link.server else f"not connected: {self.link.reason}"
         banner = Banner(
             address=self.address,

@@ -21,6 +21,7 @@ class Examples:
         self._missing = 0
 
     def start(self, children: Children, environment: Mapping[str, str]) -> None:
+        """Start REPLICAS of each service as children. Raises OSError."""
         self._signs, sign = os.pipe()
         os.set_blocking(self._signs, False)
         told = {**environment, "NATS_HTTP_DEV": str(sign)}

@@ -1,6 +1,6 @@
 """What a request would have needed, for whoever runs `nats-http dev`.
 
-Law: each thing is told once, and at most MAX_HINTS of a kind: callers can't fill the log with hints.
+Law: each hint is printed once, and at most MAX_HINTS of a kind: callers can't fill the log with hints.
 """
 
 import difflib
@@ -51,7 +51,7 @@ _log = structlog.get_logger("nats-http.dev")
 
 
 class Hints:
-    """An observer. `find_table` and `find_server` say what holds at the moment."""
+    """An observer. `find_table` and `find_server` return the current routes and NATS server."""
 
     def __init__(self, find_table: Callable[[], RouteTable], find_server: Callable[[], str]) -> None:
         self._find_table = find_table

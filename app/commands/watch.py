@@ -21,7 +21,7 @@ from .reload import FileSource
 
 BURST = 100  # milliseconds without a change that end a burst
 MAX_BURST = 1000  # milliseconds after which it is looked at all the same
-INTERVAL = 1000  # milliseconds between two looks where nothing is told
+INTERVAL = 1000  # milliseconds between two looks without a notice from the system
 COARSE = 10_000_000  # nanoseconds that a file system's clock may be behind
 
 _State = tuple[int, int, int]

@@ -127,7 +127,7 @@ def is_text_preferred(fields: Sequence[Pair]) -> bool:
 
 
 def find_accept(fields: Sequence[Pair]) -> bytes:
-    """The value of `Accept`, be it in one field or in several; empty where there is none."""
+    """The value of `Accept`, from one field or several; empty if there is none."""
     return b",".join([value for name, value in fields if name == b"accept"])
 
 

@@ -6,5 +6,5 @@ from starlette.requests import Request
 
 
 def find_root(request: Request) -> str:
-    """Percent-encoded, so that it can stand in markup, and without a slash at its end; empty where there is none."""
+    """Percent-encoded, safe in markup, and without a slash at its end; empty if there is none."""
     return quote(request.scope.get("root_path", ""))

@@ -10,7 +10,7 @@ MAX_SHOWN = 60  # characters of a wrong value
 
 class Diagnostics:
     """Collects faults. A path that begins with `routes` and an index may stand in `defaults` instead, here or in a file
-    that includes this one: what a route has from there is told with the place that it has there."""
+    that includes this one: a fault in what a route has from there gets that place."""
 
     def __init__(self, tree: Tree, name: str, parent: "Diagnostics | None" = None) -> None:
         """`name` is that of the file; `parent` is of the file that includes it. What is wrong with the tree itself is
@@ -30,7 +30,7 @@ class Diagnostics:
         return sorted(self._lines, key=lambda line: (self._lines[line], line))
 
     def add(self, path: Path, text: str, value: object = None, *, of_key: bool = False) -> None:
-        """Once, however often it is told, and not where the tree has a fault of its own. The value is shown if it is a
+        """Once, however often it is added, and not where the tree has a fault of its own. The value is shown if it is a
         scalar; where it comes from a variable, only the name of that."""
         owner, place = self._find_owner(path, of_key=of_key)
         if not of_key and place in owner._known:

@@ -1,5 +1,5 @@
 """The schemas of a route file: shared ones, those of routes, and those in files. Each is read and checked once, however
-many routes have it, and what is wrong with it is told once, at its own place.
+many routes have it, and its faults are reported once, at their own places.
 """
 
 from collections.abc import Callable, Mapping, Sequence

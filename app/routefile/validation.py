@@ -1,4 +1,4 @@
-"""Mappings of a route file by their models: what is wrong with one is told in our words, each with its place."""
+"""Checks mappings of a route file by their models, and reports their faults in plain words, each with its place."""
 
 from collections.abc import Sequence
 from typing import TypeVar

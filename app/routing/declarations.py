@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 
 def find_faults(route: "Route") -> Iterator[Fault]:
+    """All faults of a declaration, those of its parts first."""
     syntax = list(_find_syntax_faults(route))
     yield from syntax
     for parameter in route.parameters:

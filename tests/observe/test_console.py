@@ -3,25 +3,9 @@
 import pytest
 
 from app.observe.console import MAX_PATH, Console, show_path
-from app.observe.record import Record
+from tests.observe.test_access import RECORD as SERVED
 
-RECORD = Record(
-    route="greet",
-    method="GET",
-    version="1.1",
-    status=200,
-    slug=None,
-    delivered="yes",
-    duration=0.0012345678,
-    reply_time=None,
-    bytes_in=1,
-    bytes_out=2,
-    is_written=True,
-    request_id="r-1",
-    lane="fast",
-    peer="192.0.2.1",
-    path=b"/greet/sue",
-)
+RECORD = SERVED._replace(status=200, slug=None, path=b"/greet/sue")
 OF_EXCHANGE = {"event": "exchange", "route": "greet", "method": "GET", "duration_ms": 0.84, "request_id": "r-1"}
 
 
