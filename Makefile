@@ -71,9 +71,9 @@ lock: $(VENV)/.dev ## write requirements/*.txt anew from pyproject.toml
 	$(BIN)/uv pip compile $(LOCK) -c requirements/gateway.txt -c requirements/build.txt --upgrade \
 		pyproject.toml --extra embedded --group build -o requirements/run.txt
 	$(BIN)/uv pip compile $(LOCK) -c requirements/run.txt --upgrade \
-		pyproject.toml --extra embedded --group build --group dev -o requirements/dev.txt
+		pyproject.toml --extra embedded --extra otel --group build --group dev -o requirements/dev.txt
 	$(BIN)/uv pip compile $(LOCK) -c requirements/dev.txt --upgrade \
-		pyproject.toml --extra embedded --group build --group dev --group bench -o requirements/bench.txt
+		pyproject.toml --extra embedded --extra otel --group build --group dev --group bench -o requirements/bench.txt
 	$(BIN)/uv pip compile $(LOCK) --upgrade --group clients -o requirements/clients.txt
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command 'make lock'
 
