@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -22,15 +23,20 @@ from .http.bounds import Bounds
 from .http.fast import FastProtocol
 from .http.lane import LaneName
 from .http.protocol import GatewayProtocol, ProtocolFactory
-from .http.server import GatewayServer
+from .http.server import GatewayServer, ServerBeside
 from .nats.internals import check_nats
 from .nats.link import Link
 from .observe.access import log_failure, log_record
+from .observe.board import Board, Boards
+from .observe.counts import Counts
+from .observe.gauges import Ask, Reporter
 from .observe.record import Observers
 from .pages.docs import add_docs
 from .pages.health import add_health
+from .pages.metrics import Metrics, add_metrics
 from .pages.problems import add_problems
 from .pages.redirects import add_redirects
+from .pages.report import keep_reporting, list_counters, list_gauges, list_gauges_of_file
 from .pieces import Steps, run_in_pieces
 from .prepared import PreparedRoutes, prepare
 from .routefile.load import GREET, RESERVED, Info, RouteFile, load_route_file
@@ -38,8 +44,13 @@ from .routing.routes import Route
 from .routing.table import RouteTable
 from .settings import Settings, load_settings
 
+MAX_CONNECTIONS_BESIDE = 256  # at an address of pages
+MAX_BUFFERED_BESIDE = 1024 * 1024  # bytes
+
 Routes = RouteFile | PreparedRoutes | Iterable[Route]
 """What a gateway can be made of."""
+Address = tuple[str, int]
+"""Host and port."""
 
 
 class Serving:
@@ -68,12 +79,16 @@ class Gateway:
     says 503. `protocols` are what its server makes of connections."""
 
     app: GatewayApp
+    beside: Mapping[Address, GatewayApp]
+    """Applications for addresses of their own, such as that of `GATEWAY_METRICS_ADDRESS`."""
     serving: Serving
     relay: Relay
     link: Link
     bounds: Bounds
     drain: asyncio.Event
     protocols: Mapping[LaneName, ProtocolFactory]
+    gauges: dict[str, Ask]
+    """What this process reports of itself."""
 
     def choose_lane(self, asked: LaneName | None) -> LaneName:
         """The one that is asked for, else the fast one, or ASGI where the application has middleware, which the fast
@@ -87,6 +102,13 @@ class Gateway:
         protocol = self.protocols[self.choose_lane(lane)]
         return GatewayServer(self.app, protocol, bounds=self.bounds, drain=self.drain, drain_timeout=drain_timeout)
 
+    def make_server_beside(self, address: Address) -> ServerBeside:
+        """The server of one of `beside`, with bounds of its own."""
+        bounds = Bounds(maximum=MAX_CONNECTIONS_BESIDE, body_timeout=1.0, max_buffered=MAX_BUFFERED_BESIDE)
+        relay = self.relay
+        protocol = partial(GatewayProtocol, bounds=bounds, way_out=relay.way_out, proxies=relay.proxies)
+        return ServerBeside(self.beside[address], protocol, bounds=bounds, drain=self.drain, drain_timeout=0.0)
+
 
 def create_app(settings: Settings | None = None, *, routes: Routes | None = None) -> FastAPI:
     """The gateway as an application for any ASGI server. Without settings it reads the environment, and raises
@@ -97,40 +119,82 @@ def create_app(settings: Settings | None = None, *, routes: Routes | None = None
 
 
 def build_gateway(
-    settings: Settings | None = None, *, routes: Routes | None = None, observers: Observers | None = None
+    settings: Settings | None = None,
+    *,
+    routes: Routes | None = None,
+    observers: Observers | None = None,
+    boards: Boards | None = None,
 ) -> Gateway:
-    """As `create_app`, with all parts. `observers` take the place of the log. Raises IncompatibleNats as well."""
+    """As `create_app`, with all parts. `observers` take the place of the log; `boards` are those of the processes of
+    this gateway, where it has several. Raises IncompatibleNats as well."""
     check_nats()
     settings = settings or load_settings(check_files=True)
+    boards = boards or Boards(Board())
     prepared = _prepare(load_route_file(settings.routes or GREET) if routes is None else routes)
     link, checker, drain, bounds = _make_link(settings), Checker(), asyncio.Event(), _make_bounds(settings)
     links = {DEFAULT_LINK: link}
-    way_out = WayOut(observers or _choose_observers(access_log=bool(settings.access_log)))
+    observers = observers or _choose_observers(access_log=bool(settings.access_log))
+    way_out = WayOut(observers, Counts(boards.own) if settings.metrics or settings.status else None)
     relay = Relay(prepared.table, Limits.of(settings), way_out, settings.proxies)
     serving = Serving(prepared, relay)
+    gauges = _list_gauges(settings, serving, link, bounds)
+    if boards.are_alone:
+        gauges |= list_gauges_of_file(is_right=lambda: True, loaded_at=partial(float, time.time()))
+    reporter = Reporter(boards.own, gauges=gauges, counters=list_counters(link))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         drain.clear()
-        async with checker, link:
+        async with checker, link, keep_reporting(reporter):
             yield
 
-    app = GatewayApp(
-        relay=relay,
-        links=links,
-        checker=checker,
-        uploads=bounds.uploads,
-        drain=drain,
-        title=prepared.title,
-        version=__version__,
-        lifespan=lifespan,
+    make_app = partial(
+        GatewayApp, links=links, checker=checker, uploads=bounds.uploads, drain=drain, version=__version__
     )
+    app = make_app(relay=relay, title=prepared.title, lifespan=lifespan)
+    beside = {address: _make_app_beside(make_app, relay, settings) for address in settings.addresses_beside}
     _add_pages(app, serving, relay, link, drain, with_details=bool(settings.health_details))
+    if settings.metrics:
+        add_metrics(_find_app(settings.metrics, app, beside), Metrics(boards, reporter.report))
+    for each in (app, *beside.values()):
+        each.answer_not_found_early()
     protocols: dict[LaneName, ProtocolFactory] = {
         "fast": partial(_make_fast(app, relay, links, checker), bounds=bounds, drain=drain, deadlines=Deadlines()),
         "asgi": partial(GatewayProtocol, bounds=bounds, way_out=way_out, proxies=settings.proxies),
     }
-    return Gateway(app=app, serving=serving, relay=relay, link=link, bounds=bounds, drain=drain, protocols=protocols)
+    return Gateway(
+        app=app,
+        beside=beside,
+        serving=serving,
+        relay=relay,
+        link=link,
+        bounds=bounds,
+        drain=drain,
+        protocols=protocols,
+        gauges=gauges,
+    )
+
+
+def _make_app_beside(make_app: Callable[..., GatewayApp], relay: Relay, settings: Settings) -> GatewayApp:
+    """An application without routes, for pages at an address of their own."""
+    nothing = Relay(RouteTable(()), Limits.of(settings), relay.way_out, relay.proxies)
+    app = make_app(relay=nothing, title="nats-http", lifespan=None)
+    add_problems(app, relay.proxies)
+    add_redirects(app)
+    return app
+
+
+def _find_app(place: bool | Address, app: GatewayApp, beside: Mapping[Address, GatewayApp]) -> GatewayApp:
+    return beside[place] if isinstance(place, tuple) else app
+
+
+def _list_gauges(settings: Settings, serving: Serving, link: Link, bounds: Bounds) -> dict[str, Ask]:
+    return list_gauges(
+        link,
+        limit=settings.max_in_flight,
+        count_connections=lambda: bounds.connections,
+        count_routes=lambda: len(serving.table.routes),
+    )
 
 
 def _make_fast(app: GatewayApp, relay: Relay, links: Mapping[str, Link], checker: Checker) -> partial[FastProtocol]:
@@ -175,7 +239,6 @@ def _add_pages(
     )
     add_problems(app, relay.proxies)
     add_redirects(app)
-    app.answer_not_found_early()
 
 
 def _plan_all(table: RouteTable, relay: Relay) -> Steps[Plans]:

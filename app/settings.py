@@ -14,7 +14,7 @@ from .edge.networks import parse_network
 from .edge.proxies import Proxies, parse_root
 from .errors import CannotStart
 from .formats.environment import find_unknown, quote_value
-from .formats.units import parse_count, parse_duration, parse_size, parse_switch
+from .formats.units import parse_count, parse_duration, parse_place, parse_size, parse_switch
 from .nats.addresses import Address
 from .nats.credentials import Credentials
 
@@ -55,7 +55,7 @@ def _split_networks(text: object) -> object:
     return networks
 
 
-def _from_text(parse: Callable[[str], float | str]) -> BeforeValidator:
+def _from_text(parse: Callable[[str], float | str | tuple[str, int]]) -> BeforeValidator:
     return BeforeValidator(lambda value: parse(value) if isinstance(value, str) else value)
 
 
@@ -67,6 +67,8 @@ BufferSize = Annotated[int, _from_text(partial(parse_size, least=_LEAST_BUFFERED
 Count = Annotated[int, _from_text(partial(parse_count, least=1)), Field(ge=1)]
 Port = Annotated[int, _from_text(partial(parse_count, least=0, most=65535)), Field(ge=0, le=65535)]
 Switch = Annotated[bool, _from_text(parse_switch)]
+Place = Annotated[bool | tuple[str, int], _from_text(parse_place)]
+"""Where pages are: on the gateway's own port (True), nowhere, or on a host and port of their own."""
 RootPath = Annotated[str, _from_text(parse_root)]
 
 
@@ -202,6 +204,37 @@ class Settings(BaseSettings):
         "with addresses and the words of NATS, the version, the NATS server, and counts. Unset: on in `dev`, off in "
         "`serve`.",
     )
+    metrics_address: Place | None = Field(
+        default=None,
+        validation_alias="GATEWAY_METRICS_ADDRESS",
+        description="Where `/metrics` is, and only there: an address such as `127.0.0.1:9090`, or `off`. Unset: at the "
+        "address of `GATEWAY_STATUS` where that is one, else on the gateway's own port.",
+    )
+    status: Place = Field(
+        default=True,
+        validation_alias="GATEWAY_STATUS",
+        description="Where `/status` is, the live page for people: `on` for the gateway's own port, `off`, or an "
+        "address of its own such as `127.0.0.1:9090`.",
+    )
+    server_timing: Switch = Field(
+        default=False,
+        validation_alias="GATEWAY_SERVER_TIMING",
+        description="Tell callers in a header `Server-Timing` how long NATS and the gateway took, `on` or `off`. The "
+        "developer tools of browsers show it.",
+    )
+
+    @property
+    def metrics(self) -> bool | tuple[str, int]:
+        """Where `/metrics` is."""
+        if self.metrics_address is not None:
+            return self.metrics_address
+        return self.status if isinstance(self.status, tuple) else True
+
+    @property
+    def addresses_beside(self) -> dict[tuple[str, int], str]:
+        """Hosts and ports beside the gateway's own, on which pages are, and the settings that name them."""
+        places = ((self.metrics, "GATEWAY_METRICS_ADDRESS"), (self.status, "GATEWAY_STATUS"))
+        return {place: name for place, name in places if isinstance(place, tuple)}
 
     @property
     def credentials(self) -> Credentials:

@@ -51,6 +51,9 @@ DEFAULTS = {
     "drain_timeout": 25.0,
     "access_log": None,
     "health_details": None,
+    "metrics_address": None,
+    "status": True,
+    "server_timing": False,
 }
 VARIABLES = {field: str(info.validation_alias) for field, info in Settings.model_fields.items()}
 
@@ -114,6 +117,13 @@ def test_nothing_needs_to_be_set() -> None:
         ("GATEWAY_ACCESS_LOG", "True", "access_log", True),
         ("GATEWAY_HEALTH_DETAILS", "on", "health_details", True),
         ("GATEWAY_HEALTH_DETAILS", "off", "health_details", False),
+        ("GATEWAY_METRICS_ADDRESS", "127.0.0.1:9090", "metrics_address", ("127.0.0.1", 9090)),
+        ("GATEWAY_METRICS_ADDRESS", "[::1]:9090", "metrics_address", ("::1", 9090)),
+        ("GATEWAY_METRICS_ADDRESS", ":9090", "metrics_address", ("0.0.0.0", 9090)),  # noqa: S104
+        ("GATEWAY_METRICS_ADDRESS", "off", "metrics_address", False),
+        ("GATEWAY_STATUS", "off", "status", False),
+        ("GATEWAY_STATUS", "localhost:9090", "status", ("localhost", 9090)),
+        ("GATEWAY_SERVER_TIMING", "on", "server_timing", True),
     ],
 )
 def test_a_variable_sets_its_setting_and_no_other(
@@ -174,6 +184,15 @@ SIZES = "a whole number of bytes, or one with KiB or MiB: 1048576, 64KiB or 1MiB
         ("GATEWAY_MAX_CONNECTIONS", "0", "must be a whole number, 1 or more"),
         ("GATEWAY_ACCESS_LOG", "maybe", "must be on or off"),
         ("GATEWAY_HEALTH_DETAILS", "2", "must be on or off"),
+        ("GATEWAY_METRICS_ADDRESS", "9090", "must be on, off, or an address with a port, such as 127.0.0.1:9090"),
+        (
+            "GATEWAY_METRICS_ADDRESS",
+            "http://a:1/",
+            "must be on, off, or an address with a port, such as 127.0.0.1:9090",
+        ),
+        ("GATEWAY_STATUS", "127.0.0.1:0", "a port is a number from 1 to 65535"),
+        ("GATEWAY_STATUS", "127.0.0.1:65536", "a port is a number from 1 to 65535"),
+        ("GATEWAY_SERVER_TIMING", "2", "must be on or off"),
     ],
 )
 def test_a_wrong_value_is_told_with_its_variable_and_what_is_right(

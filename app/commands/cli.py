@@ -3,10 +3,8 @@
 Each command imports what it needs, so that the others start without it.
 """
 
-import errno
 import os
 import signal
-import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +15,7 @@ from .. import __version__
 from ..errors import CannotStart
 from ..http.lane import LaneName
 from .arguments import CommandError, File
+from .listeners import inherit, listen
 from .route_commands import check, explain, openapi, routes, schema
 from .settings_command import settings
 
@@ -118,7 +117,7 @@ def dev(
         raise CommandError("NATS_URL names a server, so that none is started: leave --nats-port out")
     if settings.workers > 1:
         typer.echo(f"nats-http: warning: dev has one worker; GATEWAY_WORKERS={settings.workers} is for serve", err=True)
-    with _listen(settings, host, port) as listener:
+    with listen(settings, host, port) as listeners:
         from ..exchange.plans import Limits
         from ..observe.log import configure_logging
         from ..observe.stream import QueuedStream
@@ -133,7 +132,7 @@ def dev(
         examples = examples or (embedded and path == EXAMPLES)
         stack = Stack(embedded=embedded, nats_port=nats_port, examples=examples, lane=lane, extend=extend)
         try:
-            run_dev(settings, listener, FileSource(path, Limits.of(settings)), stack)
+            run_dev(settings, listeners, FileSource(path, Limits.of(settings)), stack)
         except (PartEnded, ServerMissing, RuntimeError) as error:
             raise CommandError(str(error)) from None
 
@@ -149,6 +148,8 @@ def serve(
     lane: Lane = None,
     extend: ExtendOption = None,
     fd: Annotated[int | None, typer.Option(hidden=True)] = None,
+    beside_fd: Annotated[list[int] | None, typer.Option(hidden=True)] = None,
+    board_fd: Annotated[list[int] | None, typer.Option(hidden=True)] = None,
     sign_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Run the gateway alone, for production. It listens at once, and connects to NATS in the background.
@@ -162,8 +163,9 @@ def serve(
 
     settings = load_settings(check_files=fd is None)  # a worker may be started while a file is being replaced
     _check_one_file(file, settings)
-    with _listen(settings, host, port) if fd is None else socket.socket(fileno=fd) as listener:
+    with listen(settings, host, port) if fd is None else inherit(settings, fd, beside_fd or []) as listeners:
         from ..exchange.plans import Limits
+        from ..observe.board import Boards
         from ..observe.log import configure_logging
         from ..routefile.load import GREET
         from .reload import FileSource, PipeSource
@@ -172,13 +174,14 @@ def serve(
         configure_logging(color=is_color_wanted(sys.stderr))
         if fd is not None:
             pipe = PipeSource(sys.stdin.fileno())
-            run_gateway(settings, listener, pipe, lane=lane, extend=extend, sign_fd=sign_fd)
+            boards = Boards.of_files(board_fd or [])
+            run_gateway(settings, listeners, pipe, lane=lane, extend=extend, boards=boards, sign_fd=sign_fd)
             return
         source = FileSource(file or settings.routes or GREET, Limits.of(settings))
         count = workers or settings.workers
         if count == 1:
-            run_gateway(settings, listener, source, lane=lane, extend=extend)
-        elif not run_workers(settings, listener, source, count=count, lane=lane, extend=extend):
+            run_gateway(settings, listeners, source, lane=lane, extend=extend)
+        elif not run_workers(settings, listeners, source, count=count, lane=lane, extend=extend):
             raise CommandError("a worker ended right after its start; see its messages above")
 
 
@@ -239,29 +242,6 @@ def _open_missing_streams() -> None:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it gets the lowest number that is free
         if getattr(sys, name) is None:
             setattr(sys, name, open(fd, mode, closefd=False))  # noqa: SIM115 - as long as the process
-
-
-def _listen(settings: "Settings", host: str | None, port: int | None) -> socket.socket:
-    from ..http.sockets import bind
-
-    source = "GATEWAY_HOST" if host is None else "--host"
-    host = settings.host if host is None else host
-    port = settings.port if port is None else port
-    try:
-        return bind(host, port)
-    except (socket.gaierror, UnicodeError):  # the second of what can't be a name at all
-        raise CommandError(f"{source} '{host}': there is no such host; {_USUAL_HOSTS}") from None
-    except OSError as error:
-        reason = (os.strerror(error.errno) if error.errno else str(error)).lower()
-        has_address = error.errno != errno.EADDRNOTAVAIL
-        cure = (
-            "choose another with --port or PORT" if has_address else f"set {source} to one that it has; {_USUAL_HOSTS}"
-        )
-        reason = reason if has_address else "this machine does not have that address"
-        raise CommandError(f"can't listen on {host} port {port}: {reason}; {cure}") from None
-
-
-_USUAL_HOSTS = "127.0.0.1 is for callers on this machine, 0.0.0.0 for all"
 
 
 def main() -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import socket
 import sys
 import tempfile
 import time
@@ -26,6 +25,7 @@ from .embedded import LOG, PORT, build_command, find_last_words, is_free, wait_f
 from .examples import Examples
 from .extension import load_extension
 from .hints import Hints
+from .listeners import Listeners
 from .processes import Children
 from .reload import FileSource, serve_and_reload
 from .trial import Trial, find_trial
@@ -52,7 +52,7 @@ class PartEnded(Exception):
     """A part of the stack ended by itself."""
 
 
-def run_dev(settings: Settings, listener: socket.socket, source: FileSource, stack: Stack) -> None:
+def run_dev(settings: Settings, listeners: Listeners, source: FileSource, stack: Stack) -> None:
     """Serve until a signal. Raises RouteFileError, PartEnded, ServerMissing or RuntimeError. Nothing is ever left
     behind."""
     file = source.load()
@@ -79,14 +79,14 @@ def run_dev(settings: Settings, listener: socket.socket, source: FileSource, sta
         server = gateway.make_server(lane=stack.lane, drain_timeout=settings.drain_timeout)
         server.should_exit = stopped
         welcome = _Welcome(
-            address=describe_address(listener),
+            address=describe_address(listeners.main),
             link=gateway.link,
             trial=find_trial(file.table, settings),
             examples=examples,
             notes=tuple(_note(stack, nats_port, source)),
         )
         with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
-            runner.run(_serve(server, listener, gateway, source, welcome, children))
+            runner.run(_serve(server, listeners, gateway, source, welcome, children))
 
 
 def _choose_port(stack: Stack) -> int:
@@ -142,7 +142,7 @@ def _make_observers(hints: Observer, *, access_log: bool) -> Observers:
 
 async def _serve(
     server: uvicorn.Server,
-    listener: socket.socket,
+    listeners: Listeners,
     gateway: Gateway,
     source: FileSource,
     welcome: "_Welcome",
@@ -150,7 +150,7 @@ async def _serve(
 ) -> None:
     asides = (_print_once_up(welcome, server), _watch_children(server, children), watch_files(source))
     tasks = [asyncio.create_task(aside) for aside in asides]
-    await serve_and_reload(source, server, listener, gateway.serving)
+    await serve_and_reload(source, server, listeners, gateway)
     for task in tasks:
         task.cancel()
     for outcome in await asyncio.gather(*tasks, return_exceptions=True):

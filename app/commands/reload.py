@@ -12,11 +12,11 @@ import contextlib
 import os
 import queue
 import signal
-import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import IO
@@ -26,10 +26,14 @@ import uvicorn
 
 from ..collector import collector_off, only_young_collections
 from ..exchange.plans import Limits, find_lowered
-from ..main import Serving
+from ..http.server import serving_beside
+from ..main import Gateway
+from ..observe.gauges import Ask
+from ..pages.report import list_gauges_of_file
 from ..pieces import run_at_once, run_in_pieces
 from ..prepared import MAX_LOWERED, PreparedRoutes, pack_faults, read_head, unpack
 from ..routefile.load import RouteFile, RouteFileError, load_route_file
+from .listeners import Listeners
 
 MAX_LISTED = 100  # faults in one line of the log
 LOOK_INTERVAL = 0.1  # seconds between two looks whether a SIGHUP came
@@ -107,8 +111,17 @@ class FileSource:
         self.path = path
         self._limits = limits
         self.files: Sequence[Path] = (path,)
+        self.is_right = True
+        """Whether the last reading was successful."""
+        self.loaded_at = time.time()
+        """When the routes that are served were read, as Unix time."""
         self._hangups = Hangups()
         self._reading: Reading | None = None
+
+    @property
+    def gauges(self) -> dict[str, Ask]:
+        """What is to be reported of the file."""
+        return list_gauges_of_file(is_right=lambda: self.is_right, loaded_at=lambda: self.loaded_at)
 
     def load(self) -> RouteFile:
         """Raises RouteFileError."""
@@ -156,13 +169,16 @@ class FileSource:
             self.files = [Path(name) for name in read_head(package).files]
         except RouteFileError as error:
             self.files = error.files or self.files
+            self.is_right = False
             more = len(error.faults) - MAX_LISTED
             rest = (f"and {more} more; `nats-http check` tells all",) if more > 0 else ()
             _log.error("routes-refused", faults=(*error.faults[:MAX_LISTED], *rest))
             return None
         except (OSError, ValueError) as error:
+            self.is_right = False
             _log.error("routes-refused", faults=(f"{self.path}: a process of its own can't read it: {error}",))
             return None
+        self.is_right, self.loaded_at = True, time.time()
         return package
 
     def _tell(self, package: bytes) -> None:
@@ -183,6 +199,9 @@ async def _serve_package(package: bytes, swap: Callable[[PreparedRoutes], Awaita
 
 class PipeSource:
     """What the parent of a worker process writes: for each reload the length of a package, a newline, the package."""
+
+    gauges: Mapping[str, Ask] = {}
+    """The parent reports of the file."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -240,12 +259,15 @@ class Feed:
 
 
 async def serve_and_reload(
-    source: FileSource | PipeSource, server: uvicorn.Server, listener: socket.socket, serving: Serving
+    source: FileSource | PipeSource, server: uvicorn.Server, listeners: Listeners, gateway: Gateway
 ) -> None:
     """Serve until a signal, with the routes that the source has at each moment."""
-    watching = asyncio.create_task(source.watch(serving.swap))
+    gateway.gauges.update(source.gauges)
+    watching = asyncio.create_task(source.watch(gateway.serving.swap))
+    beside = [(gateway.make_server_beside(address), listener) for address, listener in listeners.beside.items()]
     try:
-        await server.serve([listener])
+        async with serving_beside(beside):
+            await server.serve([listeners.main])
     finally:
         watching.cancel()
         await asyncio.wait({watching})

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import threading
 
 import structlog
@@ -14,9 +13,12 @@ from .. import __version__
 from ..http.lane import LaneName
 from ..http.sockets import describe_address
 from ..main import build_gateway
+from ..observe.board import Board, Boards, make_board_files
+from ..observe.gauges import Reporter
 from ..prepared import pack
 from ..settings import Settings
 from .extension import load_extension
+from .listeners import Listeners
 from .processes import Children
 from .reload import FileSource, PipeSource, serve_and_reload
 from .workers import Workers
@@ -29,27 +31,29 @@ _log = structlog.get_logger("nats-http.serve")
 
 def run_gateway(
     settings: Settings,
-    listener: socket.socket,
+    listeners: Listeners,
     source: FileSource | PipeSource,
     *,
     lane: LaneName | None,
     extend: str | None,
+    boards: Boards | None = None,
     sign_fd: int | None = None,
 ) -> None:
     """Serve until a signal, then drain; returns when all is closed. Raises RouteFileError and CannotStart. `extend`
-    names a function that adds to the application; `sign_fd` is the pipe where a worker writes a byte when it serves."""
-    gateway = build_gateway(settings, routes=source.load())
+    names a function that adds to the application; `boards` and `sign_fd` are for a worker: the memory that it shares
+    with the others, and the pipe where it writes a byte when it serves."""
+    gateway = build_gateway(settings, routes=source.load(), boards=boards)
     if extend:
         load_extension(extend)(gateway.app)
     lane = gateway.choose_lane(lane)
     server = gateway.make_server(lane=lane, drain_timeout=settings.drain_timeout)
     count = len(gateway.serving.table.routes)
-    _log.info("listening", address=describe_address(listener), version=__version__, routes=count, lane=lane)
+    _log.info("listening", address=describe_address(listeners.main), version=__version__, routes=count, lane=lane)
 
     async def serve() -> None:
         signing = asyncio.create_task(_sign(server, sign_fd)) if sign_fd is not None else None
         try:
-            await serve_and_reload(source, server, listener, gateway.serving)
+            await serve_and_reload(source, server, listeners, gateway)
         finally:
             if signing:
                 signing.cancel()
@@ -69,7 +73,7 @@ async def _sign(server: uvicorn.Server, fd: int) -> None:
 
 def run_workers(
     settings: Settings,
-    listener: socket.socket,
+    listeners: Listeners,
     source: FileSource,
     *,
     count: int,
@@ -83,15 +87,18 @@ def run_workers(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     routes = len(file.table.routes)
-    _log.info("listening", address=describe_address(listener), version=__version__, routes=routes, workers=count)
+    _log.info("listening", address=describe_address(listeners.main), version=__version__, routes=routes, workers=count)
     with Children(patience=settings.drain_timeout + PATIENCE) as children:
-        workers = Workers(children, listener, pack(file), count=count, lane=lane, extend=extend)
+        boards = make_board_files(count + 1)
+        reporter = Reporter(Board(boards[0]), gauges=source.gauges, counters={})
+        workers = Workers(children, listeners, pack(file), boards=boards, lane=lane, extend=extend)
         can_start = workers.check()
         while can_start and not stop.wait(LOOK_INTERVAL):
+            reporter.report()
             if fresh := source.load_if_asked():
                 workers.use(fresh)
             can_start = workers.check()
-        listener.close()
+        listeners.close()
         source.close()
         children.ask_all_to_stop()
     if can_start:

@@ -114,6 +114,8 @@ def _write_default(value: object) -> str | None:
     match value:
         case None:
             return None
+        case bool():
+            return "on" if value else "off"
         case tuple():
             return ",".join(value)
         case float():

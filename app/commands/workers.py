@@ -9,15 +9,16 @@ Laws:
 
 import contextlib
 import os
-import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
 
 from ..http.lane import LaneName
+from .listeners import Listeners
 from .processes import Child, Children
 from .reload import Feed
 
@@ -43,6 +44,8 @@ class _Process:
 @dataclass(slots=True)
 class _Worker:
     name: str
+    board: int
+    """The memory in which it reports."""
     process: _Process | None = None
     pause: float = 0.0
     """Seconds before its last start."""
@@ -51,24 +54,26 @@ class _Worker:
 
 
 class Workers:
-    """`count` processes among `children`, on this listening socket. All go by the routes that this process has read,
-    also those that are started later, while the file is not valid."""
+    """Processes among `children`, on these listening sockets. `boards` has the memory in which this process reports,
+    and then one for each worker; a worker that takes the place of another goes on in its memory. All go by the routes
+    that this process has read, also those that are started later, while the file is not valid."""
 
     def __init__(
         self,
         children: Children,
-        listener: socket.socket,
+        listeners: Listeners,
         package: bytes,
         *,
-        count: int,
+        boards: Sequence[int],
         lane: LaneName | None,
         extend: str | None,
     ) -> None:
         self._children = children
-        self._listener = listener
+        self._listeners = listeners
+        self._boards = boards
         self._package = package
         self._options = [*(("--lane", lane) if lane else ()), *(("--extend", extend) if extend else ())]
-        self._workers = [_Worker(f"worker {number + 1}") for number in range(count)]
+        self._workers = [_Worker(f"worker {number}", board) for number, board in enumerate(boards[1:], 1)]
         self._has_served = False
 
     def use(self, package: bytes) -> None:
@@ -107,20 +112,24 @@ class Workers:
     def _try_to_start(self, worker: _Worker) -> bool:
         """False where the system refuses, and no worker has served before."""
         try:
-            worker.process = self._start(worker.name)
+            worker.process = self._start(worker)
         except OSError as error:
             _postpone(worker, life=0.0)
             _log.error("worker-not-started", worker=worker.name, reason=str(error), next_start_in=worker.pause)
             return self._has_served
         return True
 
-    def _start(self, name: str) -> _Process:
+    def _start(self, worker: _Worker) -> _Process:
         signs, sign = os.pipe()
-        fds = [self._listener.fileno(), sign]
+        main, *beside = (listener.fileno() for listener in self._listeners.all)
+        boards = [worker.board, *(board for board in self._boards if board != worker.board)]
+        given = [("--fd", main), ("--sign-fd", sign)]
+        given += [("--beside-fd", fd) for fd in beside] + [("--board-fd", fd) for fd in boards]
         command = [sys.executable, "-m", __package__.partition(".")[0], "serve", *self._options]
-        command += ["--fd", str(fds[0]), "--sign-fd", str(sign)]
+        command += [word for option, fd in given for word in (option, str(fd))]
         try:
-            child = self._children.start(name, command, pass_fds=fds, stdin=subprocess.PIPE)
+            fds = [fd for _, fd in given]
+            child = self._children.start(worker.name, command, pass_fds=fds, stdin=subprocess.PIPE)
         except OSError:
             os.close(signs)
             raise

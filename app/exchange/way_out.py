@@ -9,6 +9,7 @@ import structlog
 
 from ..edge.request import Caller, Request
 from ..errors import Delivered
+from ..observe.counts import Counts
 from ..observe.record import Observer, Observers, Record
 from .responses import Fields, Response
 
@@ -21,10 +22,11 @@ _log = structlog.get_logger("nats-http.records")
 class WayOut:
     """Makes the records of one gateway for its observers."""
 
-    def __init__(self, observers: Observers) -> None:
+    def __init__(self, observers: Observers, counts: Counts | None = None) -> None:
         self._observers = observers
-        self.sees_all = bool(observers.other)
-        """Whether anybody gets records of responses below 500."""
+        self._counts = counts
+        self.sees_all = bool(observers.other) or counts is not None
+        """Whether anybody wants to know of responses below 500."""
 
     def leave(
         self,
@@ -38,10 +40,23 @@ class WayOut:
     ) -> None:
         """`request` is None where what arrived was no HTTP. Without `bytes_out` the body of a response that was written
         counts."""
-        observers = self._observers.failure if response.status >= 500 else self._observers.other
+        status = response.status
+        written = (len(response.body) if is_written else 0) if bytes_out is None else bytes_out
+        duration = time.monotonic() - request.received if request else 0.0
+        if self._counts is not None:
+            method = request.method if request else None
+            self._counts.add(response.route, method, status, duration, response.reply_time, bytes_in, written)
+            if response.slug is not None:
+                self._counts.add_problem(response.route, response.slug, response.delivered)
+        observers = self._observers.failure if status >= 500 else self._observers.other
         if observers:
-            written = (len(response.body) if is_written else 0) if bytes_out is None else bytes_out
-            _tell(observers, _make_record(response, request, caller, bytes_in, written, is_written=is_written))
+            record = _make_record(response, request, caller, duration, bytes_in, written, is_written=is_written)
+            _tell(observers, record)
+
+    def refuse_connection(self, reason: str) -> None:
+        """A connection is over the cap. Where it was answered, that response leaves as well."""
+        if self._counts is not None:
+            self._counts.refuse_connection(reason)
 
 
 def make_caller_gone(route: str | None, delivered: Delivered, request_id: str = "") -> Response:
@@ -51,7 +66,14 @@ def make_caller_gone(route: str | None, delivered: Delivered, request_id: str = 
 
 
 def _make_record(
-    response: Response, request: Request | None, caller: Caller, bytes_in: int, bytes_out: int, *, is_written: bool
+    response: Response,
+    request: Request | None,
+    caller: Caller,
+    duration: float,
+    bytes_in: int,
+    bytes_out: int,
+    *,
+    is_written: bool,
 ) -> Record:
     return Record(
         route=response.route,
@@ -60,7 +82,7 @@ def _make_record(
         status=response.status,
         slug=response.slug,
         delivered=response.delivered,
-        duration=time.monotonic() - request.received if request else 0.0,
+        duration=duration,
         reply_time=response.reply_time,
         bytes_in=bytes_in,
         bytes_out=bytes_out,

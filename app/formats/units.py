@@ -1,5 +1,5 @@
-"""Durations, sizes, counts and switches as people write them: `500ms`, `2s`, `1m`; `1048576`, `64KiB`, `1MiB`; `8000`;
-`on`, `off`.
+"""Durations, sizes, counts, switches and places as people write them: `500ms`, `2s`, `1m`; `1048576`, `64KiB`, `1MiB`;
+`8000`; `on`, `off`; `127.0.0.1:9090`.
 
 A number without a unit is a size in bytes, and never a duration: `timeout: 2` could mean seconds or milliseconds.
 """
@@ -13,6 +13,7 @@ _SWITCHES = {
     **dict.fromkeys(("on", "true", "yes", "1", "t", "y"), True),
     **dict.fromkeys(("off", "false", "no", "0", "f", "n"), False),
 }
+_PLACE = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^\s\[\]:/]*)):(?P<port>\d{1,5})", re.ASCII)
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0}
 _BYTES = {None: 1, "KiB": 1024, "MiB": 1024 * 1024}
 
@@ -52,6 +53,24 @@ def parse_switch(text: str) -> bool:
     if switch is None:
         raise ValueError("must be on or off")
     return switch
+
+
+def parse_place(text: str) -> bool | tuple[str, int]:
+    """`on` or `off`, or a host and a port: `127.0.0.1:9090`, `[::1]:9090`, `:9090` for all addresses. ValueError says
+    so."""
+    match = _PLACE.fullmatch(text)
+    if match is None:
+        return _parse_words(text)
+    port = int(match["port"])
+    if not 1 <= port <= 65535:
+        raise ValueError("a port is a number from 1 to 65535")
+    return match["v6"] or match["host"] or "0.0.0.0", port  # noqa: S104 - as it was asked for
+
+
+def _parse_words(text: str) -> bool:
+    if text.lower() not in _SWITCHES:
+        raise ValueError("must be on, off, or an address with a port, such as 127.0.0.1:9090")
+    return parse_switch(text)
 
 
 def format_size(size: int) -> str:

@@ -34,7 +34,7 @@ class GatewayApp(FastAPI):
         drain: asyncio.Event,
         title: str,
         version: str,
-        lifespan: Lifespan["GatewayApp"],
+        lifespan: Lifespan["GatewayApp"] | None,
     ) -> None:
         super().__init__(
             title=title, version=version, lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None

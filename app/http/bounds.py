@@ -9,7 +9,7 @@ Laws:
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from operator import attrgetter
 from typing import Protocol
 
@@ -128,6 +128,8 @@ class Bounds:
         """Heads that come in pieces, requests behind one in flight, beginnings of bodies that wait for memory."""
         self.unread = Unread(max_buffered)
         self.turns = Turns()
+        self.connections: int | None = None
+        """How many there are, as of the last `check`; None before the first."""
         self._round: list[Connection] = []
         self._part = 0
         self._next_look = 0.0
@@ -138,10 +140,11 @@ class Bounds:
         self._default_headers: list[Pair] = []
         self._default_fields = b""
 
-    def check(self, connections: Iterable[Connection], *, parts: int) -> None:
+    def check(self, connections: Collection[Connection], *, parts: int) -> None:
         """Look at the next of so many parts of all connections, and end those without progress for too long. Thousands
         at once would hold up everybody."""
         now = time.monotonic()
+        self.connections = len(connections)
         self.uploads.check(now)
         if not self._round:
             self._round = list(connections)

@@ -81,7 +81,9 @@ class GatewayProtocol(Timed):
         excess = len(self.connections) - self.bounds.maximum
         if excess <= 0 or self.bounds.make_room(self._list_others()):
             return
-        if excess <= RESERVE:
+        is_answered = excess <= RESERVE
+        self.way_out.refuse_connection("answered" if is_answered else "unanswered")
+        if is_answered:
             self.refuse(Overloaded("The gateway has as many connections as it may have."))
         else:
             transport.abort()

@@ -4,10 +4,12 @@ Leans on uvicorn 0.54: tests/test_uvicorn_contract.py names what, and tests/proc
 """
 
 import asyncio
+import contextlib
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from types import FrameType
+from typing import Literal
 
 import structlog
 import uvicorn
@@ -26,13 +28,13 @@ CHECK_TICKS = 10  # of 0.1 s each, in which each connection is looked at once
 _log = structlog.get_logger("nats-http.server")
 
 
-def build_config(app: ASGIApp, protocol: ProtocolFactory) -> uvicorn.Config:
+def build_config(app: ASGIApp, protocol: ProtocolFactory, *, lifespan: Literal["on", "off"] = "on") -> uvicorn.Config:
     """How uvicorn is run. Logging is set up before."""
     return uvicorn.Config(
         app,
         http=protocol,  # type: ignore[arg-type] # uvicorn calls it
         ws="none",
-        lifespan="on",
+        lifespan=lifespan,
         log_config=None,
         access_log=False,
         proxy_headers=False,
@@ -107,3 +109,29 @@ class GatewayServer(uvicorn.Server):
         end = time.monotonic() + seconds
         while not self.force_exit and not condition() and time.monotonic() < end:
             await asyncio.sleep(0.02)
+
+
+class ServerBeside(GatewayServer):
+    """A server of pages at an address of their own, in the loop of the gateway's server. It hears no signals, and has
+    no lifespan. `serving_beside` ends it."""
+
+    def __init__(
+        self, app: ASGIApp, protocol: ProtocolFactory, *, bounds: Bounds, drain: asyncio.Event, drain_timeout: float
+    ) -> None:
+        super().__init__(app, protocol, bounds=bounds, drain=drain, drain_timeout=drain_timeout)
+        self.config = build_config(app, protocol, lifespan="off")
+
+    def capture_signals(self) -> contextlib.AbstractContextManager[None]:  # type: ignore[override] # as it is used
+        return contextlib.nullcontext()
+
+
+@contextlib.asynccontextmanager
+async def serving_beside(servers: Iterable[tuple[ServerBeside, socket.socket]]) -> AsyncIterator[None]:
+    """These serve in this block."""
+    started = [(server, asyncio.create_task(server.serve([listener]))) for server, listener in servers]
+    try:
+        yield
+    finally:
+        for server, _ in started:
+            server.should_exit = True
+        await asyncio.gather(*(task for _, task in started))

@@ -32,6 +32,15 @@ LONGEST_MESSAGE = 10.0  # seconds; one that takes longer to come is no sign of p
 
 
 @dataclass(frozen=True, slots=True)
+class ServerInfo:
+    """What a server says of itself, made fit to be shown."""
+
+    name: str
+    version: str
+    cluster: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Events:
     """What a connection tells its link. None of them may raise or block."""
 
@@ -89,6 +98,7 @@ class Connection:
         self.server = server
         self.credentials = credentials
         self.max_payload = 0
+        self.info = ServerInfo("", "", None)
         self.is_lame = False
         """Whether the server has said that it is about to leave."""
         self._received = 0
@@ -222,6 +232,8 @@ class Connection:
         maximum, servers = info.get("max_payload"), info.get("connect_urls")
         if isinstance(maximum, int):
             self.max_payload = maximum
+        name, version, cluster = (shorten(str(info.get(key) or "")) for key in ("server_name", "version", "cluster"))
+        self.info = ServerInfo(name, version, cluster or None)
         if isinstance(servers, list) and servers:
             self._told = [server for server in servers[:MOST_SERVERS] if isinstance(server, str)]
 

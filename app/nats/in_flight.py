@@ -6,7 +6,7 @@ Laws (those of the link that are kept here):
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import structlog
 
@@ -82,10 +82,13 @@ class InFlightFuture(InFlight):
 
 class InFlightMap:
     """At most `maximum` requests, and `max_per_caller` of one peer address where that is not None; of one route as many
-    as its share says."""
+    as its share says. `unclaimed` gets the token of each reply that no request in flight has."""
 
-    def __init__(self, maximum: int, max_per_caller: int | None) -> None:
+    def __init__(
+        self, maximum: int, max_per_caller: int | None, unclaimed: Callable[[bytes], None] = lambda _: None
+    ) -> None:
         self._maximum = maximum
+        self._unclaimed = unclaimed
         self._callers = None if max_per_caller is None else Callers(max_per_caller)
         self._sent: dict[bytes, InFlight] = {}
         self._tokens = make_tokens()
@@ -124,15 +127,17 @@ class InFlightMap:
     def settle(self, token: bytes, outcome: Outcome) -> None:
         """End a request, if it is still in flight, and tell whoever waits for it."""
         sent = self._sent.pop(token, None)
-        if sent is not None:
-            sent.timer.discard(sent)
-            sent.share.count -= 1
-            if self._callers is not None:
-                self._callers.end(sent.peer)
-            try:
-                sent.take(outcome)
-            except Exception:  # a bug of whoever waits: it may not end the connection, nor what else is settled
-                _log.exception("outcome-not-taken")
+        if sent is None:
+            self._unclaimed(token)
+            return
+        sent.timer.discard(sent)
+        sent.share.count -= 1
+        if self._callers is not None:
+            self._callers.end(sent.peer)
+        try:
+            sent.take(outcome)
+        except Exception:  # a bug of whoever waits: it may not end the connection, nor what else is settled
+            _log.exception("outcome-not-taken")
 
     def forget(self, token: bytes) -> None:
         """End a request, if it is still in flight, and tell nobody. One that is held is never sent."""

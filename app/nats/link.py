@@ -33,7 +33,7 @@ from ..errors import (
     Timeout,
 )
 from ..formats.messages import Reply, is_no_responders
-from .connection import Connection, Events
+from .connection import HEARTBEAT, Connection, Events, ServerInfo
 from .credentials import ANONYMOUS, Credentials
 from .dialer import Dialer
 from .in_flight import TOO_SLOW, InFlight, InFlightFuture, InFlightMap, Outcome
@@ -59,7 +59,7 @@ class Link:
         max_per_caller: int | None = None,
         credentials: Credentials = ANONYMOUS,
     ) -> None:
-        self._in_flight = InFlightMap(max_in_flight, max_per_caller)
+        self._in_flight = InFlightMap(max_in_flight, max_per_caller, self._take_unclaimed)
         self._settle = self._in_flight.settle
         self._connection: Connection | None = None
         self._leaving = asyncio.Event()
@@ -74,6 +74,11 @@ class Link:
         )
         self._dialer = Dialer(servers, credentials=credentials, events=self._events)
         self._connected_at = 0.0
+        self._heartbeat_at = 0.0
+        self._round_trip: float | None = None
+        self.reconnects = 0
+        """How often it has connected, after the first time."""
+        self._has_connected = False
 
     @property
     def reason(self) -> str | None:
@@ -90,6 +95,21 @@ class Link:
     def server(self) -> str | None:
         """host:port of the server that the link is connected to."""
         return self._connection.server.address if self._connection else None
+
+    @property
+    def server_info(self) -> ServerInfo | None:
+        """What that server says of itself."""
+        return self._connection.info if self._connection else None
+
+    @property
+    def round_trip(self) -> float | None:
+        """The seconds that the last heartbeat took to come back, of which there is one every HEARTBEAT_INTERVAL."""
+        return self._round_trip if self._connection else None
+
+    @property
+    def backlog(self) -> int:
+        """Bytes that the server has not taken yet."""
+        return self._connection.outgoing.count_waiting() if self._connection else 0
 
     async def __aenter__(self) -> Self:
         self._closing = False
@@ -150,6 +170,11 @@ class Link:
         is_none = headers and is_no_responders(headers, payload)
         self._settle(token, NoResponders() if is_none else Reply(headers, payload))
 
+    def _take_unclaimed(self, token: bytes) -> None:
+        """A heartbeat, or a reply that comes too late."""
+        if token == HEARTBEAT:
+            self._round_trip = time.monotonic() - self._heartbeat_at
+
     def _take_refusal(self, token: bytes) -> None:
         self._settle(token, Overloaded(TOO_SLOW))
 
@@ -186,6 +211,9 @@ class Link:
             if fresh.is_lame:
                 self._leaving.set()
             _log.info("connected", server=fresh.server.address)
+            self._beat(fresh)
+            self.reconnects += self._has_connected
+            self._has_connected = True
             if stale is not None:
                 self._tasks.own(partial(self._retire, stale))
             await self._leave_or_settle()
@@ -217,7 +245,7 @@ class Link:
             if connection is None:
                 await asyncio.sleep(HEARTBEAT_INTERVAL)
                 continue
-            connection.publish_heartbeat()
+            self._beat(connection)
             await asyncio.sleep(0)  # let it be written
             progress = connection.progress
             await asyncio.sleep(HEARTBEAT_INTERVAL)
@@ -225,6 +253,10 @@ class Link:
                 await asyncio.sleep(0.1)  # this process may have been the one that slept: let it read first
                 if connection.progress == progress:  # nothing happens where it has ended
                     connection.end(f"no answer to a heartbeat for {HEARTBEAT_INTERVAL:g}s")
+
+    def _beat(self, connection: Connection) -> None:
+        self._heartbeat_at = time.monotonic()
+        connection.publish_heartbeat()
 
     async def close(self) -> None:
         """Law 10: take nothing new, end what is in flight, and close. The HTTP side has drained before. Idempotent."""

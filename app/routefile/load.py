@@ -33,6 +33,8 @@ RESERVED = (
     "readyz",
     "healthz",
     "problems",
+    "metrics",
+    "status",
 )  # the gateway's own first segments
 GREET, EXAMPLES = (Path(__file__).with_name(name) for name in ("greet.yaml", "examples.yaml"))
 

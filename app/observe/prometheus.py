@@ -1,0 +1,205 @@
+"""The counters and gauges of all processes, in the words of Prometheus. Its client library writes the text.
+
+docs/metrics.md is the reference.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from operator import attrgetter
+from typing import NamedTuple
+
+from prometheus_client import ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encoder, generate_latest
+from prometheus_client.openmetrics import exposition as openmetrics
+from prometheus_client.registry import Collector
+
+from ..pieces import Steps
+from .board import Board, Boards
+from .counts import PROBLEMS, REFUSED, RESPONSES, SIZES, TIMES, Distribution, Totals, sum_blocks
+from .gauges import COUNTER, CPU_SECONDS, GAUGES, NATS_RECONNECTS, read_counter, read_gauge
+
+PREFIX = "nats_http_"
+
+_Blocks = list[tuple[Board, int]]
+_PART = 4  # routes at a time, so that a step is short
+_PROCESS: dict[str, tuple[Callable[[Iterable[float]], float], str]] = {
+    "process_resident_memory_bytes": (sum, "Resident memory of all workers, in bytes."),
+    "process_virtual_memory_bytes": (sum, "Virtual memory of all workers, in bytes."),
+    "process_open_fds": (sum, "Open file descriptors of all workers."),
+    "process_max_fds": (min, "The most file descriptors that a worker may have open."),
+    "process_start_time_seconds": (min, "When the oldest worker started, as Unix time."),
+}
+
+
+class Form(NamedTuple):
+    """A way to write metrics."""
+
+    media_type: str
+    encode: Callable[[Collector], bytes]
+    end: bytes
+
+
+TEXT = Form(CONTENT_TYPE_PLAIN_0_0_4, generate_latest, b"")
+OPENMETRICS = Form(openmetrics.CONTENT_TYPE_LATEST, openmetrics.generate_latest, b"# EOF\n")
+FORMS = (TEXT, OPENMETRICS)
+
+
+def choose_form(accept: str) -> Form:
+    """OpenMetrics where `Accept` names it, as Prometheus does."""
+    _, media_type = choose_encoder(accept)
+    return OPENMETRICS if media_type.startswith("application/openmetrics-text") else TEXT
+
+
+def write_metrics(boards: Boards, form: Form, *, about: Mapping[str, str]) -> Steps[bytes]:
+    """All metrics at this moment, in short steps. `about` are the labels of `build_info`."""
+    boards.refresh()
+    parts: list[bytes] = []
+    name = ""
+    for family in _collect(boards, about):
+        text = form.encode(_One(family)).removesuffix(form.end)
+        parts.append(_without_head(text) if family.name == name else text)
+        name = family.name
+        yield
+    return b"".join((*parts, form.end))
+
+
+class _One(Collector):
+    """A registry for the library, of one family."""
+
+    def __init__(self, family: Metric) -> None:
+        self._family = family
+
+    def collect(self) -> Sequence[Metric]:
+        return (self._family,)
+
+
+def _without_head(text: bytes) -> bytes:
+    """A family that comes in parts has its comments once."""
+    return b"".join(line for line in text.splitlines(keepends=True) if not line.startswith(b"# "))
+
+
+def _collect(boards: Boards, about: Mapping[str, str]) -> Iterator[Metric]:
+    """A large family comes in parts of the same name."""
+    yield from _collect_responses(boards)
+    yield from _collect_problems(boards)
+    yield from _collect_own(boards)
+    yield _make_gauge("build_info", "The version that runs; the value is always 1.", 1.0, about)
+    yield from _collect_processes(boards)
+
+
+def _collect_responses(boards: Boards) -> Iterator[Metric]:
+    by_route: dict[str, _Blocks] = {}
+    part = _make_requests()
+    for labels, blocks in boards.find(RESPONSES).items():
+        if count := sum_blocks(blocks).responses:
+            by_route.setdefault(labels[0], []).extend(blocks)
+            part.add_metric(labels, count)
+            if len(part.samples) >= _PART:
+                yield part
+                part = _make_requests()
+    yield part
+    for name, help_text, bounds, find in _HISTOGRAMS:
+        yield from _collect_histogram(name, help_text, bounds, find, by_route)
+
+
+def _make_requests() -> CounterMetricFamily:
+    text = "HTTP requests that were answered, by route, method and status. 499: the caller left before the answer."
+    return CounterMetricFamily(f"{PREFIX}requests", text, labels=("route", "method", "code"))
+
+
+_Find = Callable[[Totals], Distribution]
+
+_HISTOGRAMS: tuple[tuple[str, str, Sequence[float], _Find], ...] = (
+    (
+        "request_duration_seconds",
+        "Seconds from the complete request head to the end of the response, by route.",
+        TIMES,
+        attrgetter("duration"),
+    ),
+    (
+        "upstream_duration_seconds",
+        "Seconds from the request to NATS to the reply of the service, by route.",
+        TIMES,
+        attrgetter("upstream"),
+    ),
+    ("request_size_bytes", "Bytes of request bodies, by route.", SIZES, attrgetter("bytes_in")),
+    ("response_size_bytes", "Bytes of response bodies, by route.", SIZES, attrgetter("bytes_out")),
+)
+
+
+def _collect_histogram(
+    name: str, help_text: str, bounds: Sequence[float], find: _Find, by_route: Mapping[str, _Blocks]
+) -> Iterator[Metric]:
+    family = HistogramMetricFamily(f"{PREFIX}{name}", help_text, labels=("route",))
+    size = _PART * (len(bounds) + 3)
+    for route, blocks in by_route.items():
+        buckets, total = find(sum_blocks(blocks))
+        if any(buckets):
+            family.add_metric((route,), _accumulate(bounds, buckets), total)
+        if len(family.samples) >= size:
+            yield family
+            family = HistogramMetricFamily(f"{PREFIX}{name}", help_text, labels=("route",))
+    yield family
+
+
+def _accumulate(bounds: Sequence[float], buckets: Sequence[int]) -> list[tuple[str, float]]:
+    """Each bucket of Prometheus counts those below it too."""
+    found: list[tuple[str, float]] = []
+    count = 0
+    for le, more in zip((*(str(float(bound)) for bound in bounds), "+Inf"), buckets, strict=True):
+        count += more
+        found.append((le, count))
+    return found
+
+
+def _collect_problems(boards: Boards) -> Iterator[Metric]:
+    text = "Failed requests, by the name of the problem, and whether the service has run (no, yes, unknown)."
+    problems = CounterMetricFamily(f"{PREFIX}problems", text, labels=("route", "slug", "delivered"))
+    for labels, blocks in boards.find(PROBLEMS).items():
+        if count := _sum_cells(blocks):
+            problems.add_metric(labels, count)
+    yield problems
+    text = "Connections over GATEWAY_MAX_CONNECTIONS: answered with 503, or closed without an answer."
+    refused = CounterMetricFamily(f"{PREFIX}connections_refused", text, labels=("reason",))
+    found = {labels: _sum_cells(blocks) for labels, blocks in boards.find(REFUSED).items()}
+    for labels in (("answered",), ("unanswered",)):
+        refused.add_metric(labels, found.get(labels, 0))
+    yield refused
+
+
+def _sum_cells(blocks: _Blocks) -> int:
+    return sum(board.cells[place] for board, place in blocks)
+
+
+def _collect_own(boards: Boards) -> Iterator[Metric]:
+    for name, gauge in GAUGES.items():
+        if (value := read_gauge(boards, name)) is not None:
+            yield _make_gauge(name, gauge.help, value)
+    text = "How often a worker has connected to NATS again."
+    yield CounterMetricFamily(f"{PREFIX}nats_reconnects", text, read_counter(boards, NATS_RECONNECTS))
+
+
+def _make_gauge(name: str, text: str, value: float, labels: Mapping[str, str] | None = None) -> Metric:
+    family = GaugeMetricFamily(f"{PREFIX}{name}", text, labels=tuple(labels or ()))
+    family.add_metric(tuple((labels or {}).values()), value)
+    return family
+
+
+def _collect_processes(boards: Boards) -> Iterator[Metric]:
+    """Where the system has /proc."""
+    found: dict[str, list[float]] = {}
+    for board in boards.living:
+        if board.get((COUNTER, CPU_SECONDS)) is None:  # the process that started the workers serves nobody
+            continue
+        pid = board.pid or "self"
+        try:
+            for family in ProcessCollector(pid=partial(str, pid), registry=None).collect():
+                found.setdefault(family.name, []).append(family.samples[0].value)
+        except ValueError:  # a limit of files that is none
+            continue
+    for name, (combine, text) in _PROCESS.items():
+        if name in found:
+            yield GaugeMetricFamily(name, text, combine(found[name]))
+    text = "CPU time of all workers, also of those that have ended, in seconds."
+    yield CounterMetricFamily("process_cpu_seconds", text, read_counter(boards, CPU_SECONDS))
