@@ -1,7 +1,8 @@
 """The requests in flight: how many there may be, and how each of them ends. No I/O.
 
 Laws (those of the link that are kept here):
-1. Every request ends exactly once: `settle` and `forget` are the only ways out.
+1. Every request ends exactly once: `settle` and `forget` are the only ways out. One that waits for further replies
+   comes back with `take_back`.
 9. No entry outlives its request; every count is 0 when nothing is in flight.
 """
 
@@ -82,12 +83,13 @@ class InFlightFuture(InFlight):
 
 class InFlightMap:
     """At most `maximum` requests, and `max_per_caller` of one peer address where that is not None; of one route as many
-    as its share says. `unclaimed` gets the token of each reply that no request in flight has."""
+    as its share says. Who sends a request of the gateway's own adds its place to `maximum` for that time. `unclaimed`
+    gets the token of each reply that no request in flight has."""
 
     def __init__(
         self, maximum: int, max_per_caller: int | None, unclaimed: Callable[[bytes], None] = lambda _: None
     ) -> None:
-        self._maximum = maximum
+        self.maximum = maximum
         self._unclaimed = unclaimed
         self._callers = None if max_per_caller is None else Callers(max_per_caller)
         self._sent: dict[bytes, InFlight] = {}
@@ -106,7 +108,7 @@ class InFlightMap:
 
     def begin(self, sent: InFlight, subject: str, connection: Connection, deadline: float) -> Overloaded | None:
         """Give the request its token, and take it in until it ends; or the reason why not."""
-        free, share = self._maximum - len(self._sent), sent.share
+        free, share = self.maximum - len(self._sent), sent.share
         count = share.count
         is_tight = free <= count + 1 or count >= share.most  # else there is room, and no need of a closer look
         if is_tight and (overload := _find_overload(share, free)):
@@ -138,6 +140,15 @@ class InFlightMap:
             sent.take(outcome)
         except Exception:  # a bug of whoever waits: it may not end the connection, nor what else is settled
             _log.exception("outcome-not-taken")
+
+    def take_back(self, sent: InFlight, deadline: float) -> None:
+        """For `take` of a request that waits for more than one reply: it goes on under its token, until `deadline`."""
+        sent.subject = ""  # it was let through, so no denial of a publish is of this one
+        sent.share.count += 1
+        if self._callers is not None:
+            self._callers.begin(sent.peer)
+        sent.timer = self._deadlines.add(deadline, sent)
+        self._sent[sent.token] = sent
 
     def forget(self, token: bytes) -> None:
         """End a request, if it is still in flight, and tell nobody. One that is held is never sent."""

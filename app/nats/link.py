@@ -36,7 +36,9 @@ from ..formats.messages import Reply, is_no_responders
 from .connection import HEARTBEAT, Connection, Events, ServerInfo
 from .credentials import ANONYMOUS, Credentials
 from .dialer import Dialer
+from .gathering import MAX_GATHERINGS, Gathered, Gathering
 from .in_flight import TOO_SLOW, InFlight, InFlightFuture, InFlightMap, Outcome
+from .shares import Share
 from .tasks import Tasks
 
 STABLE = 5.0  # seconds after which a connection is taken to be one that lasts
@@ -61,6 +63,7 @@ class Link:
     ) -> None:
         self._in_flight = InFlightMap(max_in_flight, max_per_caller, self._take_unclaimed)
         self._settle = self._in_flight.settle
+        self._gatherings = Share(MAX_GATHERINGS)
         self._connection: Connection | None = None
         self._leaving = asyncio.Event()
         self._closing = False
@@ -145,6 +148,20 @@ class Link:
             return await sent.future
         finally:
             sent.abandon()
+
+    async def gather(self, subject: str, payload: bytes, *, within: float, stall: float, most: int) -> Gathered:
+        """Send a request of the gateway's own that many may answer, and wait for the replies: `within` seconds at the
+        longest, not for more than `most` messages, and no longer than `stall` seconds after the last one. Takes no
+        place from the requests of callers; cancelling abandons it. At most MAX_GATHERINGS at a time."""
+        deadline = time.monotonic() + within
+        sent = Gathering(self._gatherings, deadline, stall=stall, most=most)
+        self._in_flight.maximum += 1
+        try:
+            self.send(sent, subject, b"", payload, deadline)
+            return await sent.future
+        finally:
+            sent.abandon()
+            self._in_flight.maximum -= 1
 
     def _check(self, connection: Connection | None, size: int, deadline: float) -> GatewayError | None:
         if self._closing:
