@@ -1,0 +1,1 @@
+"""Services that describe themselves on NATS (ADR-32)."""

@@ -1,0 +1,170 @@
+"""The services that answer `$SRV.STATS` (ADR-32), summed up over their instances.
+
+Laws:
+1. Whoever may subscribe to `$SRV.STATS` can reply anything. A reply that is no statistics is left out, and so is a part
+   of one that can't be true. No reply raises an error.
+2. Every part of the result has a bound. `cut` says that there was more.
+3. Replies are read in short steps, so that requests beside them don't wait.
+"""
+
+import json
+from dataclasses import dataclass, field
+
+from ..errors import ConnectionLost, Draining, GatewayError, NotConnected, Overloaded, PermissionDenied
+from ..nats.gathering import Gathered
+from ..nats.link import Link
+from ..pieces import Steps, run_in_pieces
+
+SUBJECT = "$SRV.STATS"
+STATS = "io.nats.micro.v1.stats_response"
+
+WITHIN = 2.0  # seconds that all replies may take
+STALL = 0.5  # seconds without a further reply that end it
+MAX_SERVICES = 1000
+MAX_INSTANCES = 10_000
+MAX_REPLY = 256 * 1024  # bytes of one that is read: a few milliseconds of work
+MAX_ENDPOINTS = 1000  # of one instance that are read
+MAX_SUBJECTS = 100  # of one service that are kept
+MAX_NAME = 128  # characters of a name, a version or an id
+MAX_SUBJECT = 256  # characters of a subject that is kept
+MAX_COUNT = 2**63 - 1  # services count in 64 bits
+
+_NANOSECONDS = 1e9
+
+_NOTES: dict[type[GatewayError], str] = {
+    NotConnected: "The gateway has no connection to NATS.",
+    Draining: "The gateway is shutting down.",
+    PermissionDenied: f"NATS does not let the gateway's user publish to {SUBJECT}, so the services can't be asked.",
+    ConnectionLost: "The connection to NATS was lost while the services answered, so some may be missing.",
+    Overloaded: "The question could not be sent: NATS reads too slowly, or the services are being asked already.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """All instances of one name and version. `average` is the seconds that a request took, None before the first.
+    `subjects` are those of its endpoints, with wildcards."""
+
+    name: str
+    version: str
+    instances: int
+    requests: int
+    errors: int
+    average: float | None
+    subjects: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """By name, then version. `cut` says whether some were left out because there was too much of something; `note` says
+    in a sentence why they could not be asked, or not to the end."""
+
+    services: tuple[Service, ...] = ()
+    cut: bool = False
+    note: str | None = None
+
+
+async def ask_services(link: Link) -> Services:
+    """Ask all services that the gateway's NATS user can reach. Takes WITHIN seconds at most, and usually STALL."""
+    gathered = await link.gather(SUBJECT, b"", within=WITHIN, stall=STALL, most=MAX_INSTANCES)
+    return await run_in_pieces(sum_up(gathered))
+
+
+def sum_up(gathered: Gathered) -> Steps[Services]:
+    """One reply a step."""
+    sums = _Sums(cut=gathered.cut)
+    for reply in gathered.replies:
+        if len(reply.payload) > MAX_REPLY:
+            sums.cut = True
+        elif instance := _read_instance(reply.payload):
+            sums.add(instance)
+        yield
+    error = gathered.error
+    note = None if error is None else _NOTES.get(type(error), "The services could not be asked.")
+    return Services(sums.finish(), sums.cut, note)
+
+
+@dataclass(slots=True)
+class _Instance:
+    key: tuple[str, str]
+    id: str
+    endpoints: list[object]
+
+
+def _read_instance(payload: bytes) -> _Instance | None:
+    """None for what is no statistics of a service."""
+    try:
+        found = json.loads(payload)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict) or found.get("type") != STATS:
+        return None
+    name, version, id_ = (_read_text(found.get(key), MAX_NAME) for key in ("name", "version", "id"))
+    endpoints = found.get("endpoints") or []  # Go writes null for an empty list
+    if not name or not version or not id_ or not isinstance(endpoints, list):
+        return None
+    return _Instance((name, version), id_, endpoints)
+
+
+def _read_text(value: object, most: int) -> str | None:
+    """A text that can be shown: printable, so that no control or formatting character changes a page or a terminal."""
+    return value if isinstance(value, str) and 0 < len(value) <= most and value.isprintable() else None
+
+
+def _read_count(value: object) -> int:
+    """A number that can't be true counts as nothing. JavaScript writes large ones as 1e21."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return 0
+    return int(value) if 0 <= value <= MAX_COUNT else 0  # NaN is not between them
+
+
+@dataclass(slots=True)
+class _Sum:
+    """Of one name and version. `time` is in nanoseconds; `subjects` keeps its order."""
+
+    ids: set[str] = field(default_factory=set)
+    requests: int = 0
+    errors: int = 0
+    time: int = 0
+    subjects: dict[str, None] = field(default_factory=dict)
+
+    def finish(self, name: str, version: str) -> Service:
+        average = self.time / self.requests / _NANOSECONDS if self.requests else None
+        requests, errors = min(self.requests, MAX_COUNT), min(self.errors, MAX_COUNT)
+        return Service(name, version, len(self.ids), requests, errors, average, tuple(self.subjects))
+
+
+@dataclass(slots=True)
+class _Sums:
+    cut: bool
+    found: dict[tuple[str, str], _Sum] = field(default_factory=dict)
+
+    def add(self, instance: _Instance) -> None:
+        """An id that has come before is left out: an instance counts once."""
+        found = self.found.get(instance.key)
+        if found is None:
+            if len(self.found) >= MAX_SERVICES:
+                self.cut = True
+                return
+            found = self.found[instance.key] = _Sum()
+        if instance.id not in found.ids:
+            found.ids.add(instance.id)
+            self.cut |= len(instance.endpoints) > MAX_ENDPOINTS
+            for endpoint in instance.endpoints[:MAX_ENDPOINTS]:
+                if isinstance(endpoint, dict):
+                    self._add_endpoint(found, endpoint)
+
+    def _add_endpoint(self, found: _Sum, endpoint: dict[object, object]) -> None:
+        found.requests += _read_count(endpoint.get("num_requests"))
+        found.errors += _read_count(endpoint.get("num_errors"))
+        found.time += _read_count(endpoint.get("processing_time"))
+        subject = _read_text(endpoint.get("subject"), MAX_SUBJECT)
+        if subject is None or subject in found.subjects:
+            return
+        if len(found.subjects) < MAX_SUBJECTS:
+            found.subjects[subject] = None
+        else:
+            self.cut = True
+
+    def finish(self) -> tuple[Service, ...]:
+        return tuple(found.finish(*key) for key, found in sorted(self.found.items(), key=lambda item: item[0]))
