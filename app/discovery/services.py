@@ -22,7 +22,8 @@ WITHIN = 2.0  # seconds that all replies may take
 STALL = 0.5  # seconds without a further reply that end it
 MAX_SERVICES = 1000
 MAX_INSTANCES = 10_000
-MAX_REPLY = 256 * 1024  # bytes of one that is read: a few milliseconds of work
+MAX_REPLY = 128 * 1024  # bytes of one that is read: with MAX_PARTS, a few milliseconds of work
+MAX_PARTS = 8000  # commas and brackets of one that is read; an endpoint has about ten
 MAX_ENDPOINTS = 1000  # of one instance that are read
 MAX_SUBJECTS = 100  # of one service that are kept
 MAX_NAME = 128  # characters of a name, a version or an id
@@ -71,17 +72,23 @@ async def ask_services(link: Link) -> Services:
 
 
 def sum_up(gathered: Gathered) -> Steps[Services]:
-    """One reply a step."""
+    """One reply or service a step."""
     sums = _Sums(cut=gathered.cut)
     for reply in gathered.replies:
-        if len(reply.payload) > MAX_REPLY:
+        if _is_too_much(reply.payload):
             sums.cut = True
         elif instance := _read_instance(reply.payload):
             sums.add(instance)
         yield
     error = gathered.error
     note = None if error is None else _NOTES.get(type(error), "The services could not be asked.")
-    return Services(sums.finish(), sums.cut, note)
+    services = yield from sums.finish()
+    return Services(services, sums.cut, note)
+
+
+def _is_too_much(payload: bytes) -> bool:
+    """Whether to read it would take too long. A short text of many tiny values takes as long as a long one."""
+    return len(payload) > MAX_REPLY or sum(map(payload.count, b",{[")) > MAX_PARTS
 
 
 @dataclass(slots=True)
@@ -166,5 +173,9 @@ class _Sums:
         else:
             self.cut = True
 
-    def finish(self) -> tuple[Service, ...]:
-        return tuple(found.finish(*key) for key, found in sorted(self.found.items(), key=lambda item: item[0]))
+    def finish(self) -> Steps[tuple[Service, ...]]:
+        services: list[Service] = []
+        for key in sorted(self.found):
+            services.append(self.found.pop(key).finish(*key))
+            yield
+        return tuple(services)
