@@ -2,8 +2,7 @@
 
 import asyncio
 import json
-import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -12,12 +11,12 @@ from fastapi import FastAPI
 
 from . import __version__
 from .checks.checker import Checker
-from .collector import freeze_young
 from .deadlines import Deadlines
 from .errors import CannotStart
-from .exchange.plans import DEFAULT_LINK, Limits, Plans
+from .exchange.plans import DEFAULT_LINK, Limits
 from .exchange.relay import Relay
 from .exchange.way_out import WayOut
+from .formats.html import PAGES, STATUS
 from .http.app import GatewayApp
 from .http.bounds import Bounds
 from .http.fast import FastProtocol
@@ -28,20 +27,20 @@ from .nats.internals import check_nats
 from .nats.link import Link
 from .observe.access import log_failure, log_record
 from .observe.board import Board, Boards
-from .observe.counts import Counts
-from .observe.gauges import Ask, Reporter
+from .observe.gauges import Ask
 from .observe.record import Observers
+from .pages.assets import Assets, add_assets
 from .pages.docs import add_docs
 from .pages.health import add_health
-from .pages.metrics import Metrics, add_metrics
+from .pages.monitor import Monitor, Place
 from .pages.problems import add_problems
-from .pages.redirects import add_redirects
-from .pages.report import keep_reporting, list_counters, list_gauges, list_gauges_of_file
-from .pieces import Steps, run_in_pieces
+from .pages.redirects import add_redirects, lead_to
+from .pages.state import Sources
 from .prepared import PreparedRoutes, prepare
 from .routefile.load import GREET, RESERVED, Info, RouteFile, load_route_file
 from .routing.routes import Route
 from .routing.table import RouteTable
+from .serving import Serving
 from .settings import Settings, load_settings
 
 MAX_CONNECTIONS_BESIDE = 256  # at an address of pages
@@ -51,26 +50,6 @@ Routes = RouteFile | PreparedRoutes | Iterable[Route]
 """What a gateway can be made of."""
 Address = tuple[str, int]
 """Host and port."""
-
-
-class Serving:
-    """The routes that are served at this moment."""
-
-    def __init__(self, prepared: PreparedRoutes, relay: Relay) -> None:
-        self.prepared = prepared
-        self._relay = relay
-
-    @property
-    def table(self) -> RouteTable:
-        return self.prepared.table
-
-    async def swap(self, fresh: PreparedRoutes) -> None:
-        """Serve these routes from the next request on. Those before them must not be used elsewhere."""
-        plans = await run_in_pieces(_plan_all(fresh.table, self._relay))
-        before, old_plans = self.table, self._relay.use(fresh.table, plans)
-        self.prepared = fresh
-        freeze_young()
-        await run_in_pieces(_let_go(before, old_plans))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,76 +108,111 @@ def build_gateway(
     this gateway, where it has several. Raises IncompatibleNats as well."""
     check_nats()
     settings = settings or load_settings(check_files=True)
-    boards = boards or Boards(Board())
     prepared = _prepare(load_route_file(settings.routes or GREET) if routes is None else routes)
-    link, checker, drain, bounds = _make_link(settings), Checker(), asyncio.Event(), _make_bounds(settings)
-    links = {DEFAULT_LINK: link}
-    observers = observers or _choose_observers(access_log=bool(settings.access_log))
-    way_out = WayOut(observers, Counts(boards.own) if settings.metrics or settings.status else None)
-    relay = Relay(prepared.table, Limits.of(settings), way_out, settings.proxies)
-    serving = Serving(prepared, relay)
-    gauges = _list_gauges(settings, serving, link, bounds)
-    if boards.are_alone:
-        gauges |= list_gauges_of_file(is_right=lambda: True, loaded_at=partial(float, time.time()))
-    reporter = Reporter(boards.own, gauges=gauges, counters=list_counters(link))
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        drain.clear()
-        async with checker, link, keep_reporting(reporter):
-            yield
-
-    make_app = partial(
-        GatewayApp, links=links, checker=checker, uploads=bounds.uploads, drain=drain, version=__version__
-    )
-    app = make_app(relay=relay, title=prepared.title, lifespan=lifespan)
-    beside = {address: _make_app_beside(make_app, relay, settings) for address in settings.addresses_beside}
-    _add_pages(app, serving, relay, link, drain, with_details=bool(settings.health_details))
-    if settings.metrics:
-        add_metrics(_find_app(settings.metrics, app, beside), Metrics(boards, reporter.report))
-    for each in (app, *beside.values()):
-        each.answer_not_found_early()
-    protocols: dict[LaneName, ProtocolFactory] = {
-        "fast": partial(_make_fast(app, relay, links, checker), bounds=bounds, drain=drain, deadlines=Deadlines()),
-        "asgi": partial(GatewayProtocol, bounds=bounds, way_out=way_out, proxies=settings.proxies),
-    }
+    parts = _Parts(settings, prepared, boards or Boards(Board()), observers)
+    app = parts.make_app(True, parts.relay)
+    app.openapi = lambda: json.loads(parts.serving.prepared.openapi)  # type: ignore[method-assign] # FastAPI's documented way
     return Gateway(
         app=app,
-        beside=beside,
-        serving=serving,
-        relay=relay,
-        link=link,
-        bounds=bounds,
-        drain=drain,
-        protocols=protocols,
-        gauges=gauges,
+        beside={place: parts.make_app_beside(place) for place in settings.addresses_beside},
+        serving=parts.serving,
+        relay=parts.relay,
+        link=parts.link,
+        bounds=parts.bounds,
+        drain=parts.drain,
+        protocols=parts.make_protocols(app),
+        gauges=parts.monitor.gauges,
     )
 
 
-def _make_app_beside(make_app: Callable[..., GatewayApp], relay: Relay, settings: Settings) -> GatewayApp:
-    """An application without routes, for pages at an address of their own."""
-    nothing = Relay(RouteTable(()), Limits.of(settings), relay.way_out, relay.proxies)
-    app = make_app(relay=nothing, title="nats-http", lifespan=None)
-    add_problems(app, relay.proxies)
-    add_redirects(app)
-    return app
+class _Parts:
+    """What the applications of one gateway share."""
 
+    def __init__(
+        self, settings: Settings, prepared: PreparedRoutes, boards: Boards, observers: Observers | None
+    ) -> None:
+        self._settings = settings
+        self.link = _make_link(settings)
+        self.checker, self.drain, self.bounds = Checker(), asyncio.Event(), _make_bounds(settings)
+        self._links = {DEFAULT_LINK: self.link}
+        self._assets = Assets()
+        self.monitor = Monitor(settings, self._list_sources(boards), count_connections=lambda: self.bounds.connections)
+        observers = self.monitor.add_to(observers or _choose_observers(access_log=bool(settings.access_log)))
+        self._way_out = WayOut(observers, self.monitor.counts)
+        self.relay = self._make_relay(prepared.table, True)
+        self.serving = Serving(prepared, self.relay)
 
-def _find_app(place: bool | Address, app: GatewayApp, beside: Mapping[Address, GatewayApp]) -> GatewayApp:
-    return beside[place] if isinstance(place, tuple) else app
+    def _list_sources(self, boards: Boards) -> Sources:
+        return Sources(
+            boards=boards,
+            link=self.link,
+            find_title=lambda: self.serving.prepared.title,
+            find_routes=lambda: self.serving.table.routes,
+            is_draining=self.drain.is_set,
+            with_details=bool(self._settings.health_details),
+        )
 
+    def _make_relay(self, table: RouteTable, place: Place) -> Relay:
+        settings = self._settings
+        pages = self._list_pages(place)
+        return Relay(table, Limits.of(settings), self._way_out, settings.proxies, pages=pages)
 
-def _list_gauges(settings: Settings, serving: Serving, link: Link, bounds: Bounds) -> dict[str, Ask]:
-    return list_gauges(
-        link,
-        limit=settings.max_in_flight,
-        count_connections=lambda: bounds.connections,
-        count_routes=lambda: len(serving.table.routes),
-    )
+    def _list_pages(self, place: Place) -> tuple[str, ...]:
+        """Those that link to each other there; the first one is where `/` leads."""
+        status = (STATUS,) if self._settings.status == place else ()
+        return (*status, *(page for page in PAGES if page != STATUS)) if place is True else (*status, "/problems")
 
+    def make_app(self, place: Place, relay: Relay) -> GatewayApp:
+        """The application for a place, with the pages that are there."""
+        serving, pages = self.serving, self._list_pages(place)
+        app = GatewayApp(
+            relay=relay,
+            links=self._links,
+            checker=self.checker,
+            uploads=self.bounds.uploads,
+            drain=self.drain,
+            title=serving.prepared.title,
+            version=__version__,
+            lifespan=self._live if place is True else None,
+        )
+        add_assets(app, self._assets)
+        add_problems(app, relay.proxies, pages=pages)
+        lead_to(app, pages[0])
+        if place is True:
+            details = bool(self._settings.health_details)
+            add_health(app, self.link, self.drain, with_details=details, count_routes=lambda: len(serving.table.routes))
+            add_docs(
+                app,
+                self._assets,
+                find_title=lambda: serving.prepared.title,
+                write_openapi=lambda root: serving.prepared.write_openapi(root),
+                pages=pages,
+            )
+        self.monitor.add_pages(app, self._assets, place=place, pages=pages)
+        add_redirects(app)
+        app.answer_not_found_early()
+        return app
 
-def _make_fast(app: GatewayApp, relay: Relay, links: Mapping[str, Link], checker: Checker) -> partial[FastProtocol]:
-    return partial(FastProtocol, relay=relay, links=links, checker=checker, may_be_page=app.may_be_page)
+    def make_app_beside(self, place: Address) -> GatewayApp:
+        """One without routes, for pages at an address of their own."""
+        return self.make_app(place, self._make_relay(RouteTable(()), place))
+
+    @asynccontextmanager
+    async def _live(self, _: FastAPI) -> AsyncIterator[None]:
+        self.drain.clear()
+        async with self.checker, self.link, self.monitor.run():
+            yield
+
+    def make_protocols(self, app: GatewayApp) -> dict[LaneName, ProtocolFactory]:
+        """What the server of `app` makes of connections, by lane."""
+        bounds, drain = self.bounds, self.drain
+        fast = partial(
+            FastProtocol, relay=self.relay, links=self._links, checker=self.checker, may_be_page=app.may_be_page
+        )
+        return {
+            "fast": partial(fast, bounds=bounds, drain=drain, deadlines=Deadlines()),
+            "asgi": partial(GatewayProtocol, bounds=bounds, way_out=self._way_out, proxies=self._settings.proxies),
+        }
 
 
 def _prepare(routes: Routes) -> PreparedRoutes:
@@ -227,35 +241,6 @@ def _make_bounds(settings: Settings) -> Bounds:
 
 def _choose_observers(*, access_log: bool) -> Observers:
     return Observers(failure=(log_record,), other=(log_record,)) if access_log else Observers(failure=(log_failure,))
-
-
-def _add_pages(
-    app: GatewayApp, serving: Serving, relay: Relay, link: Link, drain: asyncio.Event, *, with_details: bool
-) -> None:
-    app.openapi = lambda: json.loads(serving.prepared.openapi)  # type: ignore[method-assign] # FastAPI's documented way
-    add_health(app, link, drain, with_details=with_details, count_routes=lambda: len(serving.table.routes))
-    add_docs(
-        app, find_title=lambda: serving.prepared.title, write_openapi=lambda root: serving.prepared.write_openapi(root)
-    )
-    add_problems(app, relay.proxies)
-    add_redirects(app)
-
-
-def _plan_all(table: RouteTable, relay: Relay) -> Steps[Plans]:
-    plans: Plans = {}
-    is_alone = len(table.routes) == 1
-    for route in table.routes:
-        plans[route] = relay.plan(route, is_alone=is_alone)
-        yield
-    return plans
-
-
-def _let_go(table: RouteTable, plans: Plans) -> Steps[None]:
-    """To free all of it at once would be a pause that grows with the routes."""
-    while plans:
-        plans.popitem()
-        yield
-    yield from table.let_go()
 
 
 def __getattr__(name: str) -> FastAPI:

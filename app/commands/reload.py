@@ -29,7 +29,7 @@ from ..exchange.plans import Limits, find_lowered
 from ..http.server import serving_beside
 from ..main import Gateway
 from ..observe.gauges import Ask
-from ..pages.report import list_gauges_of_file
+from ..pages.monitor import list_gauges_of_file
 from ..pieces import run_at_once, run_in_pieces
 from ..prepared import MAX_LOWERED, PreparedRoutes, pack_faults, read_head, unpack
 from ..routefile.load import RouteFile, RouteFileError, load_route_file

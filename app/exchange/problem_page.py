@@ -1,10 +1,10 @@
 """A problem document as a page, for callers who would rather read HTML. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from html import escape
 from typing import Any
 
-from ..formats.html import mark_code, write_link, write_page
+from ..formats.html import PAGES, mark_code, write_link, write_page
 
 DELIVERED = {
     "no": "No: the service has not run.",
@@ -14,14 +14,14 @@ DELIVERED = {
 RETRYABLE = {True: "A retry of the same request is safe.", False: "Don't just repeat the request."}
 
 
-def write_problem_page(problem: Mapping[str, Any], *, root: str) -> str:
+def write_problem_page(problem: Mapping[str, Any], *, root: str, pages: Container[str] = PAGES) -> str:
     """The page of a problem document, with all that is in it. `root` is the path under which its caller sees the
-    gateway."""
+    gateway, `pages` are those that it links to."""
     rows = "".join(f"<tr><th>{escape(name)}</th><td>{markup}</td></tr>" for name, markup in _list_rows(problem))
     more = write_link(problem["type"], "What this means, and what to do about it")
     body = f"<p>{mark_code(problem['detail'])}</p>{_write_errors(problem)}<table>{rows}</table><p>{more}</p>"
     heading = f'<span class="status">{problem["status"]}</span> {escape(problem["title"])}'
-    return write_page(f"{problem['status']} {problem['title']}", body, root=root, heading=heading)
+    return write_page(f"{problem['status']} {problem['title']}", body, root=root, heading=heading, pages=pages)
 
 
 def _list_rows(problem: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -1,12 +1,13 @@
 """RFC 9457 problem documents: the only place that makes one. Pure."""
 
+from collections.abc import Container
 from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
 from ..errors import CLOSE, GatewayError, Headers
 from ..formats.accept import prefers_html
-from ..formats.html import POLICY
+from ..formats.html import PAGES, POLICY
 from .problem_page import write_problem_page
 from .responses import Fields, Response, encode_json
 
@@ -49,12 +50,16 @@ def build_problem_response(
     route: str | None = None,
     root: str = "",
     accept: bytes | None = None,
+    pages: Container[str] = PAGES,
 ) -> Response:
     """The answer of a failure, as RFC 9457 has it. With `accept`, the `Accept` of the request, it is a page where that
-    prefers HTML; None where nobody has asked for it."""
+    prefers HTML, with links to `pages`; None where nobody has asked for it."""
     problem = build_problem(error, instance=instance, request_id=request_id, root=root)
     if accept and prefers_html(accept):
-        body, fields = write_problem_page(problem, root=root).encode("utf-8"), _make_page_fields(error.headers)
+        body, fields = (
+            write_problem_page(problem, root=root, pages=pages).encode("utf-8"),
+            _make_page_fields(error.headers),
+        )
     else:
         body, fields = encode_json(problem), _make_fields(error.headers, is_negotiated=accept is not None)
     return Response(

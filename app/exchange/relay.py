@@ -21,13 +21,14 @@ a Response calls `way_out`, which makes its record.
 import itertools
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 
 from ..edge.policy import Policy
 from ..edge.proxies import Proxies
 from ..edge.request import Request
 from ..errors import GatewayError, Internal, MethodNotAllowed, NoResponders, NotFound, PermissionDenied, Timeout
 from ..formats.fields import Pair, is_clean_request_id
+from ..formats.html import PAGES
 from ..formats.messages import Reply
 from ..formats.units import format_duration
 from ..routing.bodies import Check, check_no_body, merge
@@ -49,8 +50,18 @@ _NO_BODY: Mapping[Payload, str] = {"params": "it sends its parameters", "none": 
 class Relay:
     """The rules of one route table at a time."""
 
-    def __init__(self, table: RouteTable, limits: Limits, way_out: WayOut, proxies: Proxies | None = None) -> None:
+    def __init__(
+        self,
+        table: RouteTable,
+        limits: Limits,
+        way_out: WayOut,
+        proxies: Proxies | None = None,
+        *,
+        pages: Container[str] = PAGES,
+    ) -> None:
+        """`pages` are the paths of those that the page of a problem links to."""
         self._limits = limits
+        self._pages = pages
         self.proxies = proxies or Proxies()
         self.way_out = way_out
         self._id_prefix = f"{secrets.token_hex(6)}-"
@@ -240,6 +251,7 @@ class Relay:
             route=route,
             root=self.proxies.find_root(request.caller, request.headers),
             accept=find_accept(request.headers),
+            pages=self._pages,
         )
         return complete(response, request.method, request_id)
 

@@ -5,6 +5,7 @@ Law: what goes into a page passes `escape`, `mark_code` or `write_link` first.
 
 import base64
 import hashlib
+from collections.abc import Container
 from html import escape
 
 _STYLE = """\
@@ -34,27 +35,37 @@ POLICY = (
 FAVICON = "/docs/assets/favicon.svg"
 """Its path below the root."""
 
-_LINKS = {"/docs": "API documentation", "/redoc": "API reference", "/problems": "All problems"}
+STATUS = "/status"
+"""The path of the status page below the root."""
+
+_LINKS = {STATUS: "Status", "/docs": "API documentation", "/redoc": "API reference", "/problems": "All problems"}
+
+PAGES = tuple(_LINKS)
+"""The paths, below the root, of the pages that link to each other. A gateway may leave some out."""
 
 
-def write_page(title: str, body: str, *, root: str, heading: str | None = None) -> str:
-    """A page with links to the others. `title` is text, `body` and `heading`, which is the title unless given, markup.
-    `root` is the path under which callers see the gateway."""
+def write_page(title: str, body: str, *, root: str, heading: str | None = None, pages: Container[str] = PAGES) -> str:
+    """A page with links to the others of `pages`. `title` is text, `body` and `heading`, which is the title unless
+    given, markup. `root` is the path under which callers see the gateway."""
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f'<link rel="icon" type="image/svg+xml" href="{escape(root + FAVICON)}"><style>{_STYLE}</style></head>'
-        f"<body>{write_navigation(root)}<main><h1>{heading or escape(title)}</h1>{body}</main></body></html>"
+        f"<body>{write_navigation(root, pages)}<main><h1>{heading or escape(title)}</h1>{body}</main>"
+        "</body></html>"
     )
 
 
-def write_navigation(root: str) -> str:
-    """Links to the pages of the gateway."""
-    return f"<nav>{''.join(write_link(root + path, text) for path, text in _LINKS.items())}</nav>"
+def write_navigation(root: str, pages: Container[str] = PAGES, *, here: str = "") -> str:
+    """Links to these pages of the gateway. `here` is the path, below the root, of the page that they are on."""
+    shown = ((path, text) for path, text in _LINKS.items() if path in pages)
+    links = (write_link(root + path, text, is_here=path == here) for path, text in shown)
+    return f"<nav>{''.join(links)}</nav>"
 
 
-def write_link(target: str, text: str) -> str:
-    return f'<a href="{escape(target)}">{escape(text)}</a>'
+def write_link(target: str, text: str, *, is_here: bool = False) -> str:
+    current = ' aria-current="page"' if is_here else ""
+    return f'<a href="{escape(target)}"{current}>{escape(text)}</a>'
 
 
 def mark_code(text: str) -> str:

@@ -81,7 +81,8 @@ class Link:
         self._round_trip: float | None = None
         self.reconnects = 0
         """How often it has connected, after the first time."""
-        self._has_connected = False
+        self.has_connected = False
+        """Whether it has ever been connected."""
 
     @property
     def reason(self) -> str | None:
@@ -229,8 +230,8 @@ class Link:
                 self._leaving.set()
             _log.info("connected", server=fresh.server.address)
             self._beat(fresh)
-            self.reconnects += self._has_connected
-            self._has_connected = True
+            self.reconnects += self.has_connected
+            self.has_connected = True
             if stale is not None:
                 self._tasks.own(partial(self._retire, stale))
             await self._leave_or_settle()

@@ -14,7 +14,7 @@ import mmap
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 
 CELL = 8  # bytes
 NAMES = 16 * 1024 * 1024  # bytes for the names of cells
@@ -58,6 +58,7 @@ class Board:
         self.cells = cells.cast("Q")
         self.floats = cells.cast("d")
         self._places: dict[Name, int] = {}
+        self._by_kind: dict[str, list[tuple[Name, int]]] = {}
         self._parsed = 0
         self._next = max(_HEAD, self.cells[_CELLS_USED])
         self.refresh()
@@ -77,8 +78,12 @@ class Board:
         self._memory[used : used + len(line)] = line
         self._next = self.cells[_CELLS_USED] = end
         self._parsed = self.cells[_NAMES_USED] = used + len(line)
-        self._places[name] = place
+        self._note(name, place)
         return place
+
+    def _note(self, name: Name, place: int) -> None:
+        self._places[name] = place
+        self._by_kind.setdefault(name[0], []).append((name[1:], place))
 
     def refresh(self) -> None:
         """Learn the names that have come since the last time."""
@@ -90,12 +95,12 @@ class Board:
                 place, *name = json.loads(line)
             except ValueError:  # it is being written: the next time
                 return
-            self._places[tuple(name)] = place
+            self._note(tuple(name), place)
             self._parsed += len(line)
 
-    def find(self, kind: str) -> Iterator[tuple[Name, int]]:
-        """The labels of a kind, and the first cell of each, as of the last `refresh`."""
-        return ((name[1:], place) for name, place in list(self._places.items()) if name[0] == kind)
+    def find(self, kind: str, start: int = 0) -> Sequence[tuple[Name, int]]:
+        """The labels of a kind, and the first cell of each, as of the last `refresh`; without the first `start`."""
+        return self._by_kind.get(kind, [])[start:]
 
     def get(self, name: Name) -> int | None:
         """The first cell of a name, as of the last `refresh`."""
@@ -151,12 +156,18 @@ class Board:
         return NAMES + CELLS + NOTE * NOTES.index(name)
 
 
+Blocks = list[tuple[Board, int]]
+"""The first of the cells that have the same name, on each board that has them."""
+
+
 class Boards:
     """The board of this process, and those of the others of the same gateway."""
 
     def __init__(self, own: Board, others: tuple[Board, ...] = ()) -> None:
         self.own = own
         self.all = (own, *others)
+        self._found: dict[str, dict[Name, Blocks]] = {}
+        self._known: dict[tuple[str, Board], int] = {}
         own.repair()
 
     @classmethod
@@ -183,10 +194,13 @@ class Boards:
         for board in self.all:
             board.refresh()
 
-    def find(self, kind: str) -> dict[Name, list[tuple[Board, int]]]:
+    def find(self, kind: str) -> Mapping[Name, Blocks]:
         """For all labels of a kind the first cell on each board that has them, in the order in which they came."""
-        found: dict[Name, list[tuple[Board, int]]] = {}
+        found = self._found.setdefault(kind, {})
         for board in self.all:
-            for labels, place in board.find(kind):
+            known = self._known.get((kind, board), 0)
+            new = board.find(kind, known)
+            for labels, place in new:
                 found.setdefault(labels, []).append((board, place))
+            self._known[kind, board] = known + len(new)
         return found

@@ -6,12 +6,11 @@ somebody asks. `le` of a bucket includes its bound, as Prometheus has it.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable
 from operator import add
 from typing import NamedTuple
 
 from ..errors import Delivered
-from .board import Board
+from .board import Blocks, Board
 
 TIMES = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Bounds of the buckets of times, in seconds."""
@@ -121,7 +120,7 @@ class Totals(NamedTuple):
         return sum(self.duration.buckets)
 
 
-def sum_blocks(blocks: Iterable[tuple[Board, int]]) -> Totals:
+def sum_blocks(blocks: Blocks) -> Totals:
     """Of at least one block of responses."""
     cells, durations, upstreams = [0] * WIDTH, 0.0, 0.0
     for board, place in blocks:

@@ -15,13 +15,12 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
 from ..pieces import Steps
-from .board import Board, Boards
+from .board import Blocks, Boards
 from .counts import PROBLEMS, REFUSED, RESPONSES, SIZES, TIMES, Distribution, Totals, sum_blocks
 from .gauges import COUNTER, CPU_SECONDS, GAUGES, NATS_RECONNECTS, read_counter, read_gauge
 
 PREFIX = "nats_http_"
 
-_Blocks = list[tuple[Board, int]]
 _PART = 4  # routes at a time, so that a step is short
 _PROCESS: dict[str, tuple[Callable[[Iterable[float]], float], str]] = {
     "process_resident_memory_bytes": (sum, "Resident memory of all workers, in bytes."),
@@ -89,9 +88,9 @@ def _collect(boards: Boards, about: Mapping[str, str]) -> Iterator[Metric]:
 
 
 def _collect_responses(boards: Boards) -> Iterator[Metric]:
-    by_route: dict[str, _Blocks] = {}
+    by_route: dict[str, Blocks] = {}
     part = _make_requests()
-    for labels, blocks in boards.find(RESPONSES).items():
+    for labels, blocks in list(boards.find(RESPONSES).items()):
         if count := sum_blocks(blocks).responses:
             by_route.setdefault(labels[0], []).extend(blocks)
             part.add_metric(labels, count)
@@ -129,7 +128,7 @@ _HISTOGRAMS: tuple[tuple[str, str, Sequence[float], _Find], ...] = (
 
 
 def _collect_histogram(
-    name: str, help_text: str, bounds: Sequence[float], find: _Find, by_route: Mapping[str, _Blocks]
+    name: str, help_text: str, bounds: Sequence[float], find: _Find, by_route: Mapping[str, Blocks]
 ) -> Iterator[Metric]:
     family = HistogramMetricFamily(f"{PREFIX}{name}", help_text, labels=("route",))
     size = _PART * (len(bounds) + 3)
@@ -168,7 +167,7 @@ def _collect_problems(boards: Boards) -> Iterator[Metric]:
     yield refused
 
 
-def _sum_cells(blocks: _Blocks) -> int:
+def _sum_cells(blocks: Blocks) -> int:
     return sum(board.cells[place] for board, place in blocks)
 
 

@@ -26,6 +26,14 @@ _FILES = {
     "docs.js": (f"{__package__}", "text/javascript; charset=utf-8"),
     "favicon.svg": (f"{__package__}", "image/svg+xml"),
     "redoc.standalone.js": ("fastapi_offline", "text/javascript; charset=utf-8"),
+    "status.css": (f"{__package__}", "text/css; charset=utf-8"),
+    "status.js": (f"{__package__}", "text/javascript; charset=utf-8"),
+    # status.js imports these
+    "status-draw.js": (f"{__package__}", "text/javascript; charset=utf-8"),
+    "status-feed.js": (f"{__package__}", "text/javascript; charset=utf-8"),
+    "status-lists.js": (f"{__package__}", "text/javascript; charset=utf-8"),
+    "status-routes.js": (f"{__package__}", "text/javascript; charset=utf-8"),
+    "status-words.js": (f"{__package__}", "text/javascript; charset=utf-8"),
     "swagger-ui-bundle.js": ("fastapi_offline", "text/javascript; charset=utf-8"),
     "swagger-ui.css": ("fastapi_offline", "text/css; charset=utf-8"),
 }

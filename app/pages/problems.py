@@ -1,7 +1,8 @@
 """RFC 9457 problems for what the framework answers itself, and the pages under /problems/ that `type` names."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
+from functools import partial
 
 import structlog
 from fastapi import FastAPI
@@ -43,30 +44,38 @@ _YES_OR_NO = {True: "yes", False: "no"}
 _log = structlog.get_logger("nats-http.problems")
 
 
-def add_problems(app: FastAPI, proxies: Proxies) -> None:
-    """The exception handlers and the pages."""
+def add_problems(app: FastAPI, proxies: Proxies, *, pages: Container[str]) -> None:
+    """The exception handlers and the pages, which link to `pages`."""
+
+    answer = partial(_answer, pages)
 
     async def answer_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for nothing else
-        return _answer(request, _from_status(error.status_code, error.headers or {}))
+        return answer(request, _from_status(error.status_code, error.headers or {}))
 
     async def answer_invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101
         names = ", ".join(str(detail["loc"][-1]) for detail in error.errors())
-        return _answer(request, InvalidParameter(f"These parameters break their rules: {names}."))
+        return answer(request, InvalidParameter(f"These parameters break their rules: {names}."))
 
     async def answer_crash(request: Request, error: Exception) -> Response:
         _log.error("internal-error", path=request.url.path, exc_info=error)
         client = request.client.host if request.client else None
         caller = find_caller(client, request.url.scheme, "asgi", find_root(request))
         root = proxies.find_root(caller, request.headers.raw)  # middleware may have failed before the pages know it
-        return _answer(request, Internal(headers=((b"connection", b"close"),)), root)  # uvicorn closes it after a crash
+        return answer(request, Internal(headers=((b"connection", b"close"),)), root)  # uvicorn closes it after a crash
+
+    async def list_problems(request: Request) -> Response:
+        return _list_problems(request, pages)
+
+    async def show_problem(request: Request) -> Response:
+        return _show_problem(request, pages)
 
     app.add_exception_handler(HTTPException, answer_http)
     app.add_exception_handler(RequestValidationError, answer_invalid)
     app.add_exception_handler(Exception, answer_crash)
-    app.add_route("/problems", _list_problems, include_in_schema=False)
-    app.add_route("/problems/{slug}", _show_problem, include_in_schema=False)
+    app.add_route("/problems", list_problems, include_in_schema=False)
+    app.add_route("/problems/{slug}", show_problem, include_in_schema=False)
 
 
 def _from_status(status: int, headers: Mapping[str, str]) -> GatewayError:
@@ -76,7 +85,7 @@ def _from_status(status: int, headers: Mapping[str, str]) -> GatewayError:
     return _BY_STATUS.get(status, BadRequest)(headers=pairs)
 
 
-def _answer(request: Request, error: GatewayError, root: str | None = None) -> Response:
+def _answer(pages: Container[str], request: Request, error: GatewayError, root: str | None = None) -> Response:
     request.scope.get(ANSWERED, []).append(error)
     asked = request.headers.get("x-request-id", "")
     request_id = asked if is_clean_request_id(asked.encode("latin-1")) else secrets.token_hex(8)
@@ -87,6 +96,7 @@ def _answer(request: Request, error: GatewayError, root: str | None = None) -> R
         request_id=request_id,
         root=own if root is None else root,
         accept=_find_accept(request),
+        pages=pages,
     )
     response = Response(made.body, made.status)
     response.raw_headers = [
@@ -97,20 +107,20 @@ def _answer(request: Request, error: GatewayError, root: str | None = None) -> R
     return response
 
 
-async def _list_problems(request: Request) -> Response:
+def _list_problems(request: Request, pages: Container[str]) -> Response:
     root = find_root(request)
     if prefers_html(_find_accept(request)):
         rows = "".join(_write_row(error, root) for error in _LISTED)
-        return _page("Problems", f"{_INTRODUCTION}{rows}</table>", root)
+        return _page("Problems", f"{_INTRODUCTION}{rows}</table>", root, pages)
     return JSONResponse([_describe(error, root) for error in _LISTED], headers={"vary": "Accept"})
 
 
-async def _show_problem(request: Request) -> Response:
+def _show_problem(request: Request, pages: Container[str]) -> Response:
     root, error = find_root(request), _BY_SLUG.get(request.path_params["slug"])
     if error is None:
         raise HTTPException(NotFound.status)
     if prefers_html(_find_accept(request)):
-        return _page(error.title, _explain(error), root)
+        return _page(error.title, _explain(error), root, pages)
     return JSONResponse(_describe(error, root), headers={"vary": "Accept"})
 
 
@@ -152,6 +162,6 @@ def _explain(error: type[GatewayError]) -> str:
     )
 
 
-def _page(title: str, body: str, root: str) -> HTMLResponse:
+def _page(title: str, body: str, root: str, pages: Container[str]) -> HTMLResponse:
     headers = {"vary": "Accept", "content-security-policy": POLICY}
-    return HTMLResponse(write_page(title, body, root=root), headers=headers)
+    return HTMLResponse(write_page(title, body, root=root, pages=pages), headers=headers)

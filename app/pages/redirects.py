@@ -3,12 +3,24 @@
 from urllib.parse import quote
 
 from fastapi import FastAPI
+from starlette.requests import Request
 from starlette.responses import RedirectResponse
 from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
+from .root import find_root
+
 _IN_A_PATH = "/:@!$&'()*+,;=~"  # RFC 3986 §3.3
 _IN_A_QUERY = _IN_A_PATH + "?%"
+
+
+def lead_to(app: FastAPI, page: str) -> None:
+    """`/` leads to this page, a path below the root."""
+
+    async def root(request: Request) -> RedirectResponse:
+        return RedirectResponse(find_root(request) + page)
+
+    app.add_route("/", root, include_in_schema=False)
 
 
 def add_redirects(app: FastAPI) -> None:

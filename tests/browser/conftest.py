@@ -84,8 +84,8 @@ class Visitor:
         await context.route("**/*", self._pass_or_abort)
 
     def _note_failure(self, url: str, reason: str) -> None:
-        # A browser loads the icon after all else, and lets go of it when the visitor goes on.
-        if not (url.partition("?")[0].endswith("/favicon.svg") and "ERR_ABORTED" in reason):
+        # A browser loads the icon after all else, and events never end: it lets go of both when the visitor goes on.
+        if not (url.partition("?")[0].endswith(("/favicon.svg", "/status/events")) and "ERR_ABORTED" in reason):
             self.complaints.append(f"{url}: {reason}")
 
     def _is_here(self, url: str) -> bool:

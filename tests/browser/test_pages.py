@@ -62,8 +62,10 @@ async def read_texts(locator: Locator) -> list[str]:
     return [text.strip() for text in await locator.all_inner_texts()]
 
 
-async def test_the_root_leads_to_the_docs_page(visitor: Visitor) -> None:
-    await visitor.open("/", PAGES["/docs"])
+async def test_the_root_leads_to_the_status_page_and_that_to_the_docs(visitor: Visitor) -> None:
+    await visitor.open("/", "#routes tr")
+    assert visitor.page.url == f"{visitor.url}/status"
+    await visitor.page.get_by_role("link", name="API documentation").click()
     assert visitor.page.url == f"{visitor.url}/docs"
     await expect(visitor.page.get_by_role("heading", name="NATS HTTP gateway")).to_be_visible()
 

@@ -15,7 +15,7 @@ from app.settings import Settings
 from tests.harness import GREET_ROUTES, Gateway, NatsServer, run_gateway
 
 REDIRECTS = {
-    "/": "/docs",
+    "/": "/status",
     "/docs/": "/docs",
     "/docs///": "/docs",
     "/redoc/?x=1&y=%2F": "/redoc?x=1&y=%2F",
@@ -281,7 +281,7 @@ async def test_all_that_leads_a_caller_back_begins_with_the_prefix(
             return await gateway.client.get(path, headers={**headers, **more})
 
         for path, place in {
-            "/": "/api/docs",
+            "/": "/api/status",
             "/docs/": "/api/docs",
             "/favicon.ico": "/api/docs/assets/favicon.svg",
         }.items():
@@ -310,14 +310,14 @@ async def test_a_caller_that_is_no_trusted_proxy_can_t_choose_where_links_lead(s
         async with run_gateway(shared_nats.url, trusted_proxies=trusted) as gateway:
             for path in ("/docs", "/nothing", "/greet/sue", "/problems", "/openapi.json"):
                 assert "/evil" not in (await gateway.get(path, x_forwarded_prefix="/evil")).text
-            assert (await gateway.get("/", x_forwarded_prefix="/evil")).headers["location"] == "/docs"
+            assert (await gateway.get("/", x_forwarded_prefix="/evil")).headers["location"] == "/status"
 
 
 async def test_the_root_path_of_another_server_counts_as_well(shared_nats: NatsServer) -> None:
     app = create_app(Settings(nats_url=(shared_nats.url,)))
     transport = httpx.ASGITransport(app, root_path="/api")
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
-        for path, place in {"/api": "/api/", "/api/": "/api/docs", "/api/docs/": "/api/docs"}.items():
+        for path, place in {"/api": "/api/", "/api/": "/api/status", "/api/docs/": "/api/docs"}.items():
             assert (await client.get(path)).headers["location"] == place
         for path in ("/api/nothing", "/api/greet/a.b", "/api/problems/nothing"):
             problem = (await client.get(path)).json()

@@ -1,0 +1,232 @@
+"""The last five minutes of all routes, from the counters of all processes: rates, shares, and times.
+
+The counters are read now and then. The difference from one STEP to the next is kept, and nothing else: what a route
+without requests takes is a name.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from itertools import islice
+from operator import add, sub
+from typing import NamedTuple
+
+from ..pieces import Steps
+from .board import Boards
+from .counts import PROBLEMS, RESPONSES, TIMES, sum_blocks
+
+STEP = 5.0  # seconds
+STEPS = 60  # that are kept
+RECENT = 2  # steps from which the rate is
+WINDOW = 12  # steps from which shares and times are
+
+NO_RESPONDERS = "no-responders"
+
+
+class Sums(NamedTuple):
+    """What has been counted: responses, those of 4xx and of 5xx, replies of services, and the buckets of TIMES."""
+
+    responses: int = 0
+    refused: int = 0
+    failed: int = 0
+    replies: int = 0
+    durations: Sequence[int] = ()
+
+    def plus(self, other: "Sums") -> "Sums":
+        return _combine(add, self, other)
+
+    def minus(self, other: "Sums") -> "Sums":
+        return _combine(sub, self, other)
+
+
+def _combine(operate: Callable[[int, int], int], one: Sums, other: Sums) -> Sums:
+    responses, refused, failed, replies = map(operate, one[:4], other[:4])
+    return Sums(responses, refused, failed, replies, tuple(map(operate, one.durations, other.durations)))
+
+
+NOTHING = Sums(durations=(0,) * (len(TIMES) + 1))
+
+
+class RouteState(NamedTuple):
+    """One route at this moment. `rate` is requests a second; `failing` and `refused` are the shares of 5xx and 4xx;
+    quantiles are seconds, None without requests. `spark` has the rate in each step, the oldest first, and is empty
+    where all are 0. `answered` says whether its last requests found somebody, None where it is not known; `slug` is the
+    most frequent failure."""
+
+    rate: float
+    failing: float
+    refused: float
+    p50: float | None
+    p95: float | None
+    p99: float | None
+    spark: Sequence[float]
+    answered: bool | None
+    slug: str | None
+
+
+class _Track:
+    """One route: all that was counted, and the steps until now."""
+
+    __slots__ = ("answered", "before", "now", "steps")
+
+    def __init__(self) -> None:
+        self.now = self.before = NOTHING
+        self.steps: deque[Sums] = deque(maxlen=STEPS)
+        self.answered: bool | None = None
+
+    def end_step(self) -> None:
+        self.steps.append(self.now.minus(self.before) if self.now != self.before else NOTHING)
+        self.before = self.now
+
+    def sum_last(self, count: int) -> Sums:
+        """Of the step that has not ended, and of so many before it."""
+        total = self.now.minus(self.before)
+        for step in islice(reversed(self.steps), count):
+            if step.responses:
+                total = total.plus(step)
+        return total
+
+
+class History:
+    """Of all routes that have been asked for; the name `""` stands for responses that belong to none."""
+
+    def __init__(self, boards: Boards) -> None:
+        self._boards = boards
+        self._tracks: dict[str, _Track] = {}
+        self._failures: dict[str, dict[str, _Failures]] = {}
+        self._total = _Track()
+        self._step_at: float | None = None
+        self._now = 0.0
+
+    def sample(self, now: float) -> Steps[None]:
+        """Read all counters, in short steps. `now` is an instant of `time.monotonic`; a STEP ends when it is over."""
+        self._boards.refresh()
+        yield from self._read_responses()
+        yield from self._read_failures()
+        is_first, self._now = self._step_at is None, now
+        if self._step_at is None or now - self._step_at >= STEP:
+            yield from self._end_step(is_first=is_first)
+            self._step_at = now
+
+    def _read_responses(self) -> Steps[None]:
+        found: dict[str, Sums] = {}
+        total = NOTHING
+        for (route, _, code), blocks in list(self._boards.find(RESPONSES).items()):
+            totals = sum_blocks(blocks)
+            buckets = totals.duration.buckets
+            count = sum(buckets)
+            kind = code[:1]
+            sums = Sums(count, count * (kind == "4"), count * (kind == "5"), sum(totals.upstream.buckets), buckets)
+            found[route] = found.get(route, NOTHING).plus(sums)
+            total = total.plus(sums)
+            yield
+        for route, sums in found.items():
+            track = self._tracks.setdefault(route, _Track())
+            if sums.replies > track.now.replies:
+                track.answered = True
+            track.now = sums
+        self._total.now = total
+
+    def _read_failures(self) -> Steps[None]:
+        for (route, slug, _), blocks in list(self._boards.find(PROBLEMS).items()):
+            failures = self._failures.setdefault(route, {}).setdefault(slug, _Failures())
+            failures.add(sum(board.cells[place] for board, place in blocks))
+            yield
+        for route, by_slug in self._failures.items():
+            grown = {slug for slug, failures in by_slug.items() if failures.settle()}
+            track = self._tracks.get(route)
+            if NO_RESPONDERS in grown and track and not track.sum_last(0).replies:
+                track.answered = False
+            yield
+
+    def _end_step(self, *, is_first: bool) -> Steps[None]:
+        """What was counted before the first look belongs to no step."""
+        for track in (self._total, *self._tracks.values()):
+            if is_first:
+                track.before = track.now
+            else:
+                track.end_step()
+            yield
+        for by_slug in self._failures.values():
+            for failures in by_slug.values():
+                failures.end_step(is_first=is_first)
+            yield
+
+    def describe_all(self) -> RouteState:
+        """All responses together."""
+        return self._describe(self._total, slug=None)
+
+    def describe(self, route: str) -> RouteState:
+        track = self._tracks.get(route)
+        return UNUSED if track is None else self._describe(track, slug=self._find_slug(route))
+
+    def _describe(self, track: _Track, *, slug: str | None) -> RouteState:
+        window, recent = track.sum_last(WINDOW), track.sum_last(RECENT)
+        elapsed = self._now - (self._step_at or self._now)
+        seconds = elapsed + STEP * min(RECENT, len(track.steps))
+        count = window.responses
+        spark = [0.0] * (STEPS - len(track.steps)) + [step.responses / STEP for step in track.steps]
+        p50, p95, p99 = (find_quantile(window.durations, share) for share in (0.5, 0.95, 0.99))
+        return RouteState(
+            rate=recent.responses / max(seconds, 1.0),
+            failing=window.failed / count if count else 0.0,
+            refused=window.refused / count if count else 0.0,
+            p50=p50,
+            p95=p95,
+            p99=p99,
+            spark=spark if any(spark) else (),
+            answered=track.answered,
+            slug=slug,
+        )
+
+    def _find_slug(self, route: str) -> str | None:
+        """The most frequent failure of the window."""
+        counts = {slug: failures.recent for slug, failures in self._failures.get(route, {}).items()}
+        slug = max(counts, key=counts.__getitem__, default=None)
+        return slug if slug is not None and counts[slug] else None
+
+
+UNUSED = RouteState(0.0, 0.0, 0.0, None, None, None, (), None, None)
+"""A route that has had no request."""
+
+
+class _Failures:
+    """How often one route has failed in one way."""
+
+    __slots__ = ("_before", "_now", "_reading", "_steps")
+
+    def __init__(self) -> None:
+        self._reading = self._now = self._before = 0
+        self._steps: deque[int] = deque(maxlen=WINDOW)
+
+    def add(self, count: int) -> None:
+        self._reading += count
+
+    def settle(self) -> bool:
+        """The reading is complete; whether there are more than before."""
+        has_more = self._reading > self._now
+        self._now, self._reading = self._reading, 0
+        return has_more
+
+    def end_step(self, *, is_first: bool) -> None:
+        if not is_first:
+            self._steps.append(self._now - self._before)
+        self._before = self._now
+
+    @property
+    def recent(self) -> int:
+        return self._now - self._before + sum(self._steps)
+
+
+def find_quantile(buckets: Sequence[int], share: float) -> float | None:
+    """Seconds, as `histogram_quantile` of Prometheus has it: evenly spread within a bucket, and the last bound for all
+    that is over it. None for no responses."""
+    total = sum(buckets)
+    if not total:
+        return None
+    rank, below = share * total, 0
+    for number, count in enumerate(buckets[: len(TIMES)]):
+        if below + count >= rank:
+            start = TIMES[number - 1] if number else 0.0
+            return start + (TIMES[number] - start) * (rank - below) / count
+        below += count
+    return TIMES[-1]

@@ -1,0 +1,97 @@
+"""What the gateway shows of itself while it runs: counters, the reports of each process, `/metrics` and `/status`."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Container
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
+
+from fastapi import FastAPI
+
+from ..observe.counts import Counts
+from ..observe.gauges import CPU_SECONDS, NATS_RECONNECTS, Ask, Reporter
+from ..observe.recent import Recent
+from ..observe.record import Observers
+from ..settings import Settings
+from .assets import Assets
+from .metrics import Metrics, add_metrics
+from .nats_timeline import NatsTimeline
+from .state import Sources
+from .status import Status, add_status
+
+INTERVAL = 0.25  # seconds between two reports
+
+Place = bool | tuple[str, int]
+"""True for the gateway's own port, else the host and port of an address of their own."""
+
+
+class Monitor:
+    """Of one process. `gauges` are those that it reports, by their names; others may be added before it runs."""
+
+    def __init__(self, settings: Settings, sources: Sources, *, count_connections: Ask) -> None:
+        boards, link = sources.boards, sources.link
+        self._settings = settings
+        self.gauges: dict[str, Ask] = {
+            "requests_in_flight": lambda: link.in_flight,
+            "requests_in_flight_limit": lambda: settings.max_in_flight,
+            "open_connections": count_connections,
+            "nats_connected": lambda: link.server is not None,
+            "nats_round_trip_seconds": lambda: link.round_trip,
+            "nats_backlog_bytes": lambda: link.backlog,
+            "routes": lambda: len(sources.find_routes()),
+            "workers": lambda: 1,
+        }
+        if boards.are_alone:
+            self.gauges |= list_gauges_of_file(is_right=lambda: True, loaded_at=partial(float, time.time()))
+        counters = {NATS_RECONNECTS: lambda: link.reconnects, CPU_SECONDS: time.process_time}
+        self._reporter = Reporter(boards.own, gauges=self.gauges, counters=counters)
+        self._metrics = Metrics(boards, self._reporter.report)
+        self._status = Status(sources) if settings.status else None
+        self._timeline = NatsTimeline(boards.own, link)
+        self._recent = Recent(boards.own)
+        self.counts = Counts(boards.own) if settings.metrics or settings.status else None
+
+    def add_to(self, observers: Observers) -> Observers:
+        """These, and those of the status page."""
+        if self._status is None:
+            return observers
+        return replace(observers, failure=(*observers.failure, self._recent.take))
+
+    def add_pages(self, app: FastAPI, assets: Assets, *, place: Place, pages: Container[str]) -> None:
+        """Those that belong to this place; the status page links to `pages`."""
+        if self._settings.metrics == place:
+            add_metrics(app, self._metrics)
+        if self._status is not None and self._settings.status == place:
+            add_status(app, assets, self._status, pages=pages)
+
+    @asynccontextmanager
+    async def run(self) -> AsyncIterator[None]:
+        """Report now, every INTERVAL, and at the end; the history of the status page is kept meanwhile."""
+        works = [self._keep_reporting(), *([self._status.run()] if self._status else [])]
+        tasks = [asyncio.create_task(work) for work in works]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.gather(*tasks)
+            self._reporter.leave()
+
+    async def _keep_reporting(self) -> None:
+        while True:
+            self._reporter.report()
+            if self._status is not None:
+                self._timeline.report()
+                self._recent.publish()
+            await asyncio.sleep(INTERVAL)
+
+
+def list_gauges_of_file(*, is_right: Callable[[], bool], loaded_at: Ask) -> dict[str, Ask]:
+    """Those of the process that reads the route file."""
+    return {
+        "config_last_reload_successful": is_right,
+        "config_last_reload_success_timestamp_seconds": loaded_at,
+    }

@@ -1,0 +1,119 @@
+"""How the connection to NATS has been for the last five minutes, as each process tells all others."""
+
+import json
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+from ..nats.link import Link
+from ..observe.board import Board, Boards
+from ..observe.gauges import NATS_RECONNECTS, read_counter, read_gauge
+from ..observe.history import STEP, STEPS
+from .health import NOT_CONNECTED
+
+UP, PARTLY, DOWN, UNKNOWN = "up", "partly", "down", "unknown"
+
+START = 3.0  # seconds for which a process that has not connected yet says nothing
+
+_NOTE = "nats"
+
+
+class _Step(NamedTuple):
+    number: int
+    """How many STEPs since 1970: the same in all processes."""
+    state: str
+    round_trip: float | None
+
+
+class NatsTimeline:
+    """The link of this process."""
+
+    def __init__(self, board: Board, link: Link) -> None:
+        self._board = board
+        self._link = link
+        self._steps: deque[_Step] = deque(maxlen=STEPS)
+        self._reconnects = 0
+        self._down_since: float | None = None
+        self._started = time.time()
+
+    def report(self) -> None:
+        """Tell all processes how it is at this moment. Called every quarter of a second."""
+        self._note()
+        self._publish()
+
+    def _note(self) -> None:
+        link, number = self._link, int(time.time() / STEP)
+        if not link.has_connected and time.time() - self._started < START:
+            return  # it is only just beginning
+        state = DOWN if link.server is None else UP
+        if link.reconnects != self._reconnects:  # it was away, however short
+            self._reconnects, state = link.reconnects, PARTLY
+        if self._steps and self._steps[-1].number == number:
+            before = self._steps.pop()
+            state = state if state == before.state else PARTLY
+        self._steps.append(_Step(number, state, link.round_trip))
+        self._down_since = None if link.server else self._down_since or time.time()
+
+    def _publish(self) -> None:
+        info, steps = self._link.server_info, list(self._steps)
+        server = info and {**asdict(info), "address": self._link.server}
+        report = {
+            "started": self._started,
+            "reason": self._link.reason,
+            "since": self._down_since,
+            "server": server,
+            "steps": steps,
+        }
+        self._board.write_note(_NOTE, json.dumps(report).encode("ascii"))
+
+
+def describe_nats(boards: Boards, *, with_details: bool) -> dict[str, Any]:
+    """The connections of all processes that live. Addresses and reasons only `with_details`."""
+    reports = [report for board in boards.living if (report := _read(board))]
+    states = {UP if report["server"] else DOWN for report in reports}
+    servers = {json.dumps(report["server"]): report["server"] for report in reports if report["server"]}
+    reason = next((report["reason"] for report in reports if report["reason"]), None)
+    if not with_details:
+        for server in servers.values():
+            server["address"] = None
+    return {
+        "state": _join(states) if states else DOWN,
+        "reason": reason if with_details or reason is None else NOT_CONNECTED,
+        "since": min((report["since"] for report in reports if report["since"]), default=None),
+        "servers": list(servers.values()),
+        "round_trip": read_gauge(boards, "nats_round_trip_seconds"),
+        "reconnects": int(read_counter(boards, NATS_RECONNECTS)),
+        "timeline": list(_join_steps(reports)),
+    }
+
+
+def read_start(boards: Boards) -> float | None:
+    """When the oldest process that lives started, as Unix time."""
+    return min((report["started"] for board in boards.living if (report := _read(board))), default=None)
+
+
+def _read(board: Board) -> dict[str, Any]:
+    try:
+        report: dict[str, Any] = json.loads(board.read_note(_NOTE) or b"{}")
+    except ValueError:  # it changed again and again while it was read
+        return {}
+    return report
+
+
+def _join(states: set[str]) -> str:
+    return states.pop() if len(states) == 1 else PARTLY
+
+
+def _join_steps(reports: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The steps of all processes, the oldest first."""
+    by_number: dict[int, list[_Step]] = {}
+    for step in (_Step(*values) for report in reports for values in report["steps"]):
+        by_number.setdefault(step.number, []).append(step)
+    last = int(time.time() / STEP)
+    for number in range(last - STEPS + 1, last + 1):
+        steps = by_number.get(number, [])
+        trips = [step.round_trip for step in steps if step.round_trip is not None]
+        state = _join({step.state for step in steps}) if steps else UNKNOWN
+        yield {"state": state, "round_trip": max(trips, default=None)}

@@ -1,0 +1,158 @@
+"""The state of the gateway, NATS and the services at one moment, as `/status/data` and `/status/events` tell it.
+
+It has what `/metrics` has, and names: no path of a request, no address of a caller, no payload. docs/status.md is the
+reference.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from .. import __version__
+from ..discovery.matching import find_routes
+from ..discovery.services import Services, ask_services
+from ..nats.link import Link
+from ..observe.board import Boards
+from ..observe.gauges import read_gauge
+from ..observe.history import STEP, History, RouteState
+from ..observe.recent import read_failures
+from ..pieces import Steps, run_in_pieces
+from ..routing.routes import Route
+from .health import SHUTTING_DOWN
+from .nats_timeline import UP, describe_nats, read_start
+
+MOST_ROUTES = 2000  # that are shown, those with trouble first
+MOST_SERVICES = 200  # that are shown
+ASK_INTERVAL = 5.0  # seconds between two questions to the services
+PATIENCE = 60.0  # seconds until they are asked again where NATS does not let us ask
+
+_DIGITS = 6  # of seconds and shares
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """What there is to tell of. `find_routes` and `find_title` are asked each time."""
+
+    boards: Boards
+    link: Link
+    find_title: Callable[[], str]
+    find_routes: Callable[[], Sequence[Route]]
+    is_draining: Callable[[], bool]
+    with_details: bool
+
+
+class ServicesSeen:
+    """The services that answer `$SRV`, as of the last time that they were asked."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._next_at = 0.0
+        self.services: Services | None = None
+        self.leads: Sequence[Sequence[str]] = ()
+        """For each service the names of the routes that lead to it."""
+
+    async def ask(self, routes: Sequence[Route]) -> None:
+        """Ask them, unless that was done just now."""
+        if time.monotonic() < self._next_at:
+            return
+        found = await ask_services(self._link)
+        templates = [(route.name, route.subject_template) for route in routes]
+        self.leads = (await run_in_pieces(find_routes(found.services, templates))).routes
+        self.services = found
+        self._next_at = time.monotonic() + (PATIENCE if found.note and not found.services else ASK_INTERVAL)
+
+
+def describe_state(sources: Sources, history: History, seen: ServicesSeen) -> Steps[dict[str, Any]]:
+    """All of it, in short steps."""
+    boards, total = sources.boards, history.describe_all()
+    nats = describe_nats(boards, with_details=sources.with_details)
+    is_ready = nats["state"] == UP and not sources.is_draining()
+    routes = sources.find_routes()
+    rows = yield from _describe_routes(routes, history, seen)
+    return {
+        "whole": True,
+        "title": sources.find_title(),
+        "version": __version__,
+        "time": round(time.time(), 3),
+        "started": read_start(boards),
+        "workers": int(read_gauge(boards, "workers") or 1),
+        "ready": is_ready,
+        "reason": SHUTTING_DOWN if sources.is_draining() else nats["reason"],
+        "rate": round(total.rate, 2),
+        "failing": round(total.failing, _DIGITS),
+        "in_flight": int(read_gauge(boards, "requests_in_flight") or 0),
+        "in_flight_limit": int(read_gauge(boards, "requests_in_flight_limit") or 0),
+        "connections": read_gauge(boards, "open_connections"),
+        "step": STEP,
+        "spark": _round(total.spark),
+        "nats": nats,
+        "routes": rows,
+        "routes_total": len(routes),
+        "failures": read_failures(boards),
+        "services": _describe_services(seen),
+    }
+
+
+def _describe_routes(routes: Sequence[Route], history: History, seen: ServicesSeen) -> Steps[list[dict[str, Any]]]:
+    """The rows of all routes, or of the MOST_ROUTES that matter most."""
+    states: list[tuple[Route, RouteState]] = []
+    for route in routes:
+        states.append((route, history.describe(route.name)))
+        yield
+    if len(states) > MOST_ROUTES:
+        states.sort(key=lambda found: (found[1].failing, found[1].rate), reverse=True)
+    by_route = _list_services_by_route(seen)
+    rows: list[dict[str, Any]] = []
+    for route, state in states[:MOST_ROUTES]:
+        rows.append(_describe_route(route, state, by_route.get(route.name, [])))
+        yield
+    return rows
+
+
+def _describe_route(route: Route, state: RouteState, services: Sequence[str]) -> dict[str, Any]:
+    return {
+        "name": route.name,
+        "methods": route.methods,
+        "path": route.path,
+        "subject": route.subject,
+        "rate": round(state.rate, 2),
+        "failing": round(state.failing, _DIGITS),
+        "refused": round(state.refused, _DIGITS),
+        "p50": state.p50 and round(state.p50, _DIGITS),
+        "p95": state.p95 and round(state.p95, _DIGITS),
+        "p99": state.p99 and round(state.p99, _DIGITS),
+        "spark": _round(state.spark),
+        "answered": state.answered,
+        "slug": state.slug,
+        "services": services,
+    }
+
+
+def _round(rates: Sequence[float]) -> list[float]:
+    return [round(rate, 2) for rate in rates]
+
+
+def _list_services_by_route(seen: ServicesSeen) -> dict[str, list[str]]:
+    found: dict[str, dict[str, None]] = {}
+    for service, routes in zip(seen.services.services if seen.services else (), seen.leads, strict=True):
+        for route in routes:
+            found.setdefault(route, {})[service.name] = None
+    return {route: list(names) for route, names in found.items()}
+
+
+def _describe_services(seen: ServicesSeen) -> dict[str, Any] | None:
+    found = seen.services
+    if found is None:
+        return None
+    shown = list(_list_shown(found, seen.leads))
+    return {"list": shown, "note": found.note, "cut": found.cut or len(found.services) > len(shown)}
+
+
+def _list_shown(found: Services, leads: Sequence[Sequence[str]]) -> Iterator[dict[str, Any]]:
+    """Those to which a route leads come first, then the others by name."""
+    pairs = sorted(zip(found.services, leads, strict=True), key=lambda pair: not pair[1])
+    for service, routes in pairs[:MOST_SERVICES]:
+        described = asdict(service)
+        del described["subjects"]
+        yield {**described, "routes": routes[:MOST_SERVICES]}

@@ -1,0 +1,151 @@
+"""`/status`: a live page for people, and the data that its script shows."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Container
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response, StreamingResponse
+
+from ..errors import Overloaded
+from ..exchange.responses import encode_json
+from ..formats.html import STATUS
+from ..observe.history import STEP, History
+from ..pieces import run_in_pieces
+from .assets import Assets
+from .root import find_root
+from .state import ServicesSeen, Sources, describe_state
+from .status_page import POLICY, write_status_page
+
+TICK = 0.25  # seconds between two looks whether there is something to do
+INTERVAL = 1.0  # seconds between two states while somebody watches
+LINGER = 10.0  # seconds for which somebody who has asked once counts as watching
+MOST_WATCHERS = 64
+MOST_WORK = 0.2  # share of the time that may go into making states, with the pauses in between
+
+
+def add_status(app: FastAPI, assets: Assets, status: "Status", *, pages: Container[str]) -> None:
+    """`/status`, and the data that its script shows: `/status/events` as server-sent events, `/status/data` once."""
+
+    async def page(request: Request) -> HTMLResponse:
+        text = await write_status_page(assets, status.title, find_root(request), pages)
+        return HTMLResponse(text, headers={"content-security-policy": POLICY, "cache-control": "no-cache"})
+
+    async def events(request: Request) -> Response:
+        if status.is_full:
+            raise HTTPException(Overloaded.status)
+        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+        parts = _nothing() if request.method == "HEAD" else status.watch()
+        return StreamingResponse(parts, media_type="text/event-stream", headers=headers)
+
+    async def data(_: Request) -> Response:
+        return Response(await status.read(), media_type="application/json", headers={"cache-control": "no-store"})
+
+    for path, endpoint in ((STATUS, page), (f"{STATUS}/events", events), (f"{STATUS}/data", data)):
+        app.add_route(path, endpoint, include_in_schema=False)
+
+
+class Status:
+    """Keeps the history of the last minutes and, while somebody watches, makes a state every INTERVAL, once for all who
+    do. `run` does the work, for as long as the gateway serves."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+        self._history = History(sources.boards)
+        self._seen = ServicesSeen(sources.link)
+        self._watchers = 0
+        self._asked_at = -LINGER
+        self._number = 0
+        self._whole = self._changes = b""
+        self._rows: dict[str, object] = {}
+        self._is_made = asyncio.Event()
+
+    @property
+    def title(self) -> str:
+        return self._sources.find_title()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there are as many watchers as there may be."""
+        return self._watchers >= MOST_WATCHERS
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep_sampling())
+            tasks.create_task(self._keep_asking())
+
+    async def watch(self) -> AsyncIterator[bytes]:
+        """Server-sent events: a whole state, then what changes, until the gateway stops."""
+        self._watchers += 1
+        try:
+            seen = -1
+            while not self._sources.is_draining():
+                if self._number > seen and self._whole:
+                    yield _write_event(self._changes if self._number == seen + 1 else self._whole)
+                    seen = self._number
+                else:
+                    await self._is_made.wait()
+            yield b"event: bye\ndata: {}\n\n"
+        finally:
+            self._watchers -= 1
+
+    async def read(self) -> bytes:
+        """The whole state, at most two INTERVALs old, as JSON."""
+        was_watched, self._asked_at = self._is_watched, time.monotonic()
+        number = self._number
+        while not (self._whole and (was_watched or self._number > number)):
+            await self._is_made.wait()
+        return self._whole
+
+    @property
+    def _is_watched(self) -> bool:
+        return self._watchers > 0 or time.monotonic() - self._asked_at < LINGER
+
+    async def _keep_sampling(self) -> None:
+        due = 0.0
+        while True:
+            now = time.monotonic()
+            if now >= due or (self._is_watched and due - now > INTERVAL):
+                await self._sample(now)
+                cost = time.monotonic() - now
+                due = now + max(INTERVAL if self._is_watched else STEP, cost / MOST_WORK)
+            if self._sources.is_draining():
+                self._wake()
+            await asyncio.sleep(TICK)
+
+    async def _sample(self, now: float) -> None:
+        await run_in_pieces(self._history.sample(now))
+        if self._is_watched:
+            self._take(await run_in_pieces(describe_state(self._sources, self._history, self._seen)))
+
+    def _take(self, state: dict[str, Any]) -> None:
+        rows = {row["name"]: row for row in state["routes"]}
+        changed = [row for name, row in rows.items() if row != self._rows.get(name)]
+        self._whole = encode_json(state)
+        is_same_set = rows.keys() == self._rows.keys()
+        self._changes = encode_json(state | {"whole": False, "routes": changed}) if is_same_set else self._whole
+        self._rows = rows
+        self._number += 1
+        self._wake()
+
+    def _wake(self) -> None:
+        made, self._is_made = self._is_made, asyncio.Event()
+        made.set()
+
+    async def _keep_asking(self) -> None:
+        while True:
+            if self._is_watched:
+                await self._seen.ask(self._sources.find_routes())
+            await asyncio.sleep(TICK)
+
+
+def _write_event(data: bytes) -> bytes:
+    return b"event: state\ndata: %b\n\n" % data
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    return
+    yield b""  # makes it a generator

@@ -1,0 +1,45 @@
+"""The routes that are served at this moment, and how others take their place between two requests."""
+
+from .collector import freeze_young
+from .exchange.plans import Plans
+from .exchange.relay import Relay
+from .pieces import Steps, run_in_pieces
+from .prepared import PreparedRoutes
+from .routing.table import RouteTable
+
+
+class Serving:
+    """The routes that are served at this moment."""
+
+    def __init__(self, prepared: PreparedRoutes, relay: Relay) -> None:
+        self.prepared = prepared
+        self._relay = relay
+
+    @property
+    def table(self) -> RouteTable:
+        return self.prepared.table
+
+    async def swap(self, fresh: PreparedRoutes) -> None:
+        """Serve these routes from the next request on. Those before them must not be used elsewhere."""
+        plans = await run_in_pieces(_plan_all(fresh.table, self._relay))
+        before, old_plans = self.table, self._relay.use(fresh.table, plans)
+        self.prepared = fresh
+        freeze_young()
+        await run_in_pieces(_let_go(before, old_plans))
+
+
+def _plan_all(table: RouteTable, relay: Relay) -> Steps[Plans]:
+    plans: Plans = {}
+    is_alone = len(table.routes) == 1
+    for route in table.routes:
+        plans[route] = relay.plan(route, is_alone=is_alone)
+        yield
+    return plans
+
+
+def _let_go(table: RouteTable, plans: Plans) -> Steps[None]:
+    """To free all of it at once would be a pause that grows with the routes."""
+    while plans:
+        plans.popitem()
+        yield
+    yield from table.let_go()
