@@ -302,7 +302,7 @@ async def test_a_root_path_in_front_is_taken_off(shared_nats: NatsServer, root: 
     ):
         await eventually(lambda: parts.link.reason is None)
         assert (await client.get(f"{root}/greet/sue")).json() == {"message": "hi"}
-        assert (await client.get(f"{root}/")).headers["location"] == f"{quote(root)}/docs"
+        assert (await client.get(f"{root}/")).headers["location"] == f"{quote(root)}/status"
         assert f"{quote(root)}/openapi.json" in (await client.get(f"{root}/docs")).text
         assert (await client.get(f"{root}/nothing")).status_code == 404
 

@@ -157,7 +157,7 @@ async def test_behind_a_prefix_pages_and_problems_know_it_also_where_middleware_
     transport = httpx.ASGITransport(parts.app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
         for headers, root in (({}, "/api"), ({"x-forwarded-prefix": "/shop"}, "/shop")):
-            assert (await client.get("/", headers=headers)).headers["location"] == f"{root}/docs"
+            assert (await client.get("/", headers=headers)).headers["location"] == f"{root}/status"
             for path in ("/nothing", "/problems/nothing", "/fail", "/greet/a.b"):
                 problem = (await client.get(path, headers=headers)).json()
                 assert problem["type"].startswith(f"{root}/problems/")
