@@ -36,7 +36,7 @@ test: $(TOOLS) ## all tests but the slow ones
 	$(PYTEST) -n $(WORKERS) --dist worksteal --durations 10 -m "not soak" $(APART) $(TESTS)
 PYTEST ?= $(BIN)/pytest
 TESTS ?= tests
-APART := $(if $(filter tests,$(TESTS)),$(addprefix --ignore tests/,faults bounds benchmarks clients compose))
+APART := $(if $(filter tests,$(TESTS)),$(addprefix --ignore tests/,faults bounds benchmarks clients compose monitoring))
 
 coverage: $(VENV)/.dev ## the same, and which lines they miss: at least 95 % must be covered
 	@rm -f .coverage .coverage.*
@@ -48,10 +48,10 @@ coverage: $(VENV)/.dev ## the same, and which lines they miss: at least 95 % mus
 fault-test: $(TOOLS) ## slow: NATS and callers under faults, 5 minutes (FAULTS_REPORT=docs/faults.md writes their figures)
 	$(BIN)/pytest -p no:cacheprovider tests/faults
 
-soak: $(TOOLS) ## slow: sweeps, then attacks on the bounds, 15 minutes in all (BOUNDS_REPORT=… writes their figures)
+soak: $(TOOLS) $(VENV)/.prometheus ## slow: sweeps, attacks on the bounds, a Prometheus that scrapes, 20 minutes in all (BOUNDS_REPORT=… writes their figures)
 	$(BIN)/pytest -p no:cacheprovider -m soak $(APART) tests
 	$(BIN)/pytest -p no:cacheprovider $(SOAK)
-SOAK ?= tests/bounds tests/benchmarks
+SOAK ?= tests/bounds tests/benchmarks tests/monitoring
 
 api-test: $(VENV)/.dev $(VENV)/clients/.done $(CLIENTS)/node_modules/.package-lock.json ## slow: linters of the OpenAPI document, and clients made of it, 3 minutes
 	$(WITH_NODE) $(BIN)/pytest -p no:cacheprovider $(CLIENTS)
@@ -130,6 +130,14 @@ $(VENV)/.nginx: | $(BIN)/python
 		echo "make: the tests need nginx: installing the Debian package nginx-light"; apt-get update -qq && \
 		RUNLEVEL=1 apt-get install -y -qq --no-install-recommends nginx-light >/dev/null; } || { \
 		echo "make: the tests need nginx: install it with your system's package manager" >&2; exit 1; }
+	@touch $@
+
+# It scrapes a gateway. The package must not start a Prometheus of its own.
+$(VENV)/.prometheus: | $(BIN)/python
+	@{ command -v prometheus && command -v promtool; } >/dev/null || { \
+		echo "make: the tests need Prometheus: installing the Debian package prometheus"; apt-get update -qq && \
+		RUNLEVEL=1 apt-get install -y -qq --no-install-recommends prometheus >/dev/null; } || { \
+		echo "make: the tests need prometheus and promtool: install them with your system's package manager" >&2; exit 1; }
 	@touch $@
 
 # A service in JavaScript is put behind the gateway.

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -78,8 +78,9 @@ async def run_gateway_process(
     lane: LaneName = "fast",
     wait: bool = True,
     settings: Mapping[str, str] = MappingProxyType({}),
+    options: Sequence[str] = (),
 ) -> AsyncIterator[GatewayProcess]:
-    """Connected to one of the NATS servers, unless told not to wait for that."""
+    """Connected to one of the NATS servers, unless told not to wait for that. With these options of `serve` as well."""
     routes = folder / "routes.yaml"
     routes.write_text(ROUTES)
     values = {
@@ -88,7 +89,8 @@ async def run_gateway_process(
         "GATEWAY_HEALTH_DETAILS": "on",  # the suite reads them
         **settings,
     }
-    with run([*PROGRAM, "serve", "--port", "0", "--lane", lane], folder / "gateway.log", **values) as process:
+    command = [*PROGRAM, "serve", "--port", "0", "--lane", lane, *options]
+    with run(command, folder / "gateway.log", **values) as process:
         gateway = GatewayProcess(await asyncio.to_thread(process.find, r'"address": "(http://[^"]+)"'), process)
         if wait:
             await gateway.wait_until_ready()
