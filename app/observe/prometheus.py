@@ -26,8 +26,8 @@ _PROCESS: dict[str, tuple[Callable[[Iterable[float]], float], str]] = {
     "process_resident_memory_bytes": (sum, "Resident memory of all workers, in bytes."),
     "process_virtual_memory_bytes": (sum, "Virtual memory of all workers, in bytes."),
     "process_open_fds": (sum, "Open file descriptors of all workers."),
-    "process_max_fds": (min, "The most file descriptors that a worker may have open."),
-    "process_start_time_seconds": (min, "When the oldest worker started, as Unix time."),
+    "process_max_fds": (sum, "The most file descriptors that all workers may have open."),
+    "process_start_time_seconds": (max, "When the youngest worker started, as Unix time."),
 }
 
 
