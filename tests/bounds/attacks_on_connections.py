@@ -90,4 +90,27 @@ UNREAD = (
     Attack("/docs for 20 callers", (Sending(first=get_once("/docs"), connections=20),)),
     Attack("/openapi.json for 20 callers", (Sending(first=get_once("/openapi.json"), connections=20),)),
     Attack("/problems for 20 callers", (Sending(first=get_once("/problems"), connections=20),)),
+    Attack("/metrics for 200 callers", (Sending(first=get_once("/metrics"), connections=200),), prompt=STORM),
+    Attack(
+        "/metrics that nobody reads",
+        (Sending(first=b"", again=get("/metrics"), most=MOST, connections=20, reads=False),),
+    ),
+    Attack("/status/data for 20 callers", (Sending(first=get_once("/status/data"), connections=20),)),
+    Attack(
+        "200 who watch the status page",
+        (Sending(first=get("/status/events"), connections=200, reopens=False),),
+        seconds=3,
+        prompt=STORM,
+    ),
+    Attack(
+        "200 who watch the status page and read nothing",
+        (Sending(first=get("/status/events"), connections=200, reads=False, reopens=False),),
+        seconds=3,
+        prompt=STORM,
+    ),
+    Attack(
+        "watchers of the status page that are reset",
+        (Sending(first=get("/status/events"), connections=50, then="reset"),),
+        prompt=STORM,
+    ),
 )
