@@ -3,9 +3,10 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 
@@ -15,6 +16,7 @@ from .deadlines import Deadlines
 from .errors import CannotStart
 from .exchange.plans import DEFAULT_LINK, Limits
 from .exchange.relay import Relay
+from .exchange.traces import Traces
 from .exchange.way_out import WayOut
 from .formats.html import PAGES, STATUS
 from .http.app import GatewayApp
@@ -29,6 +31,7 @@ from .observe.access import log_failure, log_record
 from .observe.board import Board, Boards
 from .observe.gauges import Ask
 from .observe.record import Observers
+from .observe.trace_settings import INSTALL
 from .pages.assets import Assets, add_assets
 from .pages.docs import add_docs
 from .pages.health import add_health
@@ -41,7 +44,10 @@ from .routefile.load import GREET, RESERVED, Info, RouteFile, load_route_file
 from .routing.routes import Route
 from .routing.table import RouteTable
 from .serving import Serving
-from .settings import Settings, load_settings
+from .settings import Settings, load_settings, read_sampling
+
+if TYPE_CHECKING:
+    from .observe.otel import Tracing
 
 MAX_CONNECTIONS_BESIDE = 256  # at an address of pages
 MAX_BUFFERED_BESIDE = 1024 * 1024  # bytes
@@ -138,7 +144,9 @@ class _Parts:
         self._assets = Assets()
         self.monitor = Monitor(settings, self._list_sources(boards), count_connections=lambda: self.bounds.connections)
         observers = self.monitor.add_to(observers or _choose_observers(access_log=bool(settings.access_log)))
-        self._way_out = WayOut(observers, self.monitor.counts)
+        self._tracing = _make_tracing()
+        self._traces = Traces(self._tracing, self._find_path, lambda: self.link.server) if self._tracing else None
+        self._way_out = WayOut(observers, self.monitor.counts, self._traces)
         self.relay = self._make_relay(prepared.table, True)
         self.serving = Serving(prepared, self.relay)
 
@@ -153,9 +161,12 @@ class _Parts:
         )
 
     def _make_relay(self, table: RouteTable, place: Place) -> Relay:
-        settings = self._settings
-        pages = self._list_pages(place)
-        return Relay(table, Limits.of(settings), self._way_out, settings.proxies, pages=pages)
+        settings, pages = self._settings, self._list_pages(place)
+        on_send = (self._traces.begin,) if self._traces else ()
+        return Relay(table, Limits.of(settings), self._way_out, settings.proxies, pages=pages, on_send=on_send)
+
+    def _find_path(self, route: str) -> str | None:
+        return self.relay.find_path(route)
 
     def _list_pages(self, place: Place) -> tuple[str, ...]:
         """Those that link to each other there; the first one is where `/` leads."""
@@ -200,7 +211,7 @@ class _Parts:
     @asynccontextmanager
     async def _live(self, _: FastAPI) -> AsyncIterator[None]:
         self.drain.clear()
-        async with self.checker, self.link, self.monitor.run():
+        async with self._tracing or nullcontext(), self.checker, self.link, self.monitor.run():
             yield
 
     def make_protocols(self, app: GatewayApp) -> dict[LaneName, ProtocolFactory]:
@@ -237,6 +248,21 @@ def _make_bounds(settings: Settings) -> Bounds:
     return Bounds(
         maximum=settings.max_connections, body_timeout=settings.max_timeout + 1, max_buffered=settings.max_buffered
     )
+
+
+def _make_tracing() -> "Tracing | None":
+    """None, and nothing is imported, where the environment asks for no traces. Raises CannotStart."""
+    sampling = read_sampling()
+    if sampling is None:
+        return None
+    try:
+        from .observe.otel import Tracing
+
+        return Tracing(sampling, version=__version__)
+    except ImportError as error:
+        raise CannotStart(f"traces need libraries that are not installed ({error.name}): {INSTALL}") from None
+    except ValueError as error:  # of the SDK; it names the variable
+        raise CannotStart(str(error)) from None
 
 
 def _choose_observers(*, access_log: bool) -> Observers:

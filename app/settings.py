@@ -1,5 +1,6 @@
 """Settings, from the environment. The only reader of os.environ; docs/settings.md is the reference."""
 
+import importlib.util
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -17,6 +18,8 @@ from .formats.environment import find_unknown, quote_value
 from .formats.units import parse_count, parse_duration, parse_place, parse_size, parse_switch
 from .nats.addresses import Address
 from .nats.credentials import Credentials
+from .observe import trace_settings
+from .observe.trace_settings import Sampling
 
 
 class SettingsError(CannotStart):
@@ -303,8 +306,9 @@ VARIABLES = tuple(str(field.validation_alias) for field in Settings.model_fields
 
 def load_settings(*, check_files: bool = False) -> Settings:
     """The settings of this process. SettingsError names every one that is wrong; so it does with the files of
-    credentials, where they are to be checked: for a start, since a gateway that runs waits for better ones."""
-    faults = list(find_unknown(os.environ, VARIABLES))
+    credentials, where they are to be checked: for a start, since a gateway that runs waits for better ones. A start
+    looks at the variables for traces as well."""
+    faults = [*find_unknown(os.environ, VARIABLES), *(_find_trace_faults(check_files=True) if check_files else ())]
     try:
         settings = Settings()
     except ValidationError as error:
@@ -314,6 +318,24 @@ def load_settings(*, check_files: bool = False) -> Settings:
         if not faults:
             return settings
     raise SettingsError(faults)
+
+
+def read_sampling() -> Sampling | None:
+    """Which traces to record; None where no variable `OTEL_…` asks for any. Raises SettingsError."""
+    if trace_settings.find_asking(os.environ) is None:
+        return None
+    if faults := _find_trace_faults(check_files=False):
+        raise SettingsError(faults)
+    return trace_settings.read_sampling(os.environ)
+
+
+def _find_trace_faults(*, check_files: bool) -> list[str]:
+    asking = trace_settings.find_asking(os.environ)
+    if asking is None:
+        return []
+    if importlib.util.find_spec("opentelemetry") is None or importlib.util.find_spec("opentelemetry.sdk") is None:
+        return [f"{asking}: traces need libraries that are not installed: {trace_settings.INSTALL}"]
+    return list(trace_settings.find_faults(os.environ, check_files=check_files))
 
 
 def find_variable(name: str) -> str | None:

@@ -24,7 +24,7 @@ import re
 import signal
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import nats.micro.service as micro
@@ -34,6 +34,7 @@ from nats.micro.request import Request, ServiceError
 from responders._client import ArrivedMsg, ServiceClient, draw_wait
 from responders._log import configure_logging
 from responders._options import Connection, read_connection, read_sign_fd
+from responders._traces import start_traces
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
@@ -81,7 +82,11 @@ def run(*, name: str, version: str, description: str, endpoints: Sequence[Endpoi
     sign_fd = read_sign_fd(name)
     configure_logging(name, is_short=sign_fd is not None)
     config = micro.ServiceConfig(name=name, version=version, description=description, queue_group=name)
+    if traces := start_traces(name, version):
+        endpoints = [replace(each, handler=traces.wrap(each.subject, each.handler)) for each in endpoints]
     asyncio.run(_Responder(config, endpoints, read_connection(name), sign_fd).serve())
+    if traces:
+        traces.stop()
 
 
 class _Responder:

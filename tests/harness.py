@@ -373,5 +373,5 @@ def follow_references(document: dict[str, Any]) -> dict[str, Any]:
 
 def clean_environment(**values: str) -> dict[str, str]:
     """This environment without settings of a gateway, and with these."""
-    names = [name for name in os.environ if not name.startswith(("GATEWAY_", "NATS_")) and name != "PORT"]
+    names = [name for name in os.environ if not name.startswith(("GATEWAY_", "NATS_", "OTEL_")) and name != "PORT"]
     return {**{name: os.environ[name] for name in names}, **values}

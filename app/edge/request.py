@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from ..formats.fields import Pair
+from ..observe.trace_context import Trace
 
 BODY_METHODS = frozenset(("POST", "PUT", "PATCH"))
 """Methods whose requests usually have a body."""
@@ -35,7 +36,7 @@ def find_caller(address: str | None, scheme: str, lane: str, root: str = "") -> 
 class Request:
     """The head of an HTTP request. `path` is raw: still percent-encoded, without the query. Header names are in lower
     case. `version` is that of HTTP, such as `1.1`. `received` is the instant (of `time.monotonic`) at which the head
-    was complete."""
+    was complete; `trace` comes with the first that needs it."""
 
     method: str
     path: bytes
@@ -44,3 +45,4 @@ class Request:
     version: str
     received: float
     caller: Caller
+    trace: Trace | None = None

@@ -21,7 +21,7 @@ a Response calls `way_out`, which makes its record.
 import itertools
 import secrets
 import time
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 
 from ..edge.policy import Policy
 from ..edge.proxies import Proxies
@@ -58,12 +58,15 @@ class Relay:
         proxies: Proxies | None = None,
         *,
         pages: Container[str] = PAGES,
+        on_send: Sequence[Callable[[Outbound], None]] = (),
     ) -> None:
-        """`pages` are the paths of those that the page of a problem links to."""
+        """`pages` are the paths of those that the page of a problem links to. `on_send` are called with each request
+        that is complete, right before it is sent."""
         self._limits = limits
         self._pages = pages
         self.proxies = proxies or Proxies()
         self.way_out = way_out
+        self._on_send = on_send
         self._id_prefix = f"{secrets.token_hex(6)}-"
         self._id_counter = itertools.count(1)
         self._plans: Plans = {}
@@ -157,8 +160,8 @@ class Relay:
             )
         except GatewayError as error:
             return self._answer_problem(request, route.name, request_id, error)
-        if plan.timeout_header is not None and outbound.max_body is None:
-            _tell_time_left(outbound)
+        if outbound.max_body is None:
+            self._set_off(outbound)
         return outbound
 
     def load(self, outbound: Outbound, body: bytes) -> Response | Check | None:
@@ -169,15 +172,26 @@ class Relay:
         except GatewayError as error:
             return self.refuse(outbound, error)
         if check is None:
-            _set_body(outbound, body)
+            self._set_body(outbound, body)
         return check
 
     def load_checked(self, outbound: Outbound, check: Check, verdict: GatewayError | None) -> Response | None:
         """Make the body of a check the payload; the answer where something was wrong with it."""
         if verdict is not None:
             return self.refuse(outbound, verdict)
-        _set_body(outbound, check.body)
+        self._set_body(outbound, check.body)
         return None
+
+    def _set_body(self, outbound: Outbound, body: bytes) -> None:
+        outbound.payload = merge(body, outbound.payload) if outbound.payload else body
+        self._set_off(outbound)
+
+    def _set_off(self, outbound: Outbound) -> None:
+        """Now it is complete, and is sent at once."""
+        if outbound.plan.timeout_header is not None:
+            _tell_time_left(outbound)
+        for tell in self._on_send:
+            tell(outbound)
 
     def refuse(self, outbound: Outbound, error: GatewayError) -> Response:
         """The answer where nothing was sent."""
@@ -239,6 +253,11 @@ class Relay:
                     return value.decode("ascii")
         return f"{self._id_prefix}{next(self._id_counter)}"
 
+    def find_path(self, name: str) -> str | None:
+        """The path template of the route of this name, while it is served."""
+        plan = self._by_name.get(name)
+        return plan.route.path if plan else None
+
     def plan(self, route: Route, *, is_alone: bool) -> Plan:
         """What `use` needs of each route."""
         return make_plan(route, self._limits, is_alone=is_alone, before=self._by_name.get(route.name))
@@ -265,12 +284,6 @@ def _encode_payload(route: Route, values: Mapping[str, Value]) -> bytes:
 
 def _measure_reply(outbound: Outbound) -> float:
     return time.monotonic() - (outbound.sent_at or outbound.request.received)
-
-
-def _set_body(outbound: Outbound, body: bytes) -> None:
-    outbound.payload = merge(body, outbound.payload) if outbound.payload else body
-    if outbound.plan.timeout_header is not None:
-        _tell_time_left(outbound)
 
 
 def _tell_time_left(outbound: Outbound) -> None:

@@ -12,6 +12,7 @@ from ..errors import Delivered
 from ..observe.counts import Counts
 from ..observe.record import Observer, Observers, Record
 from .responses import Fields, Response
+from .traces import Traces
 
 CALLER_GONE = 499  # as nginx has it, "client closed request": for records only
 
@@ -22,10 +23,11 @@ _log = structlog.get_logger("nats-http.records")
 class WayOut:
     """Makes the records of one gateway for its observers."""
 
-    def __init__(self, observers: Observers, counts: Counts | None = None) -> None:
+    def __init__(self, observers: Observers, counts: Counts | None = None, traces: Traces | None = None) -> None:
         self._observers = observers
         self._counts = counts
-        self.sees_all = bool(observers.other) or counts is not None
+        self._traces = traces
+        self.sees_all = bool(observers.other) or counts is not None or traces is not None
         """Whether anybody wants to know of responses below 500."""
 
     def leave(
@@ -49,6 +51,8 @@ class WayOut:
             if response.slug is not None:
                 self._counts.add_problem(response.route, response.slug, response.delivered)
         observers = self._observers.failure if status >= 500 else self._observers.other
+        if self._traces and request and (trace := self._traces.find_observer(request)):
+            observers = (*observers, trace)
         if observers:
             record = _make_record(response, request, caller, duration, bytes_in, written, is_written=is_written)
             _tell(observers, record)

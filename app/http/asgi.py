@@ -162,6 +162,7 @@ class AsgiLane:
         self, outbound: Outbound, exchange: AsgiExchange, receive: Receive, upload: "_Upload | None"
     ) -> Outcome:
         """The outcome; CallerGone, with the entry removed, when the caller went away before it came."""
+        exchange.request.trace = outbound.request.trace  # the fast lane may have made that request
         exchange.check_caller()
         exchange.note_sent()
         entry = InFlightFuture(outbound.plan.share, outbound.request.caller.address)

@@ -1,0 +1,96 @@
+"""Where traces and exchanges meet: a trace begins before a request is sent, or at its end where nothing was. No I/O."""
+
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from ..edge.request import Request
+from ..formats.fields import MAX_REMEMBERED, AllowList
+from ..observe.record import Observer, Record
+from ..observe.trace_context import (
+    NOT_SAMPLED,
+    TRACEPARENT,
+    TRACESTATE,
+    Names,
+    Parent,
+    Sent,
+    Surroundings,
+    Trace,
+    choose_names,
+    find_parent,
+    make_ids,
+    mentions_trace,
+    remove_trace,
+    write_trace,
+)
+from .outbound import Outbound
+
+if TYPE_CHECKING:
+    from ..observe.otel import Tracing  # with the libraries of the extra
+
+
+class Traces:
+    """The traces of one gateway. `find_path` gives the path template of a route by its name, `find_server` the address
+    of the NATS server."""
+
+    def __init__(
+        self, tracing: "Tracing", find_path: Callable[[str], str | None], find_server: Callable[[], str | None]
+    ) -> None:
+        self._tracing = tracing
+        self._decide = tracing.decide
+        self._ids = make_ids()
+        self._find_path = find_path
+        self._find_server = find_server
+
+    def begin(self, outbound: Outbound) -> None:
+        """Tell the service of the trace; to be called right before the request is sent."""
+        request, route, headers = outbound.request, outbound.plan.route, outbound.headers
+        names, parent = _find_names(route.request_allow), None
+        high, low, span_id = next(self._ids)
+        trace_id = high + low
+        if mentions_trace(request.headers):
+            parent = find_parent(request.headers)
+            headers = remove_trace(headers, names)
+        elif route.send_headers or route.by_header or route.renamed:  # they may have the name of one
+            headers = remove_trace(headers, names)
+        if parent is not None:
+            trace_id, span_id = parent.trace_id, parent.span_id
+        is_sampled = self._decide(trace_id, parent)
+        request.trace = trace = self._make(trace_id, parent) if is_sampled else NOT_SAMPLED
+        if is_sampled:
+            span_id, outbound.sent_at = trace.client_id, time.monotonic()  # from here the reply is timed, too
+            trace.sent = Sent(outbound.subject, route.subject, outbound.sent_at)
+        outbound.headers = write_trace(headers, names, trace_id, span_id, parent, is_sampled)
+
+    def find_observer(self, request: Request) -> Observer | None:
+        """Whoever is to get the record of this request, where its trace is sampled."""
+        trace = request.trace
+        if trace is None:
+            parent = find_parent(request.headers)
+            trace_id = b"".join(next(self._ids)[:2]) if parent is None else parent.trace_id
+            trace = self._make(trace_id, parent) if self._decide(trace_id, parent) else NOT_SAMPLED
+        return None if trace is NOT_SAMPLED else self._end(request, trace)
+
+    def _make(self, trace_id: bytes, parent: Parent | None) -> Trace:
+        server_id, client_id, _ = next(self._ids)
+        return Trace(trace_id, parent, server_id, client_id)
+
+    def _end(self, request: Request, trace: Trace) -> Observer:
+        def end(record: Record) -> None:
+            around = Surroundings(
+                received=request.received,
+                scheme=request.caller.scheme,
+                path=self._find_path(record.route) if record.route else None,
+                server=self._find_server(),
+                epoch=time.time_ns() - time.monotonic_ns(),
+            )
+            self._tracing.end(trace, record, around)
+
+        return end
+
+
+@lru_cache(MAX_REMEMBERED)
+def _find_names(allow: AllowList) -> Names:
+    """As the route spells them, where it lists them."""
+    return choose_names(*(allow.canonical(name) if name in allow.names else name for name in (TRACEPARENT, TRACESTATE)))
