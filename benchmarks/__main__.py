@@ -16,6 +16,7 @@ from pathlib import Path
 from benchmarks.cases import CASES, FAST, Case
 from benchmarks.load import Load, Sample, measure
 from benchmarks.report import describe_machine, print_case, print_drift, write_results
+from benchmarks.sink import run_sink
 from benchmarks.targets import Place, Target, find_port, find_targets, run_nats, run_target
 
 WARM_UP = 1  # seconds
@@ -68,9 +69,10 @@ def run_case(
     samples: dict[str, list[Sample]] = {target.name: [] for target in chosen}
     with contextlib.ExitStack() as stack:
         url, responders = stack.enter_context(run_nats(folder))
+        collector = stack.enter_context(run_sink())
         running = {}
         for target in chosen:
-            place = Place(folder, url, find_port(), case.extra_routes, case.workers)
+            place = Place(folder, url, find_port(), case.extra_routes, case.workers, collector)
             running[target.name] = stack.enter_context(run_target(target, place))
             measure(case.load, *running[target.name], responders, seconds=WARM_UP, folder=folder)
         for _ in range(options.rounds):
@@ -83,7 +85,7 @@ def run_case(
 def run_drift(target: Target, folder: Path, minutes: float) -> list[Sample]:
     """One sample each ten seconds of load."""
     with run_nats(folder) as (url, responders):
-        place = Place(folder, url, find_port(), extra_routes=0, workers=1)
+        place = Place(folder, url, find_port(), extra_routes=0, workers=1, collector="")
         with run_target(target, place) as (address, pid):
             load = Load("/greet/sue")
             return [

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from benchmarks.load import Load
 
 FAST, ASGI = "gateway, fast lane", "gateway, ASGI lane"
+FAST_TRACES = "gateway, fast lane, traces at 1 %"
 OTHER_FAST, OTHER_ASGI = "other checkout, fast lane", "other checkout, ASGI lane"
 GO, STARLETTE, FASTAPI = "Go net/http + nats.go", "Starlette + nats-py", "FastAPI + nats-py"
 FASTSTREAM, NGINX = "FastStream", "nginx, no NATS"
@@ -48,7 +49,7 @@ def _blob(size: int, name: str) -> Case:
 CASES = (
     _greet(1, NGINX),
     _greet(8, NGINX),
-    _greet(64, STARLETTE, FASTSTREAM, NGINX),
+    _greet(64, FAST_TRACES, STARLETTE, FASTSTREAM, NGINX),
     _greet(256, NGINX),
     _greet(1000, NGINX),
     Case("greet, 64 callers with pauses", Load("/greet/sue", pause=8), (FAST, ASGI, GO)),

@@ -18,7 +18,7 @@ import yaml
 
 from app.commands.embedded import build_command, wait_for_url
 from app.http.sockets import bind
-from benchmarks.cases import ASGI, FAST, FASTAPI, FASTSTREAM, GO, NGINX, OTHER_ASGI, OTHER_FAST, STARLETTE
+from benchmarks.cases import ASGI, FAST, FAST_TRACES, FASTAPI, FASTSTREAM, GO, NGINX, OTHER_ASGI, OTHER_FAST, STARLETTE
 
 HERE = Path(__file__).parent.parent
 PEERS = Path(__file__).with_name("peers")
@@ -29,13 +29,15 @@ RESPONDERS = 2
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a target runs. `extra_routes` stand in its table beside those that are measured."""
+    """Where a target runs. `extra_routes` stand in its table beside those that are measured; `collector` takes
+    traces."""
 
     folder: Path
     nats_url: str
     port: int
     extra_routes: int
     workers: int
+    collector: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,12 @@ def _gateway(lane: str, checkout: Path) -> Callable[[Place], tuple[list[str], di
         return command, {"GATEWAY_ROUTES": str(_write_routes(place)), "PYTHONPATH": str(checkout)}
 
     return build
+
+
+def _with_traces(place: Place) -> tuple[list[str], dict[str, str]]:
+    command, environment = _gateway("fast", HERE)(place)
+    sampling = {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.01"}
+    return command, {**environment, **sampling, "OTEL_EXPORTER_OTLP_ENDPOINT": place.collector}
 
 
 def _write_routes(place: Place) -> Path:
@@ -101,8 +109,10 @@ def find_targets(folder: Path, wanted: str, beside: Path | None) -> dict[str, Ta
     """The targets by name, those that match the regular expression; the one in Go is built. `beside` is another
     checkout of the gateway."""
     has_faststream = importlib.util.find_spec("faststream") is not None
+    has_sdk = all(map(importlib.util.find_spec, ("opentelemetry", "opentelemetry.sdk")))
     targets = (
         Target(FAST, _gateway("fast", HERE)),
+        Target(FAST_TRACES, _with_traces, None if has_sdk else "opentelemetry-sdk is not installed"),
         *([Target(OTHER_FAST, _gateway("fast", beside))] if beside else ()),
         Target(ASGI, _gateway("asgi", HERE)),
         *([Target(OTHER_ASGI, _gateway("asgi", beside))] if beside else ()),
