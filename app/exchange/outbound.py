@@ -1,14 +1,18 @@
-"""What becomes of a request: it goes to NATS, or waits for a policy, or its answer is a stream. Pure."""
+"""What becomes of a request: it goes to NATS, or waits for a policy, or its answer is a stream. No I/O."""
 
+import time
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass
 
 from ..edge.policy import AsyncCheck, Policy
 from ..edge.request import Request
-from ..errors import CLOSE, Overloaded, PayloadTooLarge
+from ..errors import CLOSE, GatewayError, NoResponders, Overloaded, PayloadTooLarge, PermissionDenied, Timeout
 from ..formats.fields import Pair
+from ..formats.units import format_duration
 from ..routing.routes import Route
 from .plans import Plan
+from .replies import MAX_TEXT
+from .request_fields import add_time_left
 from .responses import Response
 
 
@@ -38,6 +42,23 @@ class Outbound:
     def link(self) -> str:
         """The name of the link that it goes by."""
         return self.plan.link
+
+    def tell_time_left(self) -> None:
+        """For a service that knows the time that is left by a header of this request."""
+        left = self.deadline - time.monotonic()
+        self.headers = add_time_left(self.headers, self.plan.timeout_header or b"", left)
+
+    def measure_wait(self) -> float:
+        """Seconds since it was sent."""
+        return time.monotonic() - (self.sent_at or self.request.received)
+
+    def explain(self, error: GatewayError) -> GatewayError:
+        """What a failure means for this request."""
+        if isinstance(error, NoResponders | PermissionDenied):
+            error.facts = (("subject", self.subject[:MAX_TEXT]),)
+        if isinstance(error, Timeout) and error.delivered == "unknown":
+            return Timeout(f"The service did not reply within {format_duration(self.timeout)}.")
+        return error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

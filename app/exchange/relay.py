@@ -20,28 +20,25 @@ a Response calls `way_out`, which makes its record.
 
 import itertools
 import secrets
-import time
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 
 from ..edge.policy import Policy
 from ..edge.proxies import Proxies
 from ..edge.request import Request
-from ..errors import GatewayError, Internal, MethodNotAllowed, NoResponders, NotFound, PermissionDenied, Timeout
+from ..errors import GatewayError, Internal, MethodNotAllowed, NotFound
 from ..formats.fields import Pair, is_clean_request_id
 from ..formats.html import PAGES
 from ..formats.messages import Reply
-from ..formats.units import format_duration
 from ..routing.bodies import Check, check_no_body, merge
-from ..routing.parameters import Value
 from ..routing.routes import Route
 from ..routing.table import EVERY_METHOD, RouteTable
 from ..routing.words import WITH_BODY, WITH_PARAMETERS, Payload
 from .outbound import Begun, Outbound, Waiting, body_too_large
 from .plans import Limits, Plan, Plans, make_plan
 from .problems import build_problem_response
-from .replies import MAX_TEXT, check_reply, to_bad_reply
-from .request_fields import add_time_left, choose_timeout, encode_headers, find_accept, is_text_preferred
-from .responses import Fields, Response, Unchecked, complete, encode_json
+from .replies import check_reply, to_bad_reply
+from .request_fields import choose_timeout, encode_headers, encode_payload, find_accept, is_text_preferred
+from .responses import Fields, Response, Unchecked, complete
 from .way_out import WayOut
 
 _NO_BODY: Mapping[Payload, str] = {"params": "it sends its parameters", "none": "it sends an empty message"}
@@ -152,7 +149,7 @@ class Relay:
                 request_id,
                 route.subject_template.fill(tokens),
                 headers,
-                _encode_payload(route, values) if payload in WITH_PARAMETERS else b"",
+                encode_payload(route, values) if payload in WITH_PARAMETERS else b"",
                 request.received + timeout,
                 timeout,
                 _choose_max_body(plan, fields) if payload in WITH_BODY else None,
@@ -189,7 +186,7 @@ class Relay:
     def _set_off(self, outbound: Outbound) -> None:
         """Now it is complete, and is sent at once."""
         if outbound.plan.timeout_header is not None:
-            _tell_time_left(outbound)
+            outbound.tell_time_left()
         for tell in self._on_send:
             tell(outbound)
 
@@ -201,12 +198,12 @@ class Relay:
         """The answer to a reply, or to a failure. An Unchecked is the answer only if its check has found nothing: see
         `finish_checked`."""
         if isinstance(outcome, GatewayError):
-            return self.refuse(outbound, _explain(outbound, outcome))
+            return self.refuse(outbound, outbound.explain(outcome))
         try:
             response = outbound.plan.replies.read(outcome.headers, outcome.payload, prefers_text=outbound.prefers_text)
             if rules := outbound.plan.route.reply_rules:
                 response = check_reply(response, rules)
-                response.reply_time = _measure_reply(outbound)
+                response.reply_time = outbound.measure_wait()
         except GatewayError as error:
             response = self.refuse(outbound, error)
         else:
@@ -214,7 +211,7 @@ class Relay:
             response.delivered = "yes"
         if self.way_out.sees_all or response.status >= 500:
             response.route = outbound.plan.route.name
-            response.reply_time = _measure_reply(outbound)
+            response.reply_time = outbound.measure_wait()
         return response
 
     def finish_checked(self, outbound: Outbound, response: Unchecked, verdict: GatewayError | None) -> Response:
@@ -275,33 +272,9 @@ class Relay:
         return complete(response, request.method, request_id)
 
 
-def _encode_payload(route: Route, values: Mapping[str, Value]) -> bytes:
-    if route.by_header:
-        elsewhere = {parameter.name for parameter in route.by_header}
-        values = {name: value for name, value in values.items() if name not in elsewhere}
-    return encode_json(values)
-
-
-def _measure_reply(outbound: Outbound) -> float:
-    return time.monotonic() - (outbound.sent_at or outbound.request.received)
-
-
-def _tell_time_left(outbound: Outbound) -> None:
-    left = outbound.deadline - time.monotonic()
-    outbound.headers = add_time_left(outbound.headers, outbound.plan.timeout_header or b"", left)
-
-
 def _choose_max_body(plan: Plan, fields: Sequence[Pair]) -> int:
     plan.route.body_rules.check_head(fields)
     for name, value in fields:
         if name == b"content-length" and value.isdigit() and (len(value) > 20 or int(value) > plan.max_body):
             raise body_too_large(plan.max_body)
     return plan.max_body
-
-
-def _explain(outbound: Outbound, error: GatewayError) -> GatewayError:
-    if isinstance(error, NoResponders | PermissionDenied):
-        error.facts = (("subject", outbound.subject[:MAX_TEXT]),)
-    if isinstance(error, Timeout) and error.delivered == "unknown":
-        return Timeout(f"The service did not reply within {format_duration(outbound.timeout)}.")
-    return error

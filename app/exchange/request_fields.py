@@ -15,6 +15,7 @@ from ..formats.units import parse_duration
 from ..routing.parameters import Parameter, Value, write_value
 from ..routing.routes import Route
 from ..routing.words import sends_body
+from .responses import encode_json
 
 MAX_MEDIA_RANGES = 64  # of all `Accept` fields
 MAX_WEIGHTS = 256  # of them, and other parameters
@@ -141,3 +142,11 @@ def _find_hop_by_hop(connection: Sequence[bytes]) -> frozenset[bytes]:
 def _check_count(count: int, most: int, name: str, what: str) -> None:
     if count > most:
         raise HeadersTooLarge(f"Header {name} has more than {most} {what}.")
+
+
+def encode_payload(route: Route, values: Mapping[str, Value]) -> bytes:
+    """The JSON object of the parameters that travel in no header."""
+    if route.by_header:
+        elsewhere = {parameter.name for parameter in route.by_header}
+        values = {name: value for name, value in values.items() if name not in elsewhere}
+    return encode_json(values)
