@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Self, TextIO
+from typing import Annotated, Literal, Self, TextIO, get_args
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
@@ -15,7 +15,7 @@ from .edge.networks import parse_network
 from .edge.proxies import Proxies, parse_root
 from .errors import CannotStart
 from .formats.environment import find_unknown, quote_value
-from .formats.units import parse_count, parse_duration, parse_place, parse_size, parse_switch
+from .formats.units import parse_count, parse_duration, parse_place, parse_size, parse_switch, parse_word
 from .nats.addresses import Address
 from .nats.credentials import Credentials
 from .observe import trace_settings
@@ -72,6 +72,8 @@ Port = Annotated[int, _from_text(partial(parse_count, least=0, most=65535)), Fie
 Switch = Annotated[bool, _from_text(parse_switch)]
 Place = Annotated[bool | tuple[str, int], _from_text(parse_place)]
 """Where pages are: on the gateway's own port (True), nowhere, or on a host and port of their own."""
+LogFormat = Literal["json", "text"]
+LogLevel = Literal["debug", "info", "warning", "error"]
 RootPath = Annotated[str, _from_text(parse_root)]
 
 
@@ -200,6 +202,17 @@ class Settings(BaseSettings):
         description="Log successes and refusals too: `on` or `off`. Failures (5xx) are always logged. "
         "Unset: on in `dev`, off in `serve`.",
     )
+    log_format: Annotated[LogFormat, _from_text(partial(parse_word, words=get_args(LogFormat)))] | None = Field(
+        default=None,
+        validation_alias="GATEWAY_LOG_FORMAT",
+        description="How log lines are written: `json`, an object each, or `text`, for people. Unset: text on a "
+        "terminal and in `dev`, else JSON.",
+    )
+    log_level: Annotated[LogLevel, _from_text(partial(parse_word, words=get_args(LogLevel)))] = Field(
+        default="info",
+        validation_alias="GATEWAY_LOG_LEVEL",
+        description="The least that is logged: `debug`, `info`, `warning` or `error`.",
+    )
     health_details: Switch | None = Field(
         default=None,
         validation_alias="GATEWAY_HEALTH_DETAILS",
@@ -260,6 +273,11 @@ class Settings(BaseSettings):
     def proxies(self) -> Proxies:
         """What to believe of proxies in front."""
         return Proxies(self.trusted_proxies or (), root=self.root_path or "")
+
+    @property
+    def logs_successes(self) -> bool:
+        """Whether successes and refusals are logged: not where their level is too low."""
+        return bool(self.access_log) and self.log_level in ("debug", "info")
 
     def with_embedded(self, server: str) -> "Settings":
         """The same settings for a server that asks for nothing."""

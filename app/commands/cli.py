@@ -126,7 +126,8 @@ def dev(
         from .embedded import ServerMissing
         from .reload import FileSource
 
-        configure_logging(color=is_color_wanted(sys.stderr), readable=True)
+        color = is_color_wanted(sys.stderr)
+        configure_logging(color=color, form=settings.log_format or "text", level=settings.log_level)
         sys.stdout = QueuedStream(sys.stdout)
         path, embedded = file or settings.routes or EXAMPLES, not is_nats_url_set()
         examples = examples or (embedded and path == EXAMPLES)
@@ -171,7 +172,8 @@ def serve(
         from .reload import FileSource, PipeSource
         from .serve import run_gateway, run_workers
 
-        configure_logging(color=is_color_wanted(sys.stderr))
+        color = is_color_wanted(sys.stderr)
+        configure_logging(color=color, form=settings.log_format, level=settings.log_level)
         if fd is not None:
             pipe = PipeSource(sys.stdin.fileno())
             boards = Boards.of_files(board_fd or [])

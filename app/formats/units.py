@@ -1,10 +1,11 @@
-"""Durations, sizes, counts, switches and places as people write them: `500ms`, `2s`, `1m`; `1048576`, `64KiB`, `1MiB`;
-`8000`; `on`, `off`; `127.0.0.1:9090`.
+"""Durations, sizes, counts, switches, words and places as people write them: `500ms`, `2s`, `1m`; `1048576`, `64KiB`,
+`1MiB`; `8000`; `on`, `off`; `json`; `127.0.0.1:9090`.
 
 A number without a unit is a size in bytes, and never a duration: `timeout: 2` could mean seconds or milliseconds.
 """
 
 import re
+from collections.abc import Sequence
 
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(ms|s|m)", re.ASCII)
 _SIZE = re.compile(r"(\d{1,12})(KiB|MiB)?", re.ASCII)
@@ -71,6 +72,14 @@ def _parse_words(text: str) -> bool:
     if text.lower() not in _SWITCHES:
         raise ValueError("must be on, off, or an address with a port, such as 127.0.0.1:9090")
     return parse_switch(text)
+
+
+def parse_word(text: str, words: Sequence[str]) -> str:
+    """One of these words, in small letters; ValueError lists them."""
+    word = text.lower()
+    if word not in words:
+        raise ValueError(f"must be {', '.join(words[:-1])} or {words[-1]}")
+    return word
 
 
 def format_size(size: int) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from .record import Record
 
 if TYPE_CHECKING:
-    from structlog.typing import EventDict, WrappedLogger
+    from structlog.typing import EventDict
 
 PART = "gateway  "  # as wide as the names of the other parts
 INDENT = "\n    "
@@ -25,12 +25,12 @@ _TOLD_OF_FAILURES = ("subject", "service_error_code", "service_error", "reply_fa
 
 
 class Console:
-    """A structlog renderer of such lines. With `color` warnings are yellow and errors red."""
+    """Writes such lines. With `color` warnings are yellow and errors red."""
 
     def __init__(self, *, color: bool) -> None:
         self._color = color
 
-    def __call__(self, _: "WrappedLogger", __: str, event: "EventDict") -> str:
+    def __call__(self, event: "EventDict") -> str:
         level = event.pop("level", "info")
         traceback = event.pop("exception", None)
         head = f"{event.pop('timestamp')} {PART}"
@@ -54,7 +54,7 @@ def show_path(record: Record) -> str | None:
 def _write_event(name: str, level: str, event: "EventDict") -> Iterator[str]:
     if level not in _PLAIN_LEVELS:
         yield level
-    yield name
+    yield _escape(name)  # that of a library may have anything in it
     yield from _write_fields(event, list(event))
 
 

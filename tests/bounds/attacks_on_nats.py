@@ -55,7 +55,7 @@ def _put_pipe(pid: int, routes: Path) -> None:
     _reload(pid, routes, "")
 
 
-_TAKEN, _REFUSED = '"event": "routes-loaded"', '"event": "routes-refused"'
+_TAKEN, _REFUSED = '"event":"routes-loaded"', '"event":"routes-refused"'
 _FAILING = Sending(first=b"", again=get("/nobody/x"), most=1 << 30, connections=8)
 
 SERVICES = (

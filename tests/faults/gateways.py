@@ -91,7 +91,7 @@ async def run_gateway_process(
     }
     command = [*PROGRAM, "serve", "--port", "0", "--lane", lane, *options]
     with run(command, folder / "gateway.log", **values) as process:
-        gateway = GatewayProcess(await asyncio.to_thread(process.find, r'"address": "(http://[^"]+)"'), process)
+        gateway = GatewayProcess(await asyncio.to_thread(process.find, r'"address":"(http://[^"]+)"'), process)
         if wait:
             await gateway.wait_until_ready()
         yield gateway

@@ -147,7 +147,7 @@ async def test_a_rolling_restart_in_lame_duck_mode_fails_no_request(
             await asyncio.sleep(0.5)
     await load.check(witness)
     assert set(load.count()) == {"200"}
-    moves = gateway.process.log.count('"event": "lame-duck"')
+    moves = gateway.process.log.count('"event":"lame-duck"')
     assert moves
     report.add("a cluster restarted node by node in lame duck mode", load, measured=f"moves of the gateway: {moves}")
 

@@ -10,7 +10,7 @@ OF_EXCHANGE = {"event": "exchange", "route": "greet", "method": "GET", "duration
 
 
 def write(**fields: object) -> str:
-    return Console(color=False)(None, "", {"timestamp": "19:00:44", "level": "info", **fields})
+    return Console(color=False)({"timestamp": "19:00:44", "level": "info", **fields})
 
 
 def test_an_event_is_its_name_and_its_fields() -> None:
@@ -36,8 +36,8 @@ def test_a_warning_says_that_it_is_one_and_a_list_has_a_line_for_each_item() -> 
 
 def test_color_is_for_what_is_worse_than_usual() -> None:
     console = Console(color=True)
-    assert console(None, "", {"timestamp": "now", "event": "connected"}) == "now gateway  connected"
-    line = console(None, "", {"timestamp": "now", "level": "error", "event": "oops"})
+    assert console({"timestamp": "now", "event": "connected"}) == "now gateway  connected"
+    line = console({"timestamp": "now", "level": "error", "event": "oops"})
     assert line == "now gateway  \x1b[31merror oops\x1b[0m"
 
 

@@ -61,7 +61,7 @@ class Process:
 
     def wait_for_connections(self, count: int) -> None:
         """Until so many processes, the workers, have connected to NATS: an answer of one says nothing of the others."""
-        self.find(rf'(?s)((?:"event": "connected".*?){{{count}}})')
+        self.find(rf'(?s)((?:"event":"connected".*?){{{count}}})')
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)

@@ -9,7 +9,7 @@ import pytest
 from tests.harness import PATIENCE, NatsServer
 from tests.process.programs import Process, run, wait_until_ready
 
-ADDRESS = r'"address": "(http://[^"]+)"'
+ADDRESS = r'"address":"(http://[^"]+)"'
 CODE = """
 from starlette.middleware.base import BaseHTTPMiddleware
 

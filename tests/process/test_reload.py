@@ -24,7 +24,7 @@ from app.prepared import pack_faults
 from tests.harness import PATIENCE, NatsServer, clean_environment, eventually, replying, responder
 from tests.process.programs import PROGRAM, Process, find_children, is_alive, run, wait_until_ready
 
-ADDRESS = r'"address": "(http://[^"]+)"'
+ADDRESS = r'"address":"(http://[^"]+)"'
 
 
 def write_routes(path: Path, *names: str, status: int = 200, extra: str = "") -> None:
@@ -385,7 +385,7 @@ async def test_a_terminal_that_is_closed_stops_the_gateway_unless_it_was_told_no
         )
         os.close(theirs)
         try:
-            await eventually(lambda: '"event": "connected"' in log.read_text())
+            await eventually(lambda: '"event":"connected"' in log.read_text())
             terminal.close()
             if ignored:
                 await eventually(lambda: "routes-loaded" in log.read_text())

@@ -28,7 +28,7 @@ def serve(*arguments: str) -> list[str]:
     return [*PROGRAM, "serve", "--port", "0", *arguments]
 
 
-ADDRESS = r'"address": "(http://[^"]+)"'
+ADDRESS = r'"address":"(http://[^"]+)"'
 
 
 _answers: set[asyncio.Task[None]] = set()
@@ -250,7 +250,7 @@ async def test_a_worker_that_is_killed_is_replaced_and_all_go_with_a_killed_pare
         before = find_children(gateway.process.pid, "serve")
         assert len(before) == 2
         os.kill(before[0], signal.SIGKILL)
-        gateway.find(r'"event": "(worker-ended)"')
+        gateway.find(r'"event":"(worker-ended)"')
         await eventually(lambda: len(find_children(gateway.process.pid, "serve")) == 2)
         wait_until_ready(url)
         children = find_children(gateway.process.pid, "serve")

@@ -144,7 +144,7 @@ async def test_serve_works_with_streams_that_are_closed_at_the_start(
     finally:
         process.kill()
         process.wait()
-    assert ('"event": "stopped"' in (tmp_path / "log").read_text()) == ("2>&-" not in redirections)
+    assert ('"event":"stopped"' in (tmp_path / "log").read_text()) == ("2>&-" not in redirections)
 
 
 def test_a_wrong_setting_is_exit_code_1_though_stderr_is_closed() -> None:

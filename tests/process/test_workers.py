@@ -15,7 +15,7 @@ from tests.harness import PATIENCE, NatsServer, eventually
 from tests.process.programs import PROGRAM, Process, find_children, is_alive, run
 
 SERVE = [*PROGRAM, "serve", "--workers", "2", "--port", "0"]
-ADDRESS = r'"address": "(http://[^"]+)"'
+ADDRESS = r'"address":"(http://[^"]+)"'
 
 # Python runs a module of this name at its start: a worker ends there, as with a library that is broken.
 BROKEN = """
