@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -27,10 +27,11 @@ from .http.protocol import GatewayProtocol, ProtocolFactory
 from .http.server import GatewayServer, ServerBeside
 from .nats.internals import check_nats
 from .nats.link import Link
-from .observe.access import log_failure, log_record
+from .observe.access import log_failure, log_record, log_summary
 from .observe.board import Board, Boards
 from .observe.gauges import Ask
 from .observe.record import Observers
+from .observe.storm import Storm, Timer
 from .observe.trace_settings import INSTALL
 from .pages.assets import Assets, add_assets
 from .pages.docs import add_docs
@@ -143,10 +144,10 @@ class _Parts:
         self._links = {DEFAULT_LINK: self.link}
         self._assets = Assets()
         self.monitor = Monitor(settings, self._list_sources(boards), count_connections=lambda: self.bounds.connections)
-        observers = self.monitor.add_to(observers or _choose_observers(access_log=bool(settings.access_log)))
+        self._observers = self.monitor.add_to(observers or _choose_observers(settings))
         self._tracing = _make_tracing()
         self._traces = Traces(self._tracing, self._find_path, lambda: self.link.server) if self._tracing else None
-        self._way_out = WayOut(observers, self.monitor.counts, self._traces)
+        self._way_out = WayOut(self._observers, self.monitor.counts, self._traces)
         self.relay = self._make_relay(prepared.table, True)
         self.serving = Serving(prepared, self.relay)
 
@@ -211,8 +212,12 @@ class _Parts:
     @asynccontextmanager
     async def _live(self, _: FastAPI) -> AsyncIterator[None]:
         self.drain.clear()
-        async with self._tracing or nullcontext(), self.checker, self.link, self.monitor.run():
-            yield
+        try:
+            async with self._tracing or nullcontext(), self.checker, self.link, self.monitor.run():
+                yield
+        finally:
+            if self._observers.storm is not None:
+                self._observers.storm.sum_up()
 
     def make_protocols(self, app: GatewayApp) -> dict[LaneName, ProtocolFactory]:
         """What the server of `app` makes of connections, by lane."""
@@ -265,8 +270,19 @@ def _make_tracing() -> "Tracing | None":
         raise CannotStart(str(error)) from None
 
 
-def _choose_observers(*, access_log: bool) -> Observers:
-    return Observers(failure=(log_record,), other=(log_record,)) if access_log else Observers(failure=(log_failure,))
+def _choose_observers(settings: Settings) -> Observers:
+    if settings.logs_successes:
+        return Observers(failure=(log_record,), other=(log_record,), storm=make_storm())
+    return Observers(failure=(log_record if settings.access_log else log_failure,), storm=make_storm())
+
+
+def make_storm() -> Storm:
+    """Sums up failures in the log, in time that the running event loop keeps."""
+
+    def start_timer(seconds: float, callback: Callable[[], None]) -> Timer:
+        return asyncio.get_running_loop().call_later(seconds, callback)
+
+    return Storm(start_timer, (log_summary,))
 
 
 def __getattr__(name: str) -> FastAPI:

@@ -13,7 +13,7 @@ import uvicorn
 
 from ..http.lane import LaneName
 from ..http.sockets import describe_address
-from ..main import Gateway, build_gateway
+from ..main import Gateway, build_gateway, make_storm
 from ..nats.link import Link
 from ..observe.access import is_failure, log_record
 from ..observe.console import show_path
@@ -118,14 +118,14 @@ def _build_gateway(settings: Settings, file: RouteFile, extend: str | None) -> G
     told = {name: getattr(settings, name) is not False for name in ("access_log", "health_details")}
     settings = settings.model_copy(update=told)
     hints = Hints(lambda: gateway.serving.table, lambda: gateway.link.server or "localhost:4222")
-    observers = _make_observers(hints, access_log=bool(settings.access_log))
+    observers = _make_observers(hints, settings)
     gateway = build_gateway(settings, routes=file, observers=observers)
     if extend:
         load_extension(extend)(gateway.app)
     return gateway
 
 
-def _make_observers(hints: Observer, *, access_log: bool) -> Observers:
+def _make_observers(hints: Observer, settings: Settings) -> Observers:
     """The access log with paths, which `serve` keeps to itself, and hints."""
 
     def log(record: Record) -> None:
@@ -135,9 +135,9 @@ def _make_observers(hints: Observer, *, access_log: bool) -> Observers:
         if is_failure(record):
             log(record)
 
-    return (
-        Observers(failure=(log, hints), other=(log, hints)) if access_log else Observers(failure=(log_failure, hints))
-    )
+    if settings.logs_successes:
+        return Observers(failure=(log, hints), other=(log, hints), storm=make_storm())
+    return Observers(failure=(log if settings.access_log else log_failure, hints), storm=make_storm())
 
 
 async def _serve(

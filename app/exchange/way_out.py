@@ -1,6 +1,8 @@
 """The one way out: every response, and every caller who left without one, becomes one record. No I/O.
 
-Law: whoever writes a response, or finds that there is nobody left to write it to, calls `leave`, once for each request.
+Laws:
+1. Whoever writes a response, or finds that there is nobody left to write it to, calls `leave`, once for each request.
+2. A failure that is summed up has no record, only its place in a count.
 """
 
 import time
@@ -42,15 +44,18 @@ class WayOut:
     ) -> None:
         """`request` is None where what arrived was no HTTP. Without `bytes_out` the body of a response that was written
         counts."""
-        status = response.status
+        status, slug = response.status, response.slug
         written = (len(response.body) if is_written else 0) if bytes_out is None else bytes_out
         duration = time.monotonic() - request.received if request else 0.0
         if self._counts is not None:
             method = request.method if request else None
             self._counts.add(response.route, method, status, duration, response.reply_time, bytes_in, written)
-            if response.slug is not None:
-                self._counts.add_problem(response.route, response.slug, response.delivered)
+            if slug is not None:
+                self._counts.add_problem(response.route, slug, response.delivered)
         observers = self._observers.failure if status >= 500 else self._observers.other
+        storm = self._observers.storm
+        if slug is not None and storm is not None and not storm.admits(response.route, slug):
+            observers = ()
         if self._traces and request and (trace := self._traces.find_observer(request)):
             observers = (*observers, trace)
         if observers:

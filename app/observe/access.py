@@ -1,15 +1,20 @@
-"""The access log: one line for a record."""
+"""The access log: one line for a record, and one for those that were left out of a storm."""
+
+from datetime import UTC, datetime
 
 import structlog
 
+from ..errors import Internal
 from .record import Record
+from .storm import Summary
 
 _log = structlog.get_logger("nats-http.access")
 
 
 def log_record(record: Record, **more: str | None) -> None:
-    """One line for one record. Times are in milliseconds, rounded to microseconds. `more` are further fields."""
-    write = _log.error if record.status >= 500 else _log.info
+    """One line for one record: a failure is a warning, a bug of ours an error. Times are in milliseconds, rounded to
+    microseconds. `more` are further fields."""
+    write = _log.info if record.status < 500 else _log.error if record.slug == Internal.slug else _log.warning
     write(
         "exchange",
         route=record.route,
@@ -37,3 +42,10 @@ def log_failure(record: Record) -> None:
 def is_failure(record: Record) -> bool:
     """Whether a response of 5xx tells of a failure, and is no page that only says how the gateway is."""
     return record.route is not None or record.slug is not None
+
+
+def log_summary(summary: Summary) -> None:
+    """One line for the failures of a second that have no line of their own."""
+    write = _log.error if summary.slug == Internal.slug else _log.warning
+    since = datetime.fromtimestamp(summary.since, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    write("exchanges-summed-up", route=summary.route, slug=summary.slug, count=summary.count, since=since)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..errors import Delivered, Facts
+from .storm import Storm
 
 
 class Record(NamedTuple):  # a frozen dataclass takes four times as long to make
@@ -45,7 +46,9 @@ Observer = Callable[[Record], None]
 
 @dataclass(frozen=True, slots=True)
 class Observers:
-    """Who gets which records: `failure` those of 5xx, `other` the rest. A record that nobody gets is never made."""
+    """Who gets which records: `failure` those of 5xx, `other` the rest. A record that nobody gets is never made. With
+    a `storm` those of failures are made only as far as it admits them."""
 
     failure: tuple[Observer, ...] = ()
     other: tuple[Observer, ...] = ()
+    storm: Storm | None = None
