@@ -102,8 +102,9 @@ async def serve(msg: Msg) -> None:
 
 
 @asynccontextmanager
-async def run(nats: NatsServer, records: list[Record], **settings: Any) -> AsyncIterator[Gateway]:
-    observers = Observers(failure=(records.append,), other=(records.append,))
+async def run(nats: NatsServer, records: list[Record] | None, **settings: Any) -> AsyncIterator[Gateway]:
+    """Without `records` they go to the log."""
+    observers = None if records is None else Observers(failure=(records.append,), other=(records.append,))
     async with (
         responder(nats.url, "rec.read.*", serve),
         responder(nats.url, "rec.write", serve),

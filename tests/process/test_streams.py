@@ -28,27 +28,27 @@ REQUEST_ID = "r" * 128  # long lines fill the queue sooner
 
 @contextmanager
 def start(command: list[str], **environment: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A program whose stderr is a small pipe."""
+    """A program whose stdout and stderr are one small pipe, as with `2>&1 | sleep 1000`."""
     process = subprocess.Popen(
         command,
         env=clean_environment(**environment),
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
-    assert process.stderr is not None
+    assert process.stdout is not None
     try:
-        fcntl.fcntl(process.stderr, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
+        fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
         yield process
     finally:
         process.kill()
         process.wait()
-        process.stderr.close()
+        process.stdout.close()
 
 
-async def ask(port: int, count: int) -> int:
-    """How many of so many wrong requests are answered, each of which is a line of the log."""
-    request = b"GET /greet/a.b HTTP/1.1\r\nHost: t\r\nX-Request-Id: %b\r\n\r\n" % REQUEST_ID.encode()
+async def ask(port: int, count: int, start: str = "OPTIONS /greet/sue", status: int = 204) -> int:
+    """How many of so many requests are answered. Each is a line of the log; of others, which fail, few are."""
+    request = f"{start} HTTP/1.1\r\nHost: t\r\nX-Request-Id: {REQUEST_ID}\r\n\r\n".encode()
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     answered = 0
     try:
@@ -58,14 +58,14 @@ async def ask(port: int, count: int) -> int:
                 head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE)
                 match = re.search(rb"content-length: (\d+)", head)
                 await reader.readexactly(int(match[1]) if match else 0)
-                answered += head.startswith(b"HTTP/1.1 422 ")
+                answered += head.startswith(b"HTTP/1.1 %d " % status)
     finally:
         writer.close()
     return answered
 
 
-def read_events(stderr: IO[bytes], events: list[dict[str, Any]]) -> None:
-    events += (json.loads(line) for line in stderr)
+def read_events(stream: IO[bytes], events: list[dict[str, Any]]) -> None:
+    events += (json.loads(line) for line in stream)
 
 
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.soak)])
@@ -75,6 +75,7 @@ async def test_a_log_that_hangs_holds_up_no_request_and_no_stop(own_nats: NatsSe
         await eventually(lambda: workers == 1 or find_children(gateway.pid, "app serve"))
         wait_until_ready(f"http://127.0.0.1:{port}")
         assert await ask(port, 500) == 500  # more than the pipe takes
+        assert await ask(port, 500, "GET /greet/sue", 503) == 500  # a storm
         assert httpx.get(f"http://127.0.0.1:{port}/livez", trust_env=False).status_code == 200
         gateway.send_signal(signal.SIGTERM)
         assert gateway.wait(PATIENCE) == 0
@@ -87,14 +88,14 @@ async def test_a_log_that_goes_on_says_how_many_lines_are_missing(own_nats: Nats
         wait_until_ready(f"http://127.0.0.1:{port}")
         assert await ask(port, total) == total
         events: list[dict[str, Any]] = []
-        assert gateway.stderr is not None
-        reading = threading.Thread(target=read_events, args=[gateway.stderr, events])
+        assert gateway.stdout is not None
+        reading = threading.Thread(target=read_events, args=[gateway.stdout, events])
         reading.start()
         await eventually(lambda: any(event["event"] == "log-lines-dropped" for event in events))
         gateway.send_signal(signal.SIGTERM)
         assert gateway.wait(PATIENCE) == 0
         reading.join()
-    names = Counter(event["event"] for event in events if event.get("route", "greet"))  # not the looks at /readyz
+    names = Counter(event["event"] for event in events if event.get("request_id", REQUEST_ID) == REQUEST_ID)
     [dropped] = [event for event in events if event["event"] == "log-lines-dropped"]
     assert dropped["level"] == "warning"
     assert 0 < dropped["count"] < total
