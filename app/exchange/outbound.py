@@ -15,6 +15,8 @@ from .replies import MAX_TEXT
 from .request_fields import add_time_left
 from .responses import Response
 
+_OF_SUBJECT = (NoResponders, PermissionDenied)
+
 
 @dataclass(slots=True)
 class Outbound:
@@ -54,7 +56,7 @@ class Outbound:
 
     def explain(self, error: GatewayError) -> GatewayError:
         """What a failure means for this request."""
-        if isinstance(error, NoResponders | PermissionDenied):
+        if isinstance(error, _OF_SUBJECT):
             error.facts = (("subject", self.subject[:MAX_TEXT]),)
         if isinstance(error, Timeout) and error.delivered == "unknown":
             return Timeout(f"The service did not reply within {format_duration(self.timeout)}.")
