@@ -64,6 +64,6 @@ CASES = (
     Case("headers forwarded", Load("/traced/sue", headers=TRACED)),
     Case("typed parameters", Load("/typed/42?limit=20&deep=true"), (FAST, ASGI, FASTAPI)),
     Case("body checked by schema", Load("/orders", 64, "POST", b'{"item":"tea","amount":2}', JSON)),
-    Case("no responders", Load("/nobody/sue", fails=True)),
+    Case("no responders", Load("/nobody/sue", fails=True)),  # a storm: the log sums it up
     Case("two workers", Load("/greet/sue"), workers=2),
 )

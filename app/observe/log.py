@@ -5,8 +5,8 @@ Laws:
 2. No line below the level is written, whoever logs it.
 3. A message of a library that says what the gateway says itself comes at the level `debug` only.
 
-Failures (5xx) are always logged; the rest with `GATEWAY_ACCESS_LOG=on`, since a line costs about a third of all else
-that the gateway does for a request.
+Failures (5xx) are always logged; the rest with `GATEWAY_ACCESS_LOG=on`, since a line costs about as much as all
+else that the gateway does for a request.
 """
 
 import contextlib
