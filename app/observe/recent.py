@@ -10,6 +10,7 @@ from typing import Any
 from .access import is_failure
 from .board import Board, Boards
 from .record import Record
+from .storm import Summary
 
 MOST = 100  # of each process, and that are shown
 
@@ -31,11 +32,11 @@ class Recent:
             self._lines.append(_describe(record))
             self._has_changed = True
 
-    def add_left_out(self, route: str | None, slug: str, count: int) -> None:
+    def add_left_out(self, summary: Summary) -> None:
         """So many like the last one of this route and slug followed it, and were summed up."""
         for line in reversed(self._lines):
-            if (line["route"], line["slug"]) == (route, slug):
-                line["more"] += count
+            if (line["route"], line["slug"]) == (summary.route, summary.slug):
+                line["more"] += summary.count
                 self._has_changed = True
                 break
 

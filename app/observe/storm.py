@@ -11,7 +11,7 @@ Laws:
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -47,15 +47,19 @@ class Storm:
     def __init__(
         self,
         start_timer: Callable[[float, Callable[[], None]], Timer],
-        observers: tuple[Callable[[Summary], None], ...],
+        observers: Iterable[Callable[[Summary], None]],
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._start_timer = start_timer
-        self._observers = observers
+        self._observers = list(observers)
         self._clock = clock
         self._tallies: dict[tuple[str | None, str], _Tally] = {}
         self._timer: Timer | None = None
+
+    def add_observer(self, observer: Callable[[Summary], None]) -> None:
+        """Tell it the summaries from now on, behind the others."""
+        self._observers.append(observer)
 
     def admits(self, route: str | None, slug: str) -> bool:
         """Whether this failure is to be a record; if not, it is counted."""

@@ -57,6 +57,8 @@ class Monitor:
         """These, and those of the status page."""
         if self._status is None:
             return observers
+        if observers.storm is not None:
+            observers.storm.add_observer(self._recent.add_left_out)
         return replace(observers, failure=(*observers.failure, self._recent.take))
 
     def add_pages(self, app: FastAPI, assets: Assets, *, place: Place, pages: Container[str]) -> None:

@@ -3,6 +3,7 @@ import json
 from app.observe.board import NOTE, Board, Boards
 from app.observe.recent import MOST, Recent, read_failures
 from app.observe.record import Record
+from app.observe.storm import Summary
 
 
 def make_record(number: int, *, status: int = 503, slug: str | None = "timeout", route: str | None = "greet") -> Record:
@@ -62,8 +63,8 @@ def test_those_that_were_summed_up_are_told_with_the_last_one_of_their_kind() ->
     recent = Recent(boards.own)
     for number, slug in enumerate(("timeout", "timeout", "no-responders")):
         recent.take(make_record(number, slug=slug))
-    recent.add_left_out("greet", "timeout", 40)
-    recent.add_left_out("other", "timeout", 1)
+    recent.add_left_out(Summary("greet", "timeout", 40, 0.0))
+    recent.add_left_out(Summary("other", "timeout", 1, 0.0))
     recent.publish()
     assert [(failure["request_id"], failure["more"]) for failure in read_failures(boards)] == [
         ("r-0", 0),
