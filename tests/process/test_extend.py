@@ -54,7 +54,7 @@ def test_middleware_sees_routes_and_pages(tmp_path: Path, shared_nats: NatsServe
         for path, status in (("/livez", 200), ("/greet/sue", 503), ("/nothing", 404)):
             response = get(gateway, path)
             assert (response.status_code, response.headers["x-marked"]) == (status, "yes")
-        assert '"lane": "asgi"' in gateway.log
+        assert '"lane":"asgi"' in gateway.log
         assert gateway.stop() == 0
 
 
@@ -62,7 +62,7 @@ def test_a_page_is_served_and_routes_stay_on_the_fast_lane(tmp_path: Path, share
     with run(serve("my_gateway:with_a_page"), tmp_path / "log", NATS_URL=shared_nats.url) as gateway:
         assert get(gateway, "/hello").json() == {"page": "mine"}
         assert get(gateway, "/greet/sue").status_code == 503
-        assert '"lane": "fast"' in gateway.log
+        assert '"lane":"fast"' in gateway.log
         assert gateway.stop() == 0
 
 
