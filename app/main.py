@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
+import structlog
 from fastapi import FastAPI
 
 from . import __version__
@@ -16,7 +16,8 @@ from .deadlines import Deadlines
 from .errors import CannotStart
 from .exchange.plans import DEFAULT_LINK, Limits
 from .exchange.relay import Relay
-from .exchange.traces import Traces
+from .exchange.server_timing import add_timing
+from .exchange.traces import Traces, make_tracing
 from .exchange.way_out import WayOut
 from .formats.html import PAGES, STATUS
 from .http.app import GatewayApp
@@ -29,10 +30,8 @@ from .nats.internals import check_nats
 from .nats.link import Link
 from .observe.access import log_failure, log_record, log_summary
 from .observe.board import Board, Boards
-from .observe.gauges import Ask
 from .observe.record import Observers
 from .observe.storm import Storm, Timer
-from .observe.trace_settings import INSTALL
 from .pages.assets import Assets, add_assets
 from .pages.docs import add_docs
 from .pages.health import add_health
@@ -45,13 +44,12 @@ from .routefile.load import GREET, RESERVED, Info, RouteFile, load_route_file
 from .routing.routes import Route
 from .routing.table import RouteTable
 from .serving import Serving
-from .settings import Settings, load_settings, read_sampling
-
-if TYPE_CHECKING:
-    from .observe.otel import Tracing
+from .settings import Settings, load_settings
 
 MAX_CONNECTIONS_BESIDE = 256  # at an address of pages
 MAX_BUFFERED_BESIDE = 1024 * 1024  # bytes
+
+_log = structlog.get_logger("nats-http.main")
 
 Routes = RouteFile | PreparedRoutes | Iterable[Route]
 """What a gateway can be made of."""
@@ -73,8 +71,7 @@ class Gateway:
     bounds: Bounds
     drain: asyncio.Event
     protocols: Mapping[LaneName, ProtocolFactory]
-    gauges: dict[str, Ask]
-    """What this process reports of itself."""
+    monitor: Monitor
 
     def choose_lane(self, asked: LaneName | None) -> LaneName:
         """The one that is asked for, else the fast one, or ASGI where the application has middleware, which the fast
@@ -101,7 +98,10 @@ def create_app(settings: Settings | None = None, *, routes: Routes | None = None
     SettingsError for what is wrong there; without routes it reads those of the settings, and raises RouteFileError;
     TableError for routes that conflict. Its lifespan owns the connection to NATS and the processes that check bodies.
     Middleware that is added to it sees every request, those for routes too."""
-    return build_gateway(settings, routes=routes).app
+    gateway = build_gateway(settings, routes=routes)
+    for host, port in gateway.beside:
+        _log.warning("pages-not-served", address=f"{host}:{port}", hint="only `nats-http serve` and `dev` listen there")
+    return gateway.app
 
 
 def build_gateway(
@@ -128,7 +128,7 @@ def build_gateway(
         bounds=parts.bounds,
         drain=parts.drain,
         protocols=parts.make_protocols(app),
-        gauges=parts.monitor.gauges,
+        monitor=parts.monitor,
     )
 
 
@@ -145,7 +145,7 @@ class _Parts:
         self._assets = Assets()
         self.monitor = Monitor(settings, self._list_sources(boards), count_connections=lambda: self.bounds.connections)
         self._observers = self.monitor.add_to(observers or _choose_observers(settings))
-        self._tracing = _make_tracing()
+        self._tracing = make_tracing(__version__)
         self._traces = Traces(self._tracing, self._find_path, lambda: self.link.server) if self._tracing else None
         self._way_out = WayOut(self._observers, self.monitor.counts, self._traces)
         self.relay = self._make_relay(prepared.table, True)
@@ -164,7 +164,15 @@ class _Parts:
     def _make_relay(self, table: RouteTable, place: Place) -> Relay:
         settings, pages = self._settings, self._list_pages(place)
         on_send = (self._traces.begin,) if self._traces else ()
-        return Relay(table, Limits.of(settings), self._way_out, settings.proxies, pages=pages, on_send=on_send)
+        return Relay(
+            table,
+            Limits.of(settings),
+            self._way_out,
+            settings.proxies,
+            pages=pages,
+            on_send=on_send,
+            on_answer=(add_timing,) if settings.server_timing else (),
+        )
 
     def _find_path(self, route: str) -> str | None:
         return self.relay.find_path(route)
@@ -172,7 +180,9 @@ class _Parts:
     def _list_pages(self, place: Place) -> tuple[str, ...]:
         """Those that link to each other there; the first one is where `/` leads."""
         status = (STATUS,) if self._settings.status == place else ()
-        return (*status, *(page for page in PAGES if page != STATUS)) if place is True else (*status, "/problems")
+        metrics = ("/metrics",) if self._settings.metrics == place else ()
+        own = tuple(page for page in PAGES if page != STATUS) if place is True else (*metrics, "/problems")
+        return (*status, *own)
 
     def make_app(self, place: Place, relay: Relay) -> GatewayApp:
         """The application for a place, with the pages that are there."""
@@ -253,21 +263,6 @@ def _make_bounds(settings: Settings) -> Bounds:
     return Bounds(
         maximum=settings.max_connections, body_timeout=settings.max_timeout + 1, max_buffered=settings.max_buffered
     )
-
-
-def _make_tracing() -> "Tracing | None":
-    """None, and nothing is imported, where the environment asks for no traces. Raises CannotStart."""
-    sampling = read_sampling()
-    if sampling is None:
-        return None
-    try:
-        from .observe.otel import Tracing
-
-        return Tracing(sampling, version=__version__)
-    except ImportError as error:
-        raise CannotStart(f"traces need libraries that are not installed ({error.name}): {INSTALL}") from None
-    except ValueError as error:  # of the SDK; it names the variable
-        raise CannotStart(str(error)) from None
 
 
 def _choose_observers(settings: Settings) -> Observers:

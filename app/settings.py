@@ -199,7 +199,7 @@ class Settings(BaseSettings):
     access_log: Switch | None = Field(
         default=None,
         validation_alias="GATEWAY_ACCESS_LOG",
-        description="Log successes and refusals too: `on` or `off`. Failures (5xx) are always logged. "
+        description="Log successes and refusals too: `on` or `off`. Failures (5xx) are logged in any case. "
         "Unset: on in `dev`, off in `serve`.",
     )
     log_format: Annotated[LogFormat, _from_text(partial(parse_word, words=get_args(LogFormat)))] | None = Field(

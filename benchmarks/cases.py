@@ -6,6 +6,11 @@ from benchmarks.load import Load
 
 FAST, ASGI = "gateway, fast lane", "gateway, ASGI lane"
 FAST_TRACES = "gateway, fast lane, traces at 1 %"
+FAST_UNSEEN = "gateway, fast lane, nothing counted"
+FAST_COUNTED = "gateway, fast lane, only counted"
+FAST_TIMED = "gateway, fast lane, counted, watched and timed"
+SEEN = (FAST_UNSEEN, FAST_COUNTED, FAST_TIMED, FAST_TRACES)
+"""The fast lane with less, and with more, of what makes it seen than as it is shipped."""
 OTHER_FAST, OTHER_ASGI = "other checkout, fast lane", "other checkout, ASGI lane"
 GO, STARLETTE, FASTAPI = "Go net/http + nats.go", "Starlette + nats-py", "FastAPI + nats-py"
 FASTSTREAM, NGINX = "FastStream", "nginx, no NATS"
@@ -49,7 +54,7 @@ def _blob(size: int, name: str) -> Case:
 CASES = (
     _greet(1, NGINX),
     _greet(8, NGINX),
-    _greet(64, FAST_TRACES, STARLETTE, FASTSTREAM, NGINX),
+    _greet(64, *SEEN, STARLETTE, FASTSTREAM, NGINX),
     _greet(256, NGINX),
     _greet(1000, NGINX),
     Case("greet, 64 callers with pauses", Load("/greet/sue", pause=8), (FAST, ASGI, GO)),

@@ -18,7 +18,21 @@ import yaml
 
 from app.commands.embedded import build_command, wait_for_url
 from app.http.sockets import bind
-from benchmarks.cases import ASGI, FAST, FAST_TRACES, FASTAPI, FASTSTREAM, GO, NGINX, OTHER_ASGI, OTHER_FAST, STARLETTE
+from benchmarks.cases import (
+    ASGI,
+    FAST,
+    FAST_COUNTED,
+    FAST_TIMED,
+    FAST_TRACES,
+    FAST_UNSEEN,
+    FASTAPI,
+    FASTSTREAM,
+    GO,
+    NGINX,
+    OTHER_ASGI,
+    OTHER_FAST,
+    STARLETTE,
+)
 
 HERE = Path(__file__).parent.parent
 PEERS = Path(__file__).with_name("peers")
@@ -58,10 +72,17 @@ def _gateway(lane: str, checkout: Path) -> Callable[[Place], tuple[list[str], di
     return build
 
 
+def _fast_with(**settings: str) -> Callable[[Place], tuple[list[str], dict[str, str]]]:
+    def build(place: Place) -> tuple[list[str], dict[str, str]]:
+        command, environment = _gateway("fast", HERE)(place)
+        return command, {**environment, **settings}
+
+    return build
+
+
 def _with_traces(place: Place) -> tuple[list[str], dict[str, str]]:
-    command, environment = _gateway("fast", HERE)(place)
     sampling = {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.01"}
-    return command, {**environment, **sampling, "OTEL_EXPORTER_OTLP_ENDPOINT": place.collector}
+    return _fast_with(**sampling, OTEL_EXPORTER_OTLP_ENDPOINT=place.collector)(place)
 
 
 def _write_routes(place: Place) -> Path:
@@ -112,6 +133,9 @@ def find_targets(folder: Path, wanted: str, beside: Path | None) -> dict[str, Ta
     has_sdk = all(map(importlib.util.find_spec, ("opentelemetry", "opentelemetry.sdk")))
     targets = (
         Target(FAST, _gateway("fast", HERE)),
+        Target(FAST_UNSEEN, _fast_with(GATEWAY_METRICS_ADDRESS="off", GATEWAY_STATUS="off")),
+        Target(FAST_COUNTED, _fast_with(GATEWAY_STATUS="off")),
+        Target(FAST_TIMED, _fast_with(GATEWAY_SERVER_TIMING="on")),
         Target(FAST_TRACES, _with_traces, None if has_sdk else "opentelemetry-sdk is not installed"),
         *([Target(OTHER_FAST, _gateway("fast", beside))] if beside else ()),
         Target(ASGI, _gateway("asgi", HERE)),

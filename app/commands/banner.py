@@ -7,9 +7,11 @@ from .trial import Trial
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Banner:
-    """`notes` are sentences about the start; `is_answered` says whether a service of this stack answers the trial."""
+    """`notes` are sentences about the start; `is_answered` says whether a service of this stack answers the trial;
+    `status` is where the status page is, None where it is off."""
 
     address: str
+    status: str | None
     nats: str
     trial: Trial | None
     is_answered: bool
@@ -19,8 +21,8 @@ class Banner:
         """Some lines, the last of which is empty. With `color` the names are bold."""
         rows = [
             ("gateway", self.address),
+            *([("status", self.status)] if self.status else ()),
             ("API docs", f"{self.address}/docs"),
-            ("health", f"{self.address}/readyz"),
             ("NATS", self.nats),
         ]
         width = max(len(name) for name, _ in rows)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import uvicorn
 
+from ..formats.html import STATUS
 from ..http.lane import LaneName
 from ..http.sockets import describe_address
 from ..main import Gateway, build_gateway, make_storm
@@ -80,6 +81,7 @@ def run_dev(settings: Settings, listeners: Listeners, source: FileSource, stack:
         server.should_exit = stopped
         welcome = _Welcome(
             address=describe_address(listeners.main),
+            status=_find_status(settings, listeners),
             link=gateway.link,
             trial=find_trial(file.table, settings),
             examples=examples,
@@ -87,6 +89,12 @@ def run_dev(settings: Settings, listeners: Listeners, source: FileSource, stack:
         )
         with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
             runner.run(_serve(server, listeners, gateway, source, welcome, children))
+
+
+def _find_status(settings: Settings, listeners: Listeners) -> str | None:
+    place = settings.status
+    listener = listeners.beside[place] if isinstance(place, tuple) else listeners.main
+    return f"{describe_address(listener)}{STATUS}" if place else None
 
 
 def _choose_port(stack: Stack) -> int:
@@ -173,6 +181,7 @@ class _Welcome:
     """What the banner tells of."""
 
     address: str
+    status: str | None
     link: Link
     trial: Trial | None
     examples: Examples
@@ -187,6 +196,7 @@ class _Welcome:
         nats = f"nats://{self.link.server}" if self.link.server else f"not connected: {self.link.reason}"
         banner = Banner(
             address=self.address,
+            status=self.status,
             nats=nats,
             trial=self.trial,
             is_answered=self.trial is not None and self.examples.answer(self.trial.pattern),

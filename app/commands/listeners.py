@@ -24,6 +24,11 @@ class Listeners:
     beside: Mapping[tuple[str, int], socket.socket]
 
     @property
+    def addresses_beside(self) -> list[str] | None:
+        """Of pages, for the log; None where they have none of their own."""
+        return [f"{host}:{port}" for host, port in self.beside] or None
+
+    @property
     def all(self) -> list[socket.socket]:
         return [self.main, *self.beside.values()]
 

@@ -262,7 +262,7 @@ async def serve_and_reload(
     source: FileSource | PipeSource, server: uvicorn.Server, listeners: Listeners, gateway: Gateway
 ) -> None:
     """Serve until a signal, with the routes that the source has at each moment."""
-    gateway.gauges.update(source.gauges)
+    gateway.monitor.gauges.update(source.gauges)
     watching = asyncio.create_task(source.watch(gateway.serving.swap))
     beside = [(gateway.make_server_beside(address), listener) for address, listener in listeners.beside.items()]
     try:

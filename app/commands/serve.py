@@ -48,7 +48,8 @@ def run_gateway(
     lane = gateway.choose_lane(lane)
     server = gateway.make_server(lane=lane, drain_timeout=settings.drain_timeout)
     count = len(gateway.serving.table.routes)
-    _log.info("listening", address=describe_address(listeners.main), version=__version__, routes=count, lane=lane)
+    address, pages = describe_address(listeners.main), listeners.addresses_beside
+    _log.info("listening", address=address, pages=pages, version=__version__, routes=count, lane=lane)
 
     async def serve() -> None:
         signing = asyncio.create_task(_sign(server, sign_fd)) if sign_fd is not None else None
@@ -87,7 +88,8 @@ def run_workers(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     routes = len(file.table.routes)
-    _log.info("listening", address=describe_address(listeners.main), version=__version__, routes=routes, workers=count)
+    address, pages = describe_address(listeners.main), listeners.addresses_beside
+    _log.info("listening", address=address, pages=pages, version=__version__, routes=routes, workers=count)
     with Children(patience=settings.drain_timeout + PATIENCE) as children:
         boards = make_board_files(count + 1)
         reporter = Reporter(Board(boards[0]), gauges=source.gauges, counters={})

@@ -8,6 +8,7 @@ from ..edge.policy import AsyncCheck, Policy
 from ..edge.request import Request
 from ..errors import CLOSE, GatewayError, NoResponders, Overloaded, PayloadTooLarge, PermissionDenied, Timeout
 from ..formats.fields import Pair
+from ..formats.messages import Reply
 from ..formats.units import format_duration
 from ..routing.routes import Route
 from .plans import Plan
@@ -49,10 +50,6 @@ class Outbound:
         """For a service that knows the time that is left by a header of this request."""
         left = self.deadline - time.monotonic()
         self.headers = add_time_left(self.headers, self.plan.timeout_header or b"", left)
-
-    def measure_wait(self) -> float:
-        """Seconds since it was sent."""
-        return time.monotonic() - (self.sent_at or self.request.received)
 
     def explain(self, error: GatewayError) -> GatewayError:
         """What a failure means for this request."""
@@ -103,3 +100,8 @@ def no_memory() -> Overloaded:
     """For a body that there is no room for. Its rest is not waited for."""
     detail = "The gateway has as many bytes of request bodies in memory as it may have."
     return Overloaded(detail, headers=(*Overloaded.headers, CLOSE))
+
+
+def is_unsent(outcome: Reply | GatewayError) -> bool:
+    """Whether the request with this outcome never went to NATS."""
+    return isinstance(outcome, GatewayError) and outcome.delivered == "no" and not isinstance(outcome, _OF_SUBJECT)

@@ -20,6 +20,7 @@ a Response calls `way_out`, which makes its record.
 
 import itertools
 import secrets
+import time
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 
 from ..edge.policy import Policy
@@ -33,7 +34,7 @@ from ..routing.bodies import Check, check_no_body, merge
 from ..routing.routes import Route
 from ..routing.table import EVERY_METHOD, RouteTable
 from ..routing.words import WITH_BODY, WITH_PARAMETERS, Payload
-from .outbound import Begun, Outbound, Waiting, body_too_large
+from .outbound import Begun, Outbound, Waiting, body_too_large, is_unsent
 from .plans import Limits, Plan, Plans, make_plan
 from .problems import build_problem_response
 from .replies import check_reply, to_bad_reply
@@ -56,14 +57,17 @@ class Relay:
         *,
         pages: Container[str] = PAGES,
         on_send: Sequence[Callable[[Outbound], None]] = (),
+        on_answer: Sequence[Callable[[Response, Request, float | None], None]] = (),
     ) -> None:
         """`pages` are the paths of those that the page of a problem links to. `on_send` are called with each request
-        that is complete, right before it is sent."""
+        that is complete, right before it is sent; `on_answer` with each response of the relay, its request, and the
+        seconds that it waited for NATS, if it was sent."""
         self._limits = limits
         self._pages = pages
         self.proxies = proxies or Proxies()
         self.way_out = way_out
         self._on_send = on_send
+        self._on_answer = on_answer
         self._id_prefix = f"{secrets.token_hex(6)}-"
         self._id_counter = itertools.count(1)
         self._plans: Plans = {}
@@ -197,21 +201,26 @@ class Relay:
     def finish(self, outbound: Outbound, outcome: Reply | GatewayError) -> Response:
         """The answer to a reply, or to a failure. An Unchecked is the answer only if its check has found nothing: see
         `finish_checked`."""
+        request, route = outbound.request, outbound.plan.route
+        waited = time.monotonic() - (outbound.sent_at or request.received)
         if isinstance(outcome, GatewayError):
-            return self.refuse(outbound, outbound.explain(outcome))
-        try:
-            response = outbound.plan.replies.read(outcome.headers, outcome.payload, prefers_text=outbound.prefers_text)
-            if rules := outbound.plan.route.reply_rules:
-                response = check_reply(response, rules)
-                response.reply_time = outbound.measure_wait()
-        except GatewayError as error:
-            response = self.refuse(outbound, error)
+            response = self._make_problem(request, route.name, outbound.request_id, outbound.explain(outcome))
         else:
-            complete(response, outbound.request.method, outbound.request_id)
-            response.delivered = "yes"
-        if self.way_out.sees_all or response.status >= 500:
-            response.route = outbound.plan.route.name
-            response.reply_time = outbound.measure_wait()
+            try:
+                response = outbound.plan.replies.read(
+                    outcome.headers, outcome.payload, prefers_text=outbound.prefers_text
+                )
+                if rules := route.reply_rules:
+                    response = check_reply(response, rules)
+            except GatewayError as error:
+                response = self._make_problem(request, route.name, outbound.request_id, error)
+            else:
+                complete(response, request.method, outbound.request_id)
+                response.delivered = "yes"
+            response.route = route.name
+            response.reply_time = waited
+        for tell in self._on_answer:
+            tell(response, request, None if is_unsent(outcome) else waited)
         return response
 
     def finish_checked(self, outbound: Outbound, response: Unchecked, verdict: GatewayError | None) -> Response:
@@ -260,6 +269,12 @@ class Relay:
         return make_plan(route, self._limits, is_alone=is_alone, before=self._by_name.get(route.name))
 
     def _answer_problem(self, request: Request, route: str | None, request_id: str, error: GatewayError) -> Response:
+        response = self._make_problem(request, route, request_id, error)
+        for tell in self._on_answer:
+            tell(response, request, None)
+        return response
+
+    def _make_problem(self, request: Request, route: str | None, request_id: str, error: GatewayError) -> Response:
         response = build_problem_response(
             error,
             instance=request.path.decode("latin-1"),

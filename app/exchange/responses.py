@@ -15,6 +15,8 @@ _NO_LENGTH = frozenset((204, 304))
 _WITH_LENGTH = b"%bx-request-id: %b\r\nx-content-type-options: nosniff\r\ncontent-length: %d\r\n"
 _WITHOUT_LENGTH = b"%bx-request-id: %b\r\nx-content-type-options: nosniff\r\n"
 
+_make_empty, _set = object.__new__, object.__setattr__
+
 encode_json = to_json
 """Compact JSON in UTF-8; half the cost of `json.dumps`."""
 
@@ -28,6 +30,13 @@ class Fields:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "wire", encode_fields(self.pairs))
+
+    def plus(self, name: bytes, value: bytes) -> "Fields":
+        """These and one more, without writing these again."""
+        more = _make_empty(Fields)
+        _set(more, "pairs", (*self.pairs, (name, value)))
+        _set(more, "wire", b"%b%b: %b\r\n" % (self.wire, name, value))
+        return more
 
 
 @dataclass(slots=True)

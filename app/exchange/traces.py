@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ..edge.request import Request
+from ..errors import CannotStart
 from ..formats.fields import MAX_REMEMBERED, AllowList
 from ..observe.record import Observer, Record
 from ..observe.trace_context import (
@@ -24,10 +25,27 @@ from ..observe.trace_context import (
     remove_trace,
     write_trace,
 )
+from ..observe.trace_settings import INSTALL
+from ..settings import read_sampling
 from .outbound import Outbound
 
 if TYPE_CHECKING:
     from ..observe.otel import Tracing  # with the libraries of the extra
+
+
+def make_tracing(version: str) -> "Tracing | None":
+    """None, and nothing is imported, where the environment asks for no traces. Raises CannotStart."""
+    sampling = read_sampling()
+    if sampling is None:
+        return None
+    try:
+        from ..observe.otel import Tracing
+
+        return Tracing(sampling, version=version)
+    except ImportError as error:
+        raise CannotStart(f"traces need libraries that are not installed ({error.name}): {INSTALL}") from None
+    except ValueError as error:  # of the SDK; it names the variable
+        raise CannotStart(str(error)) from None
 
 
 class Traces:

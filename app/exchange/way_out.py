@@ -26,7 +26,7 @@ class WayOut:
     """Makes the records of one gateway for its observers."""
 
     def __init__(self, observers: Observers, counts: Counts | None = None, traces: Traces | None = None) -> None:
-        self._observers = observers
+        self._failure, self._other, self._storm = observers.failure, observers.other, observers.storm
         self._counts = counts
         self._traces = traces
         self.sees_all = bool(observers.other) or counts is not None or traces is not None
@@ -37,29 +37,29 @@ class WayOut:
         response: Response,
         request: Request | None,
         caller: Caller,
-        *,
         bytes_in: int = 0,
+        *,
         bytes_out: int | None = None,
         is_written: bool = True,
     ) -> None:
         """`request` is None where what arrived was no HTTP. Without `bytes_out` the body of a response that was written
         counts."""
-        status, slug = response.status, response.slug
-        written = (len(response.body) if is_written else 0) if bytes_out is None else bytes_out
-        duration = time.monotonic() - request.received if request else 0.0
+        slug, method, duration = response.slug, None, 0.0
+        if request is not None:
+            method, duration = request.method, time.monotonic() - request.received
+        if bytes_out is None:
+            bytes_out = len(response.body) if is_written else 0
         if self._counts is not None:
-            method = request.method if request else None
-            self._counts.add(response.route, method, status, duration, response.reply_time, bytes_in, written)
+            self._counts.add(response, method, duration, bytes_in, bytes_out)
             if slug is not None:
                 self._counts.add_problem(response.route, slug, response.delivered)
-        observers = self._observers.failure if status >= 500 else self._observers.other
-        storm = self._observers.storm
-        if slug is not None and storm is not None and not storm.admits(response.route, slug):
+        observers = self._failure if response.status >= 500 else self._other
+        if observers and slug is not None and self._storm and not self._storm.admits(response.route, slug):
             observers = ()
-        if self._traces and request and (trace := self._traces.find_observer(request)):
+        if self._traces is not None and request is not None and (trace := self._traces.find_observer(request)):
             observers = (*observers, trace)
         if observers:
-            record = _make_record(response, request, caller, duration, bytes_in, written, is_written=is_written)
+            record = _make_record(response, request, caller, duration, bytes_in, bytes_out, is_written=is_written)
             _tell(observers, record)
 
     def refuse_connection(self, reason: str) -> None:
@@ -100,6 +100,7 @@ def _make_record(
         lane=caller.lane,
         peer=caller.address,
         facts=response.facts,
+        trace_id=request.trace.trace_id.decode() if request and request.trace else None,
         path=request.path if request else None,
     )
 

@@ -14,7 +14,7 @@ _SWITCHES = {
     **dict.fromkeys(("on", "true", "yes", "1", "t", "y"), True),
     **dict.fromkeys(("off", "false", "no", "0", "f", "n"), False),
 }
-_PLACE = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^\s\[\]:/]*)):(?P<port>\d{1,5})", re.ASCII)
+_PLACE = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^\s\[\]:/]+)):(?P<port>\d{1,5})", re.ASCII)
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0}
 _BYTES = {None: 1, "KiB": 1024, "MiB": 1024 * 1024}
 
@@ -57,15 +57,15 @@ def parse_switch(text: str) -> bool:
 
 
 def parse_place(text: str) -> bool | tuple[str, int]:
-    """`on` or `off`, or a host and a port: `127.0.0.1:9090`, `[::1]:9090`, `:9090` for all addresses. ValueError says
-    so."""
+    """`on` or `off`, or a host and a port: `127.0.0.1:9090`, `[::1]:9090`. ValueError says so. A port alone, which
+    could mean all addresses, is refused."""
     match = _PLACE.fullmatch(text)
     if match is None:
         return _parse_words(text)
     port = int(match["port"])
     if not 1 <= port <= 65535:
         raise ValueError("a port is a number from 1 to 65535")
-    return match["v6"] or match["host"] or "0.0.0.0", port  # noqa: S104 - as it was asked for
+    return match["v6"] or match["host"], port
 
 
 def _parse_words(text: str) -> bool:

@@ -210,7 +210,7 @@ class FastProtocol(GatewayProtocol):
         else:
             self.transport.write(b"".join((*head, body)))
         if self.way_out.sees_all or response.status >= 500:
-            self.way_out.leave(response, exchange.request, exchange.request.caller, bytes_in=exchange.bytes_in)
+            self.way_out.leave(response, exchange.request, exchange.request.caller, exchange.bytes_in)
         if not keep_alive:
             self.close()
         elif self.flow.read_paused or self.is_deaf:

@@ -63,8 +63,8 @@ def _write_exchange(event: "EventDict") -> Iterator[str]:
     shown = event.get("path") or event.get("route")
     words = (event["status"], event["method"], shown, event["slug"], f"{event['duration_ms']:.1f} ms")
     yield from (str(word) for word in words if word is not None)
-    is_failure = event["status"] >= 500
-    yield from _write_fields(event, (*_TOLD_OF_FAILURES, *(("request_id",) if is_failure else ())))
+    has_id = event["status"] >= 500 or "path" not in event  # `dev`, whose lines have paths, is for short lines
+    yield from _write_fields(event, (*_TOLD_OF_FAILURES, *(("request_id", "trace_id") if has_id else ())))
 
 
 def _write_fields(event: "EventDict", names: Sequence[str]) -> Iterator[str]:

@@ -1,13 +1,14 @@
-"""What every response adds to the counters of its process. They are plain numbers on a board: no lock, no search for
-labels, and nothing is made that stays.
+"""What every response adds to the counters of its process: plain numbers on a board, without a lock.
 
-A block of cells counts the responses of one route, method and status; the sums over methods and statuses are made when
-somebody asks. `le` of a bucket includes its bound, as Prometheus has it.
+A response only leaves its numbers in a list of its route, method and status. Every quarter of a second all numbers of a
+list are added to a block of cells at once: to look for the bucket of each by itself would take three times as long. The
+sums over methods and statuses are made when somebody asks. `le` of a bucket includes its bound, as Prometheus has it.
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from operator import add
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from ..errors import Delivered
 from .board import Blocks, Board
@@ -21,6 +22,11 @@ OTHER_METHOD = "_OTHER"
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"))
 OVERFLOW = ("", OTHER_METHOD, "")
 """The labels of responses for which there is no room on the board."""
+
+FIELDS = 4  # numbers of one response
+NO_REPLY = -1.0  # in the place of the time that a reply took
+MOST_WAITING = 4096 * FIELDS  # numbers in one list
+MOST_LISTS = 4096
 
 RESPONSES, PROBLEMS, REFUSED = "responses", "problems", "refused"
 """Kinds of blocks."""
@@ -36,52 +42,77 @@ _OUT_SUM = _OUT + len(SIZES) + 1
 WIDTH = _OUT_SUM + 1
 
 
+class Answer(Protocol):
+    """What is counted of a response. Times are seconds."""
+
+    @property
+    def route(self) -> str | None: ...
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def reply_time(self) -> float | None: ...
+
+
 class Counts:
-    """The counters of this process."""
+    """The counters of this process. `flush` is called often: only then others see what was added."""
 
     def __init__(self, board: Board) -> None:
         self._board = board
-        self._cells = board.cells
-        self._floats = board.floats
-        self._blocks: dict[tuple[str | None, str | None, int], int] = {}
+        self._waiting: dict[tuple[str | None, str | None, int], list[float]] = {}
+        """By route, method and status: what was measured of each response since the last flush, FIELDS numbers each."""
         self._problems: dict[tuple[str | None, str, Delivered], int] = {}
         self._overflow = board.allot((RESPONSES, *OVERFLOW), WIDTH) or 0
         self._lost = board.allot((PROBLEMS, *OVERFLOW), 1) or 0
 
-    def add(
-        self,
-        route: str | None,
-        method: str | None,
-        status: int,
-        duration: float,
-        reply_time: float | None,
-        bytes_in: int,
-        bytes_out: int,
-    ) -> None:
-        """One response. Times are seconds; sizes are bytes of the bodies. By position: by name it would cost twice as
-        much."""
-        block = self._blocks.get((route, method, status))
-        if block is None:
-            block = self._begin(route, method, status)
-        cells, floats = self._cells, self._floats
-        cells[block + bisect_left(TIMES, duration)] += 1
-        floats[block + _DURATION_SUM] += duration
-        if reply_time is not None:
-            cells[block + _UPSTREAM + bisect_left(TIMES, reply_time)] += 1
-            floats[block + _UPSTREAM_SUM] += reply_time
-        cells[block + _IN + (bisect_left(SIZES, bytes_in) if bytes_in else 0)] += 1
-        cells[block + _IN_SUM] += bytes_in
-        cells[block + _OUT + bisect_left(SIZES, bytes_out)] += 1
-        cells[block + _OUT_SUM] += bytes_out
+    def add(self, answer: Answer, method: str | None, duration: float, bytes_in: int, bytes_out: int) -> None:
+        """One response. `duration` is seconds; sizes are bytes of the bodies."""
+        waiting = self._waiting.get((answer.route, method, answer.status))
+        if waiting is None:
+            waiting = self._begin(answer.route, method, answer.status)
+        reply_time = answer.reply_time
+        waiting.extend((duration, NO_REPLY if reply_time is None else reply_time, bytes_in, bytes_out))
+        if len(waiting) > MOST_WAITING:
+            self.flush()
 
-    def _begin(self, route: str | None, method: str | None, status: int) -> int:
-        name = (RESPONSES, route or "", method if method in METHODS else OTHER_METHOD, str(status))
-        block = self._board.allot(name, WIDTH)
-        if block is None:
-            return self._overflow
-        if method in METHODS or method is None:  # else there is no bound on what callers send
-            self._blocks[route, method, status] = block
-        return block
+    def _begin(self, route: str | None, method: str | None, status: int) -> list[float]:
+        """Callers can make up methods, and services statuses: those that no list is kept for are flushed at once."""
+        known = method if method in METHODS else None
+        if len(self._waiting) >= MOST_LISTS and (route, known, status) not in self._waiting:
+            self.flush()
+            self._waiting.clear()
+        return self._waiting.setdefault((route, known, status), [])
+
+    def flush(self) -> None:
+        """Add what waits to the cells of the board."""
+        for (route, method, status), waiting in self._waiting.items():
+            if waiting:
+                block = self._board.allot((RESPONSES, route or "", method or OTHER_METHOD, str(status)), WIDTH)
+                self._add_all(self._overflow if block is None else block, waiting)
+                waiting.clear()
+
+    def _add_all(self, block: int, waiting: list[float]) -> None:
+        durations, replies, *sizes = (waiting[start::FIELDS] for start in range(FIELDS))
+        replies.sort()
+        del replies[: bisect_left(replies, 0.0)]  # those without a reply
+        for start, times in ((_DURATION, durations), (_UPSTREAM, replies)):
+            times.sort()
+            self._add_buckets(block + start, TIMES, times)
+            self._board.floats[block + start + len(TIMES) + 1] += sum(times)
+        for start, bodies in zip((_IN, _OUT), sizes, strict=True):
+            bodies.sort()
+            self._add_buckets(block + start, SIZES, bodies)
+            self._board.cells[block + start + len(SIZES) + 1] += int(sum(bodies))
+
+    def _add_buckets(self, start: int, bounds: Sequence[float], sorted_values: list[float]) -> None:
+        """One look for each bucket that is not empty, however many values there are."""
+        cells, low, end = self._board.cells, 0, len(sorted_values)
+        while low < end:
+            number = bisect_left(bounds, sorted_values[low])
+            high = bisect_right(sorted_values, bounds[number], low) if number < len(bounds) else end
+            cells[start + number] += high - low
+            low = high
 
     def add_problem(self, route: str | None, slug: str, delivered: Delivered) -> None:
         """One failure."""
@@ -91,13 +122,13 @@ class Counts:
             if cell is None:
                 cell = self._lost
             self._problems[route, slug, delivered] = cell
-        self._cells[cell] += 1
+        self._board.cells[cell] += 1
 
     def refuse_connection(self, reason: str) -> None:
         """One connection over the cap. `reason` is one of few."""
         cell = self._board.allot((REFUSED, reason), 1)
         if cell is not None:
-            self._cells[cell] += 1
+            self._board.cells[cell] += 1
 
 
 class Distribution(NamedTuple):

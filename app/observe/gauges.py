@@ -22,7 +22,9 @@ class Gauge(NamedTuple):
 
 GAUGES = {
     "requests_in_flight": Gauge(sum, "Requests that were sent to NATS and have no reply yet."),
-    "requests_in_flight_limit": Gauge(sum, "The most requests that may be in flight (GATEWAY_MAX_IN_FLIGHT)."),
+    "requests_in_flight_limit": Gauge(
+        sum, "The most requests that may be in flight: GATEWAY_MAX_IN_FLIGHT times the workers."
+    ),
     "open_connections": Gauge(sum, "HTTP connections that are open."),
     "nats_connected": Gauge(min, "1 if all workers are connected to NATS, else 0."),
     "nats_round_trip_seconds": Gauge(max, "The last round trip to the NATS server, of the slowest worker."),

@@ -117,7 +117,8 @@ class History:
             kind = code[:1]
             sums = Sums(count, count * (kind == "4"), count * (kind == "5"), sum(totals.upstream.buckets), buckets)
             found[route] = found.get(route, NOTHING).plus(sums)
-            total = total.plus(sums)
+            if route or code >= "400":  # not the pages, which people look at
+                total = total.plus(sums)
             yield
         for route, sums in found.items():
             track = self._tracks.setdefault(route, _Track())
@@ -175,7 +176,7 @@ class History:
             p99=p99,
             spark=spark if any(spark) else (),
             answered=track.answered,
-            slug=slug,
+            slug=slug if window.failed else None,
         )
 
     def _find_slug(self, route: str) -> str | None:

@@ -177,6 +177,7 @@ class _Reports(logging.Handler):
 def _report_by_our_log() -> None:
     logger = logging.getLogger("opentelemetry")
     logger.propagate = False
+    logging.getLogger("opentelemetry.trace").setLevel(logging.CRITICAL)  # it repeats headers of callers
     if not any(isinstance(handler, _Reports) for handler in logger.handlers):
         logger.addHandler(_Reports())
 

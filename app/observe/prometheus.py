@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from prometheus_client import ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encoder, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
@@ -20,6 +20,7 @@ from .counts import PROBLEMS, REFUSED, RESPONSES, SIZES, TIMES, Distribution, To
 from .gauges import COUNTER, CPU_SECONDS, GAUGES, NATS_RECONNECTS, read_counter, read_gauge
 
 PREFIX = "nats_http_"
+OPENMETRICS_TYPE = "application/openmetrics-text"
 
 _PART = 4  # routes at a time, so that a step is short
 _PROCESS: dict[str, tuple[Callable[[Iterable[float]], float], str]] = {
@@ -46,8 +47,7 @@ FORMS = (TEXT, OPENMETRICS)
 
 def choose_form(accept: str) -> Form:
     """OpenMetrics where `Accept` names it, as Prometheus does."""
-    _, media_type = choose_encoder(accept)
-    return OPENMETRICS if media_type.startswith("application/openmetrics-text") else TEXT
+    return OPENMETRICS if OPENMETRICS_TYPE in accept.lower() else TEXT
 
 
 def write_metrics(boards: Boards, form: Form, *, about: Mapping[str, str]) -> Steps[bytes]:
@@ -153,11 +153,14 @@ def _accumulate(bounds: Sequence[float], buckets: Sequence[int]) -> list[tuple[s
 
 
 def _collect_problems(boards: Boards) -> Iterator[Metric]:
-    text = "Failed requests, by the name of the problem, and whether the service has run (no, yes, unknown)."
-    problems = CounterMetricFamily(f"{PREFIX}problems", text, labels=("route", "slug", "delivered"))
-    for labels, blocks in boards.find(PROBLEMS).items():
+    text = "Failed and refused requests, by the name of the problem, and whether the service has run."
+    problems = _make_problems()
+    for labels, blocks in list(boards.find(PROBLEMS).items()):
         if count := _sum_cells(blocks):
             problems.add_metric(labels, count)
+        if len(problems.samples) >= _PART:
+            yield problems
+            problems = _make_problems()
     yield problems
     text = "Connections over GATEWAY_MAX_CONNECTIONS: answered with 503, or closed without an answer."
     refused = CounterMetricFamily(f"{PREFIX}connections_refused", text, labels=("reason",))
@@ -165,6 +168,11 @@ def _collect_problems(boards: Boards) -> Iterator[Metric]:
     for labels in (("answered",), ("unanswered",)):
         refused.add_metric(labels, found.get(labels, 0))
     yield refused
+
+
+def _make_problems() -> CounterMetricFamily:
+    text = "Failed and refused requests, by the name of the problem, and whether the service has run."
+    return CounterMetricFamily(f"{PREFIX}problems", text, labels=("route", "slug", "delivered"))
 
 
 def _sum_cells(blocks: Blocks) -> int:

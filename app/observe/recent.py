@@ -13,6 +13,7 @@ from .record import Record
 from .storm import Summary
 
 MOST = 100  # of each process, and that are shown
+MOST_ALIKE = 10  # of one route and slug
 
 _NOTE = "failures"
 _LONGEST = 200  # characters of a request id or a route's name
@@ -29,8 +30,15 @@ class Recent:
 
     def take(self, record: Record) -> None:
         if is_failure(record):
+            self._drop_oldest_of(record.route, record.slug)
             self._lines.append(_describe(record))
             self._has_changed = True
+
+    def _drop_oldest_of(self, route: str | None, slug: str | None) -> None:
+        """A storm of one kind must not push out all others."""
+        alike = [line for line in self._lines if (line["route"], line["slug"]) == (route, slug)]
+        if len(alike) >= MOST_ALIKE:
+            self._lines.remove(alike[0])
 
     def add_left_out(self, summary: Summary) -> None:
         """So many like the last one of this route and slug followed it, and were summed up."""
@@ -49,7 +57,7 @@ class Recent:
 
 def read_failures(boards: Boards) -> list[dict[str, Any]]:
     """The last MOST failures of all processes, also of those that have died, the newest first."""
-    found = (line for board in boards.all for line in _read(board))
+    found = (line for board in boards.all for line in reversed(list(_read(board))))
     return heapq.nlargest(MOST, found, key=lambda line: line["time"])
 
 
@@ -63,7 +71,7 @@ def _read(board: Board) -> Iterator[dict[str, Any]]:
 def _describe(record: Record) -> dict[str, Any]:
     return {
         "time": round(time.time(), 3),
-        "route": record.route,
+        "route": record.route and record.route[:_LONGEST],
         "method": record.method and record.method[:_LONGEST],
         "status": record.status,
         "slug": record.slug,

@@ -37,6 +37,8 @@ class Record(NamedTuple):  # a frozen dataclass takes four times as long to make
     facts: Facts = ()
     """What else is known of a failure: the `service_error_code` and `service_error` of a service, or the `subject` that
     nobody answers. Clean, and of at most 512 characters each. Callers may not see it."""
+    trace_id: str | None = None
+    """That of its trace, where traces are on."""
     path: bytes | None = None
     """The path of the request as it came, without the query: any bytes of any length. None where it was no HTTP."""
 

@@ -112,7 +112,7 @@ def _answer(request: Request, asset: Asset) -> Response:
     if is_compressed:
         headers["content-encoding"] = "gzip"
     headers["content-length"] = str(len(body))
-    return StreamingResponse(_cut(body), media_type=asset.media_type, headers=headers)
+    return StreamingResponse(cut(body), media_type=asset.media_type, headers=headers)
 
 
 def _has_it(if_none_match: str, etag: str) -> bool:
@@ -120,6 +120,7 @@ def _has_it(if_none_match: str, etag: str) -> bool:
     return etag in [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
 
 
-async def _cut(body: bytes) -> AsyncIterator[bytes]:
+async def cut(body: bytes) -> AsyncIterator[bytes]:
+    """In pieces, each of which waits for its reader."""
     for start in range(0, len(body), _PIECE):
         yield body[start : start + _PIECE]

@@ -8,15 +8,17 @@ from functools import partial
 
 from fastapi import FastAPI
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from .. import __version__
 from ..observe.board import Boards
 from ..observe.prometheus import FORMS, Form, choose_form, write_metrics
 from ..pieces import run_in_pieces
+from .assets import cut
 
 REST = 4  # times as long as all metrics took to write: then they may be written again
 LONGEST_REST = 5.0  # seconds
+PATIENCE = 0.2  # seconds of a rest that those who ask wait for
 
 _ABOUT = {"version": __version__, "python": platform.python_version()}
 
@@ -26,8 +28,9 @@ def add_metrics(app: FastAPI, metrics: "Metrics") -> None:
 
     async def show(request: Request) -> Response:
         form = choose_form(",".join(request.headers.getlist("accept")))
+        text = await metrics.write(form)
         headers = {"content-type": form.media_type, "cache-control": "no-store", "vary": "Accept"}
-        return Response(await metrics.write(form), headers=headers)
+        return StreamingResponse(cut(text), headers={**headers, "content-length": str(len(text))})
 
     app.add_route("/metrics", show, include_in_schema=False)
 
@@ -35,8 +38,8 @@ def add_metrics(app: FastAPI, metrics: "Metrics") -> None:
 class Metrics:
     """The metrics of all processes, as text. `report` has this process write its gauges first.
 
-    Those who ask at the same time get the same text, which was begun after the last of them had asked. So however many
-    ask, one text at a time is written, in short steps, and then there is a rest: requests hardly notice it."""
+    However many ask, one text at a time is written, in short steps, and then there is a rest: requests hardly notice
+    it. Who asks in a rest that is still long gets the text that is there, at most LONGEST_REST old."""
 
     def __init__(self, boards: Boards, report: Callable[[], None]) -> None:
         self._boards = boards
@@ -66,8 +69,9 @@ class _Turns:
     async def take(self) -> bytes:
         begun = self._begun
         async with self._lock:
-            if self._made <= begun:
-                await asyncio.sleep(self._free_at - time.monotonic())
+            rest = self._free_at - time.monotonic()
+            if self._made <= begun and not (self._made and rest > PATIENCE):
+                await asyncio.sleep(rest)
                 await self._make_next()
             return self._text
 

@@ -47,7 +47,7 @@ class Monitor:
             self.gauges |= list_gauges_of_file(is_right=lambda: True, loaded_at=partial(float, time.time()))
         counters = {NATS_RECONNECTS: lambda: link.reconnects, CPU_SECONDS: time.process_time}
         self._reporter = Reporter(boards.own, gauges=self.gauges, counters=counters)
-        self._metrics = Metrics(boards, self._reporter.report)
+        self._metrics = Metrics(boards, self._report)
         self._status = Status(sources) if settings.status else None
         self._timeline = NatsTimeline(boards.own, link)
         self._recent = Recent(boards.own)
@@ -80,15 +80,21 @@ class Monitor:
                 task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.gather(*tasks)
+            self._report()
             self._reporter.leave()
 
     async def _keep_reporting(self) -> None:
         while True:
-            self._reporter.report()
+            self._report()
             if self._status is not None:
                 self._timeline.report()
                 self._recent.publish()
             await asyncio.sleep(INTERVAL)
+
+    def _report(self) -> None:
+        if self.counts is not None:
+            self.counts.flush()
+        self._reporter.report()
 
 
 def list_gauges_of_file(*, is_right: Callable[[], bool], loaded_at: Ask) -> dict[str, Ask]:

@@ -49,10 +49,9 @@ class NatsTimeline:
             return  # it is only just beginning
         state = DOWN if link.server is None else UP
         if link.reconnects != self._reconnects:  # it was away, however short
-            self._reconnects, state = link.reconnects, PARTLY
-        if self._steps and self._steps[-1].number == number:
-            before = self._steps.pop()
-            state = state if state == before.state else PARTLY
+            self._reconnects, state = link.reconnects, DOWN
+        if self._steps and self._steps[-1].number == number and self._steps.pop().state == DOWN:
+            state = DOWN
         self._steps.append(_Step(number, state, link.round_trip))
         self._down_since = None if link.server else self._down_since or time.time()
 

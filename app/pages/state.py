@@ -22,7 +22,7 @@ from ..routing.routes import Route
 from .health import SHUTTING_DOWN
 from .nats_timeline import UP, describe_nats, read_start
 
-MOST_ROUTES = 2000  # that are shown, those with trouble first
+MOST_ROUTES = 1000  # that are shown, those with trouble first
 MOST_SERVICES = 200  # that are shown
 ASK_INTERVAL = 5.0  # seconds between two questions to the services
 PATIENCE = 60.0  # seconds until they are asked again where NATS does not let us ask
@@ -84,6 +84,10 @@ def describe_state(sources: Sources, history: History, seen: ServicesSeen) -> St
         "in_flight": int(read_gauge(boards, "requests_in_flight") or 0),
         "in_flight_limit": int(read_gauge(boards, "requests_in_flight_limit") or 0),
         "connections": read_gauge(boards, "open_connections"),
+        "reload": {
+            "successful": read_gauge(boards, "config_last_reload_successful") != 0,
+            "loaded_at": read_gauge(boards, "config_last_reload_success_timestamp_seconds"),
+        },
         "step": STEP,
         "spark": _round(total.spark),
         "nats": nats,

@@ -1,6 +1,7 @@
 """`/status`: a live page for people, and the data that its script shows."""
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Container
 from typing import Any
@@ -24,6 +25,8 @@ TICK = 0.25  # seconds between two looks whether there is something to do
 INTERVAL = 1.0  # seconds between two states while somebody watches
 LINGER = 10.0  # seconds for which somebody who has asked once counts as watching
 MOST_WATCHERS = 64
+LONGEST_ELSEWHERE = 15.0  # seconds of a stream under another server, whose stop waits for it; browsers come again
+OURS = "nats_http.server"  # in the scope of a request, where the server is ours
 MOST_WORK = 0.2  # share of the time that may go into making states, with the pauses in between
 
 
@@ -38,7 +41,8 @@ def add_status(app: FastAPI, assets: Assets, status: "Status", *, pages: Contain
         if status.is_full:
             raise HTTPException(Overloaded.status)
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-        parts = _nothing() if request.method == "HEAD" else status.watch()
+        limit = math.inf if OURS in request.scope else LONGEST_ELSEWHERE
+        parts = _nothing() if request.method == "HEAD" else status.watch(limit)
         return StreamingResponse(parts, media_type="text/event-stream", headers=headers)
 
     async def data(_: Request) -> Response:
@@ -56,9 +60,10 @@ class Status:
         self._sources = sources
         self._history = History(sources.boards)
         self._seen = ServicesSeen(sources.link)
-        self._watchers = 0
+        self.watchers = 0
         self._asked_at = -LINGER
         self._number = 0
+        self._state: dict[str, Any] = {}
         self._whole = self._changes = b""
         self._rows: dict[str, object] = {}
         self._is_made = asyncio.Event()
@@ -70,39 +75,50 @@ class Status:
     @property
     def is_full(self) -> bool:
         """Whether there are as many watchers as there may be."""
-        return self._watchers >= MOST_WATCHERS
+        return self.watchers >= MOST_WATCHERS
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._keep_sampling())
             tasks.create_task(self._keep_asking())
 
-    async def watch(self) -> AsyncIterator[bytes]:
-        """Server-sent events: a whole state, then what changes, until the gateway stops."""
-        self._watchers += 1
+    def watch(self, limit: float) -> AsyncIterator[bytes]:
+        """Server-sent events: a whole state, then what changes, until the gateway stops, for `limit` seconds at
+        most. The place among the watchers is taken now."""
+        start = self._number if self._is_watched else self._number + 1
+        return self._write_events(_Place(self), start, time.monotonic() + limit)
+
+    async def _write_events(self, place: "_Place", due: int, end: float) -> AsyncIterator[bytes]:
+        is_first = True
         try:
-            seen = -1
-            while not self._sources.is_draining():
-                if self._number > seen and self._whole:
-                    yield _write_event(self._changes if self._number == seen + 1 else self._whole)
-                    seen = self._number
+            while not self._sources.is_draining() and (is_first or time.monotonic() < end):
+                if self._number >= due and self._state:
+                    is_next = self._number == due and not is_first
+                    yield _write_event(self._changes if is_next else self._write_whole())
+                    is_first, due = False, self._number + 1
                 else:
                     await self._is_made.wait()
-            yield b"event: bye\ndata: {}\n\n"
+            if self._sources.is_draining():
+                yield b"event: bye\ndata: {}\n\n"
         finally:
-            self._watchers -= 1
+            place.leave()
 
     async def read(self) -> bytes:
         """The whole state, at most two INTERVALs old, as JSON."""
         was_watched, self._asked_at = self._is_watched, time.monotonic()
         number = self._number
-        while not (self._whole and (was_watched or self._number > number)):
+        while not self._state or not (was_watched or self._number > number):
             await self._is_made.wait()
+        return self._write_whole()
+
+    def _write_whole(self) -> bytes:
+        """Once for all who need it."""
+        self._whole = self._whole or encode_json(self._state)
         return self._whole
 
     @property
     def _is_watched(self) -> bool:
-        return self._watchers > 0 or time.monotonic() - self._asked_at < LINGER
+        return self.watchers > 0 or time.monotonic() - self._asked_at < LINGER
 
     async def _keep_sampling(self) -> None:
         due = 0.0
@@ -124,9 +140,9 @@ class Status:
     def _take(self, state: dict[str, Any]) -> None:
         rows = {row["name"]: row for row in state["routes"]}
         changed = [row for name, row in rows.items() if row != self._rows.get(name)]
-        self._whole = encode_json(state)
         is_same_set = rows.keys() == self._rows.keys()
-        self._changes = encode_json(state | {"whole": False, "routes": changed}) if is_same_set else self._whole
+        self._state, self._whole = state, b""
+        self._changes = encode_json(state | {"whole": False, "routes": changed}) if is_same_set else self._write_whole()
         self._rows = rows
         self._number += 1
         self._wake()
@@ -140,6 +156,21 @@ class Status:
             if self._is_watched:
                 await self._seen.ask(self._sources.find_routes())
             await asyncio.sleep(TICK)
+
+
+class _Place:
+    """A place among those who watch, until `leave`; one whose stream never began leaves with the last reference."""
+
+    def __init__(self, status: Status) -> None:
+        self._status: Status | None = status
+        status.watchers += 1
+
+    def leave(self) -> None:
+        if self._status is not None:
+            self._status.watchers -= 1
+            self._status = None
+
+    __del__ = leave
 
 
 def _write_event(data: bytes) -> bytes:

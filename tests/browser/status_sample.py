@@ -113,6 +113,7 @@ def make_state(time: float, routes: list[State], **values: object) -> State:
         "routes": routes,
         "failures": [],
         "services": {"list": [], "note": None, "cut": False},
+        "reload": {"successful": True, "loaded_at": 0},
     }
     return well | values
 

@@ -68,10 +68,10 @@ async def test_an_operator_sees_that_all_is_well_and_each_number(visitor: Visito
     cards = await page.locator(".cards").inner_text()
     assert f"73{UNIT}/s" in cards
     assert "37\nof 8,192" in cards
-    assert "2 workers, 0.14.0" in cards
+    assert "2 workers, version 0.14.0" in cards
     await expect(page.locator("#nats-servers")).to_contain_text("nats-eu-1NATS 2.12.1 · cluster eu · 10.0.4.17:4222")
     await expect(page.locator("#timeline rect[data-state=up]")).to_have_count(60)
-    await expect(page.locator("figcaption")).to_have_text(f"NATS was there for the whole of the last 5{UNIT}min.")
+    await expect(page.locator("figcaption")).to_have_text(f"NATS was connected for all of the last 5{UNIT}min.")
     row = page.get_by_role("row", name="greet")
     assert await row.get_by_role("cell").all_inner_texts() == [
         "well", f"2.5{UNIT}/s", f"0{UNIT}%", f"1.2{UNIT}ms", f"3.4{UNIT}ms", f"12{UNIT}ms", "",
@@ -93,7 +93,7 @@ async def test_a_route_with_trouble_comes_first_and_is_said_once(visitor: Visito
     assert await page.locator("[role=status], [role=alert], [aria-live]").count() == 1
     link = page.get_by_role("link", name="no-responders")
     assert await link.get_attribute("href") == f"{ROOT}/problems/no-responders"
-    await expect(page.locator("#unanswered")).to_have_text("Nobody answers: greet")
+    await expect(page.locator("#unanswered")).to_have_text("Routes that nobody answers: greet")
     peer.show(peer.state, rows=[])
     await page.wait_for_function("document.querySelectorAll('#routes tr').length === 2")
 
@@ -102,7 +102,7 @@ async def test_a_nats_that_is_away_and_a_gateway_that_stops_are_seen(visitor: Vi
     page = await open_status(visitor)
     away = make_nats("down", down=range(55, 60), reason="connection refused")
     peer.show(peer.state | {"ready": False, "reason": "not connected to NATS", "nats": away}, rows=[])
-    await expect(headline(page)).to_have_text(re.compile(r"NATS is away since \d\d:\d\d:\d\d"))
+    await expect(headline(page)).to_have_text(re.compile(r"NATS has been away since \d\d:\d\d:\d\d"))
     await expect(page.locator("#nats-badge")).to_have_text("not connected: connection refused")
     await expect(page.locator("#timeline rect[data-state=down]")).to_have_count(5)
     await expect(page.locator("#timeline-words")).to_contain_text(f"NATS was away for 25{UNIT}s from")
@@ -132,6 +132,7 @@ async def test_a_gateway_that_does_not_answer_is_seen_at_once_and_its_return_too
                 visitor.forgive()
 
 
+@pytest.mark.soak
 async def test_plain_polling_takes_the_place_of_events(visitor: Visitor, peer: StatusPeer) -> None:
     peer.has_events = False
     page = await open_status(visitor)
@@ -154,6 +155,7 @@ COUNT_TOUCHED = """() => {
 }"""
 
 
+@pytest.mark.soak
 async def test_of_a_thousand_routes_only_those_in_sight_that_change_are_touched(
     visitor: Visitor, peer: StatusPeer
 ) -> None:

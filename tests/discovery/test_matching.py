@@ -65,6 +65,7 @@ def test_many_services_and_routes_take_few_looks() -> None:
     assert count < matching.MAX_LOOKS / 10
 
 
+@pytest.mark.soak
 def test_subjects_that_match_all_routes_end_at_a_bound() -> None:
     texts = [f"s{number}.a.b.{{x}}" for number in range(1000)]
     services = [serve(*(f"*.*.*.{number}" for number in range(MAX_SUBJECTS))) for _ in range(100)]

@@ -117,6 +117,6 @@ async def test_where_the_level_drops_successes_they_are_no_records(
     shared_nats: NatsServer, lines: Lines, lane: LaneName
 ) -> None:
     async with run(shared_nats, None, access_log=True, log_level="warning") as gateway:
-        assert gateway.parts.relay.way_out._observers.other == ()
+        assert gateway.parts.relay.way_out._other == ()
         await converse(gateway, [post(b"x"), get("/nobody"), get("/livez", "Connection: close")], pipelined=False)
     assert [line["status"] for line in lines.read()] == [503]

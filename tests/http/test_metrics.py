@@ -8,6 +8,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from app.exchange.responses import Fields, Response
 from app.http.server import serving_beside
 from app.http.sockets import bind
 from app.prepared import prepare
@@ -142,3 +143,32 @@ async def test_off_takes_metrics_away(shared_nats: NatsServer) -> None:
     async with run_gateway(shared_nats.url, routes=ROUTES, metrics_address=False, status=False) as gateway:
         assert (await gateway.get("/metrics")).status_code == 404
         assert not gateway.parts.relay.way_out.sees_all
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "text/plain;version=x",
+        "application/openmetrics-text;version=abc",
+        "text/plain;version=1.0.0=3",
+        "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5",
+        ", ;;,",
+    ],
+)
+async def test_whatever_a_caller_accepts_it_gets_all_metrics(gateway: Gateway, accept: str) -> None:
+    response = await gateway.get("/metrics", accept=accept)
+    assert response.status_code == 200
+    assert "nats_http_build_info" in response.text
+    assert response.text.endswith("# EOF\n") == ("openmetrics" in accept)
+
+
+async def test_a_text_that_is_larger_than_all_buffers_arrives_whole(shared_nats: NatsServer) -> None:
+    async with run_gateway(shared_nats.url, routes=ROUTES, max_buffered=1024 * 1024) as gateway:
+        counts = gateway.parts.monitor.counts
+        assert counts is not None
+        for number in range(1500):
+            counts.add(Response(200, Fields(()), b"", route=f"route-{number}"), "GET", 0.001, 0, 0)
+        response = await gateway.get("/metrics")
+        assert len(response.content) > 2 * 1024 * 1024
+        assert "route-1499" in response.text
+        assert "process_cpu_seconds_total" in response.text

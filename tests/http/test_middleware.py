@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.edge.allow_from import AllowFrom
-from app.main import Gateway, build_gateway
+from app.main import Gateway, build_gateway, create_app
 from app.observe.record import Observers, Record
 from app.routing.routes import Route
 from app.settings import Settings
@@ -162,3 +162,8 @@ async def test_behind_a_prefix_pages_and_problems_know_it_also_where_middleware_
                 problem = (await client.get(path, headers=headers)).json()
                 assert problem["type"].startswith(f"{root}/problems/")
                 assert problem["instance"] == root + path
+
+
+async def test_an_application_says_which_pages_its_server_does_not_serve(capsys: pytest.CaptureFixture[str]) -> None:
+    create_app(Settings.model_validate({"metrics_address": "127.0.0.1:9090"}))
+    assert "pages-not-served" in capsys.readouterr().out

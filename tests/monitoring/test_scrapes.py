@@ -48,7 +48,7 @@ async def test_a_scrape_during_reloads(tmp_path: Path, own_nats: NatsServer, wor
             (tmp_path / "routes.yaml").write_text(ROUTES + more)
             await scrapes.wait_for(2)
             gateway.process.process.send_signal(signal.SIGHUP)
-            await asyncio.to_thread(gateway.process.find, rf'(?s)((?:"event": "routes-loaded".*?){{{number + 1}}})')
+            await asyncio.to_thread(gateway.process.find, rf'(?s)((?:"event":"routes-loaded".*?){{{number + 1}}})')
             await scrapes.wait_for(2)
         (tmp_path / "routes.yaml").write_text("nothing that it could be")
         gateway.process.process.send_signal(signal.SIGHUP)

@@ -21,7 +21,8 @@ def test_an_event_is_its_name_and_its_fields() -> None:
 def test_a_response_is_what_a_person_looks_for() -> None:
     line = write(**OF_EXCHANGE, status=200, slug=None, path="/greet/sue", bytes_in=1, peer="192.0.2.1")
     assert line == "19:00:44 gateway  200 GET /greet/sue 0.8 ms"
-    assert write(**OF_EXCHANGE, status=200, slug=None) == "19:00:44 gateway  200 GET greet 0.8 ms"
+    without = write(**OF_EXCHANGE, status=200, slug=None)
+    assert without == "19:00:44 gateway  200 GET greet 0.8 ms request_id=r-1", "as `serve` writes it"
 
 
 def test_a_failure_says_which_and_what_is_known_of_it() -> None:

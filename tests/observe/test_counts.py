@@ -1,14 +1,33 @@
 from functools import partial
+from typing import NamedTuple
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
 from app.observe.board import Board, Boards
-from app.observe.counts import OTHER_METHOD, RESPONSES, SIZES, TIMES, Counts, sum_blocks
+from app.observe.counts import (
+    FIELDS,
+    MOST_LISTS,
+    MOST_WAITING,
+    OTHER_METHOD,
+    RESPONSES,
+    SIZES,
+    TIMES,
+    Counts,
+    sum_blocks,
+)
 from app.observe.gauges import GAUGES, Ask, Reporter
 from app.observe.prometheus import FORMS, OPENMETRICS, TEXT, Form, choose_form, write_metrics
 from app.pieces import run_at_once
+
+
+class Answer(NamedTuple):
+    route: str | None
+    status: int
+    reply_time: float | None = None
 
 
 def read(boards: Boards, form: Form = TEXT) -> dict[tuple[str, ...], float]:
@@ -29,10 +48,11 @@ def test_what_was_counted_is_what_prometheus_reads(form: Form) -> None:
     boards = Boards(Board())
     counts = Counts(boards.own)
     for duration, reply_time in ((0.0004, None), (0.0005, 0.0003), (0.00051, 0.0003), (45.0, 31.0)):
-        counts.add("greet", "GET", 200, duration, reply_time, 0, 1025)
-    counts.add("greet", "POST", 503, 0.001, None, 10, 1024)
-    counts.add(None, "GET", 404, 0.001, None, 0, 0)
+        counts.add(Answer("greet", 200, reply_time), "GET", duration, 0, 1025)
+    counts.add(Answer("greet", 503), "POST", 0.001, 10, 1024)
+    counts.add(Answer(None, 404), "GET", 0.001, 0, 0)
     counts.add_problem("greet", "no-responders", "no")
+    counts.flush()
     samples = read(boards, form)
     assert samples["requests_total", "200", "GET", "greet"] == 4
     assert samples["requests_total", "503", "POST", "greet"] == 1
@@ -54,17 +74,49 @@ def test_callers_can_not_make_up_labels() -> None:
     boards = Boards(Board())
     counts = Counts(boards.own)
     for number in range(1000):
-        counts.add(None, f"X-{number}", 405, 0.001, None, 0, 0)
+        counts.add(Answer(None, 405), f"X-{number}", 0.001, 0, 0)
+    counts.flush()
     assert read(boards)["requests_total", "405", OTHER_METHOD, ""] == 1000
-    assert len(counts._blocks) == 0
+    assert len(counts._waiting) == 1
+
+
+def test_what_waits_to_be_counted_has_a_bound() -> None:
+    """Also where nobody flushes, and a service answers with every status that there is."""
+    boards = Boards(Board())
+    counts = Counts(boards.own)
+    for number in range(MOST_LISTS + 10):
+        counts.add(Answer(f"route-{number % 100}", 100 + number // 100), "GET", 0.001, 0, 0)
+        assert len(counts._waiting) <= MOST_LISTS
+    for _ in range(MOST_WAITING + 1):
+        counts.add(Answer("greet", 200), "GET", 0.001, 0, 0)
+    assert sum(map(len, counts._waiting.values())) <= MOST_WAITING + MOST_LISTS * FIELDS
+    counts.flush()
+    found = boards.find(RESPONSES).values()
+    assert sum(sum_blocks(blocks).responses for blocks in found) == MOST_LISTS + MOST_WAITING + 11
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 60), st.none() | st.floats(0, 60), st.integers(0, 2**26), st.integers(0, 2**26)))
+)
+def test_all_at_once_are_counted_as_one_by_one(responses: list[tuple[float, float | None, int, int]]) -> None:
+    at_once, one_by_one = Boards(Board()), Boards(Board())
+    for boards in (at_once, one_by_one):
+        counts = Counts(boards.own)
+        for duration, reply_time, bytes_in, bytes_out in responses:
+            counts.add(Answer("greet", 200, reply_time), "GET", duration, bytes_in, bytes_out)
+            if boards is one_by_one:
+                counts.flush()
+        counts.flush()
+    assert read(at_once) == pytest.approx(read(one_by_one))
 
 
 def test_responses_that_find_no_room_are_counted_together() -> None:
     boards = Boards(Board())
     counts = Counts(boards.own)
     boards.own._next = len(boards.own.cells) - 10
-    counts.add("late", "GET", 200, 0.001, None, 0, 0)
+    counts.add(Answer("late", 200), "GET", 0.001, 0, 0)
     counts.add_problem("late", "timeout", "unknown")
+    counts.flush()
     samples = read(boards)
     assert samples["requests_total", "", OTHER_METHOD, ""] == 1
 
@@ -73,7 +125,8 @@ def test_a_large_family_comes_in_parts_and_is_read_as_one() -> None:
     boards = Boards(Board())
     counts = Counts(boards.own)
     for number in range(100):
-        counts.add(f"route-{number}", "GET", 200, 0.001, 0.001, 0, 0)
+        counts.add(Answer(f"route-{number}", 200, 0.001), "GET", 0.001, 0, 0)
+    counts.flush()
     for form in FORMS:
         samples = read(boards, form)
         assert [samples["request_duration_seconds_count", f"route-{number}"] for number in range(100)] == [1] * 100
@@ -82,7 +135,9 @@ def test_a_large_family_comes_in_parts_and_is_read_as_one() -> None:
 def test_counters_add_up_over_processes_and_gauges_as_their_meaning_asks() -> None:
     boards = Boards(Board(), (Board(), Board()))
     for board, connected, trip in zip(boards.all, (1.0, 0.0, 1.0), (0.001, None, 0.002), strict=True):
-        Counts(board).add("greet", "GET", 200, 0.001, 0.001, 0, 0)
+        counts = Counts(board)
+        counts.add(Answer("greet", 200, 0.001), "GET", 0.001, 0, 0)
+        counts.flush()
         gauges: dict[str, Ask] = {
             "requests_in_flight": lambda: 2.0,
             "nats_connected": partial(float, connected),
@@ -123,7 +178,9 @@ def test_each_gauge_has_words_and_each_histogram_its_bounds() -> None:
 def test_a_sum_of_blocks_has_all_responses() -> None:
     boards = Boards(Board(), (Board(),))
     for board in boards.all:
-        Counts(board).add("greet", "GET", 200, 0.001, None, 5, 7)
+        counts = Counts(board)
+        counts.add(Answer("greet", 200, None), "GET", 0.001, 5, 7)
+        counts.flush()
     [blocks] = [found for labels, found in boards.find(RESPONSES).items() if labels[0] == "greet"]
     totals = sum_blocks(blocks)
     assert (totals.responses, totals.bytes_in.sum, totals.bytes_out.sum) == (2, 10, 14)

@@ -1,9 +1,17 @@
+from typing import NamedTuple
+
 import pytest
 
 from app.observe.board import Board, Boards
 from app.observe.counts import TIMES, Counts
 from app.observe.history import STEP, STEPS, UNUSED, WINDOW, History, find_quantile
 from app.pieces import run_at_once
+
+
+class Answer(NamedTuple):
+    route: str
+    status: int
+    reply_time: float | None = None
 
 
 class Stage:
@@ -18,13 +26,15 @@ class Stage:
 
     def look(self, seconds: float) -> None:
         self.now += seconds
+        for counts in self.counts:
+            counts.flush()
         run_at_once(self.history.sample(self.now))
 
     def answer(self, times: int, status: int = 200, *, route: str = "greet", took: float = 0.001) -> None:
         for number in range(times):
             counts = self.counts[number % 2]
             reply = took if status == 200 else None
-            counts.add(route, "GET", status, took, reply, 0, 0)
+            counts.add(Answer(route, status, reply), "GET", took, 0, 0)
             if status == 503:
                 counts.add_problem(route, "no-responders", "no")
 
@@ -91,8 +101,9 @@ def test_what_was_counted_before_the_first_look_is_no_burst() -> None:
     boards = Boards(Board())
     counts = Counts(boards.own)
     for _ in range(1000):
-        counts.add("greet", "GET", 503, 0.001, None, 0, 0)
+        counts.add(Answer("greet", 503), "GET", 0.001, 0, 0)
         counts.add_problem("greet", "no-responders", "no")
+    counts.flush()
     history = History(boards)
     run_at_once(history.sample(1.0))
     run_at_once(history.sample(1.0 + STEP))

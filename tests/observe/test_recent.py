@@ -1,7 +1,7 @@
 import json
 
 from app.observe.board import NOTE, Board, Boards
-from app.observe.recent import MOST, Recent, read_failures
+from app.observe.recent import MOST, MOST_ALIKE, Recent, read_failures
 from app.observe.record import Record
 from app.observe.storm import Summary
 
@@ -31,13 +31,26 @@ def test_the_latest_failures_of_all_processes_are_there_the_newest_first() -> No
     boards = Boards(Board(), (Board(),))
     recents = [Recent(board) for board in boards.all]
     for number in range(2 * MOST):
-        recents[number % 2].take(make_record(number))
+        recents[number % 2].take(make_record(number, route=f"route-{number % 50}"))
     for recent in recents:
         recent.publish()
     found = read_failures(boards)
     assert len(found) == MOST
     assert [failure["time"] for failure in found] == sorted((failure["time"] for failure in found), reverse=True)
     assert {failure["request_id"] for failure in found} <= {f"r-{number}" for number in range(2 * MOST)}
+
+
+def test_a_storm_of_one_kind_pushes_out_no_other() -> None:
+    boards = Boards(Board())
+    recent = Recent(boards.own)
+    recent.take(make_record(0, slug="internal"))
+    for number in range(1, 1000):
+        recent.take(make_record(number))
+    recent.publish()
+    found = read_failures(boards)
+    assert len(found) == MOST_ALIKE + 1
+    assert [failure["request_id"] for failure in found[:2]] == ["r-999", "r-998"]
+    assert found[-1]["slug"] == "internal"
 
 
 def test_they_have_names_and_no_path_address_or_subject() -> None:

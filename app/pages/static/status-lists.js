@@ -171,6 +171,6 @@ export class Services {
     if (note.dataset.names === key) return;
     note.dataset.names = key;
     const icon = draw("svg", { class: "icon", "aria-hidden": "true" }, draw("use", { href: "#icon-bad" }));
-    note.replaceChildren(icon, make("span", {}, "Nobody answers: "), ...makeRoutesOf(names));
+    note.replaceChildren(icon, make("span", {}, "Routes that nobody answers: "), ...makeRoutesOf(names));
   }
 }

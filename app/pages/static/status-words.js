@@ -6,6 +6,7 @@ const WHOLE = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const CLOCK = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const TROUBLE = 0.01; // of responses: from here on a route has trouble
 const GRAVE = 0.1; // and here it is grave
+const HALF = 0.5; // of all responses: here it is as bad as if NATS were away
 const NAMED = 3; // routes in the headline
 
 /** How grave each level is. */
@@ -79,6 +80,9 @@ function findGaps(timeline) {
   return gaps;
 }
 
+/** When the last step of a timeline ends: steps are the same in all workers. */
+export const findEnd = ({ time, step }) => Math.ceil(time / step) * step;
+
 /** The timeline for those who cannot see it. */
 export function describeTimeline({ time, step, nats }) {
   const { timeline } = nats;
@@ -86,17 +90,18 @@ export function describeTimeline({ time, step, nats }) {
   const known = timeline.filter(({ state }) => state !== "unknown").length;
   if (known === 0) return "Nothing is known yet.";
   const span = writeSpan(known * step);
-  if (gaps.length === 0) return `NATS was there for the whole of the last ${span}.`;
-  const told = gaps.map(({ state, start, end }) => {
-    const from = time - (timeline.length - start) * step;
+  if (gaps.length === 0) return `NATS was connected for all of the last ${span}.`;
+  const end = findEnd({ time, step });
+  const told = gaps.map(({ state, start, end: last }) => {
+    const from = end - (timeline.length - start) * step;
     const how = state === "down" ? "away" : "away from some workers";
-    return `${how} for ${writeSpan((end - start) * step)} from ${writeClock(from)}`;
+    return `${how} for ${writeSpan((last - start) * step)} from about ${writeClock(from)}`;
   });
   return `In the last ${span} NATS was ${told.join("; ")}.`;
 }
 
 function describeAway({ time, nats }) {
-  const text = `NATS is away since ${writeClock(nats.since ?? time)}`;
+  const text = `NATS has been away since ${writeClock(nats.since ?? time)}`;
   return { level: "bad", kind: "away", text, detail: nats.reason ?? "" };
 }
 
@@ -108,16 +113,17 @@ function listNames(routes) {
   return routes.length > NAMED ? `${names} and ${routes.length - NAMED} more` : names;
 }
 
-function describeTrouble(routes) {
+function describeTrouble(routes, failing) {
   const text = `${countOf(routes.length, "route")} ${routes.length === 1 ? "has" : "have"} trouble: ${listNames(routes)}`;
   const unanswered = routes.filter(({ answered }) => answered === false);
   const detail = unanswered.length ? `Nobody answers ${listNames(unanswered)}.` : "";
-  return { level: "warn", kind: `routes ${routes.length}`, text, detail: `${detail} NATS is well.`.trim() };
+  const level = failing >= HALF ? "bad" : "warn";
+  return { level, kind: `routes ${level} ${routes.length}`, text, detail: `${detail} NATS is well.`.trim() };
 }
 
 function describeWell(snapshot, count) {
   const trip = snapshot.nats.round_trip;
-  const nats = trip === null ? "NATS is there." : `NATS answers in ${writeDuration(trip)}.`;
+  const nats = trip === null ? "NATS is connected." : `NATS answers in ${writeDuration(trip)}.`;
   return { level: "well", kind: "well", text: "All is well", detail: `${countOf(count, "route")}. ${nats}` };
 }
 
@@ -131,9 +137,16 @@ export function judge(snapshot, { routes, isStopping }) {
   if (!ready) return { level: "bad", kind: "not ready", text: "The gateway is not ready", detail: reason ?? "" };
   if (nats.state === "partly")
     return { level: "warn", kind: "partly", text: "NATS is away from some workers", detail: nats.reason ?? "" };
+  if (!snapshot.reload.successful)
+    return {
+      level: "warn",
+      kind: "reload",
+      text: "The last reload of the route file was refused",
+      detail: "The routes of before are served. The log says what is wrong with the file.",
+    };
   const troubled = routes.filter((route) => RANK[judgeRoute(route)] > 0);
   troubled.sort((a, b) => RANK[judgeRoute(b)] - RANK[judgeRoute(a)] || b.rate - a.rate || (a.name < b.name ? -1 : 1));
-  if (troubled.length) return describeTrouble(troubled);
+  if (troubled.length) return describeTrouble(troubled, failing);
   if (failing >= TROUBLE)
     return {
       level: "warn",

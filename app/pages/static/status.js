@@ -23,6 +23,7 @@ const NATS = {
   down: { level: "bad", text: "not connected" },
 };
 const SIGNS = { well: "✓", warn: "⚠", bad: "✕", idle: "…" };
+const LONG_NAME = 40; // characters
 const STEP_WORDS = { up: "connected", partly: "some workers connected", down: "away", unknown: "not known" };
 
 const now = {
@@ -158,7 +159,7 @@ function showCards({
   setText(find("in-flight-limit"), `of ${words.writeCount(limit)}`);
   setText(find("connections"), words.writeCount(connections));
   setText(find("uptime"), words.writeSpan(time - started));
-  setText(find("gateway-aside"), `${words.countOf(workers, "worker")}, ${version}`);
+  setText(find("gateway-aside"), `${words.countOf(workers, "worker")}, version ${version}`);
   setAttribute(find("failing-card"), "data-level", failing >= 0.1 ? "bad" : failing >= 0.01 ? "warn" : "well");
 }
 
@@ -168,13 +169,15 @@ function showNats(state) {
   const badge = find("nats-badge");
   setAttribute(badge, "data-level", level);
   setAttribute(badge.querySelector("use"), "href", `#icon-${level}`);
-  setText(badge.querySelector("span"), nats.reason ? `${text}: ${nats.reason}` : text);
+  const reason = nats.reason && nats.reason !== "not connected to NATS" ? `: ${nats.reason}` : "";
+  setText(badge.querySelector("span"), text + reason);
   setText(find("round-trip"), words.writeDuration(nats.round_trip));
   setText(find("reconnects"), words.writeCount(nats.reconnects));
   drawings["round-trip"].show(nats.timeline.map(({ round_trip: trip }) => trip));
   showServers(nats.servers);
   setText(find("timeline-words"), words.describeTimeline(state));
-  timeline.show(nats.timeline, (one, at) => describeStep(one, time - (nats.timeline.length - at) * step));
+  const end = words.findEnd({ time, step });
+  timeline.show(nats.timeline, (one, at) => describeStep(one, end - (nats.timeline.length - at) * step));
 }
 
 function describeStep({ state, round_trip: trip }, start) {
@@ -188,9 +191,14 @@ function showServers(servers) {
   list.dataset.shown = key;
   const items = servers.map(({ name, version, cluster, address }) => {
     const about = [`NATS ${version}`, cluster && `cluster ${cluster}`, address].filter(Boolean).join(" · ");
-    return make("li", {}, make("strong", {}, name), make("span", { class: "where" }, about));
+    return make("li", {}, make("strong", { title: name }, shorten(name)), make("span", { class: "where" }, about));
   });
   list.replaceChildren(...(items.length ? items : [make("li", { class: "faint" }, "No server is connected.")]));
+}
+
+/** The name that a server makes up for itself, a key of 56 characters, says nothing. */
+function shorten(name) {
+  return name.length > LONG_NAME ? `${name.slice(0, 4)}…${name.slice(-4)}` : name;
 }
 
 function togglePause() {
