@@ -1,13 +1,13 @@
 """What the gateway shows of itself while it runs: counters, the reports of each process, `/metrics` and `/status`."""
 
 import asyncio
-import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Container
+from collections.abc import AsyncIterator, Awaitable, Callable, Container
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 
+import structlog
 from fastapi import FastAPI
 
 from ..observe.counts import Counts
@@ -22,6 +22,9 @@ from .state import Sources
 from .status import Status, add_status
 
 INTERVAL = 0.25  # seconds between two reports
+BROKEN_PAUSE = 2.0  # seconds until a task that broke is started again
+
+_log = structlog.get_logger("nats-http.monitor")
 
 Place = bool | tuple[str, int]
 """True for the gateway's own port, else the host and port of an address of their own."""
@@ -71,15 +74,14 @@ class Monitor:
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
         """Report now, every INTERVAL, and at the end; the history of the status page is kept meanwhile."""
-        works = [self._keep_reporting(), *([self._status.run()] if self._status else [])]
-        tasks = [asyncio.create_task(work) for work in works]
+        works = [self._keep_reporting, *([self._status.run] if self._status else [])]
+        tasks = [asyncio.create_task(_keep_running(work)) for work in works]
         try:
             yield
         finally:
             for task in tasks:
                 task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.gather(*tasks)
+            await asyncio.gather(*tasks, return_exceptions=True)
             self._report()
             self._reporter.leave()
 
@@ -95,6 +97,16 @@ class Monitor:
         if self.counts is not None:
             self.counts.flush()
         self._reporter.report()
+
+
+async def _keep_running(work: Callable[[], Awaitable[None]]) -> None:
+    """Should it ever break, that is logged, and it is started again: what people look at must not stop to move."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            _log.exception("monitor-broken")
+            await asyncio.sleep(BROKEN_PAUSE)
 
 
 def list_gauges_of_file(*, is_right: Callable[[], bool], loaded_at: Ask) -> dict[str, Ask]:

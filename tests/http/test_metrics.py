@@ -172,3 +172,21 @@ async def test_a_text_that_is_larger_than_all_buffers_arrives_whole(shared_nats:
         assert len(response.content) > 2 * 1024 * 1024
         assert "route-1499" in response.text
         assert "process_cpu_seconds_total" in response.text
+
+
+async def test_a_report_that_breaks_is_logged_and_goes_on(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("app.pages.monitor.BROKEN_PAUSE", 0.01)
+    gauges, reports = gateway.parts.monitor.gauges, [0.0]
+
+    def break_at_first() -> float:
+        reports[0] += 1
+        if reports[0] == 1:
+            raise RuntimeError("a bug")
+        return reports[0]
+
+    gauges["routes"] = break_at_first
+    await eventually(lambda: reports[0] > 2)
+    assert "monitor-broken" in capsys.readouterr().out
+    assert (await read(gateway))["routes",] > 2
