@@ -18,6 +18,7 @@ import threading
 import time
 from typing import Self
 
+import requests
 import structlog
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -38,6 +39,7 @@ from opentelemetry.trace import (
     TraceState,
     set_span_in_context,
 )
+from requests.adapters import HTTPAdapter
 
 from .record import Record
 from .trace_context import Parent, Sent, Surroundings, Trace
@@ -46,6 +48,7 @@ from .trace_settings import Sampling
 SERVICE = "nats-http-gateway"
 STOP_PATIENCE = 1.0  # seconds
 REPORT_INTERVAL = 60.0  # seconds
+MAX_ANSWER = 64 * 1024  # bytes of what a collector answers
 MAX_MESSAGE = 300  # characters of a message of the SDK
 MAX_PATH = 1024  # characters of a path in a span, of which the queue may hold many
 CALLER_GONE = "caller-gone"
@@ -84,7 +87,7 @@ class Tracing:
     async def __aenter__(self) -> Self:
         _report_by_our_log()
         self._provider = self._make_provider()
-        self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+        self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(session=_make_session())))
         self._tracer = self._provider.get_tracer(SERVICE, self._version, _SCHEMA)
         return self
 
@@ -138,6 +141,31 @@ class Tracing:
         if record.slug not in (None, CALLER_GONE):
             span.set_status(Status(StatusCode.ERROR))
         span.end(around.tell_time(end if record.reply_time is None else min(end, sent.at + record.reply_time)))
+
+
+class _ShortAnswers(HTTPAdapter):
+    """Reads no more of a collector's answer than MAX_ANSWER: one without end would take all memory."""
+
+    def send(
+        self,
+        request: requests.PreparedRequest,
+        stream: bool = False,  # noqa: ARG002 - requests passes it
+        timeout: float | tuple[float | None, float | None] | None = None,
+        verify: bool | str = True,
+        cert: str | tuple[str, str] | None = None,
+        proxies: dict[str, str] | None = None,
+    ) -> requests.Response:
+        response = super().send(request, True, timeout, verify, cert, proxies)
+        response._content = response.raw.read(MAX_ANSWER, decode_content=True)
+        response.close()
+        return response
+
+
+def _make_session() -> requests.Session:
+    session = requests.Session()
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, _ShortAnswers())
+    return session
 
 
 class _GivenIds(IdGenerator):

@@ -1,12 +1,14 @@
 """Traces of a real gateway process, as a collector gets them."""
 
 import asyncio
+import contextlib
 import json
 import re
 import secrets
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -19,6 +21,7 @@ from nats.aio.msg import Msg
 
 from app import __version__
 from app.edge.policy import AsyncCheck
+from app.observe.otel import MAX_ANSWER, _make_session
 from app.routefile.load import load_route_file
 from app.routing.routes import Route
 from tests.harness import NatsServer, clean_environment, eventually, responder, run_gateway
@@ -452,3 +455,25 @@ def test_what_only_the_sdk_refuses_is_a_line_as_well(shared_nats: NatsServer) ->
     assert done.returncode == 1
     assert "nats-http: OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_answer_without_end_is_not_read_to_its_end() -> None:
+    """It would take all memory. The collector writes until the gateway hangs up."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        written = [0]
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(ConnectionError):
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+                while written[0] < 100 * MAX_ANSWER:
+                    connection.sendall(b"x" * MAX_ANSWER)
+                    written[0] += MAX_ANSWER
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        response = _make_session().post(f"http://127.0.0.1:{listener.getsockname()[1]}/v1/traces", data=b"spans")
+        thread.join(20)
+    assert (response.status_code, len(response.content)) == (200, MAX_ANSWER)
+    assert written[0] < 100 * MAX_ANSWER
