@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import signal
 import socket
 from collections.abc import AsyncIterator
@@ -54,7 +53,7 @@ async def wait_for_data(prometheus: Prometheus, query: str) -> bool:
 async def run_gateway_with_a_past(folder: Path, nats: NatsServer) -> AsyncIterator[tuple[GatewayProcess, Prometheus]]:
     """Under load when it is entered. It has lost NATS, read its routes again, met a bug and refused connections."""
     (folder / "buggy.py").write_text(BUGGY)
-    settings = {"GATEWAY_MAX_CONNECTIONS": str(MOST_CONNECTIONS), "PYTHONPATH": f"{folder}:{os.environ['PYTHONPATH']}"}
+    settings = {"GATEWAY_MAX_CONNECTIONS": str(MOST_CONNECTIONS), "PYTHONPATH": str(folder)}
     async with (
         run_gateway_process(folder, nats.url, settings=settings, options=("--extend", "buggy:extend")) as gateway,
         run_prometheus(folder / "prometheus", f"127.0.0.1:{gateway.port}") as prometheus,
