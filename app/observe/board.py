@@ -122,38 +122,37 @@ class Board:
         return self.cells[_PID] if is_alive and self.floats[_BEAT] else None
 
     def write_note(self, name: str, text: bytes) -> None:
-        """Replace a note. What is too long for it is left out whole."""
-        start = self._find_note(name)
-        head = self._memory[start : start + 2 * CELL].cast("Q")
-        if len(text) > NOTE - 2 * CELL:
+        """Replace a note. A text that is too long for it is left out whole."""
+        head, body = self._find_note(name)
+        if len(text) > len(body):
             return
         head[0] += 1  # odd: it changes
         head[1] = len(text)
-        self._memory[start + 2 * CELL : start + 2 * CELL + len(text)] = text
+        body[: len(text)] = text
         head[0] += 1
 
     def read_note(self, name: str) -> bytes:
-        """Empty where there is none, or where it can't be read in READS tries."""
-        start = self._find_note(name)
-        head = self._memory[start : start + 2 * CELL].cast("Q")
+        """Empty if nobody has written it, or if it changed during each of READS readings."""
+        head, body = self._find_note(name)
         for _ in range(READS):
             version = head[0]
-            text = bytes(self._memory[start + 2 * CELL : start + 2 * CELL + min(head[1], NOTE)])
+            text = bytes(body[: head[1]])
             if version % 2 == 0 and head[0] == version:
                 return text
         return b""
 
     def repair(self) -> None:
         """The process before may have died in the middle of a note."""
-        for name in NOTES:
-            start = self._find_note(name)
-            head = self._memory[start : start + 2 * CELL].cast("Q")
+        for head, _ in map(self._find_note, NOTES):
             if head[0] % 2:
                 head[1] = 0
                 head[0] += 1
 
-    def _find_note(self, name: str) -> int:
-        return NAMES + CELLS + NOTE * NOTES.index(name)
+    def _find_note(self, name: str) -> "tuple[memoryview[int], memoryview[int]]":
+        """Its head, a version and a length, and the bytes behind it."""
+        start = NAMES + CELLS + NOTE * NOTES.index(name)
+        body = start + 2 * CELL
+        return self._memory[start:body].cast("Q"), self._memory[body : start + NOTE]
 
 
 Blocks = list[tuple[Board, int]]

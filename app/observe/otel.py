@@ -7,7 +7,7 @@ Laws:
 2. No collector holds up a request. A thread of the SDK sends spans from a queue of OTEL_BSP_MAX_QUEUE_SIZE; what does
    not fit is dropped. The stop waits STOP_PATIENCE for the rest.
 3. What goes wrong with that is one line of the log in REPORT_INTERVAL.
-4. A span has no query, no header but what the trace is told by, and no byte of a body. Semantic conventions ask for
+4. A span has no query, no header but the trace context, and no byte of a body. Semantic conventions ask for
    `url.query`, `user_agent.original` and the like; callers put tokens and names there. The path and the subject it
    becomes are there, without which a trace would not say what was asked for.
 """

@@ -1,4 +1,4 @@
-"""W3C trace context: the trace of a request, and what its service is told of it. Pure, and without OpenTelemetry.
+"""W3C trace context: the trace of a request, and the headers that its service gets. Pure, and without OpenTelemetry.
 
 Laws:
 1. A `traceparent` that breaks the specification counts as none, and so do two of them: a new trace begins.

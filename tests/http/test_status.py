@@ -191,11 +191,3 @@ async def test_who_comes_later_gets_no_old_state(gateway: Gateway) -> None:
     async with aclosing(watch(gateway)) as events:
         _, state = await anext(events)
     assert (state["whole"], state["time"] >= begun - 0.01) == (True, True)
-
-
-async def test_under_another_server_a_stream_ends_by_itself(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its stop waits for all streams, and says nothing to the application before."""
-    monkeypatch.setattr("app.pages.status.LONGEST_ELSEWHERE", 0.1)
-    monkeypatch.setattr("app.pages.status.OURS", "nobody's")
-    async with aclosing(watch(gateway)) as events:
-        assert [kind async for kind, _ in events]

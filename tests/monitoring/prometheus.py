@@ -1,4 +1,4 @@
-"""A real Prometheus on loopback that scrapes what it is told to, every second."""
+"""A real Prometheus on loopback that scrapes one gateway every second."""
 
 import asyncio
 import contextlib

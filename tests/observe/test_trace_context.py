@@ -1,4 +1,4 @@
-"""Which parent a request has, and what its service is told."""
+"""Which parent a request has, and which headers its service gets."""
 
 import itertools
 import re
