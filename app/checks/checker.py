@@ -58,28 +58,34 @@ class Checker:
         self._waiting: dict[asyncio.Future[Verdict], _Job] = {}
         self._running: set[asyncio.Future[Verdict]] = set()
         self._idle: list[_Process] = []
+        self._started: set[_Process] = set()  # until they have ended
         self._tasks: set[asyncio.Task[None]] = set()
+        self._is_open = False
 
     async def __aenter__(self) -> Self:
+        self._is_open = True
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._is_open = False
         for future in [*self._waiting, *self._running]:
             _settle(future, Draining())
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for process in self._idle:
-            await process.end()
         self._idle.clear()
+        await asyncio.gather(*map(self._end, list(self._started)))  # one that a task was ending is among them
 
     def submit(self, check: Check, deadline: float) -> "asyncio.Future[Verdict]":
         """Ends with what is wrong with the body, Overloaded, Timeout or Draining, or raises CheckFailed. `deadline` is
         an instant of `time.monotonic`."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Verdict] = loop.create_future()
+        if not self._is_open:
+            future.set_result(Draining())
+            return future
         if len(self._waiting) >= MAX_WAITING:
             future.set_result(Overloaded("The gateway has as many bodies to check as it can."))
             return future
@@ -114,7 +120,7 @@ class Checker:
         process = self._idle.pop() if self._idle else None
         try:
             async with asyncio.timeout(job.deadline - time.monotonic()):
-                process = process or await _Process.start()
+                process = process or await self._start()
                 _settle(future, await process.run(job))
             self._idle.append(process)
             process = None
@@ -128,7 +134,16 @@ class Checker:
             _settle(future, Overloaded("The body could not be checked."))
         finally:
             if process is not None:
-                await process.end()
+                await self._end(process)
+
+    async def _start(self) -> "_Process":
+        process = await _Process.start()
+        self._started.add(process)
+        return process
+
+    async def _end(self, process: "_Process") -> None:
+        await process.end()
+        self._started.discard(process)
 
 
 class _Process:
@@ -174,7 +189,8 @@ class _Process:
         return _read_answer(line)
 
     async def end(self) -> None:
-        """Kill it, whatever it is at. It may take a while to give its memory back."""
+        """Kill it, whatever it is at. It may take a while to give its memory back. Cancelled before that, it can be
+        called again."""
         self._process.kill()
         self._writer.close()
         await asyncio.to_thread(self._process.wait)

@@ -38,7 +38,7 @@ from .listeners import Listeners
 MAX_LISTED = 100  # faults in one line of the log
 LOOK_INTERVAL = 0.1  # seconds between two looks whether a SIGHUP came
 LIMIT = 120.0  # seconds that a file may take
-GRACE = 1.0  # seconds that a process which was killed may take to end
+GRACE = 5.0  # seconds that a process which was killed may take to end
 CHUNK = 1024 * 1024  # bytes
 
 _log = structlog.get_logger("nats-http.reload")

@@ -4,8 +4,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,11 @@ def find_processes() -> list[int]:
 
 async def run(checker: Checker, check: Check, timeout: float = PATIENCE) -> Verdict:
     return await checker.submit(check, time.monotonic() + timeout)
+
+
+def may_run(pid: int) -> bool:
+    """Whether it was not killed."""
+    return " Z " not in Path(f"/proc/{pid}/stat").read_text()
 
 
 async def freeze(checker: Checker) -> list[int]:
@@ -186,6 +193,30 @@ async def test_leaving_ends_all_checks_and_processes() -> None:
         await asyncio.sleep(0)
     assert all(isinstance(check.result(), Draining) for check in checks)
     assert not any(map(is_alive, processes))
+
+
+async def test_leaving_waits_for_a_process_that_is_being_ended() -> None:
+    """Its end waits for a thread, and those there are have work."""
+    loop = asyncio.get_running_loop()
+    rest = threading.Event()
+    with ThreadPoolExecutor(1) as threads:
+        loop.set_default_executor(threads)
+        async with Checker() as checker:
+            processes = await freeze(checker)
+            busy = loop.run_in_executor(None, rest.wait)
+            checks = [run(checker, FINE, timeout=0.1) for _ in range(MAX_PROCESSES)]
+            assert all(isinstance(verdict, Timeout) for verdict in await asyncio.gather(*checks))
+            await eventually(lambda: not any(map(may_run, processes)))
+            loop.call_later(0.2, rest.set)
+        assert not any(map(is_alive, processes))
+        await busy
+
+
+async def test_a_check_that_comes_after_leaving_starts_nothing() -> None:
+    async with Checker() as checker:
+        pass
+    assert isinstance(await run(checker, FINE), Draining)
+    assert find_processes() == []
 
 
 PARENT = """
