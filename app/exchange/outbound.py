@@ -8,7 +8,6 @@ from ..edge.policy import AsyncCheck, Policy
 from ..edge.request import Request
 from ..errors import CLOSE, GatewayError, NoResponders, Overloaded, PayloadTooLarge, PermissionDenied, Timeout
 from ..formats.fields import Pair
-from ..formats.messages import Reply
 from ..formats.units import format_duration
 from ..routing.routes import Route
 from .plans import Plan
@@ -102,6 +101,6 @@ def no_memory() -> Overloaded:
     return Overloaded(detail, headers=(*Overloaded.headers, CLOSE))
 
 
-def is_unsent(outcome: Reply | GatewayError) -> bool:
+def is_unsent(error: GatewayError) -> bool:
     """Whether the request with this outcome never went to NATS."""
-    return isinstance(outcome, GatewayError) and outcome.delivered == "no" and not isinstance(outcome, _OF_SUBJECT)
+    return error.delivered == "no" and not isinstance(error, _OF_SUBJECT)

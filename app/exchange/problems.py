@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
-from ..errors import CLOSE, GatewayError, Headers
+from ..errors import CLOSE, Delivered, GatewayError, Headers
 from ..formats.accept import prefers_html
 from ..formats.html import PAGES, POLICY
 from .problem_page import write_problem_page
@@ -54,14 +54,15 @@ def build_problem_response(
 ) -> Response:
     """The answer of a failure, as RFC 9457 has it. With `accept`, the `Accept` of the request, it is a page where that
     prefers HTML, with links to `pages`; None where nobody has asked for it."""
-    problem = build_problem(error, instance=instance, request_id=request_id, root=root)
     if accept and prefers_html(accept):
+        problem = build_problem(error, instance=instance, request_id=request_id, root=root)
         body, fields = (
             write_problem_page(problem, root=root, pages=pages).encode("utf-8"),
             _make_page_fields(error.headers),
         )
     else:
-        body, fields = encode_json(problem), _make_fields(error.headers, accept is not None)
+        body = _write_problem(error, instance, request_id, root)
+        fields = _make_fields(error.headers, accept is not None)
     return Response(  # by position: by name it would cost twice as much
         error.status,
         fields,
@@ -75,6 +76,30 @@ def build_problem_response(
         None,
         error.facts,
     )
+
+
+def _write_problem(error: GatewayError, instance: str | None, request_id: str, root: str) -> bytes:
+    """The document. In a storm of failures that say nothing of their own, only what differs is written each time."""
+    if error.detail is not error.cause or error.errors or error.parameters:
+        return encode_json(build_problem(error, instance=instance, request_id=request_id, root=root))
+    if instance is None or len(instance) > MAX_INSTANCE:
+        return encode_json(build_problem(error, instance=None, request_id=request_id, root=root))
+    kind = type(error)
+    begin, middle, end = _cut_problem(kind, error.status, error.delivered, error.retryable, root)  # type: ignore[arg-type] # a class has a hash
+    return b"".join((begin, encode_json(root + instance), middle, encode_json(request_id), end))
+
+
+@lru_cache(_REMEMBERED)
+def _cut_problem(
+    kind: type[GatewayError], status: int, delivered: Delivered, retryable: bool, root: str
+) -> tuple[bytes, bytes, bytes]:
+    """The document of such a failure: before, between and behind its `instance` and `request_id`."""
+    error = kind()
+    error.status, error.delivered, error.retryable = status, delivered, retryable
+    problem = build_problem(error, instance="", request_id="", root=root)
+    problem["instance"] = problem["request_id"] = 0
+    begin, middle, end = encode_json(problem).split(b'":0,"')
+    return begin + b'":', b',"' + middle + b'":', b',"' + end
 
 
 @lru_cache(_REMEMBERED)

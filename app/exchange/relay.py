@@ -203,7 +203,9 @@ class Relay:
         `finish_checked`."""
         request, route = outbound.request, outbound.plan.route
         waited = time.monotonic() - (outbound.sent_at or request.received)
+        was_sent = True
         if isinstance(outcome, GatewayError):
+            was_sent = not is_unsent(outcome)
             response = self._make_problem(request, route.name, outbound.request_id, outbound.explain(outcome))
         else:
             try:
@@ -220,7 +222,7 @@ class Relay:
             response.route = route.name
             response.reply_time = waited
         for tell in self._on_answer:
-            tell(response, request, None if is_unsent(outcome) else waited)
+            tell(response, request, waited if was_sent else None)
         return response
 
     def finish_checked(self, outbound: Outbound, response: Unchecked, verdict: GatewayError | None) -> Response:

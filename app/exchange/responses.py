@@ -66,7 +66,7 @@ class Response:
             encoded = _WITHOUT_LENGTH % (self.fields.wire, self.request_id)
         else:
             encoded = _WITH_LENGTH % (self.fields.wire, self.request_id, self.length)
-        return b"%bserver-timing: %b\r\n" % (encoded, self.timing) if self.timing else encoded
+        return encoded + b"server-timing: " + self.timing + b"\r\n" if self.timing else encoded
 
 
 @dataclass(slots=True)

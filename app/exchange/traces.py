@@ -24,6 +24,7 @@ from ..observe.trace_context import (
     mentions_trace,
     remove_trace,
     write_trace,
+    write_unsampled,
 )
 from ..observe.trace_settings import INSTALL
 from ..settings import read_sampling
@@ -56,7 +57,7 @@ class Traces:
         self, tracing: "Tracing", find_path: Callable[[str], str | None], find_server: Callable[[], str | None]
     ) -> None:
         self._tracing = tracing
-        self._decide = tracing.decide
+        self._decide, self._starts = tracing.decide, tracing.starts
         self._ids = make_ids()
         self._find_path = find_path
         self._find_server = find_server
@@ -64,14 +65,16 @@ class Traces:
     def begin(self, outbound: Outbound) -> None:
         """Tell the service of the trace; to be called right before the request is sent."""
         request, route, headers = outbound.request, outbound.plan.route, outbound.headers
-        names, parent = _find_names(route.request_allow), None
+        names = _find_names(route.request_allow)
         high, low, span_id = next(self._ids)
-        trace_id = high + low
-        if mentions_trace(request.headers):
-            parent = find_parent(request.headers)
+        is_mentioned = mentions_trace(request.headers)
+        if is_mentioned or route.send_headers or route.by_header or route.renamed:  # they may have the name of one
             headers = remove_trace(headers, names)
-        elif route.send_headers or route.by_header or route.renamed:  # they may have the name of one
-            headers = remove_trace(headers, names)
+        if not is_mentioned and not self._starts(low):  # the usual case
+            request.trace = NOT_SAMPLED
+            outbound.headers = write_unsampled(headers, names, high, low, span_id)
+            return
+        trace_id, parent = high + low, find_parent(request.headers)
         if parent is not None:
             trace_id, span_id = parent.trace_id, parent.span_id
         is_sampled = self._decide(trace_id, parent)
@@ -84,6 +87,8 @@ class Traces:
     def find_observer(self, request: Request) -> Observer | None:
         """Whoever is to get the record of this request, where its trace is sampled."""
         trace = request.trace
+        if trace is NOT_SAMPLED:
+            return None
         if trace is None:
             parent = find_parent(request.headers)
             trace_id = b"".join(next(self._ids)[:2]) if parent is None else parent.trace_id

@@ -82,7 +82,11 @@ class Tracing:
         """As the sampler of the provider will, at a fraction of the cost."""
         if parent is not None and self._sampling.by_parent:
             return bool(parent.flags & TraceFlags.SAMPLED)
-        return trace_id[16:] < self._bound
+        return self.starts(trace_id[16:])
+
+    def starts(self, low: bytes) -> bool:
+        """Whether a trace that begins here is sampled. `low` is the second half of its id, in hex."""
+        return low < self._bound
 
     async def __aenter__(self) -> Self:
         _report_by_our_log()

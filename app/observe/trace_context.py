@@ -138,6 +138,12 @@ def write_trace(
     return b"".join((head, names.begin, trace_id, b"-", span_id, end))  # half of what formatting costs
 
 
+def write_unsampled(block: bytes, names: Names, high: bytes, low: bytes, span_id: bytes) -> bytes:
+    """The same for a trace that begins here and is not sampled. `high` and `low` are the halves of its id."""
+    head = block[:-2] if block else b"NATS/1.0\r\n"
+    return b"".join((head, names.begin, high, low, b"-", span_id, b"-00\r\n\r\n"))
+
+
 def _find_state(headers: Sequence[Pair]) -> bytes:
     state = b",".join([text.strip(b" \t") for name, text in headers if name == TRACESTATE])
     return state if len(state) <= MAX_STATE and state.isascii() and is_clean_value(state) else b""

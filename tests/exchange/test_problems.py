@@ -4,6 +4,7 @@ import pytest
 
 from app.errors import ERRORS, GatewayError, InvalidBody, InvalidParameter, NotFound, ServiceError
 from app.exchange.problems import build_problem, build_problem_response
+from app.exchange.responses import encode_json
 
 each_error = pytest.mark.parametrize("error", ERRORS, ids=lambda error: error.slug)
 
@@ -22,6 +23,22 @@ def test_a_problem_document_has_the_members_of_rfc_9457_and_ours(error: type[Gat
         "retryable": error.retryable,
     }
     assert json.loads(json.dumps(problem)) == problem
+
+
+@each_error
+@pytest.mark.parametrize(
+    "instance", ['/a"b', "/é", "/", "/" + "x" * 600, None], ids=["quote", "é", "/", "long", "none"]
+)
+@pytest.mark.parametrize("detail", [None, "It broke."])
+def test_a_document_of_which_parts_are_kept_is_as_if_it_was_made_whole(
+    error: type[GatewayError], instance: str | None, detail: str | None
+) -> None:
+    failed = error(detail)
+    failed.status, failed.delivered, failed.retryable = 418, "unknown", not failed.retryable
+    for request_id, root in (("r-1", ""), ('r"2', "/api"), ("r-3", "/api")):
+        whole = build_problem(failed, instance=instance, request_id=request_id, root=root)
+        kept = build_problem_response(failed, instance=instance, request_id=request_id, root=root)
+        assert kept.body == encode_json(whole)
 
 
 def test_the_status_of_one_service_error_is_not_that_of_its_class() -> None:

@@ -10,8 +10,8 @@ from nats.aio.msg import Msg
 from app.routing.routes import ReplyRules, Route
 from tests.harness import NatsServer, replying, responder, run_gateway
 
-BOTH = re.compile(r"nats;dur=(\d+\.\d{3}), gateway;dur=(\d+\.\d{3})")
-OWN = re.compile(r"gateway;dur=(\d+\.\d{3})")
+BOTH = re.compile(r"nats;dur=(\d+\.\d{2}), gateway;dur=(\d+\.\d{2})")
+OWN = re.compile(r"gateway;dur=(\d+\.\d{2})")
 
 ROUTES = [
     Route(name="slow", methods=("GET",), path="/slow", subject="tim.slow"),

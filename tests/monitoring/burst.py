@@ -1,4 +1,5 @@
-"""Asks one page on many connections at once, every second, in a process of its own: PORT PATH COUNT are its arguments.
+"""Asks one page on many connections at once, again after so many seconds, in a process of its own: PORT PATH COUNT
+SECONDS are its arguments.
 
 Writes a line to stderr when it begins, and whenever all have been answered with 200.
 """
@@ -26,14 +27,14 @@ class Asker(asyncio.Protocol):
 
 
 async def main() -> None:
-    port, path, count = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+    port, path, count, seconds = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     loop = asyncio.get_running_loop()
     askers = [(await loop.create_connection(Asker, "127.0.0.1", port))[1] for _ in range(count)]
     print("ready", file=sys.stderr, flush=True)
     request = f"GET {path} HTTP/1.1\r\nHost: t\r\n\r\n".encode()
     start = time.monotonic()
-    for second in range(1_000_000):
-        await asyncio.sleep(start + second - time.monotonic())
+    for burst in range(1_000_000):
+        await asyncio.sleep(start + burst * seconds - time.monotonic())
         await asyncio.gather(*[asker.ask(request) for asker in askers])
         print("answered", file=sys.stderr, flush=True)
 
