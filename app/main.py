@@ -21,8 +21,8 @@ from .exchange.traces import Traces, make_tracing
 from .exchange.way_out import WayOut
 from .formats.html import PAGES, STATUS
 from .http.app import GatewayApp
+from .http.behind_proxies import choose_fast_protocol
 from .http.bounds import Bounds
-from .http.fast import FastProtocol
 from .http.lane import LaneName
 from .http.protocol import GatewayProtocol, ProtocolFactory
 from .http.server import GatewayServer, ServerBeside
@@ -232,12 +232,14 @@ class _Parts:
     def make_protocols(self, app: GatewayApp) -> dict[LaneName, ProtocolFactory]:
         """What the server of `app` makes of connections, by lane."""
         bounds, drain = self.bounds, self.drain
+        proxies = self.relay.proxies
+        fast_lane = choose_fast_protocol(proxies)
         fast = partial(
-            FastProtocol, relay=self.relay, links=self._links, checker=self.checker, may_be_page=app.may_be_page
+            fast_lane, relay=self.relay, links=self._links, checker=self.checker, may_be_page=app.may_be_page
         )
         return {
             "fast": partial(fast, bounds=bounds, drain=drain, deadlines=Deadlines()),
-            "asgi": partial(GatewayProtocol, bounds=bounds, way_out=self._way_out, proxies=self._settings.proxies),
+            "asgi": partial(GatewayProtocol, bounds=bounds, way_out=self._way_out, proxies=proxies),
         }
 
 

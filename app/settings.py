@@ -152,8 +152,9 @@ class Settings(BaseSettings):
     trusted_proxies: Annotated[tuple[str, ...], BeforeValidator(_split_networks)] | None = Field(
         default=None,
         validation_alias="GATEWAY_TRUSTED_PROXIES",
-        description="IP addresses and networks, separated by commas, of proxies whose `X-Forwarded-Prefix` is "
-        "believed: it goes before `GATEWAY_ROOT_PATH`. Unset: none.",
+        description="IP addresses and networks, separated by commas, of proxies that are believed: who calls, in "
+        "`Forwarded` or `X-Forwarded-For`, `-Proto` and `-Host`, and `X-Forwarded-Prefix`, which goes before "
+        "`GATEWAY_ROOT_PATH`. Unset: none.",
     )
     timeout: Duration = Field(
         default=2.0,
@@ -176,8 +177,8 @@ class Settings(BaseSettings):
     max_in_flight_per_caller: Count | None = Field(
         default=None,
         validation_alias="GATEWAY_MAX_IN_FLIGHT_PER_CALLER",
-        description="Requests in flight a worker, from one peer address; more get 503. Unset: no such bound, since "
-        "behind a proxy or load balancer all callers have its address.",
+        description="Requests in flight a worker, from one address; more get 503. Unset: no such bound, since all "
+        "callers behind a proxy that is not in `GATEWAY_TRUSTED_PROXIES` have its address.",
     )
     max_connections: Count = Field(
         default=10_000,

@@ -45,6 +45,7 @@ def explain_request(
         received=time.monotonic(),
         caller=Caller(address=peer, scheme="http", lane="fast"),
     )
+    request.caller = relay.proxies.believe(request.caller, request.headers)
     begun = relay.begin(request)
     while isinstance(begun, Waiting):  # what it waits for is taken to agree
         begun = relay.resume(begun, None)

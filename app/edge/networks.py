@@ -38,6 +38,12 @@ class Networks:
         return address is not None and any(address in network for network in self._networks)
 
 
+def write_address(text: str | None) -> str | None:
+    """An address in its usual form: without a zone, and an IPv4 address inside of IPv6 as the IPv4 one."""
+    address = _parse_address(text)
+    return None if address is None else str(address)
+
+
 @lru_cache(_REMEMBERED)
 def _parse_address(text: str | None) -> IpAddress | None:
     try:

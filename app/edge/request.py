@@ -13,23 +13,32 @@ BODY_METHODS = frozenset(("POST", "PUT", "PATCH"))
 _REMEMBERED = 4096  # callers
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)  # `find_caller` gives the same one for the same facts
 class Caller:
-    """The other end of an HTTP connection. `address` is its IP address, None where the server tells none (a Unix
-    socket); `scheme` is `http` or `https`; `lane` is how its request is answered, `fast` or `asgi`; `root`
+    """Who sent a request. `address` is its IP address, None where that is not known (a Unix socket, or a proxy that
+    does not say it); `scheme` is `http` or `https`; `lane` is how its request is answered, `fast` or `asgi`; `root`
     is the path, percent-encoded, under which it sees the gateway, where a server that runs us as an ASGI application
-    says so."""
+    says so. Where a trusted proxy speaks for it, `peer` is the address of that; with `is_forwarded` it did so in the
+    headers of this request, and `host` is the one that it says was asked for."""
 
     address: str | None
     scheme: str
     lane: str
     root: str = ""
+    peer: str | None = None
+    is_forwarded: bool = False
+    host: str | None = None
+
+    @property
+    def counted_as(self) -> str | None:
+        """The address for bounds on each caller. Callers that a proxy does not know share its address."""
+        return self.address or self.peer
 
 
 @lru_cache(_REMEMBERED)
-def find_caller(address: str | None, scheme: str, lane: str, root: str = "") -> Caller:
+def find_caller(address: str | None, scheme: str, lane: str, root: str = "", peer: str | None = None) -> Caller:
     """The caller with these facts; to look it up costs less than to make it."""
-    return Caller(address=address, scheme=scheme, lane=lane, root=root)
+    return Caller(address=address, scheme=scheme, lane=lane, root=root, peer=peer)
 
 
 @dataclass(slots=True)

@@ -5,14 +5,16 @@ from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass
 
 from ..edge.policy import AsyncCheck, Policy
+from ..edge.proxies import Proxies
 from ..edge.request import Request
 from ..errors import CLOSE, GatewayError, NoResponders, Overloaded, PayloadTooLarge, PermissionDenied, Timeout
 from ..formats.fields import Pair
 from ..formats.units import format_duration
 from ..routing.routes import Route
+from .origin import write_origin
 from .plans import Plan
 from .replies import MAX_TEXT
-from .request_fields import add_time_left
+from .request_fields import add_fields, add_time_left
 from .responses import Response
 
 _OF_SUBJECT = (NoResponders, PermissionDenied)
@@ -45,10 +47,15 @@ class Outbound:
         """The name of the link that it goes by."""
         return self.plan.link
 
-    def tell_time_left(self) -> None:
-        """For a service that knows the time that is left by a header of this request."""
-        left = self.deadline - time.monotonic()
-        self.headers = add_time_left(self.headers, self.plan.timeout_header or b"", left)
+    def tell_facts(self, proxies: Proxies) -> None:
+        """For a service that learns from headers of this request who calls, or the time that is left."""
+        plan, request = self.plan, self.request
+        if plan.origin_names:
+            root = proxies.find_root(request.caller, request.headers)
+            if origin := write_origin(plan.origin_names, request, root):
+                self.headers = add_fields(self.headers, origin)
+        if plan.timeout_header is not None:
+            self.headers = add_time_left(self.headers, plan.timeout_header, self.deadline - time.monotonic())
 
     def explain(self, error: GatewayError) -> GatewayError:
         """What a failure means for this request."""

@@ -6,12 +6,14 @@ from typing import Self
 
 from ..edge.policy import Policy
 from ..edge.request import BODY_METHODS
+from ..formats.fields import Pair
 from ..formats.units import format_duration, format_size
 from ..nats.shares import Share, choose_share
 from ..routing.routes import Route
 from ..routing.table import RouteTable
 from ..routing.words import WITH_BODY, Payload
 from ..settings import Settings
+from .origin import list_origin_names
 from .replies import ReplyReader
 from .request_fields import choose_relevant, encode_sent, find_timeout_header, sends_request_id
 
@@ -37,8 +39,9 @@ class Plan:
     """What a route means under the limits of this gateway, worked out once. `relevant` are the names of the request
     headers that the relay looks at; `payloads` has what each method sends. A body with one of the methods
     `refuses_body` is refused, since it would be dropped in silence. `sent` is the header block of a request without
-    fields that travel; where `sends_id`, up to the value of its last header, which is the request id. `timeout_header`
-    is what the service knows the time that is left by, if it does. The rest is in seconds and bytes."""
+    fields that travel; where `sends_id`, up to the value of its last header, which is the request id. Where
+    `tells_facts`, the service learns the time that is left from `timeout_header`, or who calls from headers of the
+    `origin_names`. The rest is in seconds and bytes."""
 
     route: Route
     link: str
@@ -48,7 +51,9 @@ class Plan:
     refuses_body: frozenset[str]
     sent: bytes
     sends_id: bool
+    tells_facts: bool
     timeout_header: bytes | None
+    origin_names: tuple[Pair, ...]
     wraps: bool
     timeout: float
     max_timeout: float
@@ -63,6 +68,7 @@ Plans = dict[Route, Plan]
 def make_plan(route: Route, limits: Limits, *, is_alone: bool, before: Plan | None) -> Plan:
     """`is_alone` says whether there is no other route; `before` is the plan of this route before a
     reload: its requests in flight go on to count, and its policies to remember."""
+    timeout_header, origin_names = find_timeout_header(route), list_origin_names(route.request_allow)
     max_timeout = limits.max_timeout if route.max_timeout is None else min(route.max_timeout, limits.max_timeout)
     return Plan(
         route=route,
@@ -76,7 +82,9 @@ def make_plan(route: Route, limits: Limits, *, is_alone: bool, before: Plan | No
         max_body=_choose_limit(route, limits.max_body),
         sent=encode_sent(route),
         sends_id=sends_request_id(route),
-        timeout_header=find_timeout_header(route),
+        tells_facts=timeout_header is not None or bool(origin_names),
+        timeout_header=timeout_header,
+        origin_names=origin_names,
         wraps=route.reply.wrap is not None,
         replies=ReplyReader(route),
         share=choose_share(route.max_in_flight, is_alone=is_alone, before=before.share if before else None),

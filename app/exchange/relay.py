@@ -189,8 +189,8 @@ class Relay:
 
     def _set_off(self, outbound: Outbound) -> None:
         """Now it is complete, and is sent at once."""
-        if outbound.plan.timeout_header is not None:
-            outbound.tell_time_left()
+        if outbound.plan.tells_facts:
+            outbound.tell_facts(self.proxies)
         for tell in self._on_send:
             tell(outbound)
 

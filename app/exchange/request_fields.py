@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from ..edge.request import BODY_METHODS
 from ..errors import HeadersTooLarge, InvalidParameter
 from ..formats.accept import prefers_plain_text
-from ..formats.fields import MAX_BLOCK, Pair, find_hop_by_hop_names, is_clean_value
+from ..formats.fields import MAX_BLOCK, OF_PROXIES, Pair, encode_fields, find_hop_by_hop_names, is_clean_value
 from ..formats.messages import encode_block
 from ..formats.units import parse_duration
 from ..routing.parameters import Parameter, Value, write_value
@@ -23,8 +23,8 @@ MAX_HOP_BY_HOP = 64  # names in all `Connection` fields
 
 _NO_NAMES: frozenset[bytes] = frozenset()
 _REQUEST_ID, _TIMEOUT = b"x-request-id", b"x-request-timeout"
-_OURS = frozenset((_REQUEST_ID, _TIMEOUT))
-"""What the gateway writes itself: the id that the caller is answered with, and the time that is left."""
+_OURS = OF_PROXIES.union((_REQUEST_ID, _TIMEOUT))
+"""What the gateway writes itself: the id that the caller is answered with, the time that is left, and who calls."""
 _RELEVANT = frozenset((_REQUEST_ID, _TIMEOUT, b"content-length", b"connection"))
 _RELEVANT_TO_WRAPPED = frozenset((b"accept",))
 _RELEVANT_TO_BODIES = frozenset((b"content-type", b"content-encoding", b"transfer-encoding"))
@@ -73,10 +73,14 @@ def encode_sent(route: Route) -> bytes:
     return block.removesuffix(b"\r\n\r\n")
 
 
+def add_fields(block: bytes, pairs: Sequence[Pair]) -> bytes:
+    """The header block with more headers, which are clean."""
+    return b"%b%b\r\n" % (block[:-2] if block else b"NATS/1.0\r\n", encode_fields(pairs))
+
+
 def add_time_left(block: bytes, name: bytes, seconds: float) -> bytes:
     """The header block with one more header: the time that is left for a reply, in milliseconds."""
-    field = b"%b: %d\r\n\r\n" % (name, max(1, int(seconds * 1000)))
-    return (block[:-2] if block else b"NATS/1.0\r\n") + field
+    return add_fields(block, [(name, b"%d" % max(1, int(seconds * 1000)))])
 
 
 def _list_sent(route: Route) -> list[Pair]:

@@ -19,6 +19,10 @@ NEVER_FORWARDED = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer transfer-encoding "
     b"upgrade content-length host".split()
 )
+OF_PROXIES = frozenset(
+    (b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-prefix", b"x-forwarded-proto")
+)
+"""Those of the headers of proxies that the gateway writes itself, for a route that lists them."""
 REQUEST_HEADERS = ("traceparent", "tracestate", "x-request-id")
 REPLY_HEADERS = (
     "content-type",
@@ -73,6 +77,12 @@ def is_token(name: str) -> bool:
 def can_travel(name: str) -> bool:
     """Whether a header may be listed: it is a token, not hop-by-hop, and not NATS's own."""
     return is_token(name) and name.lower().encode("ascii") not in NEVER_FORWARDED and name[:5].lower() != "nats-"
+
+
+def is_of_proxies(name: str) -> bool:
+    """Whether proxies say by such a header who calls. It is never copied from a caller."""
+    lowered = name.lower()
+    return lowered == "forwarded" or lowered.startswith("x-forwarded-")
 
 
 def is_clean_value(value: bytes) -> bool:

@@ -165,7 +165,7 @@ class AsgiLane:
         exchange.request.trace = outbound.request.trace  # the fast lane may have made that request
         exchange.check_caller()
         exchange.note_sent()
-        entry = InFlightFuture(outbound.plan.share, outbound.request.caller.address)
+        entry = InFlightFuture(outbound.plan.share, outbound.request.caller.counted_as)
         if upload is not None:
             upload.hand_over(entry)
         link = self._links[outbound.link]

@@ -9,7 +9,8 @@ from urllib.parse import quote, unquote
 
 from starlette.types import Message, Scope, Send
 
-from ..edge.request import Request, find_caller
+from ..edge.proxies import Proxies
+from ..edge.request import Caller, Request, find_caller
 from ..errors import CLOSE, Delivered, GatewayError, Internal
 from ..exchange.outbound import Begun
 from ..exchange.problems import ANSWERED
@@ -30,6 +31,8 @@ class CallerGone(Exception):
 
 class ServerConnection(Protocol):
     """The connection of a request, as far as an application asks after it."""
+
+    caller: Caller
 
     def note_unread(self, size: int) -> None:
         """To be called with the size of what is about to be sent."""
@@ -81,7 +84,7 @@ class AsgiExchange:
     _is_lost = False
 
     def __init__(self, scope: Scope, send: Send, relay: Relay, drain: asyncio.Event) -> None:
-        self.request = read_request(scope)
+        self.request = read_request(scope, relay.proxies)
         self.server: ServerSide | None = scope.get(SERVER)
         if self.server is not None:
             self.server.request = self.request
@@ -106,7 +109,7 @@ class AsgiExchange:
 
     def read_again(self, scope: Scope) -> None:
         """Take over what middleware has changed."""
-        received, self.request = self.request.received, read_request(scope)
+        received, self.request = self.request.received, read_request(scope, self._relay.proxies)
         self.request.received = received
 
     def check_caller(self) -> None:
@@ -223,18 +226,28 @@ class AsgiExchange:
         return described
 
 
-def read_request(scope: Scope) -> Request:
-    """The head of the request that a scope describes, received now."""
-    client, root = scope.get("client"), scope.get("root_path")
+def read_request(scope: Scope, proxies: Proxies) -> Request:
+    """The head of the request that a scope describes, received now. Its caller is the one that these proxies name."""
+    root, headers = scope.get("root_path"), scope["headers"]
+    caller = _find_caller(scope)
     return Request(  # by position: by name it would cost twice as much
         scope["method"],
         _find_path_below_root(scope) if root else scope.get("raw_path") or _encode(scope["path"]),
         scope["query_string"],
-        scope["headers"],
+        headers,
         scope["http_version"],
         time.monotonic(),
-        find_caller(client[0] if client else None, scope.get("scheme", "http"), "asgi", quote(root) if root else ""),
+        proxies.believe(caller, headers) if proxies.are_trusted else caller,
     )
+
+
+def _find_caller(scope: Scope) -> Caller:
+    """Who is at the other end of the connection, or who middleware says it is."""
+    client, root = scope.get("client"), scope.get("root_path")
+    server: ServerSide | None = scope.get(SERVER)
+    peer = server.connection.caller.peer if server is not None else None
+    address, scheme = client[0] if client else None, scope.get("scheme", "http")
+    return find_caller(address, scheme, "asgi", quote(root) if root else "", peer)
 
 
 def place_below(scope: Scope, root: str) -> Scope:

@@ -73,7 +73,7 @@ class FastExchange(InFlight):
 
     @property
     def peer(self) -> str | None:
-        return self.request.caller.address
+        return self.request.caller.counted_as
 
     @property
     def route(self) -> str | None:

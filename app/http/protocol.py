@@ -44,6 +44,7 @@ class GatewayProtocol(Timed):
 
     lane = "asgi"
     caller: Caller
+    """Who is at the other end."""
 
     def __init__(
         self,
@@ -58,7 +59,7 @@ class GatewayProtocol(Timed):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop, bounds=bounds)
         self.way_out = way_out
-        self._proxies = proxies
+        self.proxies = proxies
         self.version = "1.1"
         """Of HTTP, of the request that is coming."""
         self.keeps_alive = True
@@ -264,7 +265,7 @@ class GatewayProtocol(Timed):
         """The head of the request in flight."""
         if self.side is not None and self.side.request is not None:
             return self.side.request
-        return read_request(self.cycle.scope)  # type: ignore[arg-type] # as uvicorn calls it
+        return read_request(self.cycle.scope, self.proxies)  # type: ignore[arg-type] # as uvicorn calls it
 
     def find_route(self) -> str | None:
         """The name of its route, where that is known."""
@@ -289,7 +290,7 @@ class GatewayProtocol(Timed):
         self.lingers = True
         self.stop_listening()
         caller, fields = (request.caller, request.headers) if request else (self.caller, ())
-        root = self._proxies.find_root(caller, fields)
+        root = self.proxies.find_root(caller, fields)
         response = build_problem_response(error, instance=None, request_id=secrets.token_hex(8), route=route, root=root)
         if isinstance(error, Internal):
             _log.error("internal-error", request_id=response.request_id.decode("ascii"), exc_info=error.__cause__)

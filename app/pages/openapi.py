@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from ..errors import GatewayError, InvalidBody, InvalidParameter, NoResponders, ServiceError
 from ..exchange.problems import build_problem
+from ..formats.fields import is_of_proxies
 from ..formats.schemas import Json
 from ..routing.parameters import Parameter, token_schema
 from ..routing.routes import Route, StatusRules
@@ -141,7 +142,8 @@ def _build_parameter(route: Route, parameter: Parameter) -> Json:
 def _build_forwarded(route: Route) -> list[Json]:
     """The headers of the allow-list that callers may want to set by hand. OpenAPI itself has words for three others."""
     left_out = {parameter.name.lower() for parameter in route.parameters} | _QUIET_HEADERS
-    names = {name.lower(): name for name in route.headers if name.lower() not in left_out}
+    listed = (name for name in route.headers if not is_of_proxies(name))  # the gateway writes those
+    names = {name.lower(): name for name in listed if name.lower() not in left_out}
     return [
         {"name": name, "in": "header", "description": "Passed on to the service.", "schema": {"type": "string"}}
         for name in names.values()

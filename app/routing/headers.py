@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from ..formats.fields import can_travel
+from ..formats.fields import OF_PROXIES, can_travel, is_of_proxies
 from .faults import Fault
 from .parameters import Parameter
 
@@ -33,6 +33,10 @@ def find_request_header_faults(passed: Sequence[str], renamed: Texts, sent: Text
             yield Fault(("headers", index), f"header '{name}' can't be forwarded")
         elif not can_travel(other):
             yield Fault(("headers", index, "as"), f"header '{other}' can't be sent")
+        elif is_of_proxies(name) and name.lower().encode("ascii") not in OF_PROXIES:
+            yield Fault(("headers", index), f"callers could write anything into '{name}', and the gateway does not")
+        elif other.lower() != name.lower() and is_of_proxies(other):
+            yield Fault(("headers", index, "as"), f"a service takes '{other}' for the word of a proxy")
     yield from _find_twins(passed, names)
     yield from _find_text_faults(("send_headers",), sent)
     listed = {name.lower() for name in names}
@@ -64,6 +68,8 @@ def find_parameter_header_faults(parameters: Sequence[Parameter], taken: Sequenc
         key = ("params", parameter.name, "header")
         if not can_travel(name):
             yield Fault(key, f"header '{name}' can't be sent")
+        elif is_of_proxies(name):
+            yield Fault(key, f"a service takes '{name}' for the word of a proxy")
         elif name.lower() in names:
             yield Fault(key, "`headers`, `send_headers` or another parameter has this header")
         names.add(name.lower())

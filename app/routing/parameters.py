@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ..errors import InvalidParameter
-from ..formats.fields import can_travel
+from ..formats.fields import can_travel, is_of_proxies
 from ..formats.schemas import Json, Schema, SchemaError
 from ..formats.subjects import MAX_TOKEN, PLACEHOLDER
 from .faults import Fault
@@ -201,6 +201,8 @@ def _find_rule_faults(parameter: Parameter) -> Iterator[Fault]:
 def _find_header_faults(name: str) -> Iterator[Fault]:
     if not can_travel(name):
         yield Fault((), "this header can't be a parameter")
+    elif is_of_proxies(name):
+        yield Fault((), "callers could write anything into this header; `headers` can list the true one")
     elif name.lower() in _TAKEN_HEADERS:
         yield Fault(
             (), "the gateway or OpenAPI gives this header a meaning of its own; to pass it on, list it in `headers`"

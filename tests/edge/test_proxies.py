@@ -61,3 +61,66 @@ def test_without_a_word_of_a_proxy_that_of_the_server_counts_and_then_the_settin
 
 def test_a_root_is_a_path_without_a_slash_at_its_end() -> None:
     assert [parse_root(text) for text in ("/", "/a/", "/a/b")] == ["", "/a", "/a/b"]
+
+
+# Who calls
+
+EVIL = "203.0.113.66"
+
+
+def believe(*fields: tuple[str, str], caller: Caller = PROXY, proxies: Proxies = PROXIES) -> Caller:
+    return proxies.believe(caller, [(b"host", b"t"), *((name.encode(), value.encode()) for name, value in fields)])
+
+
+def test_the_caller_is_whom_a_trusted_proxy_names() -> None:
+    told = believe(
+        ("x-forwarded-for", EVIL), ("x-forwarded-for", "192.0.2.7, 10.9.9.9"), ("x-forwarded-proto", "https")
+    )
+    assert (told.address, told.scheme, told.lane, told.peer) == ("192.0.2.7", "https", "fast", "10.0.0.1")
+    told = believe(("forwarded", f"for={EVIL}"), ("forwarded", 'for="[2a00::1]:80";host=a.example;proto=https'))
+    assert (told.address, told.scheme, told.host) == ("2a00::1", "https", "a.example")
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1", "::ffff:192.0.2.1", "2001:db8::1", None, ""])
+def test_nobody_else_chooses_who_calls(address: str | None) -> None:
+    caller = Caller(address=address, scheme="http", lane="asgi")
+    fields = [("forwarded", f"for={EVIL};proto=https;host=evil"), ("x-forwarded-for", EVIL)]
+    assert believe(*fields, caller=caller) is caller
+    assert believe(*fields, proxies=Proxies()) is PROXY
+
+
+def test_a_proxy_that_says_nothing_calls_for_itself() -> None:
+    assert believe() is PROXY
+    assert believe(("x-real-ip", EVIL)) is PROXY
+    told = believe(("x-forwarded-proto", "https"), ("x-forwarded-for", ""))
+    assert (told.address, told.scheme) == ("10.0.0.1", "https")
+
+
+def test_who_is_not_known_has_no_address_and_counts_as_the_proxy() -> None:
+    for fields in (
+        [("x-forwarded-for", "unknown")],
+        [("forwarded", "for=_hidden")],
+        [("forwarded", f"for={EVIL}"), ("x-forwarded-for", "192.0.2.7")],
+    ):
+        told = believe(*fields)
+        assert (told.address, told.counted_as) == (None, "10.0.0.1")
+
+
+def test_the_path_of_a_proxy_is_believed_of_whomever_it_speaks_for() -> None:
+    fields = [("x-forwarded-for", "192.0.2.7"), ("x-forwarded-prefix", "/api")]
+    pairs = [(name.encode(), value.encode()) for name, value in fields]
+    assert PROXIES.find_root(believe(*fields), pairs) == "/api"
+    unknown = Caller(address=None, scheme="http", lane="fast", peer="10.0.0.1")  # of the PROXY protocol
+    assert PROXIES.find_root(unknown, pairs) == "/usual"
+
+
+def test_what_was_said_is_read_once_and_little_of_it_is_remembered() -> None:
+    proxies = Proxies(["10.0.0.0/8"])
+    one, other = (believe(("x-forwarded-for", "192.0.2.7"), proxies=proxies) for _ in range(2))
+    assert one is other
+    for number in range(3000):
+        believe(("x-forwarded-for", f"192.0.{number >> 8}.{number & 255}"), proxies=proxies)
+    long = [("x-forwarded-for", "1" * 60_000 + ", 192.0.2.7")]
+    assert believe(*long, proxies=proxies) is not believe(*long, proxies=proxies)
+    assert believe(*long, proxies=proxies).address == "192.0.2.7"
+    assert len(proxies._known) == 1024

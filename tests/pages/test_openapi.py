@@ -276,7 +276,7 @@ SEARCH = Route(
         Parameter(name="tag", location="query", many=True, pattern="[a-z]+", default=["a"]),
         Parameter(name="X-Tenant", location="header", type="integer", minimum=1),
     ),
-    headers=("If-Match", "IF-MATCH", "authorization", "x-request-id", "X-Request-Timeout"),
+    headers=("If-Match", "IF-MATCH", "X-Forwarded-For", "authorization", "x-request-id", "X-Request-Timeout"),
 )
 NOTE = Route(
     name="note",

@@ -140,6 +140,16 @@ def test_explain_tells_what_would_be_sent(orders: str) -> None:
     )
 
 
+def test_explain_believes_a_trusted_proxy(tmp_path: Path) -> None:
+    routes = tmp_path / "routes.yaml"
+    rule = "{name: a, method: GET, path: /a, subject: a, headers: [X-Forwarded-For], allow_from: 192.0.2.0/24}"
+    routes.write_text(f"version: 1\nroutes: [{rule}]\n")
+    asked = ("explain", "GET", "/a", "-H", "X-Forwarded-For: 192.0.2.7", "--from", "10.0.0.1")
+    settings = {"GATEWAY_ROUTES": str(routes), "GATEWAY_TRUSTED_PROXIES": "10.0.0.0/8"}
+    assert "X-Forwarded-For: 192.0.2.7" in call(*asked, **settings).stdout
+    assert "status   403" in call(*asked, GATEWAY_ROUTES=str(routes)).stdout
+
+
 def test_explain_reads_a_body_from_a_file_too(orders: str, tmp_path: Path) -> None:
     body = tmp_path / "body.json"
     body.write_text('{"item": 1}')

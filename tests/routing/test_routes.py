@@ -60,6 +60,26 @@ from tests.routing.test_table import make_route
         ({"subject": "greet.{name...}"}, "the path does not end with the tail {name...}"),
         ({"path": "/greet/{name...}"}, "the tail 'name' is more than one token: end the subject with {name...}"),
         ({"headers": ("x-fine", "Host")}, "header 'Host' can't be forwarded"),
+        (
+            {"headers": ("X-Forwarded-User",)},
+            "callers could write anything into 'X-Forwarded-User', and the gateway does not",
+        ),
+        (
+            {"headers": ("x-a",), "renamed": (("x-a", "X-Forwarded-For"),)},
+            "a service takes 'X-Forwarded-For' for the word of a proxy",
+        ),
+        (
+            {"headers": ("x-forwarded-for",), "renamed": (("x-forwarded-for", "forwarded"),)},
+            "a service takes 'forwarded' for the word of a proxy",
+        ),
+        (
+            {"parameters": (Parameter(name="q", location="query", header="X-Forwarded-Anything"),)},
+            "a service takes 'X-Forwarded-Anything' for the word of a proxy",
+        ),
+        (
+            {"parameters": (Parameter(name="X-Forwarded-For", location="header", header="x-a"),)},
+            "callers could write anything into this header; `headers` can list the true one",
+        ),
         ({"reply": ReplyRules(headers=("nats-x",))}, "header 'nats-x' can't be forwarded"),
         ({"reply": ReplyRules(headers=("Content-Length",))}, "header 'Content-Length' can't be forwarded"),
     ],
