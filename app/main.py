@@ -21,7 +21,7 @@ from .exchange.traces import Traces, make_tracing
 from .exchange.way_out import WayOut
 from .formats.html import PAGES, STATUS
 from .http.app import GatewayApp
-from .http.behind_proxies import choose_fast_protocol
+from .http.behind_proxies import choose_protocols
 from .http.bounds import Bounds
 from .http.lane import LaneName
 from .http.protocol import GatewayProtocol, ProtocolFactory
@@ -98,7 +98,10 @@ def create_app(settings: Settings | None = None, *, routes: Routes | None = None
     SettingsError for what is wrong there; without routes it reads those of the settings, and raises RouteFileError;
     TableError for routes that conflict. Its lifespan owns the connection to NATS and the processes that check bodies.
     Middleware that is added to it sees every request, those for routes too."""
+    settings = settings or load_settings(check_files=True)
     gateway = build_gateway(settings, routes=routes)
+    if settings.proxy_protocol:
+        _log.warning("proxy-protocol-not-read", hint="only `nats-http serve` and `dev` read it")
     for host, port in gateway.beside:
         _log.warning("pages-not-served", address=f"{host}:{port}", hint="only `nats-http serve` and `dev` listen there")
     return gateway.app
@@ -233,13 +236,13 @@ class _Parts:
         """What the server of `app` makes of connections, by lane."""
         bounds, drain = self.bounds, self.drain
         proxies = self.relay.proxies
-        fast_lane = choose_fast_protocol(proxies)
+        fast_lane, asgi_lane = choose_protocols(proxies, is_announced=self._settings.proxy_protocol)
         fast = partial(
             fast_lane, relay=self.relay, links=self._links, checker=self.checker, may_be_page=app.may_be_page
         )
         return {
             "fast": partial(fast, bounds=bounds, drain=drain, deadlines=Deadlines()),
-            "asgi": partial(GatewayProtocol, bounds=bounds, way_out=self._way_out, proxies=proxies),
+            "asgi": partial(asgi_lane, bounds=bounds, way_out=self._way_out, proxies=proxies),
         }
 
 

@@ -156,6 +156,12 @@ class Settings(BaseSettings):
         "`Forwarded` or `X-Forwarded-For`, `-Proto` and `-Host`, and `X-Forwarded-Prefix`, which goes before "
         "`GATEWAY_ROOT_PATH`. Unset: none.",
     )
+    proxy_protocol: Switch = Field(
+        default=False,
+        validation_alias="GATEWAY_PROXY_PROTOCOL",
+        description="Whether the proxies of `GATEWAY_TRUSTED_PROXIES` begin each connection with a header of the PROXY "
+        "protocol, version 1 or 2, `on` or `off`. With `on`, a connection of theirs without one gets 400.",
+    )
     timeout: Duration = Field(
         default=2.0,
         validation_alias="GATEWAY_TIMEOUT",
@@ -294,6 +300,8 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
         faults = self.credentials.find_conflicts([Address.parse(server) for server in self.nats_url])
+        if self.proxy_protocol and not self.trusted_proxies:
+            faults = [*faults, "GATEWAY_PROXY_PROTOCOL: needs GATEWAY_TRUSTED_PROXIES"]
         if faults:
             raise ValueError("\n".join(faults))
         return self

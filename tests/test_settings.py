@@ -41,6 +41,7 @@ DEFAULTS = {
     "workers": 1,
     "root_path": None,
     "trusted_proxies": None,
+    "proxy_protocol": False,
     "timeout": 2.0,
     "max_timeout": 30.0,
     "max_body": 1024 * 1024,
@@ -146,8 +147,10 @@ def test_an_empty_variable_is_not_set(environment: pytest.MonkeyPatch, variable:
 def test_several_settings_are_read_together(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("PORT", "9000")
     environment.setenv("GATEWAY_TIMEOUT", "1s")
+    environment.setenv("GATEWAY_TRUSTED_PROXIES", "::1")
+    environment.setenv("GATEWAY_PROXY_PROTOCOL", "on")
     settings = load_settings()
-    assert (settings.port, settings.timeout) == (9000, 1.0)
+    assert (settings.port, settings.timeout, settings.proxy_protocol) == (9000, 1.0, True)
 
 
 @pytest.mark.parametrize("field", DEFAULTS)
@@ -343,6 +346,7 @@ def test_no_secret_shows_in_the_repr_of_settings_or_credentials(environment: pyt
     [
         ({"NATS_PASSWORD": SECRET}, "NATS_PASSWORD: needs NATS_USER"),
         ({"NATS_TLS_CERT": SECRET}, "NATS_TLS_CERT: needs NATS_TLS_KEY"),
+        ({"GATEWAY_PROXY_PROTOCOL": "on"}, "GATEWAY_PROXY_PROTOCOL: needs GATEWAY_TRUSTED_PROXIES"),
         ({"NATS_TLS_KEY": SECRET}, "NATS_TLS_KEY: needs NATS_TLS_CERT"),
         ({"NATS_TOKEN": SECRET, "NATS_USER": "u"}, "NATS_USER, NATS_TOKEN: only one of them can say who we are"),
         (

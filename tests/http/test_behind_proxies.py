@@ -12,11 +12,13 @@ import pytest
 from starlette.requests import Request as PageRequest
 from starlette.responses import Response as PageResponse
 
+import app.http.patience
 from app.edge.allow_from import AllowFrom
 from app.edge.policy import AsyncCheck
 from app.edge.request import Request
 from app.errors import GatewayError
 from app.formats.fields import Pair
+from app.http.lane import LaneName
 from app.main import build_gateway
 from app.observe.record import Observers, Record
 from app.routing.routes import Route
@@ -25,6 +27,7 @@ from tests.harness import PATIENCE, Gateway, NatsServer, RawPeer, eventually, re
 
 PROXY, STRANGER, CALLER, EVIL = "127.0.0.1", "127.0.0.2", "192.0.2.7", "192.0.2.66"
 TRUSTING: dict[str, Any] = {"trusted_proxies": (PROXY, "10.0.0.0/8", "2001:db8::/32")}
+ANNOUNCED: dict[str, Any] = {**TRUSTING, "proxy_protocol": True}
 NAMES = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "x-forwarded-prefix", "X-Forwarded-Proto")
 
 
@@ -302,3 +305,129 @@ async def test_a_request_without_any_header_has_its_address_told(shared_nats: Na
         assert message.headers == b"NATS/1.0\r\nClient-Ip: 127.0.0.1\r\n\r\n"
         peer.publish(message.reply, b"NATS/1.0\r\n\r\n")
         assert find_status(await asking) == 200
+
+
+# The PROXY protocol
+
+SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
+V4 = bytes((192, 0, 2, 7, 10, 0, 0, 1)) + b"\x12\x67\x00\x50"
+V6 = bytes.fromhex("2a00" + "00" * 13 + "01") * 2 + b"\x12\x67\x00\x50"
+
+
+def line(text: str) -> bytes:
+    return f"PROXY {text}\r\n".encode()
+
+
+def binary(command: int, kind: int, body: bytes = b"", size: int | None = None) -> bytes:
+    return SIGNATURE + bytes((command, kind)) + (len(body) if size is None else size).to_bytes(2) + body
+
+
+HERE = line("TCP4 192.0.2.7 10.0.0.1 4711 80")
+ANNOUNCEMENTS: dict[str, tuple[bytes, list[str], int, str | None]] = {
+    "a caller, in version 1": (HERE, [], 200, CALLER),
+    "a caller, in version 2": (binary(0x21, 0x11, V4), [], 200, CALLER),
+    "a caller with TLVs": (binary(0x21, 0x11, V4 + bytes(4000)), [], 200, CALLER),
+    "a caller in IPv6": (binary(0x21, 0x21, V6), [], 403, "2a00::1"),
+    "a caller who claims another address": (HERE, [f"{XFF}{EVIL}", f"{F}for={EVIL}"], 200, CALLER),
+    "a stranger who claims another address": (
+        line("TCP4 198.51.100.1 10.0.0.1 1 2"),
+        [XFF + EVIL],
+        403,
+        "198.51.100.1",
+    ),
+    "a trusted proxy who names its caller": (line("TCP4 10.0.0.9 10.0.0.1 1 2"), [XFF + CALLER], 200, CALLER),
+    "an unknown one who claims an address": (line("UNKNOWN"), [XFF + EVIL], 403, None),
+    "unknown with an address": (line(f"UNKNOWN {EVIL} 10.0.0.1 1 2"), [], 403, None),
+    "a Unix socket": (binary(0x21, 0x31, bytes(216)), [XFF + EVIL], 403, None),
+    "no family": (binary(0x21, 0x00), [XFF + EVIL], 403, None),
+    "the proxy itself": (binary(0x20, 0x00), [], 403, PROXY),
+    "the proxy itself, with an address": (binary(0x20, 0x11, V4), [], 403, PROXY),
+    "no header": (b"", [XFF + CALLER], 400, PROXY),
+    "a space before it": (b" " + HERE, [], 400, PROXY),
+    "an empty line before it": (b"\r\n" + HERE, [], 400, PROXY),
+    "two headers": (HERE + line(f"TCP4 {EVIL} 10.0.0.1 1 2"), [], 400, CALLER),
+    "one of each version": (binary(0x21, 0x11, V4) + HERE, [], 400, CALLER),
+    "small letters": (HERE.lower(), [], 400, PROXY),
+    "an address of another family": (line("TCP6 192.0.2.7 10.0.0.1 1 2"), [], 400, PROXY),
+    "a line that ends in LF": (HERE.replace(b"\r", b""), [], 400, PROXY),
+    "a line without end": (b"PROXY UNKNOWN " + b"x" * 60_000, [], 400, PROXY),
+    "a port too high": (line("TCP4 192.0.2.7 10.0.0.1 65536 80"), [], 400, PROXY),
+    "another version": (binary(0x31, 0x11, V4), [], 400, PROXY),
+    "another command": (binary(0x22, 0x11, V4), [], 400, PROXY),
+    "another family": (binary(0x21, 0x41, bytes(300)), [], 400, PROXY),
+    "too short for its family": (binary(0x21, 0x21, V4), [], 400, PROXY),
+    "the longest": (binary(0x21, 0x11, V4, size=0xFFFF), [], 400, PROXY),
+    "TLS": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", [], 400, PROXY),
+}
+
+
+async def test_a_trusted_proxy_says_at_the_beginning_of_a_connection_who_calls(shared_nats: NatsServer) -> None:
+    async with run_stage(shared_nats, **ANNOUNCED) as stage:
+        for name, (header, fields, status, peer) in ANNOUNCEMENTS.items():
+            data = header + get("/guarded", *fields)
+            assert await stage.ask(data) == (status, peer), name
+            size = len(header) // 3 + 1
+            assert await stage.ask(data, size=size) == (status, peer), f"{name}, in pieces of {size}"
+
+
+async def test_nobody_else_can_say_it(shared_nats: NatsServer) -> None:
+    async with run_stage(shared_nats, **ANNOUNCED) as stage:
+        assert await stage.ask(get("/guarded", XFF + EVIL), STRANGER) == (403, STRANGER)
+        for name, (header, _, _, _) in ANNOUNCEMENTS.items():
+            if header:
+                assert await stage.ask(header + get("/guarded"), STRANGER) == (400, STRANGER), name
+    async with run_stage(shared_nats, **TRUSTING) as stage:
+        assert await stage.ask(HERE + get("/guarded")) == (400, PROXY)
+
+
+async def test_the_header_may_come_byte_by_byte_and_all_requests_of_the_connection_are_the_caller_s(
+    shared_nats: NatsServer,
+) -> None:
+    request = get("/guarded").replace(b"Connection: close\r\n", b"")
+    async with run_stage(shared_nats, **ANNOUNCED) as stage:
+        for header in (HERE, binary(0x21, 0x11, V4)):
+            answer = await send(stage.gateway, header + request + get("/guarded"), size=1)
+            assert answer.count(b"HTTP/1.1 200 ") == 2
+
+
+async def test_a_service_learns_who_is_behind_the_proxy(shared_nats: NatsServer) -> None:
+    async with (
+        RawPeer.connect(shared_nats.url, "px.told") as peer,
+        run_gateway(shared_nats.url, routes=ROUTES, **ANNOUNCED) as gateway,
+    ):
+        told = await ask_service(gateway, peer, "/told", *LIES, before=HERE)
+        assert (told["X-Forwarded-For"], told["X-Forwarded-Proto"]) == (CALLER, "http")
+        told = await ask_service(gateway, peer, "/told", *LIES, before=line("UNKNOWN"))
+        assert told["Forwarded"].startswith("for=unknown;proto=http;")
+        assert "x-forwarded-prefix" not in told
+
+
+async def test_callers_whom_the_proxy_does_not_know_count_as_one(shared_nats: NatsServer) -> None:
+    settings = {**ANNOUNCED, "max_in_flight_per_caller": 1}
+    async with RawPeer.connect(shared_nats.url, "px.slow"), run_stage(shared_nats, **settings) as stage:
+        asked = asyncio.create_task(send(stage.gateway, line("UNKNOWN") + get("/slow")))
+        await eventually(lambda: stage.gateway.link.in_flight == 1)
+        assert find_status(await send(stage.gateway, line("UNKNOWN") + get("/slow"))) == 503
+        asked.cancel()
+
+
+@pytest.mark.parametrize("beginning", [b"", b"PROXY TCP4 ", SIGNATURE, binary(0x21, 0x11, V4, size=4000)])
+async def test_a_header_that_does_not_come_in_time_ends_the_connection(
+    shared_nats: NatsServer, beginning: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app.http.patience, "HEAD_TIMEOUT", 0.2)
+    async with run_stage(shared_nats, **ANNOUNCED) as stage:
+        assert await send(stage.gateway, beginning) == b""
+        assert (await stage.ask(HERE + get("/guarded")))[0] == 200
+        await eventually(lambda: not stage.gateway.server.server_state.connections)
+
+
+async def test_a_connection_over_the_cap_is_refused_before_its_header(shared_nats: NatsServer, lane: LaneName) -> None:
+    async with (
+        RawPeer.connect(shared_nats.url, "px.slow"),
+        run_stage(shared_nats, max_connections=1, **ANNOUNCED) as stage,
+    ):
+        asked = asyncio.create_task(send(stage.gateway, HERE + get("/slow")))
+        await eventually(lambda: stage.gateway.link.in_flight == 1)
+        assert find_status(await send(stage.gateway, HERE + get("/guarded"))) == 503
+        asked.cancel()

@@ -167,3 +167,8 @@ async def test_behind_a_prefix_pages_and_problems_know_it_also_where_middleware_
 async def test_an_application_says_which_pages_its_server_does_not_serve(capsys: pytest.CaptureFixture[str]) -> None:
     create_app(Settings.model_validate({"metrics_address": "127.0.0.1:9090"}))
     assert "pages-not-served" in capsys.readouterr().out
+
+
+async def test_an_application_says_that_its_server_reads_no_proxy_protocol(capsys: pytest.CaptureFixture[str]) -> None:
+    create_app(Settings.model_validate({"trusted_proxies": ("127.0.0.1",), "proxy_protocol": True}))
+    assert "proxy-protocol-not-read" in capsys.readouterr().out
