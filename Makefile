@@ -48,7 +48,7 @@ coverage: $(VENV)/.dev ## the same, and which lines they miss: at least 95 % mus
 fault-test: $(TOOLS) ## slow: NATS and callers under faults, 5 minutes (FAULTS_REPORT=docs/faults.md writes their figures)
 	$(BIN)/pytest -p no:cacheprovider tests/faults
 
-soak: $(TOOLS) $(VENV)/.prometheus ## slow: sweeps, attacks on the bounds, a Prometheus that scrapes, 20 minutes in all (BOUNDS_REPORT=… writes their figures)
+soak: $(TOOLS) $(VENV)/.prometheus $(VENV)/.haproxy ## slow: sweeps, attacks on the bounds, a Prometheus that scrapes, 20 minutes in all (BOUNDS_REPORT=… writes their figures)
 	$(BIN)/pytest -p no:cacheprovider -m soak $(APART) tests
 	$(BIN)/pytest -p no:cacheprovider $(SOAK)
 SOAK ?= tests/bounds tests/benchmarks tests/monitoring
@@ -130,6 +130,14 @@ $(VENV)/.nginx: | $(BIN)/python
 		echo "make: the tests need nginx: installing the Debian package nginx-light"; apt-get update -qq && \
 		RUNLEVEL=1 apt-get install -y -qq --no-install-recommends nginx-light >/dev/null; } || { \
 		echo "make: the tests need nginx: install it with your system's package manager" >&2; exit 1; }
+	@touch $@
+
+# It passes connections on to a gateway. The package must not start one of its own.
+$(VENV)/.haproxy: | $(BIN)/python
+	@PATH="$$PATH:/usr/sbin" command -v haproxy >/dev/null || { \
+		echo "make: the tests need HAProxy: installing the Debian package haproxy"; apt-get update -qq && \
+		RUNLEVEL=1 apt-get install -y -qq --no-install-recommends haproxy >/dev/null; } || { \
+		echo "make: the tests need haproxy: install it with your system's package manager" >&2; exit 1; }
 	@touch $@
 
 # It scrapes a gateway. The package must not start a Prometheus of its own.

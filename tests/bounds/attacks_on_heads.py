@@ -1,5 +1,7 @@
 """Heads: fields and targets that are dear to read, and requests one behind the other."""
 
+from dataclasses import replace
+
 from tests.bounds.attacks import Attack, get, get_once, head
 from tests.bounds.sending import Sending
 
@@ -94,4 +96,39 @@ PIPELINES = (
     _pipeline("lines of Accept behind each other", get("/greet/x", *["Accept: a/b"] * 300), most=1 << 30),
     _pipeline("queries of 1,000 pairs behind each other", get("/search?" + "q&" * 1000), most=1 << 30),
     _pipeline("the shortest of requests", b"GET / HTTP/1.1\r\n\r\n", connections=4, most=1 << 30),
+)
+
+# The attacker is a proxy that is trusted, and passes on what a stranger has written.
+_TRUSTED = {"GATEWAY_TRUSTED_PROXIES": "127.0.0.2,10.0.0.0/8"}
+_ANNOUNCED = {**_TRUSTED, "GATEWAY_PROXY_PROTOCOL": "on"}
+_HERE = b"PROXY TCP4 192.0.2.7 10.0.0.1 1 2\r\n"
+_LONG_HEADER = b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x0f\xf0" + b"\x01" * 0xFF0
+
+
+def _forwarded(name: str, field: str) -> Attack:
+    """The same as `_field`, of a proxy that is trusted."""
+    return replace(_field(name, field), settings=_TRUSTED)
+
+
+def _announced(name: str, sending: Sending) -> Attack:
+    return Attack(name, (sending,), settings=_ANNOUNCED)
+
+
+PROXIES = (
+    _forwarded("trusted addresses in X-Forwarded-For", "X-Forwarded-For: 192.0.2.1" + ",10.0.0.9" * (LONG // 9)),
+    _forwarded("colons in X-Forwarded-For", "X-Forwarded-For: " + ":" * LONG),
+    _forwarded(
+        "hosts and schemes", "X-Forwarded-Host: " + "a," * (LONG // 4) + "\r\nX-Forwarded-Proto: " + "," * (LONG // 2)
+    ),
+    _forwarded("parameters in Forwarded", "Forwarded: " + "a=b;" * (LONG // 4)),
+    _forwarded("quotes in Forwarded", "Forwarded: " + 'for="' * (LONG // 5)),
+    _forwarded("fields of Forwarded", "\r\n".join(["Forwarded: for=10.0.0.9"] * 240)),
+    _announced("PROXY headers byte by byte on 300 connections", Sending(first=_LONG_HEADER, connections=300, piece=1)),
+    _announced("PROXY headers without an end on 1,000 connections", Sending(first=_LONG_HEADER[:-1], connections=1000)),
+    _announced("PROXY headers that are broken", Sending(first=b"PROXY TCP4 x\r\n", connections=20)),
+    _announced("PROXY headers behind each other", Sending(first=_HERE, again=_HERE, connections=20)),
+    _announced(
+        "requests behind a PROXY header, without end",
+        Sending(first=_HERE, again=get("/greet/x"), connections=4, most=1 << 30),
+    ),
 )

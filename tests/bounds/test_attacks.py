@@ -24,6 +24,7 @@ _TABLES: tuple[Attack, ...] = (
     *attacks_on_heads.TARGETS,
     *attacks_on_heads.HEADS,
     *attacks_on_heads.PIPELINES,
+    *attacks_on_heads.PROXIES,
     *attacks_on_connections.CONNECTIONS,
     *attacks_on_connections.UNREAD,
     *attacks_on_nats.SERVICES,

@@ -1,0 +1,139 @@
+"""A gateway behind nginx and HAProxy as they are, which are at 127.0.0.1; callers come from 127.0.0.3."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.observe.record import Observers, Record
+from tests.harness import PATIENCE, NatsServer, eventually, reserve_port, run_gateway
+
+pytestmark = pytest.mark.soak
+
+CALLER, EVIL = "127.0.0.3", "203.0.113.66"
+LIES = f"X-Forwarded-For: {EVIL}\r\nForwarded: for={EVIL}\r\n"
+LIES_OF_ONE = f"X-Forwarded-For: {EVIL}\r\n"
+
+NGINX = """
+daemon off;
+master_process off;
+pid {folder}/pid;
+error_log {folder}/log;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    server {{
+        listen 127.0.0.1:{port};
+        location / {{
+            proxy_pass http://127.0.0.1:{gateway};
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+            proxy_set_header X-Forwarded-Proto $scheme;
+            {more}
+        }}
+    }}
+}}
+"""
+HAPROXY = """
+defaults
+    mode {mode}
+    timeout connect 5s
+    timeout client 5s
+    timeout server 5s
+listen gateway
+    bind 127.0.0.1:{port}
+    {more}
+"""
+FORWARDED = "option forwardfor\n    server one 127.0.0.1:{gateway}"
+V1 = "server one 127.0.0.1:{gateway} send-proxy check check-send-proxy inter 100"
+V2 = "server one 127.0.0.1:{gateway} send-proxy-v2 check check-send-proxy inter 100"
+WITH_TLVS = "server one 127.0.0.1:{gateway} send-proxy-v2 proxy-v2-options crc32c,unique-id\n    unique-id-format %rt"
+
+
+def find(program: str) -> str:
+    if path := shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin"):
+        return path
+    pytest.fail(f"these tests need {program}", pytrace=False)
+
+
+@contextlib.contextmanager
+def run(folder: Path, *command: str) -> Iterator[None]:
+    with (folder / "output").open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
+
+
+@contextlib.contextmanager
+def run_nginx(folder: Path, port: int, gateway: int, more: str) -> Iterator[None]:
+    configuration = folder / "nginx.conf"
+    configuration.write_text(NGINX.format(folder=folder, port=port, gateway=gateway, more=more))
+    with run(folder, find("nginx"), "-p", str(folder), "-c", str(configuration), "-e", f"{folder}/log"):
+        yield
+
+
+@contextlib.contextmanager
+def run_haproxy(folder: Path, port: int, gateway: int, more: str) -> Iterator[None]:
+    configuration = folder / "haproxy.cfg"
+    mode = "http" if more == FORWARDED else "tcp"
+    configuration.write_text(HAPROXY.format(mode=mode, port=port, more=more.format(gateway=gateway)))
+    with run(folder, find("haproxy"), "-db", "-f", str(configuration)):
+        yield
+
+
+async def ask(port: int, lies: str) -> bytes:
+    """The answer, once the proxy listens."""
+    request = f"GET /livez HTTP/1.1\r\nHost: t\r\n{lies}Connection: close\r\n\r\n".encode()
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            with contextlib.suppress(ConnectionRefusedError):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(CALLER, 0))
+                writer.write(request)
+                answer = await reader.read()
+                writer.close()
+                return answer
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("more", "peer"),
+    [('proxy_set_header Forwarded "";', CALLER), ("", None)],
+    ids=["that removes Forwarded", "that passes Forwarded on"],
+)
+async def test_behind_nginx_the_caller_is_who_calls_nginx(
+    shared_nats: NatsServer, tmp_path: Path, more: str, peer: str | None
+) -> None:
+    records: list[Record] = []
+    observers = Observers(failure=(records.append,), other=(records.append,))
+    async with run_gateway(shared_nats.url, observers=observers, trusted_proxies=("127.0.0.1",)) as gateway:
+        with reserve_port() as port, run_nginx(tmp_path, port, gateway.port, more):
+            assert (await ask(port, LIES)).startswith(b"HTTP/1.1 200 ")
+    assert {record.peer for record in records} == {peer}
+
+
+@pytest.mark.parametrize("more", [FORWARDED, V1, V2, WITH_TLVS], ids=["forwardfor", "v1", "v2", "v2 with TLVs"])
+async def test_behind_haproxy_the_caller_is_who_calls_haproxy(
+    shared_nats: NatsServer, tmp_path: Path, more: str
+) -> None:
+    """Its checks, which come by themselves, are not refused either."""
+    records: list[Record] = []
+    observers = Observers(failure=(records.append,), other=(records.append,))
+    settings: dict[str, Any] = {"trusted_proxies": ("127.0.0.1",), "proxy_protocol": more != FORWARDED}
+    async with run_gateway(shared_nats.url, observers=observers, **settings) as gateway:
+        with reserve_port() as port, run_haproxy(tmp_path, port, gateway.port, more):
+            for _ in range(5):
+                assert (await ask(port, LIES_OF_ONE)).startswith(b"HTTP/1.1 200 "), (tmp_path / "output").read_text()
+            await eventually(lambda: len(records) >= 5)
+    assert {(record.status, record.peer) for record in records} == {(200, CALLER)}
+    assert "DOWN" not in (tmp_path / "output").read_text()
