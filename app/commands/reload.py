@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import os
 import queue
-import signal
 import subprocess
 import sys
 import threading
@@ -33,6 +32,7 @@ from ..pages.monitor import list_gauges_of_file
 from ..pieces import run_at_once, run_in_pieces
 from ..prepared import MAX_LOWERED, PreparedRoutes, pack_faults, read_head, unpack
 from ..routefile.load import RouteFile, RouteFileError, load_route_file
+from .hangups import Hangups
 from .listeners import Listeners
 
 MAX_LISTED = 100  # faults in one line of the log
@@ -42,30 +42,6 @@ GRACE = 5.0  # seconds that a process which was killed may take to end
 CHUNK = 1024 * 1024  # bytes
 
 _log = structlog.get_logger("nats-http.reload")
-
-
-class Hangups:
-    """SIGHUP, from the moment that this is made, so that none ends the process; they wait to be taken."""
-
-    def __init__(self) -> None:
-        # After nohup, and without a terminal, a hangup always means a reload.
-        self._has_terminal = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN and _is_on_terminal()
-        self.pending = False
-        signal.signal(signal.SIGHUP, self._note)
-
-    def _note(self, *_: object) -> None:
-        if self._has_terminal and not _is_on_terminal():
-            os.kill(os.getpid(), signal.SIGTERM)  # it was closed
-        self.pending = True
-
-    def take(self) -> bool:
-        """Whether there was one since the last time."""
-        was_pending, self.pending = self.pending, False
-        return was_pending
-
-
-def _is_on_terminal() -> bool:
-    return sys.stdin is not None and not sys.stdin.closed and sys.stdin.isatty()
 
 
 class Reading:
