@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +11,7 @@ import structlog
 from fastapi import FastAPI
 
 from . import __version__
+from .certificates import Certificate
 from .checks.checker import Checker
 from .deadlines import Deadlines
 from .errors import CannotStart
@@ -26,6 +27,7 @@ from .http.bounds import Bounds
 from .http.lane import LaneName
 from .http.protocol import GatewayProtocol, ProtocolFactory
 from .http.server import GatewayServer, ServerBeside
+from .http.tls import Tls
 from .nats.internals import check_nats
 from .nats.link import Link
 from .observe.access import log_failure, log_record, log_summary
@@ -72,6 +74,10 @@ class Gateway:
     drain: asyncio.Event
     protocols: Mapping[LaneName, ProtocolFactory]
     monitor: Monitor
+    tls: Tls | None
+    """Of its own port; None where it speaks plain HTTP."""
+    headers: Sequence[tuple[str, str]]
+    """Fields of every response on its own port."""
 
     def choose_lane(self, asked: LaneName | None) -> LaneName:
         """The one that is asked for, else the fast one, or ASGI where the application has middleware, which the fast
@@ -83,7 +89,21 @@ class Gateway:
     def make_server(self, *, lane: LaneName | None, drain_timeout: float) -> GatewayServer:
         """Its server on the lane that `choose_lane` says, with bounds on connections. Raises CannotStart."""
         protocol = self.protocols[self.choose_lane(lane)]
-        return GatewayServer(self.app, protocol, bounds=self.bounds, drain=self.drain, drain_timeout=drain_timeout)
+        if self.tls:
+            protocol = self.tls.wrap(protocol, self.bounds)
+        return GatewayServer(
+            self.app,
+            protocol,
+            bounds=self.bounds,
+            drain=self.drain,
+            drain_timeout=drain_timeout,
+            headers=self.headers,
+        )
+
+    def renew_certificate(self, certificate: Certificate) -> None:
+        """Show this one to callers from the next handshake on."""
+        if self.tls:
+            self.tls.renew(certificate)
 
     def make_server_beside(self, address: Address) -> ServerBeside:
         """The server of one of `beside`, with bounds of its own."""
@@ -102,6 +122,8 @@ def create_app(settings: Settings | None = None, *, routes: Routes | None = None
     gateway = build_gateway(settings, routes=routes)
     if settings.proxy_protocol:
         _log.warning("proxy-protocol-not-read", hint="only `nats-http serve` and `dev` read it")
+    if gateway.tls:
+        _log.warning("tls-not-served", hint="only `nats-http serve` and `dev` do; this server has options of its own")
     for host, port in gateway.beside:
         _log.warning("pages-not-served", address=f"{host}:{port}", hint="only `nats-http serve` and `dev` listen there")
     return gateway.app
@@ -113,11 +135,15 @@ def build_gateway(
     routes: Routes | None = None,
     observers: Observers | None = None,
     boards: Boards | None = None,
+    certificate: Certificate | None = None,
 ) -> Gateway:
     """As `create_app`, with all parts. `observers` take the place of the log; `boards` are those of the processes of
-    this gateway, where it has several. Raises IncompatibleNats as well."""
+    this gateway, where it has several. Without a certificate it reads that of the settings, where they name one.
+    Raises IncompatibleNats and CertificateError as well."""
     check_nats()
     settings = settings or load_settings(check_files=True)
+    if certificate is None and settings.certificate_files:
+        certificate = settings.certificate_files.read()
     prepared = _prepare(load_route_file(settings.routes or GREET) if routes is None else routes)
     parts = _Parts(settings, prepared, boards or Boards(Board()), observers)
     app = parts.make_app(True, parts.relay)
@@ -132,6 +158,8 @@ def build_gateway(
         drain=parts.drain,
         protocols=parts.make_protocols(app),
         monitor=parts.monitor,
+        tls=Tls(certificate) if certificate else None,
+        headers=() if settings.hsts is None else (("strict-transport-security", f"max-age={settings.hsts}"),),
     )
 
 

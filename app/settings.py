@@ -3,7 +3,7 @@
 import importlib.util
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, Self, TextIO, get_args
@@ -11,11 +11,12 @@ from typing import Annotated, Literal, Self, TextIO, get_args
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from .certificates import CertificateFiles
 from .edge.networks import parse_network
 from .edge.proxies import Proxies, parse_root
 from .errors import CannotStart
 from .formats.environment import find_unknown, quote_value
-from .formats.units import parse_count, parse_duration, parse_place, parse_size, parse_switch, parse_word
+from .formats.units import parse_age, parse_count, parse_duration, parse_place, parse_size, parse_switch, parse_word
 from .nats.addresses import Address
 from .nats.credentials import Credentials
 from .observe import trace_settings
@@ -58,7 +59,7 @@ def _split_networks(text: object) -> object:
     return networks
 
 
-def _from_text(parse: Callable[[str], float | str | tuple[str, int]]) -> BeforeValidator:
+def _from_text(parse: Callable[[str], float | str | tuple[str, int] | None]) -> BeforeValidator:
     return BeforeValidator(lambda value: parse(value) if isinstance(value, str) else value)
 
 
@@ -74,6 +75,8 @@ Place = Annotated[bool | tuple[str, int], _from_text(parse_place)]
 """Where pages are: on the gateway's own port (True), nowhere, or on a host and port of their own."""
 LogFormat = Literal["json", "text"]
 LogLevel = Literal["debug", "info", "warning", "error"]
+Age = Annotated[int | None, _from_text(parse_age)]
+"""Whole seconds, or None for `off`."""
 RootPath = Annotated[str, _from_text(parse_root)]
 
 
@@ -141,6 +144,29 @@ class Settings(BaseSettings):
         default=1,
         validation_alias="GATEWAY_WORKERS",
         description="Worker processes of `serve`. `dev`, and the application under a server of yours, have one.",
+    )
+    tls_cert: Path | None = Field(
+        default=None,
+        validation_alias="GATEWAY_TLS_CERT",
+        description="File with the gateway's own certificate, in PEM form, and behind it those of intermediate "
+        "authorities. With it the gateway speaks HTTPS, and nothing else, on its own port.",
+    )
+    tls_key: Path | None = Field(
+        default=None,
+        validation_alias="GATEWAY_TLS_KEY",
+        description="File with the private key of `GATEWAY_TLS_CERT`, in PEM form and not encrypted.",
+    )
+    tls_client_ca: Path | None = Field(
+        default=None,
+        validation_alias="GATEWAY_TLS_CLIENT_CA",
+        description="File with the certificates, in PEM form, of the authorities whose certificates callers may show. "
+        "Callers without one are served too. Unset: none is asked for.",
+    )
+    hsts: Age = Field(
+        default=None,
+        validation_alias="GATEWAY_HSTS_MAX_AGE",
+        description="How long browsers are to come over HTTPS only, such as `365d`: each response of the gateway's own "
+        "port says so in `Strict-Transport-Security`. `0s` makes them forget. Unset, or `off`: no such header.",
     )
     root_path: RootPath | None = Field(
         default=None,
@@ -277,9 +303,26 @@ class Settings(BaseSettings):
         )
 
     @property
+    def certificate_files(self) -> CertificateFiles | None:
+        """What TLS on the gateway's own port needs; None where it speaks plain HTTP."""
+        if self.tls_cert is None or self.tls_key is None:
+            return None
+        return CertificateFiles(self.tls_cert, self.tls_key, self.tls_client_ca)
+
+    @property
+    def scheme(self) -> str:
+        """Of the addresses on the gateway's own port."""
+        return "http" if self.certificate_files is None else "https"
+
+    @property
     def proxies(self) -> Proxies:
         """What to believe of proxies in front."""
         return Proxies(self.trusted_proxies or (), root=self.root_path or "")
+
+    def find_file_faults(self) -> list[str]:
+        """What is wrong with the files of credentials and certificates, a line for each."""
+        files = self.certificate_files
+        return [*self.credentials.find_faults(), *(files.find_faults() if files else ())]
 
     @property
     def logs_successes(self) -> bool:
@@ -302,9 +345,21 @@ class Settings(BaseSettings):
         faults = self.credentials.find_conflicts([Address.parse(server) for server in self.nats_url])
         if self.proxy_protocol and not self.trusted_proxies:
             faults = [*faults, "GATEWAY_PROXY_PROTOCOL: needs GATEWAY_TRUSTED_PROXIES"]
+        if self.proxy_protocol and self.tls_cert is not None:
+            faults = [*faults, "GATEWAY_PROXY_PROTOCOL: does not work together with GATEWAY_TLS_CERT"]
+        faults += self._find_tls_conflicts()
         if faults:
             raise ValueError("\n".join(faults))
         return self
+
+    def _find_tls_conflicts(self) -> Iterator[str]:
+        needs = (
+            ("GATEWAY_TLS_CERT", self.tls_cert, "GATEWAY_TLS_KEY", self.tls_key),
+            ("GATEWAY_TLS_KEY", self.tls_key, "GATEWAY_TLS_CERT", self.tls_cert),
+            ("GATEWAY_TLS_CLIENT_CA", self.tls_client_ca, "GATEWAY_TLS_CERT", self.tls_cert),
+            ("GATEWAY_HSTS_MAX_AGE", self.hsts, "GATEWAY_TLS_CERT", self.tls_cert),
+        )
+        return (f"{name}: needs {other}" for name, value, other, its in needs if value is not None and its is None)
 
     @classmethod
     def settings_customise_sources(
@@ -341,7 +396,7 @@ def load_settings(*, check_files: bool = False) -> Settings:
     except ValidationError as error:
         faults += [_describe(detail["loc"], detail["msg"], detail["input"]) for detail in error.errors()]
     else:
-        faults += settings.credentials.find_faults() if check_files else []
+        faults += settings.find_file_faults() if check_files else []
         if not faults:
             return settings
     raise SettingsError(faults)

@@ -194,17 +194,18 @@ async def run_gateway(
 
 
 @contextlib.asynccontextmanager
-async def serve(parts: Parts, *, lane: LaneName | None) -> AsyncIterator[Gateway]:
-    """These parts of a gateway on a real socket."""
+async def serve(parts: Parts, *, lane: LaneName | None, tls: ssl.SSLContext | None = None) -> AsyncIterator[Gateway]:
+    """These parts of a gateway on a real socket. `tls` is the side of its client, where they speak HTTPS."""
     listener = bind("127.0.0.1", 0)
-    url, port = describe_address(listener), listener.getsockname()[1]
+    url = describe_address(listener, scheme="https" if tls else "http")
+    port = listener.getsockname()[1]
     server = parts.make_server(lane=lane, drain_timeout=5.0)
     running = asyncio.create_task(server._serve([listener]))
     try:
         await eventually(lambda: server.started)
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
         async with httpx.AsyncClient(
-            base_url=url, timeout=PATIENCE, trust_env=False, verify=_NO_TLS, limits=limits
+            base_url=url, timeout=PATIENCE, trust_env=False, verify=tls or _NO_TLS, limits=limits
         ) as client:
             yield Gateway(url, port, parts, client, server)
     finally:

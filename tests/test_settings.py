@@ -39,6 +39,10 @@ DEFAULTS = {
     "host": "127.0.0.1",
     "port": 8000,
     "workers": 1,
+    "tls_cert": None,
+    "tls_key": None,
+    "tls_client_ca": None,
+    "hsts": None,
     "root_path": None,
     "trusted_proxies": None,
     "proxy_protocol": False,
@@ -129,6 +133,7 @@ def test_nothing_needs_to_be_set() -> None:
         ("GATEWAY_STATUS", "off", "status", False),
         ("GATEWAY_STATUS", "localhost:9090", "status", ("localhost", 9090)),
         ("GATEWAY_SERVER_TIMING", "on", "server_timing", True),
+        ("GATEWAY_HSTS_MAX_AGE", "off", "hsts", None),
     ],
 )
 def test_a_variable_sets_its_setting_and_no_other(
@@ -162,6 +167,7 @@ def test_settings_are_frozen(field: str) -> None:
 # What is wrong
 
 ROOT = "a path such as /api or /shop/api, of letters, digits, and - . _ ~"
+AGES = "off, or a whole number with its unit: 3600s, 24h or 365d"
 SIZES = "a whole number of bytes, or one with KiB or MiB: 1048576, 64KiB or 1MiB"
 
 
@@ -203,6 +209,7 @@ SIZES = "a whole number of bytes, or one with KiB or MiB: 1048576, 64KiB or 1MiB
         ("GATEWAY_STATUS", "127.0.0.1:0", "a port is a number from 1 to 65535"),
         ("GATEWAY_STATUS", "127.0.0.1:65536", "a port is a number from 1 to 65535"),
         ("GATEWAY_SERVER_TIMING", "2", "must be on or off"),
+        *(("GATEWAY_HSTS_MAX_AGE", text, f"must be {AGES}") for text in ("on", "3600", "-1d", "1.5d", "1y", "1e9s")),
     ],
 )
 def test_a_wrong_value_is_told_with_its_variable_and_what_is_right(
@@ -348,6 +355,10 @@ def test_no_secret_shows_in_the_repr_of_settings_or_credentials(environment: pyt
         ({"NATS_TLS_CERT": SECRET}, "NATS_TLS_CERT: needs NATS_TLS_KEY"),
         ({"GATEWAY_PROXY_PROTOCOL": "on"}, "GATEWAY_PROXY_PROTOCOL: needs GATEWAY_TRUSTED_PROXIES"),
         ({"NATS_TLS_KEY": SECRET}, "NATS_TLS_KEY: needs NATS_TLS_CERT"),
+        ({"GATEWAY_TLS_CERT": "c"}, "GATEWAY_TLS_CERT: needs GATEWAY_TLS_KEY"),
+        ({"GATEWAY_TLS_KEY": "k"}, "GATEWAY_TLS_KEY: needs GATEWAY_TLS_CERT"),
+        ({"GATEWAY_TLS_CLIENT_CA": "a"}, "GATEWAY_TLS_CLIENT_CA: needs GATEWAY_TLS_CERT"),
+        ({"GATEWAY_HSTS_MAX_AGE": "1d"}, "GATEWAY_HSTS_MAX_AGE: needs GATEWAY_TLS_CERT"),
         ({"NATS_TOKEN": SECRET, "NATS_USER": "u"}, "NATS_USER, NATS_TOKEN: only one of them can say who we are"),
         (
             {"NATS_CREDS": SECRET, "NATS_NKEY_SEED": SECRET},

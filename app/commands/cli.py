@@ -133,7 +133,7 @@ def dev(
         examples = examples or (embedded and path == EXAMPLES)
         stack = Stack(embedded=embedded, nats_port=nats_port, examples=examples, lane=lane, extend=extend)
         try:
-            run_dev(settings, listeners, FileSource(path, Limits.of(settings)), stack)
+            run_dev(settings, listeners, FileSource(path, Limits.of(settings), settings.certificate_files), stack)
         except (PartEnded, ServerMissing, RuntimeError) as error:
             raise CommandError(str(error)) from None
 
@@ -155,7 +155,7 @@ def serve(
 ) -> None:
     """Run the gateway alone, for production. It listens at once, and connects to NATS in the background.
 
-    SIGHUP reads the route file again.
+    SIGHUP reads the route file and the certificate again.
     """
     _end_at_signals()
     if fd is not None:
@@ -175,11 +175,12 @@ def serve(
         color = is_color_wanted(sys.stderr)
         configure_logging(color=color, form=settings.log_format, level=settings.log_level)
         if fd is not None:
-            pipe = PipeSource(sys.stdin.fileno())
+            pipe = PipeSource(sys.stdin.fileno(), has_certificate=settings.certificate_files is not None)
             boards = Boards.of_files(board_fd or [])
             run_gateway(settings, listeners, pipe, lane=lane, extend=extend, boards=boards, sign_fd=sign_fd)
             return
-        source = FileSource(file or settings.routes or GREET, Limits.of(settings))
+        path = file or settings.routes or GREET
+        source = FileSource(path, Limits.of(settings), settings.certificate_files)
         count = workers or settings.workers
         if count == 1:
             run_gateway(settings, listeners, source, lane=lane, extend=extend)
@@ -195,6 +196,7 @@ def healthcheck(
 ) -> None:
     """Ask a running gateway whether it is ready: exit code 0 or 1. For the health checks of containers."""
     import http.client
+    import ssl
     import urllib.error
     import urllib.request
 
@@ -202,8 +204,13 @@ def healthcheck(
 
     settings = load_settings()
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - to reach it, not to bind
-    target = url or f"http://{f'[{host}]' if ':' in host else host}:{settings.port}/readyz"
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    target = url or f"{settings.scheme}://{f'[{host}]' if ':' in host else host}:{settings.port}/readyz"
+    handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
+    if url is None:  # our own certificate is for the name that callers use
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        handlers.append(urllib.request.HTTPSHandler(context=context))
+    direct = urllib.request.build_opener(*handlers)
     try:
         with direct.open(target, timeout=2) as response:
             typer.echo(response.read().decode())

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import uvicorn
 
+from ..certificates import Certificate
 from ..formats.html import STATUS
 from ..http.lane import LaneName
 from ..http.sockets import describe_address
@@ -54,9 +55,9 @@ class PartEnded(Exception):
 
 
 def run_dev(settings: Settings, listeners: Listeners, source: FileSource, stack: Stack) -> None:
-    """Serve until a signal. Raises RouteFileError, PartEnded, ServerMissing or RuntimeError. Nothing is ever left
-    behind."""
-    file = source.load()
+    """Serve until a signal. Raises RouteFileError, CertificateError, PartEnded, ServerMissing or RuntimeError. Nothing
+    is ever left behind."""
+    certificate, file = source.load_certificate(), source.load()
     nats_port = _choose_port(stack)
     stopped = False
 
@@ -76,11 +77,11 @@ def run_dev(settings: Settings, listeners: Listeners, source: FileSource, stack:
         examples = Examples()
         if stack.examples:
             examples.start(children, child_environment(**settings.nats_variables))
-        gateway = _build_gateway(settings, file, stack.extend)
+        gateway = _build_gateway(settings, file, certificate, stack.extend)
         server = gateway.make_server(lane=stack.lane, drain_timeout=settings.drain_timeout)
         server.should_exit = stopped
         welcome = _Welcome(
-            address=describe_address(listeners.main),
+            address=describe_address(listeners.main, scheme=settings.scheme),
             status=_find_status(settings, listeners),
             link=gateway.link,
             trial=find_trial(file.table, settings),
@@ -93,8 +94,9 @@ def run_dev(settings: Settings, listeners: Listeners, source: FileSource, stack:
 
 def _find_status(settings: Settings, listeners: Listeners) -> str | None:
     place = settings.status
-    listener = listeners.beside[place] if isinstance(place, tuple) else listeners.main
-    return f"{describe_address(listener)}{STATUS}" if place else None
+    if isinstance(place, tuple):
+        return f"{describe_address(listeners.beside[place])}{STATUS}"
+    return f"{describe_address(listeners.main, scheme=settings.scheme)}{STATUS}" if place else None
 
 
 def _choose_port(stack: Stack) -> int:
@@ -121,13 +123,13 @@ def _start_nats(children: Children, directory: Path, port: int) -> str:
     return wait_for_url(directory, children.start(NATS, command).process)
 
 
-def _build_gateway(settings: Settings, file: RouteFile, extend: str | None) -> Gateway:
+def _build_gateway(settings: Settings, file: RouteFile, certificate: Certificate | None, extend: str | None) -> Gateway:
     """With an access log and details of its health, unless the settings say otherwise, and with hints."""
     told = {name: getattr(settings, name) is not False for name in ("access_log", "health_details")}
     settings = settings.model_copy(update=told)
     hints = Hints(lambda: gateway.serving.table, lambda: gateway.link.server or "localhost:4222")
     observers = _make_observers(hints, settings)
-    gateway = build_gateway(settings, routes=file, observers=observers)
+    gateway = build_gateway(settings, routes=file, observers=observers, certificate=certificate)
     if extend:
         load_extension(extend)(gateway.app)
     return gateway

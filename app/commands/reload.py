@@ -1,4 +1,5 @@
-"""New routes for a gateway that serves: from the route file at SIGHUP or, in a worker process, from its parent.
+"""New routes, and a new certificate, for a gateway that serves: from their files at SIGHUP or, in a worker process,
+from its parent.
 
 Laws:
 1. A valid file takes effect between two requests, and what has begun finishes by the routes that it began with.
@@ -23,6 +24,7 @@ from typing import IO
 import structlog
 import uvicorn
 
+from ..certificates import Certificate, CertificateFiles
 from ..collector import collector_off, only_young_collections
 from ..exchange.plans import Limits, find_lowered
 from ..http.server import serving_beside
@@ -34,12 +36,18 @@ from ..prepared import MAX_LOWERED, PreparedRoutes, pack_faults, read_head, unpa
 from ..routefile.load import RouteFile, RouteFileError, load_route_file
 from .hangups import Hangups
 from .listeners import Listeners
+from .renewal import Renewals
 
 MAX_LISTED = 100  # faults in one line of the log
 LOOK_INTERVAL = 0.1  # seconds between two looks whether a SIGHUP came
 LIMIT = 120.0  # seconds that a file may take
 GRACE = 5.0  # seconds that a process which was killed may take to end
 CHUNK = 1024 * 1024  # bytes
+
+ROUTES, CERTIFICATE = b"routes", b"certificate"
+"""The kinds of packages."""
+Swap = Callable[[PreparedRoutes], Awaitable[None]]
+Renew = Callable[[Certificate], None]
 
 _log = structlog.get_logger("nats-http.reload")
 
@@ -81,9 +89,10 @@ class Reading:
 
 class FileSource:
     """The route file, read again at each SIGHUP, and when it is asked. A warning tells which of its limits are over
-    `limits`. `files` are all that it was last read from, right or wrong; `path` is the first."""
+    `limits`. `files` are all that it was last read from, right or wrong; `path` is the first. The files of the
+    certificate are read again at the same time."""
 
-    def __init__(self, path: Path, limits: Limits) -> None:
+    def __init__(self, path: Path, limits: Limits, certificate: CertificateFiles | None = None) -> None:
         self.path = path
         self._limits = limits
         self.files: Sequence[Path] = (path,)
@@ -92,6 +101,7 @@ class FileSource:
         self.loaded_at = time.time()
         """When the routes that are served were read, as Unix time."""
         self._hangups = Hangups()
+        self._renewals = Renewals(certificate)
         self._reading: Reading | None = None
 
     @property
@@ -106,6 +116,10 @@ class FileSource:
         _warn_of_lowered(list(islice(find_lowered(file.table, self._limits), MAX_LOWERED)))
         return file
 
+    def load_certificate(self) -> Certificate | None:
+        """Raises CertificateError."""
+        return self._renewals.load()
+
     def ask(self) -> None:
         """Have it read again, as a SIGHUP does."""
         self._hangups.pending = True
@@ -118,11 +132,18 @@ class FileSource:
             self._tell(package)
         return package
 
-    async def watch(self, swap: Callable[[PreparedRoutes], Awaitable[None]]) -> None:
-        """Serve the routes of each further package. Never returns; a reading ends with it."""
+    def renew_if_asked(self) -> Certificate | None:
+        """The certificate, in the same manner."""
+        return self._renewals.poll()
+
+    async def watch(self, swap: Swap, renew: Renew) -> None:
+        """Serve the routes of each further package, and show each further certificate. Never returns; a reading ends
+        with it."""
         try:
             while True:
                 await asyncio.sleep(LOOK_INTERVAL)
+                if certificate := self.renew_if_asked():
+                    renew(certificate)
                 if (package := self._poll()) is not None:
                     await _serve_package(package, swap)
                     self._tell(package)
@@ -137,6 +158,7 @@ class FileSource:
     def _poll(self) -> bytes | None:
         try:
             if self._reading is None and self._hangups.take():
+                self._renewals.ask()
                 self._reading = Reading(self.path)
             package = self._reading.package if self._reading else None
             if package is None:
@@ -168,32 +190,42 @@ def _warn_of_lowered(lowered: Sequence[str]) -> None:
         _log.warning("limits-lowered", limits=lowered)
 
 
-async def _serve_package(package: bytes, swap: Callable[[PreparedRoutes], Awaitable[None]]) -> None:
+async def _serve_package(package: bytes, swap: Swap) -> None:
     with only_young_collections():
         await swap(await run_in_pieces(unpack(package)))
 
 
 class PipeSource:
-    """What the parent of a worker process writes: for each reload the length of a package, a newline, the package."""
+    """What the parent of a worker process writes: for each reload a line with a kind and the length of a package, and
+    the package. A certificate, where there is one, comes before the first routes."""
 
     gauges: Mapping[str, Ask] = {}
     """The parent reports of the file."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, *, has_certificate: bool) -> None:
         self._fd = fd
+        self._has_certificate = has_certificate
+
+    def load_certificate(self) -> Certificate | None:
+        """Waits for it, before the first `load`. Raises RouteFileError."""
+        return Certificate.unpack(self._read_package()) if self._has_certificate else None
 
     def load(self) -> PreparedRoutes:
         """Waits for the first package. Raises RouteFileError."""
-        length = b""
-        while not length.endswith(b"\n"):
-            length += self._read(1)
+        package = self._read_package()
+        with collector_off():
+            return run_at_once(unpack(package))
+
+    def _read_package(self) -> bytes:
+        line = b""
+        while not line.endswith(b"\n"):
+            line += self._read(1)
         chunks: list[bytes] = []
-        missing = int(length)
+        missing = int(line.split()[1])
         while missing:
             chunks.append(self._read(min(missing, CHUNK)))
             missing -= len(chunks[-1])
-        with collector_off():
-            return run_at_once(unpack(b"".join(chunks)))
+        return b"".join(chunks)
 
     def _read(self, size: int) -> bytes:
         chunk = os.read(self._fd, size)
@@ -201,15 +233,20 @@ class PipeSource:
             raise RouteFileError(["the parent process has gone"])
         return chunk
 
-    async def watch(self, swap: Callable[[PreparedRoutes], Awaitable[None]]) -> None:
-        """Serve the routes of each further package. Never returns."""
+    async def watch(self, swap: Swap, renew: Renew) -> None:
+        """Serve the routes of each further package, and show each further certificate. Never returns."""
         reader = asyncio.StreamReader()
         loop = asyncio.get_running_loop()
         with open(self._fd, "rb", buffering=0, closefd=False) as pipe:  # noqa: ASYNC230 - a pipe, which is there
             await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
             with contextlib.suppress(asyncio.IncompleteReadError):
-                while length := await reader.readline():
-                    await _serve_package(await reader.readexactly(int(length)), swap)
+                while line := await reader.readline():
+                    kind, length = line.split()
+                    package = await reader.readexactly(int(length))
+                    if kind == CERTIFICATE:
+                        renew(Certificate.unpack(package))
+                    else:
+                        await _serve_package(package, swap)
             await asyncio.Event().wait()  # the parent has gone; its guard ends this process
 
 
@@ -218,17 +255,17 @@ class Feed:
 
     def __init__(self, pipe: IO[bytes]) -> None:
         self._pipe = pipe
-        self._packages: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._packages: queue.SimpleQueue[tuple[bytes, bytes]] = queue.SimpleQueue()
         threading.Thread(target=self._write_all, daemon=True).start()
 
-    def send(self, package: bytes) -> None:
-        self._packages.put(package)
+    def send(self, kind: bytes, package: bytes) -> None:
+        self._packages.put((kind, package))
 
     def _write_all(self) -> None:
         with contextlib.suppress(OSError):  # the worker has gone
             while True:
-                package = self._packages.get()
-                for part in (b"%d\n" % len(package), package):
+                kind, package = self._packages.get()
+                for part in (b"%b %d\n" % (kind, len(package)), package):
                     rest = memoryview(part)
                     while rest:
                         rest = rest[self._pipe.write(rest) :]
@@ -237,9 +274,9 @@ class Feed:
 async def serve_and_reload(
     source: FileSource | PipeSource, server: uvicorn.Server, listeners: Listeners, gateway: Gateway
 ) -> None:
-    """Serve until a signal, with the routes that the source has at each moment."""
+    """Serve until a signal, with the routes and the certificate that the source has at each moment."""
     gateway.monitor.gauges.update(source.gauges)
-    watching = asyncio.create_task(source.watch(gateway.serving.swap))
+    watching = asyncio.create_task(source.watch(gateway.serving.swap, gateway.renew_certificate))
     beside = [(gateway.make_server_beside(address), listener) for address, listener in listeners.beside.items()]
     try:
         async with serving_beside(beside):

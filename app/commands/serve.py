@@ -42,13 +42,14 @@ def run_gateway(
     """Serve until a signal, then drain; returns when all is closed. Raises RouteFileError and CannotStart. `extend`
     names a function that adds to the application; `boards` and `sign_fd` are for a worker: the memory that it shares
     with the others, and the pipe where it writes a byte when it serves."""
-    gateway = build_gateway(settings, routes=source.load(), boards=boards)
+    certificate = source.load_certificate()
+    gateway = build_gateway(settings, routes=source.load(), boards=boards, certificate=certificate)
     if extend:
         load_extension(extend)(gateway.app)
     lane = gateway.choose_lane(lane)
     server = gateway.make_server(lane=lane, drain_timeout=settings.drain_timeout)
     count = len(gateway.serving.table.routes)
-    address, pages = describe_address(listeners.main), listeners.addresses_beside
+    address, pages = describe_address(listeners.main, scheme=settings.scheme), listeners.addresses_beside
     _log.info("listening", address=address, pages=pages, version=__version__, routes=count, lane=lane)
 
     async def serve() -> None:
@@ -82,23 +83,27 @@ def run_workers(
     extend: str | None,
 ) -> bool:
     """Serve with `count` worker processes until a signal; a worker that dies is replaced. False if one died before any
-    had served. Raises RouteFileError."""
-    file = source.load()
+    had served. Raises RouteFileError and CertificateError."""
+    certificate, file = source.load_certificate(), source.load()
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     routes = len(file.table.routes)
-    address, pages = describe_address(listeners.main), listeners.addresses_beside
+    address, pages = describe_address(listeners.main, scheme=settings.scheme), listeners.addresses_beside
     _log.info("listening", address=address, pages=pages, version=__version__, routes=routes, workers=count)
     with Children(patience=settings.drain_timeout + PATIENCE) as children:
         boards = make_board_files(count + 1)
         reporter = Reporter(Board(boards[0]), gauges=source.gauges, counters={})
-        workers = Workers(children, listeners, pack(file), boards=boards, lane=lane, extend=extend)
+        workers = Workers(
+            children, listeners, pack(file), boards=boards, certificate=certificate, lane=lane, extend=extend
+        )
         can_start = workers.check()
         while can_start and not stop.wait(LOOK_INTERVAL):
             reporter.report()
             if fresh := source.load_if_asked():
                 workers.use(fresh)
+            if renewed := source.renew_if_asked():
+                workers.renew(renewed)
             can_start = workers.check()
         listeners.close()
         source.close()

@@ -17,10 +17,11 @@ from dataclasses import dataclass
 
 import structlog
 
+from ..certificates import Certificate
 from ..http.lane import LaneName
 from .listeners import Listeners
 from .processes import Child, Children
-from .reload import Feed
+from .reload import CERTIFICATE, ROUTES, Feed
 
 FIRST_PAUSE = 0.1  # seconds
 MAX_PAUSE = 5.0  # seconds
@@ -56,7 +57,7 @@ class _Worker:
 class Workers:
     """Processes among `children`, on these listening sockets. `boards` has the memory in which this process reports,
     and then one for each worker; a worker that takes the place of another goes on in its memory. All go by the routes
-    that this process has read, also those that are started later, while the file is not valid."""
+    and the certificate that this process has read, also those that are started later, while the files are not valid."""
 
     def __init__(
         self,
@@ -65,6 +66,7 @@ class Workers:
         package: bytes,
         *,
         boards: Sequence[int],
+        certificate: Certificate | None,
         lane: LaneName | None,
         extend: str | None,
     ) -> None:
@@ -72,6 +74,7 @@ class Workers:
         self._listeners = listeners
         self._boards = boards
         self._package = package
+        self._certificate = certificate
         self._options = [*(("--lane", lane) if lane else ()), *(("--extend", extend) if extend else ())]
         self._workers = [_Worker(f"worker {number}", board) for number, board in enumerate(boards[1:], 1)]
         self._has_served = False
@@ -79,9 +82,17 @@ class Workers:
     def use(self, package: bytes) -> None:
         """Give these routes to all workers, now and later."""
         self._package = package
+        self._send(ROUTES, package)
+
+    def renew(self, certificate: Certificate) -> None:
+        """Have all workers show this one, now and later."""
+        self._certificate = certificate
+        self._send(CERTIFICATE, certificate.pack())
+
+    def _send(self, kind: bytes, package: bytes) -> None:
         for worker in self._workers:
             if worker.process:
-                worker.process.feed.send(package)
+                worker.process.feed.send(kind, package)
 
     def check(self) -> bool:
         """Look which have ended, and start those that are due. False where none can start: then give up."""
@@ -107,7 +118,8 @@ class Workers:
         worker.process = None
         self._children.forget(process.child)
         os.close(process.signs)
-        process.feed.send(self._package)  # nobody reads it: the error ends the thread of the feed, and so its pipe
+        # Nobody reads it: the error ends the thread of the feed, and so its pipe.
+        process.feed.send(ROUTES, self._package)
 
     def _try_to_start(self, worker: _Worker) -> bool:
         """False where the system refuses, and no worker has served before."""
@@ -138,7 +150,9 @@ class Workers:
         os.set_blocking(signs, False)
         assert child.process.stdin is not None  # noqa: S101 - it was asked for
         feed = Feed(child.process.stdin)
-        feed.send(self._package)
+        if self._certificate:
+            feed.send(CERTIFICATE, self._certificate.pack())
+        feed.send(ROUTES, self._package)
         return _Process(child, feed, signs, time.monotonic())
 
 

@@ -81,6 +81,7 @@ class Proxies:
             caller,
             address=caller.address if origin.address is None else origin.address or None,
             scheme=origin.scheme or caller.scheme,
+            certificate=None,  # that of the proxy
             host=origin.host,
             peer=caller.address,
             is_forwarded=True,

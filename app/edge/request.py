@@ -12,19 +12,36 @@ BODY_METHODS = frozenset(("POST", "PUT", "PATCH"))
 
 _REMEMBERED = 4096  # callers
 
+Names = tuple[tuple[str, str], ...]
+"""Pairs of a kind, such as `commonName` or `DNS`, and a name."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerCertificate:
+    """Whom a caller has proved to be, by a certificate of an authority that the gateway trusts. `subject` and
+    `alternatives` (the subject's alternative names, RFC 5280 §4.2.1.6) are in the order of the certificate, `serial` is
+    hexadecimal in capitals, `fingerprint` the SHA-256 of its DER form in small hexadecimal digits."""
+
+    subject: Names
+    alternatives: Names
+    serial: str
+    fingerprint: str
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)  # `find_caller` gives the same one for the same facts
 class Caller:
     """Who sent a request. `address` is its IP address, None where that is not known (a Unix socket, or a proxy that
     does not say it); `scheme` is `http` or `https`; `lane` is how its request is answered, `fast` or `asgi`; `root`
     is the path, percent-encoded, under which it sees the gateway, where a server that runs us as an ASGI application
-    says so. Where a trusted proxy speaks for it, `peer` is the address of that; with `is_forwarded` it did so in the
-    headers of this request, and `host` is the one that it says was asked for."""
+    says so; `certificate` is that of its end of the TLS connection. Where a trusted proxy speaks for it, `peer` is the
+    address of that; with `is_forwarded` it did so in the headers of this request, and `host` is the one that it says
+    was asked for."""
 
     address: str | None
     scheme: str
     lane: str
     root: str = ""
+    certificate: PeerCertificate | None = None
     peer: str | None = None
     is_forwarded: bool = False
     host: str | None = None
@@ -36,9 +53,16 @@ class Caller:
 
 
 @lru_cache(_REMEMBERED)
-def find_caller(address: str | None, scheme: str, lane: str, root: str = "", peer: str | None = None) -> Caller:
+def find_caller(
+    address: str | None,
+    scheme: str,
+    lane: str,
+    root: str = "",
+    certificate: PeerCertificate | None = None,
+    peer: str | None = None,
+) -> Caller:
     """The caller with these facts; to look it up costs less than to make it."""
-    return Caller(address=address, scheme=scheme, lane=lane, root=root, peer=peer)
+    return Caller(address=address, scheme=scheme, lane=lane, root=root, certificate=certificate, peer=peer)
 
 
 @dataclass(slots=True)

@@ -26,10 +26,10 @@ def find_unknown(environment: Mapping[str, str], known: Sequence[str]) -> Iterat
             yield f"{name}: unknown setting, {hint}"
 
 
-def quote_value(value: str) -> str:
-    """In quotes and on one line, whatever is in it; the beginning of a long one."""
+def quote_value(value: str, *, most: int = _MAX_SHOWN) -> str:
+    """In quotes and on one line, whatever is in it; the beginning of one that has more than `most` characters."""
     plain = value if value.isprintable() else value.encode("unicode_escape").decode("ascii")
-    return f"'{plain}'" if len(plain) <= _MAX_SHOWN else f"'{plain[:_MAX_SHOWN]}…'"
+    return f"'{plain}'" if len(plain) <= most else f"'{plain[:most]}…'"
 
 
 def _is_of_service(name: str, value: str) -> bool:

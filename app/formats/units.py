@@ -15,6 +15,8 @@ _SWITCHES = {
     **dict.fromkeys(("off", "false", "no", "0", "f", "n"), False),
 }
 _PLACE = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^\s\[\]:/]+)):(?P<port>\d{1,5})", re.ASCII)
+_AGE = re.compile(r"(\d{1,9})([smhd])", re.ASCII)
+_AGES = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0}
 _BYTES = {None: 1, "KiB": 1024, "MiB": 1024 * 1024}
 
@@ -26,6 +28,16 @@ def parse_duration(text: str) -> float:
     if seconds <= 0:
         raise ValueError("a duration is a number above 0 with its unit: 500ms, 2s or 1m")
     return seconds
+
+
+def parse_age(text: str) -> int | None:
+    """Whole seconds; None for `off`. ValueError says what an age looks like."""
+    if text.lower() == "off":
+        return None
+    match = _AGE.fullmatch(text)
+    if not match:
+        raise ValueError("must be off, or a whole number with its unit: 3600s, 24h or 365d")
+    return int(match[1]) * _AGES[match[2]]
 
 
 def parse_size(text: str, *, least: int = 0) -> int:

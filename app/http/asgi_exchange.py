@@ -245,9 +245,10 @@ def _find_caller(scope: Scope) -> Caller:
     """Who is at the other end of the connection, or who middleware says it is."""
     client, root = scope.get("client"), scope.get("root_path")
     server: ServerSide | None = scope.get(SERVER)
-    peer = server.connection.caller.peer if server is not None else None
+    connected = server.connection.caller if server is not None else None
+    certificate, peer = (connected.certificate, connected.peer) if connected else (None, None)
     address, scheme = client[0] if client else None, scope.get("scheme", "http")
-    return find_caller(address, scheme, "asgi", quote(root) if root else "", peer)
+    return find_caller(address, scheme, "asgi", quote(root) if root else "", certificate, peer)
 
 
 def place_below(scope: Scope, root: str) -> Scope:

@@ -66,7 +66,7 @@ class AnnouncedProtocol(GatewayProtocol):
         if not header.is_local:
             self.client = header.source
             address = header.source[0] if header.source else None
-            self.caller = find_caller(address, self.scheme, self.lane, "", self.caller.address)
+            self.caller = find_caller(address, self.scheme, self.lane, peer=self.caller.address)
 
 
 class AnnouncedForwardedProtocol(AnnouncedProtocol, ForwardedProtocol):

@@ -14,6 +14,7 @@ from operator import attrgetter
 from typing import Protocol
 
 from ..formats.fields import Pair, encode_fields
+from .handshakes import Handshakes
 from .uploads import Uploads
 
 TURN = 0.002  # seconds of one turn of the loop that dear reading may take, of all connections together
@@ -128,6 +129,7 @@ class Bounds:
         """Heads that come in pieces, requests behind one in flight, beginnings of bodies that wait for memory."""
         self.unread = Unread(max_buffered)
         self.turns = Turns()
+        self.handshakes = Handshakes()
         self.connections: int | None = None
         """How many there are, as of the last `check`; None before the first."""
         self._round: list[Connection] = []
@@ -144,8 +146,9 @@ class Bounds:
         """Look at the next of so many parts of all connections, and end those without progress for too long. Thousands
         at once would hold up everybody."""
         now = time.monotonic()
-        self.connections = len(connections)
+        self.connections = len(connections) + len(self.handshakes)
         self.uploads.check(now)
+        self.handshakes.check(now)
         if not self._round:
             self._round = list(connections)
             self._part = -(-len(self._round) // parts)

@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
 
 from ..edge.proxies import Proxies
-from ..edge.request import Caller, Request, find_caller
+from ..edge.request import Caller, PeerCertificate, Request, find_caller
 from ..errors import BadRequest, GatewayError, Internal, Overloaded
 from ..exchange.problems import build_problem_response
 from ..exchange.way_out import WayOut
@@ -28,6 +28,7 @@ from .bounds import Bounds
 from .head import MAX_FIELDS, TRAILERS, check_head, describe_error, normalize_target
 from .intake import BODY, IDLE
 from .patience import Timed
+from .tls_connection import PEER_CERTIFICATE
 
 APPLICATION = 0.0003  # seconds that it takes to begin a request, about
 RESERVE = 128  # connections over the cap that are told so; more are only closed
@@ -77,7 +78,9 @@ class GatewayProtocol(Timed):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
         """Over the cap another connection makes room, or this one is refused."""
         super().connection_made(transport)
-        self.caller = find_caller(self.client[0] if self.client else None, self.scheme, self.lane)
+        certificate: PeerCertificate | None = transport.get_extra_info(PEER_CERTIFICATE)
+        address = self.client[0] if self.client else None
+        self.caller = find_caller(address, self.scheme, self.lane, certificate=certificate)
         self._of_cycles = SimpleNamespace(write=self.write, is_closing=transport.is_closing, close=self.close)
         excess = len(self.connections) - self.bounds.maximum
         if excess <= 0 or self.bounds.make_room(self._list_others()):
@@ -329,5 +332,5 @@ class GatewayProtocol(Timed):
             self.end_after_answer()
 
 
-ProtocolFactory = Callable[..., GatewayProtocol]
+ProtocolFactory = Callable[..., asyncio.Protocol]
 """What uvicorn makes of each connection."""

@@ -28,8 +28,14 @@ CHECK_TICKS = 10  # of 0.1 s each, in which each connection is looked at once
 _log = structlog.get_logger("nats-http.server")
 
 
-def build_config(app: ASGIApp, protocol: ProtocolFactory, *, lifespan: Literal["on", "off"] = "on") -> uvicorn.Config:
-    """How uvicorn is run. Logging is set up before."""
+def build_config(
+    app: ASGIApp,
+    protocol: ProtocolFactory,
+    *,
+    lifespan: Literal["on", "off"] = "on",
+    headers: Iterable[tuple[str, str]] = (),
+) -> uvicorn.Config:
+    """How uvicorn is run. Logging is set up before. `headers` are fields of every response."""
     return uvicorn.Config(
         app,
         http=protocol,  # type: ignore[arg-type] # uvicorn calls it
@@ -39,6 +45,7 @@ def build_config(app: ASGIApp, protocol: ProtocolFactory, *, lifespan: Literal["
         access_log=False,
         proxy_headers=False,
         server_header=False,
+        headers=list(headers),
         backlog=BACKLOG,
     )
 
@@ -52,9 +59,16 @@ class GatewayServer(uvicorn.Server):
     signal cuts all waiting. ADR 3."""
 
     def __init__(
-        self, app: ASGIApp, protocol: ProtocolFactory, *, bounds: Bounds, drain: asyncio.Event, drain_timeout: float
+        self,
+        app: ASGIApp,
+        protocol: ProtocolFactory,
+        *,
+        bounds: Bounds,
+        drain: asyncio.Event,
+        drain_timeout: float,
+        headers: Iterable[tuple[str, str]] = (),
     ) -> None:
-        super().__init__(build_config(app, protocol))
+        super().__init__(build_config(app, protocol, headers=headers))
         self._bounds = bounds
         self._drain = drain
         self._drain_timeout = drain_timeout
@@ -96,6 +110,7 @@ class GatewayServer(uvicorn.Server):
         await self._wait_for_answers(end - time.monotonic())
         await self.lifespan.shutdown()
         await self._wait(LAST_WORDS, lambda: not self.server_state.connections)
+        self._bounds.handshakes.abort_all()
         for connection in list(self.server_state.connections):
             connection.transport.abort()
         for task in list(self.server_state.tasks):

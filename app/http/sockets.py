@@ -18,9 +18,9 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def describe_address(listener: socket.socket) -> str:
+def describe_address(listener: socket.socket, *, scheme: str = "http") -> str:
     host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def has_closed_its_half(connection: socket.socket) -> bool:

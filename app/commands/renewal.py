@@ -1,0 +1,86 @@
+"""A certificate that takes the place of another while the gateway serves.
+
+Laws:
+1. Certificate, key and authorities change together, or not at all; connections that are open go on with the old ones.
+2. Files that are wrong change nothing, and the log says what is wrong with them.
+3. Nobody waits for the files: a thread reads them, as they may be on a disk that hangs.
+"""
+
+import threading
+import time
+
+import structlog
+
+from ..certificates import Certificate, CertificateError, CertificateFiles
+
+LIMIT = 30.0  # seconds that files may take
+
+_log = structlog.get_logger("nats-http.tls")
+
+
+class Renewals:
+    """The certificate of these files, read again after each `ask`; nothing where there are no files."""
+
+    def __init__(self, files: CertificateFiles | None) -> None:
+        self._files = files
+        self._is_asked = False
+        self._reading: _Reading | None = None
+
+    def load(self) -> Certificate | None:
+        """For the start. Blocks. Raises CertificateError."""
+        if self._files is None:
+            return None
+        certificate = self._files.read()
+        _warn(certificate.find_warning())
+        return certificate
+
+    def ask(self) -> None:
+        self._is_asked = self._files is not None
+
+    def poll(self) -> Certificate | None:
+        """The one that has been asked for, once it was found right. Does not wait: ask again and again."""
+        if self._reading is None:
+            if self._is_asked and self._files is not None:
+                self._is_asked, self._reading = False, _Reading(self._files)
+            return None
+        if self._reading.is_under_way:
+            return None
+        reading, self._reading = self._reading, None
+        return reading.report()
+
+
+class _Reading(threading.Thread):
+    def __init__(self, files: CertificateFiles) -> None:
+        super().__init__(daemon=True)
+        self._files = files
+        self._end = time.monotonic() + LIMIT
+        self._certificate: Certificate | None = None
+        self._faults: tuple[str, ...] = (f"the files of the certificate were not read within {LIMIT:g} seconds",)
+        self._warning: str | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            certificate = self._files.read()
+            self._warning = certificate.find_warning()
+            self._certificate = certificate
+        except CertificateError as error:
+            self._faults = error.faults
+
+    @property
+    def is_under_way(self) -> bool:
+        return self.is_alive() and time.monotonic() < self._end
+
+    def report(self) -> Certificate | None:
+        """Say in the log what has come of it."""
+        if self._certificate is None:
+            _log.error("certificate-refused", faults=self._faults)
+        else:
+            _log.info("certificate-loaded", file=str(self._files.cert))
+            _warn(self._warning)
+        return self._certificate
+
+
+def _warn(warning: str | None) -> None:
+    if warning:
+        _log.warning("certificate-not-valid", reason=warning)

@@ -1,0 +1,84 @@
+"""What handshakes may take: a connection that has not come to its first request yet has no protocol that bounds it.
+
+Laws:
+1. A connection counts from its opening on: those that shake hands and those that have done so are together at most as
+   many as there may be, but for ROOM of the first.
+2. Only who waits for its caller makes room, the oldest first; never one that the gateway keeps waiting.
+3. Most of the memory of a handshake comes with its first bytes. So at most MAX_BEGUN have sent any.
+"""
+
+from collections.abc import Callable
+from operator import attrgetter
+from typing import Protocol
+
+HANDSHAKE_TIMEOUT = 10.0  # seconds from the opening of the connection on
+MAX_BEGUN = 512
+ROOM = 64
+
+
+class Shaking(Protocol):
+    """A connection that has no keys yet."""
+
+    opened_at: float
+
+    def abort(self) -> None: ...
+
+
+class Handshakes:
+    """Connections that shake hands."""
+
+    def __init__(self) -> None:
+        # Those that wait for their callers, the oldest first.
+        self._silent: dict[Shaking, None] = {}
+        self._begun: dict[Shaking, None] = {}
+        self.waiting: set[Shaking] = set()
+        """Those that the gateway keeps waiting."""
+
+    def __len__(self) -> int:
+        return len(self._silent) + len(self._begun) + len(self.waiting)
+
+    def open(self, one: Shaking, *, excess: Callable[[], int]) -> None:
+        """It waits for the first bytes of its caller. `excess` says how many connections are too many."""
+        self._silent[one] = None
+        if excess() > 0 and len(self) > ROOM:
+            oldest = [next(iter(kind)) for kind in (self._silent, self._begun) if kind]
+            self._end(min(oldest, key=attrgetter("opened_at")))
+
+    def note_waiting(self, one: Shaking) -> None:
+        """The gateway keeps it waiting."""
+        self.forget(one)
+        self.waiting.add(one)
+
+    def note_begun(self, one: Shaking) -> None:
+        """It waits for more bytes of its caller."""
+        if one in self._begun:
+            return
+        self.forget(one)
+        self._begun[one] = None
+        if len(self._begun) > MAX_BEGUN:
+            self._end(next(iter(self._begun)))
+
+    def forget(self, one: Shaking) -> None:
+        """It has its keys, or has ended."""
+        self._silent.pop(one, None)
+        self._begun.pop(one, None)
+        self.waiting.discard(one)
+
+    def check(self, now: float) -> None:
+        """End those that have taken too long."""
+        latest = now - HANDSHAKE_TIMEOUT
+        late = [one for one in self._begun if one.opened_at < latest]
+        for one in self._silent:
+            if one.opened_at >= latest:
+                break
+            late.append(one)
+        for one in late:
+            self._end(one)
+
+    def abort_all(self) -> None:
+        for one in [*self._silent, *self._begun, *self.waiting]:
+            self._end(one)
+
+    def _end(self, one: Shaking) -> None:
+        self.forget(one)
+        one.abort()

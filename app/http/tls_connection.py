@@ -1,0 +1,304 @@
+"""TLS between a socket and the protocol of a connection.
+
+asyncio has a transport for this too. It keeps up to 512 KiB for each connection, and tells its protocol nothing of what
+waits in the socket's own buffer, so that no bound of ours would count that. Here:
+
+1. The protocol of a connection begins when its handshake is done, and sees all that waits to be read or written.
+2. A handshake takes its turn with all else that is dear, so that a thousand of them hold up nobody who is served.
+3. Nothing of a connection is kept here but a TLS record that is incomplete.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import ssl
+import time
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+
+from ..edge.request import PeerCertificate
+from .bounds import Bounds
+
+READ = 64 * 1024  # bytes of plain text that are read at once
+HEAD = 9  # bytes of the first record in which the length of the ClientHello is
+MAX_HELLO = 16 * 1024  # bytes; OpenSSL would take memory for as many as the caller says, up to 128 KiB
+
+PEER_CERTIFICATE = "peer_certificate"  # of `get_extra_info`: a PeerCertificate
+
+_HANDSHAKE, _CLIENT_HELLO = 22, 1  # RFC 8446 §5.1, §4
+_NO_TLS = (
+    b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 37\r\n"
+    b"connection: close\r\n\r\nThis port takes requests over HTTPS.\n"
+)
+
+_log = structlog.get_logger("nats-http.tls")
+
+
+class TlsConnection(asyncio.Transport, asyncio.Protocol):
+    """The protocol of a socket, and the transport of a protocol that `make_protocol` makes after the handshake.
+    `count` says how many connections have come so far."""
+
+    def __init__(
+        self,
+        make_protocol: Callable[[], asyncio.Protocol],
+        context: ssl.SSLContext,
+        bounds: Bounds,
+        count: Callable[[], int],
+    ) -> None:
+        super().__init__()
+        self.opened_at = time.monotonic()
+        self._make_protocol = make_protocol
+        self._context = context
+        self._bounds = bounds
+        self._count = count
+        self._socket: asyncio.Transport
+        self._hello = b""
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls: ssl.SSLObject | None = None
+        self._protocol: asyncio.Protocol | None = None
+        self._is_closing = False
+        self._has_said_goodbye = False
+        self._is_half_closed = False
+        self._stays_open = False
+        self._certificate: PeerCertificate | None = None
+
+    # The socket's protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._socket = transport  # type: ignore[assignment] # of a stream
+        handshakes, maximum = self._bounds.handshakes, self._bounds.maximum
+        handshakes.open(self, excess=lambda: self._count() + len(handshakes) - maximum)
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_closing:
+            return
+        if self._has_said_goodbye:
+            self._tell(data)
+        elif self._protocol is not None:
+            self._incoming.write(data)
+            self._read()
+        elif self._tls is not None:
+            self._incoming.write(data)
+            self._shake_hands()
+        else:
+            self._begin(data)
+
+    def eof_received(self) -> bool:
+        """As the protocol says; never during the handshake."""
+        if self._protocol is None or self._is_closing:
+            return False
+        if not self._take_end():
+            self.close()
+        return self._stays_open
+
+    def pause_writing(self) -> None:
+        if self._protocol is not None:
+            self._protocol.pause_writing()
+
+    def resume_writing(self) -> None:
+        if self._protocol is not None:
+            self._protocol.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let go of everything that refers to itself."""
+        self._is_closing = True
+        self._bounds.handshakes.forget(self)
+        protocol, self._protocol, self._tls = self._protocol, None, None
+        if protocol is not None:
+            protocol.connection_lost(exc)
+
+    # The handshake
+
+    def _begin(self, data: bytes) -> None:
+        """Look at the head of the first record."""
+        self._hello += data
+        if self._hello[0] != _HANDSHAKE:
+            self._refuse_plain()
+        elif len(self._hello) >= HEAD:
+            if self._hello[5] != _CLIENT_HELLO or int.from_bytes(self._hello[6:HEAD]) > MAX_HELLO:
+                self.abort()
+                return
+            self._tls = self._context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+            self._incoming.write(self._hello)
+            self._hello = b""
+            self._shake_hands()
+
+    def _refuse_plain(self) -> None:
+        """Most probably a caller has an address with `http` in it."""
+        if self._hello[:1].isalpha():
+            self._socket.write(_NO_TLS)
+        self._is_closing = True
+        self._socket.close()
+
+    def _shake_hands(self) -> None:
+        """Go on with the handshake, now or in a later turn."""
+        turns = self._bounds.turns
+        if turns.is_used_up:
+            self._socket.pause_reading()
+            self._bounds.handshakes.note_waiting(self)
+            turns.wait(self._go_on)
+            return
+        began = time.monotonic()
+        try:
+            self._take_step()
+        finally:
+            turns.spend(time.monotonic() - began)
+
+    def _go_on(self) -> None:
+        if not self._is_closing:
+            self._socket.resume_reading()
+            self._shake_hands()
+
+    def _take_step(self) -> None:
+        assert self._tls is not None  # noqa: S101 - it has begun
+        try:
+            self._tls.do_handshake()
+            certificate = _describe_peer(self._tls)
+        except ssl.SSLWantReadError:
+            self._flush()
+            self._bounds.handshakes.note_begun(self)
+        except (ssl.SSLError, ValueError) as error:  # the second of a certificate that can't be read
+            self._give_up(error)
+        else:
+            self._flush()
+            self._bounds.handshakes.forget(self)
+            self._serve(certificate)
+
+    def _serve(self, certificate: PeerCertificate | None) -> None:
+        self._certificate = certificate
+        self._protocol = self._make_protocol()
+        self._protocol.connection_made(self)
+        if not (self._is_closing or self._has_said_goodbye):  # the protocol may have refused it
+            self._read()
+
+    def _give_up(self, error: Exception) -> None:
+        """Tell the caller what is wrong, as far as TLS has a word for it."""
+        peer = self._socket.get_extra_info("peername")
+        _log.debug("tls-failed", peer=peer[0] if peer else None, reason=str(error))
+        self._flush()
+        self._is_closing = True
+        self._socket.close()
+
+    # What comes
+
+    def _read(self) -> None:
+        """Hand on all that has come, but for an incomplete record. It comes in as large pieces as without TLS."""
+        pieces: list[bytes] = []
+        is_end = False
+        assert self._tls is not None  # noqa: S101 - it has keys
+        try:
+            while self._incoming.pending:
+                piece = self._tls.read(READ)
+                if not piece:
+                    is_end = True
+                    break
+                pieces.append(piece)
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLError as error:
+            self._give_up(error)
+            return
+        if self._outgoing.pending:
+            self._flush()
+        if pieces:
+            self._tell(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        if is_end and not (self._is_closing or self._take_end()):
+            self.close()
+
+    def _tell(self, data: bytes) -> None:
+        if self._protocol is not None:
+            self._protocol.data_received(data)
+
+    def _take_end(self) -> bool:
+        """The caller sends no more. Whether the connection stays open for an answer."""
+        assert self._protocol is not None  # noqa: S101 - it has one
+        if not self._is_half_closed:
+            self._is_half_closed = True
+            self._stays_open = bool(self._protocol.eof_received())
+        return self._stays_open
+
+    # The protocol's transport
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Nothing once it is closing."""
+        if self._is_closing or self._tls is None or not data:
+            return
+        try:
+            sent = self._tls.write(data)  # one record
+            while sent < len(data):
+                sent += self._tls.write(memoryview(data)[sent:])
+        except ssl.SSLError as error:
+            self._give_up(error)
+            return
+        self._flush()
+
+    def _flush(self) -> None:
+        if self._outgoing.pending:
+            self._socket.write(self._outgoing.read())
+
+    def _say_goodbye(self) -> None:
+        """Only this tells the caller that nobody has cut the last answer short (RFC 8446 §6.1)."""
+        if self._has_said_goodbye or self._tls is None:
+            return
+        self._has_said_goodbye = True
+        with contextlib.suppress(ssl.SSLError):  # it would like to hear the caller's goodbye too
+            self._tls.unwrap()
+        self._flush()
+
+    def close(self) -> None:
+        """Close, once the caller has read what it was sent."""
+        if not self._is_closing:
+            self._say_goodbye()
+            self._is_closing = True
+            self._socket.close()
+
+    def abort(self) -> None:
+        self._is_closing = True
+        self._socket.abort()
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        """From now on the protocol only drops and counts what comes: it gets that as it came, encrypted."""
+        if not self._is_closing:
+            self._say_goodbye()
+            self._socket.write_eof()
+
+    def is_closing(self) -> bool:
+        return self._is_closing or self._socket.is_closing()
+
+    def get_write_buffer_size(self) -> int:
+        return self._socket.get_write_buffer_size()
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self._socket.set_write_buffer_limits(high, low)
+
+    def is_reading(self) -> bool:
+        return self._socket.is_reading()
+
+    def pause_reading(self) -> None:
+        self._socket.pause_reading()
+
+    def resume_reading(self) -> None:
+        self._socket.resume_reading()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """As of the socket, and PEER_CERTIFICATE; `sslcontext` says that it is TLS."""
+        if name == "sslcontext":
+            return self._context
+        if name == PEER_CERTIFICATE:
+            return self._certificate
+        return self._socket.get_extra_info(name, default)
+
+
+def _describe_peer(tls: ssl.SSLObject) -> PeerCertificate | None:
+    found: Any = tls.getpeercert()  # its names are pairs of texts, which its type does not say
+    encoded = tls.getpeercert(binary_form=True)
+    if not found or encoded is None:
+        return None
+    subject = tuple(pair for part in found.get("subject", ()) for pair in part)
+    alternatives = tuple(found.get("subjectAltName", ()))
+    return PeerCertificate(subject, alternatives, found["serialNumber"], hashlib.sha256(encoded).hexdigest())
