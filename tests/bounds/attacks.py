@@ -45,6 +45,8 @@ class Attack:
     """What the NATS server says over and over. Then there are no services."""
     fills_pipe: bool = False
     """Whether nobody reads the log."""
+    speaks_tls: bool = False
+    """Whether the gateway speaks HTTPS, and so does the bystander."""
     is_quick: bool = False
     """Whether `make test` runs it as well."""
 
@@ -60,7 +62,7 @@ class Attack:
     @property
     def spoils(self) -> bool:
         """Whether the gateway is not the same afterwards."""
-        return bool(self.acts or self.lies or self.fills_pipe or self.settings)
+        return bool(self.acts or self.lies or self.fills_pipe or self.settings or self.speaks_tls)
 
 
 def head(method: str, target: str, *fields: str) -> bytes:

@@ -51,7 +51,9 @@ def run_attack(attack: Attack, gateway: Gateway) -> Seen:
     stop = make_event()
     gateway.go.clear()
     with contextlib.ExitStack() as stack:
-        bystander = stack.enter_context(start_teller(watch, gateway.port, attack.watches, gateway.pid, stop))
+        bystander = stack.enter_context(
+            start_teller(watch, gateway.port, attack.watches, attack.speaks_tls, gateway.pid, stop)
+        )
         senders = [
             stack.enter_context(start_teller(send, gateway.port, sending, attack.seconds, gateway.go))
             for sending in attack.sends

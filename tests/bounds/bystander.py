@@ -3,6 +3,7 @@
 import contextlib
 import re
 import socket
+import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,9 +34,10 @@ class Wait:
 class _Caller:
     """Asks for one path, on a connection that is kept and on fresh ones."""
 
-    def __init__(self, port: int, path: str) -> None:
+    def __init__(self, port: int, path: str, speaks_tls: bool) -> None:
         self._port = port
         self._path = path
+        self._speaks_tls = speaks_tls
         self._kept: socket.socket | None = None
 
     def ask_kept(self) -> int:
@@ -45,12 +47,12 @@ class _Caller:
             with contextlib.suppress(ConnectionError):
                 return self._ask(self._kept)
         self.close()
-        self._kept = _open(self._port)
+        self._kept = _open(self._port, self._speaks_tls)
         return self._ask(self._kept)
 
     def ask_fresh(self) -> int:
         """The status."""
-        return get(self._port, self._path)[0]
+        return get(self._port, self._path, speaks_tls=self._speaks_tls)[0]
 
     def close(self) -> None:
         """What it keeps."""
@@ -62,10 +64,10 @@ class _Caller:
         return ask(connection, f"GET {self._path} HTTP/1.1\r\nHost: t\r\n\r\n".encode())[0]
 
 
-def watch(port: int, path: str, pid: int, stop: Event, results: Connection) -> None:
+def watch(port: int, path: str, speaks_tls: bool, pid: int, stop: Event, results: Connection) -> None:
     """Ask in both ways by turns, until it is stopped; then tell all waits."""
     waits: list[Wait] = []
-    caller = _Caller(port, path)
+    caller = _Caller(port, path, speaks_tls)
     results.send("ready")
     while not stop.wait(GAP):
         waits.append(_measure(pid, caller.ask_fresh))
@@ -86,9 +88,9 @@ def _measure(pid: int, ask: Callable[[], int]) -> Wait:
     return Wait(began, time.monotonic() - began, _read_delays(pid) - delay, fault)
 
 
-def get(port: int, path: str) -> tuple[int, bytes]:
+def get(port: int, path: str, *, speaks_tls: bool = False) -> tuple[int, bytes]:
     """Status and body. OSError where there is no answer."""
-    with _open(port) as connection:
+    with _open(port, speaks_tls) as connection:
         return ask(connection, f"GET {path} HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n".encode())
 
 
@@ -112,10 +114,14 @@ def _receive(connection: socket.socket, data: bytes, is_enough: Callable[[bytes]
     return data
 
 
-def _open(port: int) -> socket.socket:
+def _open(port: int, speaks_tls: bool) -> socket.socket:
     connection = socket.create_connection(("127.0.0.1", port), PATIENCE)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return connection
+    if not speaks_tls:
+        return connection
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context.wrap_socket(connection)
 
 
 def _read_delays(pid: int) -> float:

@@ -17,6 +17,7 @@ from tests.bounds.bystander import get
 from tests.bounds.memory import MIB, find_family, measure
 from tests.bounds.processes import make_event, start
 from tests.bounds.services import lie
+from tests.certificates import Authority
 from tests.harness import PATIENCE, reserve_port
 from tests.process.programs import PROGRAM, Process, run
 
@@ -34,6 +35,7 @@ class Gateway:
     routes: Path
     go: Event
     size: int
+    speaks_tls: bool
 
     @property
     def pid(self) -> int:
@@ -65,7 +67,7 @@ class Gateway:
             return [f"the gateway has ended with {self.process.process.returncode}"]
         connections = count_connections(self.port)  # first, since what is asked now takes some as well
         try:
-            healthy, (_, details), answer = self._ask("/livez"), get(self.port, "/healthz"), self._ask("/greet/sue")
+            healthy, (_, details), answer = self._ask("/livez"), self._get("/healthz"), self._ask("/greet/sue")
         except (OSError, ValueError) as error:
             return [f"afterwards: {type(error).__name__}"]
         in_flight = json.loads(details)["in_flight"]
@@ -78,7 +80,10 @@ class Gateway:
         return [text for text, is_so in troubles.items() if is_so]
 
     def _ask(self, path: str) -> int:
-        return get(self.port, path)[0]
+        return self._get(path)[0]
+
+    def _get(self, path: str) -> tuple[int, bytes]:
+        return get(self.port, path, speaks_tls=self.speaks_tls)
 
     def is_as_new(self) -> bool:
         """Whether it can be attacked again, and what is seen then is of the new attack."""
@@ -102,24 +107,29 @@ def run_gateway(directory: Path, nats: str, lane: LaneName, attack: Attack) -> I
             stack.enter_context(start(lie, liar, attack.lies, attack.seconds, go))
             nats = f"nats://127.0.0.1:{liar}"
         settings = {"NATS_URL": nats, "GATEWAY_ROUTES": str(routes), "GATEWAY_HEALTH_DETAILS": "on", **attack.settings}
+        if attack.speaks_tls:
+            files = Authority(directory).write()
+            settings |= {"GATEWAY_TLS_CERT": str(files["tls_cert"]), "GATEWAY_TLS_KEY": str(files["tls_key"])}
         command = [*PROGRAM, "serve", "--port", str(port), "--lane", lane]
         process = stack.enter_context(run(command, log, **settings))
-        yield _wait_for(process, port, routes, go)
+        yield _wait_for(process, port, routes, go, speaks_tls=attack.speaks_tls)
 
 
-def _wait_for(process: Process, port: int, routes: Path, go: Event) -> Gateway:
+def _wait_for(process: Process, port: int, routes: Path, go: Event, *, speaks_tls: bool) -> Gateway:
     """Until it is ready, and has answered a route and told of itself: what that takes is not of an attack."""
     end = time.monotonic() + PATIENCE
     while True:
         with contextlib.suppress(OSError):
-            if get(port, "/readyz")[0] == 200 and [get(port, path) for path in ("/greet/sue", "/livez", "/healthz")]:
+            if get(port, "/readyz", speaks_tls=speaks_tls)[0] == 200:
+                for path in ("/greet/sue", "/livez", "/healthz"):
+                    get(port, path, speaks_tls=speaks_tls)
                 break
         assert time.monotonic() < end
         assert process.process.poll() is None
         time.sleep(0.02)
     time.sleep(0.05)  # until those connections are gone
     pid = process.process.pid
-    return Gateway(process, port, routes, go, measure(find_family(pid)))
+    return Gateway(process, port, routes, go, measure(find_family(pid)), speaks_tls)
 
 
 def count_connections(port: int) -> int:
