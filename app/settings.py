@@ -343,17 +343,22 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
         faults = self.credentials.find_conflicts([Address.parse(server) for server in self.nats_url])
-        if self.proxy_protocol and not self.trusted_proxies:
-            faults = [*faults, "GATEWAY_PROXY_PROTOCOL: needs GATEWAY_TRUSTED_PROXIES"]
+        faults += self._find_lacks()
         if self.proxy_protocol and self.tls_cert is not None:
-            faults = [*faults, "GATEWAY_PROXY_PROTOCOL: does not work together with GATEWAY_TLS_CERT"]
-        faults += self._find_tls_conflicts()
+            faults += ["GATEWAY_PROXY_PROTOCOL: does not work together with GATEWAY_TLS_CERT"]
         if faults:
             raise ValueError("\n".join(faults))
         return self
 
-    def _find_tls_conflicts(self) -> Iterator[str]:
+    def _find_lacks(self) -> Iterator[str]:
+        """Of settings that need another one."""
         needs = (
+            (
+                "GATEWAY_PROXY_PROTOCOL",
+                self.proxy_protocol or None,
+                "GATEWAY_TRUSTED_PROXIES",
+                self.trusted_proxies or None,
+            ),
             ("GATEWAY_TLS_CERT", self.tls_cert, "GATEWAY_TLS_KEY", self.tls_key),
             ("GATEWAY_TLS_KEY", self.tls_key, "GATEWAY_TLS_CERT", self.tls_cert),
             ("GATEWAY_TLS_CLIENT_CA", self.tls_client_ca, "GATEWAY_TLS_CERT", self.tls_cert),

@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import pytest
 
 from app.edge.proxies import MAX_ROOT, Proxies, parse_root
-from app.edge.request import Caller
+from app.edge.request import Caller, PeerCertificate
 
 PROXY = Caller(address="10.0.0.1", scheme="http", lane="fast")
 STRANGER = Caller(address="192.0.2.1", scheme="http", lane="fast")
@@ -79,6 +81,14 @@ def test_the_caller_is_whom_a_trusted_proxy_names() -> None:
     assert (told.address, told.scheme, told.lane, told.peer) == ("192.0.2.7", "https", "fast", "10.0.0.1")
     told = believe(("forwarded", f"for={EVIL}"), ("forwarded", 'for="[2a00::1]:80";host=a.example;proto=https'))
     assert (told.address, told.scheme, told.host) == ("2a00::1", "https", "a.example")
+
+
+def test_nobody_gets_the_certificate_of_a_proxy() -> None:
+    certificate = PeerCertificate((("commonName", "proxy"),), (), "01", "ab")
+    proxy = replace(PROXY, certificate=certificate)
+    assert believe(("x-forwarded-for", "192.0.2.7"), caller=proxy).certificate is None
+    assert believe(("x-forwarded-proto", "https"), caller=proxy).certificate is None
+    assert believe(caller=proxy).certificate is certificate
 
 
 @pytest.mark.parametrize("address", ["192.0.2.1", "::ffff:192.0.2.1", "2001:db8::1", None, ""])
