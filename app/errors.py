@@ -2,7 +2,8 @@
 
     GatewayError
     ├── the caller can mend it, nothing was sent
-    │   ├── BadRequest 400            ├── Forbidden 403             ├── NotFound 404
+    │   ├── BadRequest 400            ├── Unauthenticated 401
+    │   ├── Forbidden 403             ├── NotFound 404
     │   ├── MethodNotAllowed 405      ├── RequestTimeout 408        ├── LengthRequired 411
     │   ├── PayloadTooLarge 413       ├── UriTooLong 414            ├── UnsupportedMediaType 415
     │   ├── InvalidParameter 422      ├── InvalidBody 422           ├── HeadersTooLarge 431
@@ -104,11 +105,26 @@ class NotFound(GatewayError):
     cure = "Look at `/docs` for the routes that exist. A trailing slash makes another path."
 
 
+class Unauthenticated(GatewayError):
+    """`challenge` is what the scheme asks for that was given a wrong credential, where it says more than usual."""
+
+    slug, title, status = "unauthenticated", "Unauthenticated", 401
+    cause = "This route wants to know who calls, and the request has no credentials."
+    cure = "Send an API key or a token, as a header `WWW-Authenticate` of the response and the documentation of the "
+    cure += "route say. Operators: `auth` of the route lists what it takes."
+
+    challenge: str = ""
+
+    def __init__(self, detail: str | None = None, *, headers: Headers | None = None, challenge: str = "") -> None:
+        super().__init__(detail, headers=headers)
+        self.challenge = challenge
+
+
 class Forbidden(GatewayError):
     slug, title, status = "forbidden", "Forbidden", 403
     cause = "This route does not take requests from this caller."
-    cure = "Call from a network that the route allows. Operators: `allow_from` of the route lists them; behind a proxy "
-    cure += "the caller is the proxy."
+    cure = "Call with the scopes and claims that `detail` names, or from a network that the route allows. Operators: "
+    cure += "`auth` and `allow_from` of the route list them; behind a proxy the address is the proxy's."
 
 
 class MethodNotAllowed(GatewayError):
@@ -258,6 +274,7 @@ ERRORS: tuple[type[GatewayError], ...] = (
     BadRequest,
     InvalidParameter,
     InvalidBody,
+    Unauthenticated,
     Forbidden,
     NotFound,
     MethodNotAllowed,
@@ -280,5 +297,5 @@ ERRORS: tuple[type[GatewayError], ...] = (
     Internal,
 )
 
-OF_POLICIES: tuple[type[GatewayError], ...] = (Forbidden, LengthRequired)
+OF_POLICIES: tuple[type[GatewayError], ...] = (Unauthenticated, Forbidden, LengthRequired)
 """Those that only a policy of a route answers with."""

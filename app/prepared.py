@@ -1,13 +1,13 @@
 """Checked routes, handed from the process that has read the file to those that serve them.
 
 Laws:
-1. To receive them takes short steps only: a line of JSON for each route and for each schema that routes share, and the
-   OpenAPI document ready to be sent.
+1. To receive them takes short steps only: a line of JSON for each route, for each API key and for each schema that
+   routes share, and the OpenAPI document ready to be sent.
 2. Nothing is checked again: who hands routes over has checked them.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import islice
@@ -15,9 +15,12 @@ from pathlib import Path
 
 from . import __version__
 from .collector import collector_off
+from .edge.identity import Scheme
+from .formats.schemas import Json
 from .formats.shared_schemas import SharedSchemas
 from .pages.openapi import build_openapi
 from .pieces import Steps
+from .routefile.auth import build_scheme
 from .routefile.load import RouteFile, RouteFileError
 from .routefile.model import RouteModel, to_route
 from .routing.routes import Route
@@ -80,8 +83,10 @@ def pack(file: RouteFile, *, lowered: Iterable[str] = ()) -> bytes:
         "files": list(map(str, file.files)),
         "schemas": list(shared.named),
         "schema_files": list(shared.files),
+        "schemes": [(source.name, source.declared, len(source.entries)) for source in file.schemes],
     }
-    items = (head, *shared.named.values(), *shared.files.values(), *file.declared)
+    entries = (entry for source in file.schemes for entry in source.entries)
+    items = (head, *shared.named.values(), *shared.files.values(), *entries, *file.declared)
     lines = [json.dumps(item).encode("ascii") for item in items]
     return b"\n".join([*lines, served.openapi])
 
@@ -94,7 +99,8 @@ def pack_faults(faults: Sequence[str], files: Iterable[Path] = ()) -> bytes:
 @dataclass(frozen=True, slots=True)
 class Head:
     """What a package says of itself. `routes` is their number, `files` the names of those that they come from;
-    `schemas` and `schema_files` are what the schemas that they share are called."""
+    `schemas` and `schema_files` are what the schemas that they share are called. `schemes` has the name of each scheme
+    of `auth`, how it is declared, and the number of its entries."""
 
     title: str
     routes: int
@@ -102,6 +108,7 @@ class Head:
     files: Sequence[str]
     schemas: Sequence[str]
     schema_files: Sequence[str]
+    schemes: Sequence[tuple[str, Mapping[str, Json], int]]
 
 
 def read_head(package: bytes) -> Head:
@@ -115,7 +122,11 @@ def unpack(package: bytes) -> Steps[PreparedRoutes]:
     head = _read_head(file)
     named = {name: json.loads(file.readline()) for name in head.schemas}
     schemas = SharedSchemas(named, {name: json.loads(file.readline()) for name in head.schema_files})
-    routes = (_read_route(file.readline(), schemas) for _ in range(head.routes))
+    schemes: dict[str, Scheme] = {}
+    for name, declared, count in head.schemes:
+        entries = (json.loads(file.readline()) for _ in range(count))
+        schemes[name] = yield from build_scheme(name, declared, entries)
+    routes = (_read_route(file.readline(), schemas, schemes) for _ in range(head.routes))
     table = yield from RouteTable.of_checked(routes)
     return PreparedRoutes(table, head.title, file.read())
 
@@ -127,5 +138,5 @@ def _read_head(file: BytesIO) -> Head:
     return Head(**head)
 
 
-def _read_route(line: bytes, schemas: SharedSchemas) -> Route:
-    return to_route(RouteModel.model_validate(json.loads(line)), schemas)
+def _read_route(line: bytes, schemas: SharedSchemas, schemes: Mapping[str, Scheme]) -> Route:
+    return to_route(RouteModel.model_validate(json.loads(line)), schemas, schemes)

@@ -20,6 +20,7 @@ from app.errors import (
 TABLE = {
     "bad-request": (400, "no", False),
     "invalid-parameter": (422, "no", False),
+    "unauthenticated": (401, "no", False),
     "forbidden": (403, "no", False),
     "length-required": (411, "no", False),
     "not-found": (404, "no", False),

@@ -103,6 +103,7 @@ def test_the_head_of_a_package_is_a_line_of_json() -> None:
         "files": [str(GREET)],
         "schemas": [],
         "schema_files": [],
+        "schemes": [],
     }
 
 

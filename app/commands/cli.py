@@ -15,6 +15,7 @@ from .. import __version__
 from ..errors import CannotStart
 from ..http.lane import LaneName
 from .arguments import CommandError, File
+from .keys_command import keys
 from .listeners import inherit, listen
 from .route_commands import check, explain, openapi, routes, schema
 from .settings_command import settings
@@ -222,6 +223,7 @@ def healthcheck(
 
 for _command in (check, routes, explain, openapi, schema, settings):
     cli.command()(_command)
+cli.add_typer(keys)
 
 
 def _check_one_file(file: Path | None, settings: "Settings") -> None:

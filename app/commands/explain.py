@@ -20,6 +20,9 @@ from ..routing.bodies import Check
 from ..routing.table import RouteTable
 from ..settings import Settings
 
+_SHOWN = (b"allow", b"www-authenticate")
+"""Header fields of a response that say what a request should have been."""
+
 
 def explain_request(
     settings: Settings,
@@ -83,11 +86,11 @@ def _write_outbound(outbound: Outbound) -> str:
 
 
 def _write_response(response: Response) -> str:
-    allow = [f"allow    {value.decode()}" for name, value in response.headers if name == b"allow"]
+    fields = [(name.decode(), value.decode()) for name, value in response.headers if name in _SHOWN]
     is_json = any(value == PROBLEM_TYPE for name, value in response.headers if name == b"content-type")
     text = response.body.decode("utf-8", "replace")
     body = [json.dumps(json.loads(text), indent=2, ensure_ascii=False) if is_json else text] if text else []
-    return "\n".join([f"status   {response.status}", *allow, *body])
+    return "\n".join([f"status   {response.status}", *(f"{name:8} {value}" for name, value in fields), *body])
 
 
 def _write_not_found(path: str, root: str) -> str:

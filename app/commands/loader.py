@@ -11,7 +11,8 @@ from pathlib import Path
 
 from ..exchange.plans import Limits, find_lowered
 from ..prepared import pack, pack_faults
-from ..routefile.load import RouteFileError, load_route_file, must_be_waited_for
+from ..routefile.files import must_be_waited_for
+from ..routefile.load import RouteFileError, load_route_file
 from ..settings import load_settings
 
 NICENESS = 5  # beside a gateway that serves

@@ -6,6 +6,7 @@ from functools import lru_cache
 
 from ..formats.fields import Pair
 from ..observe.trace_context import Trace
+from .identity import Identity
 
 BODY_METHODS = frozenset(("POST", "PUT", "PATCH"))
 """Methods whose requests usually have a body."""
@@ -69,7 +70,7 @@ def find_caller(
 class Request:
     """The head of an HTTP request. `path` is raw: still percent-encoded, without the query. Header names are in lower
     case. `version` is that of HTTP, such as `1.1`. `received` is the instant (of `time.monotonic`) at which the head
-    was complete; `trace` comes with the first that needs it."""
+    was complete; `trace` comes with the first that needs it, and `identity` with the policy that finds it out."""
 
     method: str
     path: bytes
@@ -79,3 +80,4 @@ class Request:
     received: float
     caller: Caller
     trace: Trace | None = None
+    identity: Identity | None = None

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from ..errors import GatewayError, InvalidBody, InvalidParameter, NoResponders, ServiceError
+from ..edge.auth import Authenticate
+from ..errors import GatewayError, InvalidBody, InvalidParameter, NoResponders, ServiceError, Unauthenticated
 from ..exchange.problems import build_problem
 from ..formats.fields import is_of_proxies
 from ..formats.schemas import Json
@@ -81,12 +82,24 @@ def build_openapi(
         "openapi": "3.1.0",
         "servers": list(servers) or [{"url": "/"}],
         "info": {**info, "description": description},
-        "security": [],  # the gateway asks nobody who they are
+        "security": [],  # an operation that wants to know who calls says so itself
         "tags": _list_tags(table, tags),
         "paths": dict(paths),
-        "components": {"schemas": components.schemas, "responses": components.responses},
+        "components": {"schemas": components.schemas, "responses": components.responses, **_list_schemes(table)},
     }
     return {key: value for key, value in document.items() if key != "tags" or value}
+
+
+def _list_schemes(table: RouteTable) -> Object:
+    """Those by which callers of any route say who they are."""
+    found = [auth for route in table.routes if (auth := find_auth(route))]
+    schemes: Object = {name: dict(scheme.describe()) for auth in found for name, scheme in auth.schemes.items()}
+    return {"securitySchemes": schemes} if schemes else {}
+
+
+def find_auth(route: Route) -> Authenticate | None:
+    """What a route asks of who its caller is, if it does."""
+    return next((policy for policy in route.policies if isinstance(policy, Authenticate)), None)
 
 
 def _list_tags(table: RouteTable, described: Sequence[Json]) -> list[Json]:
@@ -112,6 +125,8 @@ def _build_operation(route: Route, method: str, components: Components) -> Json:
     operation = {key: value for key, value in operation.items() if value}
     if route.deprecated:
         operation["deprecated"] = True
+    if auth := find_auth(route):
+        operation["security"] = auth.security
     if route.choose_payload(method) in WITH_BODY:
         operation["requestBody"] = _build_body(route, components)
     success: Object = {str(route.reply.status): _build_success(route, components)} | _build_statuses(route, components)
@@ -227,7 +242,7 @@ def _build_problems(route: Route, method: str, components: Components) -> Object
     """By status what is special to the route: what its policies refuse, what its schema refuses, and the errors of its
     service. Then all the rest, together."""
     by_status: dict[int, list[type[GatewayError]]] = {}
-    special = [error for policy in route.policies for error in policy.errors]
+    special = list(dict.fromkeys(error for policy in route.policies for error in policy.errors))
     if (route.body_schema is not None or route.payload == "merge") and route.choose_payload(method) in WITH_BODY:
         special.append(InvalidBody)
     for error in special:
@@ -268,6 +283,8 @@ def _build_problem(description: str, error: type[GatewayError], status: int, com
     response: Object = {"description": description, "content": {"application/problem+json": media}}
     if any(name == b"retry-after" for name, _ in error.headers):
         response["headers"] = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
+    if error is Unauthenticated:
+        response["headers"] = {"WWW-Authenticate": {"description": "What to send.", "schema": {"type": "string"}}}
     return response
 
 

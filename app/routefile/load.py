@@ -2,28 +2,29 @@
 and what would be right. docs/routes.md is the reference.
 """
 
-import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..collector import collector_off
-from ..formats.schemas import Json, parse_json
+from ..formats.schemas import Json
 from ..formats.shared_schemas import SharedSchemas
-from ..formats.variables import Look
 from ..formats.words import find_close
 from ..routing.routes import Route, RouteError
 from ..routing.table import RouteTable, TableError
 from ..settings import find_variable
 from .about import InfoModel
+from .auth import SchemeSource, find_rule_faults
 from .defaults import apply_defaults, join
 from .documents import Document, read_documents
 from .faults import RouteFileError as RouteFileError
+from .files import check_kind, parse, read_bytes, read_schema_file
 from .model import FREE, DefaultsModel, FileModel, RouteModel, to_route
 from .schemas import SchemaFile, SchemaReader, change_schemas
+from .schemes import ReadTree, read_schemes
 from .validation import validate
 from .yamltree import Path as KeyPath
-from .yamltree import Tree, YamlError, parse_yaml
+from .yamltree import Tree
 
 RESERVED = (
     "docs",
@@ -38,12 +39,12 @@ RESERVED = (
 )  # the gateway's own first segments
 GREET, EXAMPLES = (Path(__file__).with_name(name) for name in ("greet.yaml", "examples.yaml"))
 
-MAX_FILE = 64 * 1024 * 1024  # bytes
-
 # While one of these is wrong, what else is wrong with a route can't be told.
 _ESSENTIAL = frozenset(("name", "method", "path", "subject", "params", "payload"))
-_OF_THE_FIRST = ("info", "servers", "tags")
+_OF_THE_FIRST = ("info", "servers", "tags", "auth")
 """Keys that say something of the API as a whole."""
+_APART = ("defaults", "info", "auth")
+"""Keys of mappings that are looked at by themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,8 @@ class Info:
 class RouteFile:
     """A route file that is right. `declared` has the routes as they are written, each with what it has from `defaults`;
     their schemas are in `schemas`, where those are shared or stand in files. `servers` and `tags` are as OpenAPI has
-    them. `files` are all that it was read from, itself first, and folders in which it looked for files by a pattern."""
+    them. `schemes` are the sources of those of `auth`. `files` are all that it was read from, itself first, and folders
+    in which it looked for files by a pattern."""
 
     table: RouteTable
     info: Info
@@ -69,6 +71,7 @@ class RouteFile:
     schemas: SharedSchemas = field(default_factory=SharedSchemas)
     servers: Sequence[Json] = ()
     tags: Sequence[Json] = ()
+    schemes: Sequence[SchemeSource] = ()
     files: Sequence[Path] = ()
 
 
@@ -79,67 +82,25 @@ def load_route_file(path: Path) -> RouteFile:
     def read_document(path: Path) -> tuple[Tree, int]:
         files[path] = None
         if len(files) > 1:
-            _check_kind(path, str(path))
-        data = _read_bytes(path, str(path))
-        return _parse(data, str(path), find_variable), len(data)
+            check_kind(path, str(path))
+        data = read_bytes(path, str(path))
+        return parse(data, str(path), find_variable), len(data)
 
     def read_schema(name: str) -> SchemaFile:
         files[path.parent / name] = None
-        return _read_schema_file(path.parent / name, name)
+        return read_schema_file(path.parent / name, name)
+
+    def read_tree(name: str) -> Tree:
+        files[path.parent / name] = None
+        check_kind(path.parent / name, name)
+        return parse(read_bytes(path.parent / name, name), name)
 
     with collector_off():
         try:
             documents = read_documents(path, read_document, lambda folder: files.setdefault(folder))
-            return replace(_Builder(documents, read_schema).build(), files=tuple(files))
+            return replace(_Builder(documents, read_schema, read_tree).build(), files=tuple(files))
         except RouteFileError as error:
             raise RouteFileError(error.faults, tuple(files)) from None
-
-
-def _read_schema_file(path: Path, name: str) -> SchemaFile:
-    _check_kind(path, name)
-    data = _read_bytes(path, name)
-    if path.suffix == ".json":
-        try:
-            return SchemaFile(parse_json(data), lambda: parse_yaml(data))
-        except ValueError as error:
-            raise RouteFileError([f"{name}: {error}"]) from None
-    tree = _parse(data, name)
-    if tree.faults:
-        raise RouteFileError([f"{name}:{fault.mark.line}:{fault.mark.column}: {fault.text}" for fault in tree.faults])
-    return SchemaFile(tree.data, lambda: tree)
-
-
-def _parse(data: bytes, name: str, look: Look | None = None) -> Tree:
-    try:
-        return parse_yaml(data, look)
-    except YamlError as error:
-        raise RouteFileError([f"{name}:{error.mark.line}:{error.mark.column}: {error}"]) from None
-
-
-def must_be_waited_for(path: Path) -> bool:
-    """Whether it is a named pipe, a device or a socket."""
-    try:
-        mode = path.stat().st_mode
-    except (OSError, ValueError):  # to read it says why
-        return False
-    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
-
-
-def _check_kind(path: Path, name: str) -> None:
-    if must_be_waited_for(path):
-        raise RouteFileError([f"{name}: not a regular file"])
-
-
-def _read_bytes(path: Path, name: str) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE + 1)
-    except (OSError, ValueError) as error:  # the latter for a NUL in the path
-        reason = getattr(error, "strerror", None) or str(error)
-        raise RouteFileError([f"{name}: {reason.lower()}"]) from None
-    if len(data) > MAX_FILE:
-        raise RouteFileError([f"{name}: it has more than {MAX_FILE} bytes"])
-    return data
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +118,12 @@ class _Part:
 class _Builder:
     """Builds from the files, and collects what is wrong on the way."""
 
-    def __init__(self, documents: Sequence[Document], read_schema: Callable[[str], SchemaFile]) -> None:
+    def __init__(
+        self, documents: Sequence[Document], read_schema: Callable[[str], SchemaFile], read_tree: ReadTree
+    ) -> None:
         self._documents = documents
         self._schemas = SchemaReader(read_schema)
+        self._schemes = read_schemes(documents[0].find("auth"), read_tree, documents[0].diagnostics)
 
     def build(self) -> RouteFile:
         """Raises RouteFileError."""
@@ -180,6 +144,7 @@ class _Builder:
                 routes.append((route, part.document, index))
         table = _build_table(routes)
         faults = dict.fromkeys(fault for document in self._documents for fault in document.diagnostics.faults)
+        faults |= dict.fromkeys(self._schemes.faults)
         if faults or table is None or info is None:
             raise RouteFileError(tuple(faults))
         return RouteFile(
@@ -189,6 +154,7 @@ class _Builder:
             self._schemas.shared,
             servers=_list_entries(parts[0].about, "servers"),
             tags=_list_entries(parts[0].about, "tags"),
+            schemes=self._schemes.sources,
         )
 
     def _read_parts(self) -> list[_Part]:
@@ -242,19 +208,28 @@ class _Builder:
     def _build_route(self, document: Document, raw: Json, index: int) -> Route | None:
         path: KeyPath = ("routes", index)
         model, _ = validate(RouteModel, raw, path, document.diagnostics, essential=_ESSENTIAL)
-        if model is None:
+        if model is None or not self._check_auth(document, raw, model, path):
             return None
         try:
-            return to_route(model, self._schemas.shared)
+            return to_route(model, self._schemas.shared, self._schemes.by_name)
         except RouteError as error:
             for fault in error.faults:
                 document.diagnostics.add_fault((*path, *fault.key), fault.text)
             return None
 
+    def _check_auth(self, document: Document, raw: Json, model: RouteModel, path: KeyPath) -> bool:
+        """Whether a route says well who may call it; what is wrong is reported."""
+        if model.auth is None and isinstance(raw, dict) and "auth" in raw:
+            return False  # its model has reported that
+        faults = list(find_rule_faults(model.auth, self._schemes.known))
+        for key, text in faults:
+            document.diagnostics.add_fault((*path, "auth", *key), text)
+        return not faults
+
 
 def _comes_later(key: str, value: Json) -> bool:
     """What is left alone, or looked at by itself."""
-    is_mapping = key in ("defaults", "info") and isinstance(value, dict)
+    is_mapping = key in _APART and isinstance(value, dict) and value != {}
     has_routes = key == "routes" and isinstance(value, list) and value != []
     return is_mapping or has_routes or key.startswith(FREE)
 

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from ..edge.allow_from import AllowFrom
 from ..edge.content_length import RequireLength
+from ..edge.identity import Scheme
 from ..edge.policy import Policy
 from ..formats.fields import REPLY_HEADERS, REQUEST_HEADERS
 from ..formats.shared_schemas import SharedSchemas
@@ -19,8 +20,10 @@ from ..routing.routes import ReplyRules, Route, StatusRules
 from ..routing.tokens import Token
 from ..routing.words import check_name, parse_subject
 from .about import InfoModel, ServerModel, TagModel
+from .auth import ApiKeyModel, Auth, SchemeName, make_auth
+from .replies import ReplyModel, StatusModel
 from .strict import StrictModel, check_with
-from .types import Code, Duration, Methods, Networks, Number, Scalar, SchemaName, SchemaOrFile, Size, Status, Value
+from .types import Duration, Methods, Networks, Number, Scalar, SchemaName, SchemaOrFile, Size, Value
 
 
 def _read_header(value: object) -> object:
@@ -72,54 +75,11 @@ class HeaderModel(StrictModel):
     as_: str = Field(alias="as", description="Its name on the NATS side.")
 
 
-class StatusModel(StrictModel):
-    """What the documentation tells of one status that the service sets."""
-
-    description: str = Field("", description="When the service answers so.")
-    schema_: SchemaOrFile = Field(None, alias="schema", description="A JSON Schema of such a reply, or its file.")
-    headers: dict[str, str] = Field({}, description="Headers of such a reply, and what they mean.")
-
-
 Header = Annotated[
     HeaderModel,
     BeforeValidator(_read_header),
     WithJsonSchema({"anyOf": [{"type": "string"}, HeaderModel.model_json_schema(by_alias=True)]}),
 ]
-
-
-class ReplyModel(StrictModel):
-    """How a reply becomes a response."""
-
-    content_type: str | None = Field(
-        None, description="The media type where the reply has no `Content-Type`. Default: `application/octet-stream`."
-    )
-    wrap: Literal["message"] | None = Field(
-        None, description='Turns a text reply into `{"message": …}`, unless the caller prefers `text/plain`.'
-    )
-    status: int = Field(200, description="The status where the reply has no `Http-Status`: 200 to 599.")
-    headers: list[str] | None = Field(None, description="The reply headers that may pass to the caller.")
-    set_headers: dict[str, str] = Field(
-        {}, description="Headers of every response below 400, in the place of the reply's own."
-    )
-    max_bytes: Size | None = Field(None, description="The largest reply that is passed on.")
-    schema_: SchemaOrFile = Field(
-        None, alias="schema", description="A JSON Schema of the reply, or its file, for the documentation."
-    )
-    errors: dict[Code, int] | None = Field(
-        None,
-        description="From service error codes, numbers or words, to statuses, 400 to 599. A code that is not listed is "
-        "the status itself if it is 400 to 599, else 502.",
-    )
-    expose_errors: bool = Field(False, description="Show the text of service errors of 500 and more to the caller.")
-    example: Any = Field(None, description="A reply, for the documentation.")
-    statuses: dict[Status, StatusModel] = Field(
-        {}, description="Other statuses that the service sets with `Http-Status`, for the documentation."
-    )
-    validate_: bool = Field(
-        False,
-        alias="validate",
-        description="Check replies by the schema of their status; one that breaks it is a 502 `bad-reply`.",
-    )
 
 
 class DefaultsModel(StrictModel):
@@ -177,18 +137,26 @@ class DefaultsModel(StrictModel):
         description="IP addresses and networks, such as `10.0.0.0/8`, whose requests are taken. Others get 403. "
         "Default: all.",
     )
+    auth: Auth = Field(
+        None,  # type: ignore[assignment]
+        description="Who may call: a scheme of `auth` by its name, a mapping of `any`, `scopes` and `claims`, or "
+        "`none` for everybody. Required where the file declares `auth`.",
+    )
     content_length: Literal["optional", "required"] = Field(
         "optional",
         description="Whether a body must come with a `Content-Length`. With `required` one in chunks gets 411.",
     )
 
 
-POLICIES: Mapping[str, Callable[[Any], Policy]] = {
-    "allow_from": AllowFrom,
-    "content_length": lambda _: RequireLength(),
+NO_SCHEMES: Mapping[str, Scheme] = {}
+
+POLICIES: Mapping[str, Callable[[Any, Mapping[str, Scheme]], Policy | None]] = {
+    "allow_from": lambda networks, _: AllowFrom(networks),
+    "auth": make_auth,
+    "content_length": lambda *_: RequireLength(),
 }
-"""What makes a policy of the value of a key that a route sets to anything but its default. Routes ask theirs in this
-order."""
+"""What makes a policy of the value of a key that a route sets to anything but its default, and of the schemes of
+`auth`; None where everybody passes. Routes ask theirs in this order."""
 
 
 class RouteModel(DefaultsModel):
@@ -222,6 +190,9 @@ class FileModel(StrictModel):
     schemas: dict[SchemaName, SchemaOrFile] = Field(
         {}, description="JSON Schemas, or their files, by the names that `$ref: '#/schemas/NAME'` gives them anywhere."
     )
+    auth: dict[SchemeName, ApiKeyModel] = Field(
+        {}, min_length=1, description="How callers say who they are: schemes, by the names that routes call them by."
+    )
     defaults: DefaultsModel = Field(DefaultsModel.model_construct(), description="What holds for every route.")
     prefix: Annotated[str, check_with(parse_prefix)] | None = Field(
         None, description="What all paths of this file, and of those that it includes, begin with: `/v1`."
@@ -234,8 +205,10 @@ class FileModel(StrictModel):
     routes: list[RouteModel] = Field([], min_length=1, description="The routes, unless all are in other files.")
 
 
-def to_route(model: RouteModel, schemas: SharedSchemas) -> Route:
-    """The route, whose schemas may refer to those, or be their files. Raises RouteError."""
+def to_route(model: RouteModel, schemas: SharedSchemas, schemes: Mapping[str, Scheme] = NO_SCHEMES) -> Route:
+    """The route, whose schemas may refer to those, or be their files, and which may take callers by these schemes.
+    Raises RouteError."""
+    policies = tuple(_make_policies(model, schemes))
     in_path = list_parameters(model.path.split("/"))
     return Route(
         name=model.name,
@@ -258,17 +231,17 @@ def to_route(model: RouteModel, schemas: SharedSchemas) -> Route:
         timeout=model.timeout,
         max_timeout=model.max_timeout,
         max_in_flight=model.max_in_flight,
-        policies=tuple(_make_policies(model)),
+        policies=policies,
         reply=_to_reply(model.reply, schemas),
         schemas=schemas,
     )
 
 
-def _make_policies(model: RouteModel) -> Iterator[Policy]:
+def _make_policies(model: RouteModel, schemes: Mapping[str, Scheme]) -> Iterator[Policy]:
     for key, make in POLICIES.items():
         value = getattr(model, key)
-        if value != RouteModel.model_fields[key].default:
-            yield make(value)
+        if value != RouteModel.model_fields[key].default and (policy := make(value, schemes)):
+            yield policy
 
 
 def _to_parameter(name: str, rules: ParameterModel, in_path: Sequence[str]) -> Parameter:

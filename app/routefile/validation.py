@@ -9,8 +9,11 @@ from pydantic_core import ErrorDetails
 from ..formats.schemas import Json
 from ..formats.words import find_close, suggest
 from .about import ContactModel, LicenseModel, ServerModel, TagModel
+from .auth import AuthRulesModel
 from .diagnostics import Diagnostics
-from .model import HeaderModel, ParameterModel, ReplyModel, StatusModel
+from .keys import KeyModel
+from .model import HeaderModel, ParameterModel
+from .replies import ReplyModel, StatusModel
 from .yamltree import Path
 
 _WORDS = {
@@ -45,9 +48,10 @@ def validate(
     diagnostics: Diagnostics,
     *,
     essential: frozenset[str] = frozenset(),
+    shows_values: bool = True,
 ) -> tuple[_M | None, Json]:
     """The model of a mapping, and the mapping, both without what is wrong there, which is reported. No model where
-    something essential is wrong."""
+    something essential is wrong. Without `shows_values` the report has no value that is wrong: it may be a secret."""
     try:
         return kind.model_validate(raw), raw
     except ValidationError as error:
@@ -55,7 +59,7 @@ def validate(
     misspelled = {hint for detail in found if (hint := _find_meant(kind, detail))}
     for detail in found:
         if detail["type"] != "missing" or detail["loc"] not in misspelled:
-            _report(kind, detail, path, diagnostics)
+            _report(kind, detail, path, diagnostics, shows_values=shows_values)
     wrong = {str(detail["loc"][0]) for detail in found if detail["loc"]}
     if not isinstance(raw, dict) or wrong & essential or not found:
         return None, {}
@@ -66,14 +70,17 @@ def validate(
         return None, rest
 
 
-def _report(kind: type[BaseModel], detail: ErrorDetails, base: Path, diagnostics: Diagnostics) -> None:
+def _report(
+    kind: type[BaseModel], detail: ErrorDetails, base: Path, diagnostics: Diagnostics, *, shows_values: bool
+) -> None:
     path = (*base, *(part for part in detail["loc"] if part != "[key]"))
     if detail["type"] == "extra_forbidden":
         known = _list_keys(kind, detail["loc"][:-1])
         hint = suggest(str(path[-1]), known, _OTHER_NAMES) or f"; known are {', '.join(known)}"
         diagnostics.add(path, f"unknown key{hint}", of_key=True)
     else:
-        diagnostics.add(path, _describe(detail), None if detail["type"] == "missing" else detail["input"])
+        is_shown = shows_values and detail["type"] != "missing"
+        diagnostics.add(path, _describe(detail), detail["input"] if is_shown else None)
 
 
 def _find_meant(kind: type[BaseModel], detail: ErrorDetails) -> tuple[int | str, ...] | None:
@@ -104,6 +111,8 @@ def _list_keys(kind: type[BaseModel], location: Sequence[int | str]) -> list[str
         "license": LicenseModel,
         "servers": ServerModel,
         "tags": TagModel,
+        "auth": AuthRulesModel,
+        "keys": KeyModel,
     }
     for part in location:
         kind = inner.get(part, kind)

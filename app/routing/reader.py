@@ -31,9 +31,19 @@ _Faults = list[tuple[str, str, str]]
 class ParameterReader:
     """Reads the declared parameters of one route. `path` are its path parameters, in the order of the path, of which
     the last may be a `tail`; `tokens` has those that stand in the subject, and what writes them there. With `is_strict`
-    a query parameter that is not declared is wrong."""
+    a query parameter that is not declared is wrong, unless it is one of `others`, which somebody else reads."""
 
-    __slots__ = ("_headers", "_is_strict", "_path", "_plain_tokens", "_query", "_tail", "_tokens", "header_names")
+    __slots__ = (
+        "_headers",
+        "_is_strict",
+        "_others",
+        "_path",
+        "_plain_tokens",
+        "_query",
+        "_tail",
+        "_tokens",
+        "header_names",
+    )
 
     def __init__(
         self,
@@ -43,6 +53,7 @@ class ParameterReader:
         tokens: Mapping[str, TokenWriter],
         tail: str | None = None,
         is_strict: bool = False,
+        others: Sequence[str] = (),
     ) -> None:
         by_name = {parameter.name: parameter for parameter in parameters}
         self._path = [by_name[name] for name in path]
@@ -51,6 +62,7 @@ class ParameterReader:
         self._tokens = tokens
         self._tail = tail
         self._is_strict = is_strict
+        self._others = frozenset(name.encode("ascii") for name in others)
         is_plain = len(path) == len(parameters) and all(
             tokens.get(name) is write_plain and by_name[name].is_plain for name in path
         )
@@ -83,7 +95,10 @@ class ParameterReader:
         for parameter, segment in zip(self._path, segments, strict=True):
             reading.take_segment(parameter, segment, is_tail=parameter.name == self._tail)
         if self._query or (self._is_strict and query):
-            reading.take_pairs(self._query, _split_query(query), knows_all=self._is_strict)
+            pairs = _split_query(query)
+            if self._others:
+                pairs = ((name, value) for name, value in pairs if name not in self._others)
+            reading.take_pairs(self._query, pairs, knows_all=self._is_strict)
         if self._headers:
             reading.take_pairs(self._headers, ((name, value) for name, value in headers if name in self._headers))
         if reading.faults:

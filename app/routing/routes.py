@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from ..edge.auth import Authenticate
 from ..edge.policy import Policy
 from ..formats.fields import REPLY_HEADERS, REQUEST_HEADERS, AllowList, allow
 from ..formats.schemas import Json
@@ -168,7 +169,9 @@ class Route:
         tokens = {p.name: WRITERS[p.token] for p in parameters if p.name in template.parameters}
         if template.tail is not None:
             tokens[template.tail] = write_tail
-        return ParameterReader(parameters, path=in_path, tail=tail, tokens=tokens, is_strict=self.query == "strict")
+        others = [name for policy in self.policies if isinstance(policy, Authenticate) for name in policy.queries]
+        is_strict = self.query == "strict"
+        return ParameterReader(parameters, path=in_path, tail=tail, tokens=tokens, is_strict=is_strict, others=others)
 
     @property
     def example_path(self) -> str:

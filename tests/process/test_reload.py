@@ -22,7 +22,7 @@ from nats.aio.msg import Msg
 from app.commands.reload import Reading
 from app.prepared import pack_faults
 from tests.harness import PATIENCE, NatsServer, clean_environment, eventually, replying, responder
-from tests.process.programs import PROGRAM, Process, find_children, is_alive, run, wait_until_ready
+from tests.process.programs import PROGRAM, Process, call, find_children, is_alive, run, wait_until_ready
 
 ADDRESS = r'"address":"(http://[^"]+)"'
 
@@ -395,3 +395,33 @@ async def test_a_terminal_that_is_closed_stops_the_gateway_unless_it_was_told_no
         finally:
             process.kill()
             process.wait()
+
+
+@pytest.mark.parametrize("more", [(), ("--workers", "2")])
+async def test_a_key_that_is_revoked_is_refused_after_the_reload_and_a_wrong_file_of_keys_changes_nothing(
+    own_nats: NatsServer, routes: Path, more: tuple[str, ...]
+) -> None:
+    keys = routes.with_name("keys.yaml")
+    command, log, environment = serve(own_nats, routes, *more)
+    key = call("keys", "add", "sue", "--file", str(keys)).stdout.strip()
+    write_routes(routes, "one", extra="auth: {p: {type: api-key, query: k, file: keys.yaml}}\ndefaults: {auth: p}\n")
+    with run(command, log, **environment) as gateway:
+        url = gateway.find(ADDRESS)
+        wait_until_ready(url)
+        async with responder(own_nats.url, "test.*", replying(b"hello")):
+            assert await get_statuses(url, f"/one?k={key}", "/one?k=bad") == [200, 401]
+            written = keys.read_text()
+            keys.write_text(written.replace("sha256", "sha265"))
+            hang_up(gateway)
+            await wait_for_outcomes(gateway, 1)
+            (refused,) = read_events(gateway, "routes-refused")
+            assert "keys.yaml:5:5: keys[0].sha265: unknown key" in str(refused["faults"])
+            assert await get_statuses(url, f"/one?k={key}") == [200]
+            keys.write_text(written)
+            assert call("keys", "revoke", "sue", "--file", str(keys)).returncode == 0
+            hang_up(gateway)
+            await wait_for_outcomes(gateway, 2)
+            for _ in range(8):  # of each worker
+                await wait_for_status(url, f"/one?k={key}", 401)
+        assert gateway.stop() == 0
+        assert key not in gateway.log

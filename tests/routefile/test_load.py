@@ -15,16 +15,17 @@ from pydantic import BaseModel
 
 from app.formats.fields import REPLY_HEADERS, REQUEST_HEADERS
 from app.routefile.about import ContactModel, InfoModel, LicenseModel, ServerModel, TagModel
+from app.routefile.auth import ApiKeyModel, AuthRulesModel
 from app.routefile.editor_schema import build_schema
-from app.routefile.load import EXAMPLES, GREET, MAX_FILE, RESERVED, RouteFileError, load_route_file
+from app.routefile.files import MAX_FILE
+from app.routefile.load import EXAMPLES, GREET, RESERVED, RouteFileError, load_route_file
 from app.routefile.model import (
     DefaultsModel,
     FileModel,
     ParameterModel,
-    ReplyModel,
     RouteModel,
-    StatusModel,
 )
+from app.routefile.replies import ReplyModel, StatusModel
 from app.routefile.yamltree import parse_yaml
 from app.routing.routes import StatusRules
 from tests.routefile.files import LEAST, load, load_route, read_faults
@@ -496,6 +497,8 @@ def list_keys(model: type[BaseModel]) -> list[str]:
         ("key of `license`", list_keys(LicenseModel)),
         ("key of a server", list_keys(ServerModel)),
         ("key of a tag", list_keys(TagModel)),
+        ("key of an API key scheme", list_keys(ApiKeyModel)),
+        ("key of `auth`", list_keys(AuthRulesModel)),
         ("key of a parameter", list_keys(ParameterModel)),
         ("key of `reply`", list_keys(ReplyModel)),
         ("key of a status", list_keys(StatusModel)),

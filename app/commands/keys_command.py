@@ -1,0 +1,93 @@
+"""`nats-http keys`: API keys are made, listed and revoked in a file. docs/authentication.md is the reference."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .arguments import CommandError
+
+keys = typer.Typer(
+    name="keys", help="Make, list and revoke API keys, of which a file has the digests.", no_args_is_help=True
+)
+
+FileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--file",
+        help="The file of keys (that of the route file in GATEWAY_ROUTES, else keys.yaml).",
+        show_default=False,
+    ),
+]
+Name = Annotated[str, typer.Argument(help="Whose key it is.")]
+
+
+@keys.command()
+def add(
+    name: Name,
+    scope: Annotated[list[str] | None, typer.Option(help="What it may be used for; may be repeated.")] = None,
+    claim: Annotated[
+        list[str] | None, typer.Option(help="What else is known of its holder, NAME=VALUE; may be repeated.")
+    ] = None,
+    expires: Annotated[
+        str | None, typer.Option(help="When it expires: 2027-01-31, or 2027-01-31T12:00:00Z.", show_default=False)
+    ] = None,
+    file: FileOption = None,
+) -> None:
+    """Make a key of 256 random bits, print it once, and write its digest to the file.
+
+    A gateway that runs takes it at the next SIGHUP.
+    """
+    from ..edge.api_keys import digest_key, make_key
+    from .key_file import KeyFile
+
+    key = make_key()
+    claims = dict(map(_parse_claim, claim or []))
+    opened = KeyFile.read(_choose_file(file), may_be_new=True)
+    opened.add(name, digest_key(key.encode("ascii")), scopes=scope or [], claims=claims, expires=expires)
+    opened.write()
+    typer.echo(key)
+    typer.echo(f"nats-http: {opened.path} has the digest of {name}'s key. The key is shown this once.", err=True)
+
+
+@keys.command("list")
+def list_(file: FileOption = None) -> None:
+    """Print a table of the keys: names, scopes, claims and when they expire. A file never has the keys themselves."""
+    from .key_file import KeyFile
+
+    rows = [("NAME", "SCOPES", "CLAIMS", "EXPIRES"), *KeyFile.read(_choose_file(file)).list_rows()]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+@keys.command()
+def revoke(name: Name, file: FileOption = None) -> None:
+    """Take a key out of the file. A gateway that runs refuses it from the next SIGHUP on."""
+    from .key_file import KeyFile
+
+    opened = KeyFile.read(_choose_file(file))
+    opened.revoke(name)
+    opened.write()
+    typer.echo(f"nats-http: the key of {name} is no longer in {opened.path}", err=True)
+
+
+def _parse_claim(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise CommandError(f"--claim '{text}': a claim is NAME=VALUE")
+    return name, value
+
+
+def _choose_file(file: Path | None) -> Path:
+    """The one that the command line names, else the one of the route file of the settings."""
+    from ..settings import load_settings
+    from .key_file import find_key_files
+
+    if file is not None:
+        return file
+    routes = load_settings().routes
+    found = find_key_files(routes) if routes else []
+    if len(found) > 1:
+        raise CommandError(f"{routes} names several files of keys: choose one with --file")
+    return found[0] if found else Path("keys.yaml")

@@ -1,0 +1,57 @@
+"""Who a caller is, and what finds it out: a scheme of `auth`. Pure."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from ..formats.fields import Pair
+from ..formats.schemas import Json
+
+if TYPE_CHECKING:
+    from .request import Request
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a caller is: `scheme` is the name, under `auth`, of what has found it out."""
+
+    scheme: str
+    subject: str
+    scopes: frozenset[str]
+    claims: Mapping[str, Json]
+
+
+AsyncIdentify = Callable[[], Awaitable[Identity]]
+"""An identity that needs something from elsewhere. Raises Unauthenticated."""
+
+
+class Scheme(Protocol):
+    """One way in which callers say who they are. `fields` are the names, in lower case, of the request header fields
+    that it looks at; `query` is the query parameter, if it looks at one. `challenge` is for `WWW-Authenticate`
+    (RFC 9110 §11.6.1), empty where the scheme has none."""
+
+    @property
+    def fields(self) -> frozenset[bytes]: ...
+
+    @property
+    def query(self) -> str | None: ...
+
+    @property
+    def challenge(self) -> str: ...
+
+    def identify(self, request: "Request", fields: Sequence[Pair]) -> "Identity | AsyncIdentify | None":
+        """Who sends the request; None where it has no credential of this kind. Raises Unauthenticated where it has one
+        that is wrong."""
+
+    def describe(self) -> Mapping[str, Json]:
+        """The security scheme of OpenAPI 3.1 (§4.8.27)."""
+
+
+def find_claim(claims: Mapping[str, Json], path: str) -> Json:
+    """The claim of this name, or the one that the path leads to, such as `realm.tenant`; None if there is none."""
+    if path in claims:
+        return claims[path]
+    found: Json = dict(claims)
+    for part in path.split("."):
+        found = found.get(part) if isinstance(found, dict) else None
+    return found

@@ -1,0 +1,151 @@
+"""`auth` of a route file: which schemes there are, and which of them a route takes.
+
+A scheme is built in two parts, so that the process which serves reads no file: a `SchemeSource` has all that was read
+and checked, as JSON, and `build_scheme` makes the scheme of it.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+
+from ..edge.api_keys import ApiKeys, Key, Place
+from ..edge.auth import Authenticate
+from ..edge.identity import Scheme
+from ..formats.fields import is_token
+from ..formats.schemas import Json
+from ..formats.words import suggest
+from ..pieces import Steps
+from .keys import check_scope, read_key
+from .strict import StrictModel, check_with
+from .types import Value
+
+OPEN = "none"
+"""What a route says that everybody may call."""
+
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_COOKIE_OR_QUERY = re.compile(r"[A-Za-z0-9._~-]{1,64}")
+
+
+def _check_header(text: str) -> None:
+    if not is_token(text):
+        raise ValueError("must be the name of a header")
+
+
+def _check_name(text: str) -> None:
+    if not _COOKIE_OR_QUERY.fullmatch(text):
+        raise ValueError("must be 1 to 64 of letters, digits, `.`, `_`, `~` and `-`")
+
+
+def check_scheme_name(name: str) -> str:
+    if not _NAME.fullmatch(name) or name == OPEN:
+        raise ValueError("the name of a scheme is 1 to 64 of letters, digits, `.`, `_` and `-`, and not `none`")
+    return name
+
+
+def _read_rules(value: object) -> object:
+    return {"any": [value]} if isinstance(value, str) else value
+
+
+SchemeName = Annotated[str, AfterValidator(check_scheme_name)]
+HeaderName = Annotated[str, check_with(_check_header)]
+PlainName = Annotated[str, check_with(_check_name)]
+Scope = Annotated[str, check_with(check_scope)]
+
+
+class ApiKeyModel(StrictModel):
+    """Callers who have a key of a file. The key stands in a header, a query parameter or a cookie."""
+
+    type: Literal["api-key"] = Field(description="What callers show.")
+    header: HeaderName | None = Field(None, description="The request header that has the key, such as `X-API-Key`.")
+    query: PlainName | None = Field(
+        None, description="The query parameter that has the key. Others may log it: a header is safer."
+    )
+    cookie: PlainName | None = Field(None, description="The cookie that has the key.")
+    file: Annotated[str, Field(min_length=1)] = Field(
+        description="The file with the digests of the keys, from the folder of the route file."
+    )
+    description: str = Field("", description="For the documentation; CommonMark.")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if sum(name is not None for name in (self.header, self.query, self.cookie)) != 1:
+            raise ValueError("has one of `header`, `query` and `cookie`")
+        return self
+
+    @property
+    def place(self) -> tuple[Place, str]:
+        """Where the key stands, and its name there."""
+        if self.header is not None:
+            return "header", self.header
+        return ("query", self.query) if self.query is not None else ("cookie", self.cookie or "")
+
+
+KINDS: Mapping[str, type[ApiKeyModel]] = {"api-key": ApiKeyModel}
+"""The kinds of schemes, by their `type`."""
+
+
+class AuthRulesModel(StrictModel):
+    """Which callers a route takes."""
+
+    any: list[str] = Field(min_length=1, description="The schemes of `auth`, of which a caller passes one.")
+    scopes: list[Scope] = Field([], description="Scopes that the caller must have, all of them.")
+    claims: dict[str, Value] = Field({}, description="Claims that the caller must have: a value, or a list of them.")
+
+
+Auth = Annotated[
+    AuthRulesModel,
+    BeforeValidator(_read_rules),
+    WithJsonSchema({"anyOf": [{"type": "string"}, AuthRulesModel.model_json_schema(by_alias=True)]}),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class SchemeSource:
+    """A scheme as it is declared under this name, with all that its files say, as JSON."""
+
+    name: str
+    declared: Mapping[str, Json]
+    entries: Sequence[Json] = ()
+
+
+def build_scheme(name: str, declared: object, entries: Iterable[Json]) -> Steps[Scheme]:
+    """The scheme of a source that has been checked, in short steps."""
+    model = ApiKeyModel.model_validate(declared)
+    keys: dict[bytes, Key] = {}
+    for entry in entries:
+        digest, key = read_key(entry, name)
+        keys[digest] = key
+        yield
+    place, field = model.place
+    return ApiKeys(keys, place=place, name=field, realm=name, description=model.description)
+
+
+def make_auth(rules: AuthRulesModel, schemes: Mapping[str, Scheme]) -> Authenticate | None:
+    """The policy of a route; None where everybody may call it."""
+    if rules.any == [OPEN]:
+        return None
+    claims = {name: value if isinstance(value, list) else [value] for name, value in rules.claims.items()}
+    return Authenticate({name: schemes[name] for name in rules.any}, scopes=rules.scopes, claims=claims)
+
+
+def find_rule_faults(
+    rules: AuthRulesModel | None, known: Sequence[str] | None
+) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """What is wrong with `auth` of a route, by its key there. `known` are the names of all schemes, None where the file
+    declares no `auth`."""
+    if rules is None:
+        if known is not None:
+            yield (), "is missing: the file declares `auth`, so that each route says who may call it, or `auth: none`"
+        return
+    if OPEN in rules.any:
+        if len(rules.any) > 1 or rules.scopes or rules.claims:
+            yield (), "`none` takes everybody: it goes with no scheme, no scopes and no claims"
+        return
+    for index, name in enumerate(rules.any):
+        if name not in (known or ()):
+            names = ", ".join(known or ())
+            hint = suggest(name, known or ()) or (f"; known are {names}" if names else "; the file declares none")
+            yield ("any", index), f"no scheme of this name is under `auth`{hint}"

@@ -1,0 +1,93 @@
+"""Files of API keys: names and digests, never the keys themselves. docs/authentication.md is the reference.
+
+Law: no error shows a value that stands where a digest belongs: it may be a key.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from ..edge.api_keys import Key
+from ..edge.identity import Identity
+from ..formats.schemas import Json
+from .strict import StrictModel, check_with
+
+MAX_KEYS = 100_000  # of a file
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_NAME = re.compile(r"[A-Za-z0-9._@-]{1,128}")
+_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,128}")  # RFC 6749 §3.3, scope-token
+_FOREVER = float("inf")
+
+
+def check_key_name(text: str) -> None:
+    if not _NAME.fullmatch(text):
+        raise ValueError("a name is 1 to 128 of letters, digits, `.`, `_`, `@` and `-`")
+
+
+def check_scope(text: str) -> None:
+    if not _SCOPE.fullmatch(text):
+        raise ValueError("a scope is 1 to 128 printable ASCII characters without blanks, quotes and backslashes")
+
+
+def _check_digest(text: str) -> None:
+    if not _DIGEST.fullmatch(text):
+        raise ValueError(
+            "must be the SHA-256 of a key, 64 hexadecimal digits in lower case; `nats-http keys add` makes it"
+        )
+
+
+def parse_expiry(text: str) -> float:
+    """A date, which means its beginning in UTC, or a time with its zone, as Unix time. ValueError says how to write
+    it."""
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        instant = None
+    is_date = instant is not None and len(text) == len("2027-01-01")
+    if instant is None or (instant.tzinfo is None and not is_date):
+        raise ValueError("must be a date such as 2027-01-31, or a time with its zone such as 2027-01-31T12:00:00Z")
+    return (instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant).timestamp()
+
+
+class KeyModel(StrictModel):
+    """One key."""
+
+    name: Annotated[str, check_with(check_key_name)] = Field(description="Whose it is.")
+    sha256: Annotated[str, check_with(_check_digest)] = Field(description="The SHA-256 of the key.")
+    scopes: list[Annotated[str, check_with(check_scope)]] = Field([], description="What it may be used for.")
+    claims: dict[str, Any] = Field({}, description="What else is known of its holder.")
+    expires: Annotated[str, check_with(parse_expiry)] | None = Field(None, description="When it expires.")
+
+
+class KeyFileModel(StrictModel):
+    """A file of keys."""
+
+    version: Literal[1] = Field(description="The version of this format.")
+    keys: list[KeyModel] | None = Field(None, description="The keys.")
+
+
+def find_key_faults(keys: Sequence[KeyModel]) -> Iterator[tuple[int, str]]:
+    """What is wrong with keys beside each other, and the index of the one where that shows."""
+    if len(keys) > MAX_KEYS:
+        yield MAX_KEYS, f"there are more than {MAX_KEYS} keys"
+    names: set[str] = set()
+    digests: set[str] = set()
+    for index, key in enumerate(keys):
+        if key.name in names:
+            yield index, f"the name '{key.name}' stands twice"
+        if key.sha256 in digests:
+            yield index, "this key stands twice"
+        names.add(key.name)
+        digests.add(key.sha256)
+
+
+def read_key(entry: Json, scheme: str) -> tuple[bytes, Key]:
+    """The digest of a checked key, and the key."""
+    model = KeyModel.model_validate(entry)
+    claims = {**model.claims, "sub": model.name, "scope": " ".join(model.scopes)}
+    identity = Identity(scheme, model.name, frozenset(model.scopes), claims)
+    return bytes.fromhex(model.sha256), Key(identity, parse_expiry(model.expires) if model.expires else _FOREVER)

@@ -1,0 +1,116 @@
+"""Reads the schemes of a route file and the files that they name, and reports what is wrong with any of them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from ..edge.api_keys import ApiKeys
+from ..edge.identity import Scheme
+from ..formats.schemas import Json
+from ..formats.words import suggest
+from ..pieces import run_at_once
+from .auth import KINDS, ApiKeyModel, SchemeSource, build_scheme, check_scheme_name
+from .diagnostics import Diagnostics
+from .faults import RouteFileError
+from .keys import KeyFileModel, find_key_faults
+from .validation import validate
+from .yamltree import Tree
+
+_NOBODY = ApiKeys({}, place="header", name="X", realm="")
+"""In the place of a scheme that is wrong, until that is reported."""
+
+ReadTree = Callable[[str], Tree]
+"""What is in a file, by its name from the folder of the route file. Raises RouteFileError."""
+
+
+@dataclass(slots=True)
+class Schemes:
+    """The schemes that a route file declares, and the sources of those that are right. `is_declared` says whether it
+    has an `auth` at all; `faults` are those of the files that it names."""
+
+    is_declared: bool = False
+    sources: list[SchemeSource] = field(default_factory=list)
+    by_name: dict[str, Scheme] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+
+    @property
+    def known(self) -> Sequence[str] | None:
+        """The names that a route may say; None where the file declares no `auth`."""
+        return tuple(self.by_name) if self.is_declared else None
+
+
+def read_schemes(declared: Json, read_tree: ReadTree, diagnostics: Diagnostics) -> Schemes:
+    """What `auth` at the top of a file says. What is no mapping at all is left to others."""
+    schemes = Schemes(is_declared=declared is not None)
+    for name, raw in declared.items() if isinstance(declared, dict) else ():
+        schemes.by_name[name] = _NOBODY
+        if source := _read_scheme(name, raw, read_tree, diagnostics, schemes.faults):
+            schemes.sources.append(source)
+            schemes.by_name[name] = run_at_once(build_scheme(name, source.declared, source.entries))
+    return schemes
+
+
+def _read_scheme(
+    name: str, raw: Json, read_tree: ReadTree, diagnostics: Diagnostics, faults: list[str]
+) -> SchemeSource | None:
+    kind = _choose_kind(name, raw, diagnostics)
+    model, right = validate(kind, raw, ("auth", name), diagnostics) if kind else (None, raw)
+    if model is None or not isinstance(right, dict):
+        return None
+    try:
+        return SchemeSource(name, right, _read_keys(read_tree(model.file), model.file))
+    except _FileError as error:
+        faults += error.faults
+    except RouteFileError as error:
+        for fault in error.faults:
+            diagnostics.add(("auth", name, "file"), f"{fault}; `nats-http keys add` makes a file of keys", model.file)
+    return None
+
+
+def _choose_kind(name: str, raw: Json, diagnostics: Diagnostics) -> type[ApiKeyModel] | None:
+    """The model of a scheme, by its `type`."""
+    try:
+        check_scheme_name(name)
+    except ValueError as error:
+        diagnostics.add(("auth", name), str(error), of_key=True)
+        return None
+    if not isinstance(raw, dict):
+        diagnostics.add(("auth", name), "must be a mapping", raw)
+        return None
+    kind = raw.get("type")
+    if kind is None:
+        diagnostics.add(("auth", name, "type"), "is missing")
+    elif not isinstance(kind, str) or kind not in KINDS:
+        known = " or ".join(f"`{kind}`" for kind in KINDS)
+        diagnostics.add(("auth", name, "type"), f"must be {known}{suggest(str(kind), KINDS)}", kind)
+    else:
+        return KINDS[kind]
+    return None
+
+
+class _FileError(Exception):
+    """What is wrong in a file that can be read, a line for each."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__()
+        self.faults = faults
+
+
+def _read_keys(tree: Tree, name: str) -> list[Json]:
+    """The keys of a file, checked. Raises _FileError."""
+    try:
+        return read_keys(tree, name)
+    except RouteFileError as error:
+        raise _FileError(error.faults) from None
+
+
+def read_keys(tree: Tree, name: str) -> list[Json]:
+    """The keys of a file of this name, checked. Raises RouteFileError."""
+    diagnostics = Diagnostics(tree, name)
+    data: Json = {} if tree.data is None else tree.data
+    model = validate(KeyFileModel, data, (), diagnostics, shows_values=False)[0]
+    keys = (model.keys or []) if model else []
+    for index, text in find_key_faults(keys):
+        diagnostics.add(("keys", index), text)
+    if diagnostics.faults:
+        raise RouteFileError(diagnostics.faults)
+    return [key.model_dump(exclude_defaults=True) for key in keys]

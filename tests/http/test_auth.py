@@ -1,0 +1,140 @@
+"""`auth` of a route file, over both lanes: who is let in, and what the rest is told."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from app.edge.api_keys import digest_key
+from app.routefile.load import RouteFile, load_route_file
+from tests.harness import NatsServer, RawPeer, replying, responder, run_gateway
+
+KEYS = f"""\
+version: 1
+keys:
+  - {{name: sue, sha256: {digest_key(b"sues-key")}, scopes: [orders:read], claims: {{tenant: acme}}}}
+  - {{name: bob, sha256: {digest_key(b"bobs-key")}, scopes: [orders:read, orders:write], claims: {{tenant: other}}}}
+  - {{name: old, sha256: {digest_key(b"old-key")}, expires: 2020-01-01}}
+"""
+ROUTES = """\
+version: 1
+auth:
+  partners: {type: api-key, header: X-API-Key, file: keys.yaml}
+  widgets: {type: api-key, query: api_key, file: keys.yaml}
+  shops: {type: api-key, cookie: session, file: keys.yaml}
+defaults: {auth: partners}
+routes:
+  - {name: read, method: GET, path: /read, subject: a.read, query: strict}
+  - {name: write, method: POST, path: /write, subject: a.write, auth: {any: [partners], scopes: [orders:write]}}
+  - {name: own, method: GET, path: /own, subject: a.own, auth: {any: [partners], claims: {tenant: [acme, b]}}}
+  - {name: free, method: GET, path: /free, subject: a.free, auth: none}
+  - {name: any, method: GET, path: /any, subject: a.any, query: strict, auth: {any: [widgets, shops]}}
+  - {name: listed, method: GET, path: /listed, subject: a.listed, headers: [x-api-key]}
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> RouteFile:
+    (tmp_path / "keys.yaml").write_text(KEYS)
+    (tmp_path / "routes.yaml").write_text(ROUTES)
+    return load_route_file(tmp_path / "routes.yaml")
+
+
+async def test_who_has_a_key_is_let_in_and_who_has_none_gets_401(shared_nats: NatsServer, file: RouteFile) -> None:
+    async with (
+        responder(shared_nats.url, "a.*", replying(b"hi")),
+        run_gateway(shared_nats.url, routes=file) as gateway,
+    ):
+        assert (await gateway.get("/read", x_api_key="sues-key")).status_code == 200
+        assert (await gateway.get("/free")).status_code == 200
+        for key in ({}, {"x_api_key": "bad"}, {"x_api_key": "old-key"}, {"authorization": "Bearer sues-key"}):
+            response = await gateway.get("/read", **key)
+            assert (response.status_code, response.json()["type"]) == (401, "/problems/unauthenticated")
+            assert response.headers["www-authenticate"] == 'ApiKey realm="partners", in="header", name="X-API-Key"'
+            assert (response.json()["delivered"], response.json()["retryable"]) == ("no", False)
+
+
+async def test_who_lacks_a_scope_or_a_claim_gets_403(shared_nats: NatsServer, file: RouteFile) -> None:
+    async with (
+        responder(shared_nats.url, "a.*", replying(b"hi")),
+        run_gateway(shared_nats.url, routes=file) as gateway,
+    ):
+        for path, key, status in (
+            ("/write", "sues-key", 403),
+            ("/write", "bobs-key", 200),
+            ("/own", "sues-key", 200),
+            ("/own", "bobs-key", 403),
+        ):
+            method = gateway.client.post if path == "/write" else gateway.client.get
+            response = await method(path, headers={"x-api-key": key})
+            assert response.status_code == status
+            if status == 403:
+                assert response.json()["type"] == "/problems/forbidden"
+                assert "www-authenticate" not in response.headers
+
+
+async def test_a_key_may_come_in_the_query_or_in_a_cookie(shared_nats: NatsServer, file: RouteFile) -> None:
+    async with (
+        responder(shared_nats.url, "a.*", replying(b"hi")),
+        run_gateway(shared_nats.url, routes=file) as gateway,
+    ):
+        assert (await gateway.get("/any?api_key=sues-key")).status_code == 200
+        assert (await gateway.get("/any", cookie="a=b; session=sues-key")).status_code == 200
+        assert (await gateway.get("/any?api_key=bad", cookie="session=sues-key")).status_code == 200
+        assert (await gateway.get("/any?api_key=sues-key&other=1")).status_code == 422
+        response = await gateway.get("/any?api_key=bad")
+        assert response.headers.get_list("www-authenticate") == [
+            'ApiKey realm="widgets", in="query", name="api_key"',
+            'ApiKey realm="shops", in="cookie", name="session"',
+        ]
+
+
+async def test_a_key_travels_to_the_service_only_where_its_header_is_listed(
+    shared_nats: NatsServer, file: RouteFile
+) -> None:
+    async with (
+        RawPeer.connect(shared_nats.url, "a.*") as peer,
+        run_gateway(shared_nats.url, routes=file) as gateway,
+    ):
+        for path in ("/read", "/any?api_key=sues-key", "/listed"):
+            asked = asyncio.create_task(gateway.get(path, x_api_key="sues-key", cookie="session=sues-key"))
+            message = await peer.next()
+            assert (b"sues-key" in message.headers + message.payload + message.subject.encode()) is (path == "/listed")
+            peer.publish(message.reply, b"NATS/1.0\r\n\r\n", b"hi")
+            assert (await asked).status_code == 200
+
+
+async def test_who_is_not_known_is_refused_before_the_body_is_read(shared_nats: NatsServer, file: RouteFile) -> None:
+    head = b"POST /write HTTP/1.1\r\nHost: t\r\n%bContent-Length: 900000\r\n\r\n"
+    async with run_gateway(shared_nats.url, routes=file) as gateway:
+        for fields, status in ((b"", b"401"), (b"X-API-Key: sues-key\r\n", b"403")):
+            reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+            writer.write(head % fields)
+            assert (await reader.readuntil(b"\r\n"))[9:12] == status
+            writer.close()
+
+
+async def test_pages_health_and_options_stay_open(shared_nats: NatsServer, file: RouteFile) -> None:
+    async with run_gateway(shared_nats.url, routes=file) as gateway:
+        for path in ("/docs", "/livez", "/readyz", "/openapi.json", "/metrics", "/problems/unauthenticated"):
+            assert (await gateway.get(path)).status_code == 200
+        assert (await gateway.client.options("/read")).status_code == 204
+        assert (await gateway.client.post("/read")).status_code == 405
+
+
+async def test_the_document_says_what_each_operation_asks_for(shared_nats: NatsServer, file: RouteFile) -> None:
+    async with run_gateway(shared_nats.url, routes=file) as gateway:
+        document = (await gateway.get("/openapi.json")).json()
+    assert document["components"]["securitySchemes"] == {
+        "partners": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+        "widgets": {"type": "apiKey", "in": "query", "name": "api_key"},
+        "shops": {"type": "apiKey", "in": "cookie", "name": "session"},
+    }
+    operations = {path: operation for path, item in document["paths"].items() for operation in item.values()}
+    assert operations["/read"]["security"] == [{"partners": []}]
+    assert operations["/write"]["security"] == [{"partners": ["orders:write"]}]
+    assert operations["/any"]["security"] == [{"widgets": []}, {"shops": []}]
+    assert "security" not in operations["/free"]
+    assert {"401", "403"} & set(operations["/read"]["responses"]) == {"401"}
+    assert {"401", "403"} <= set(operations["/write"]["responses"])
+    assert not {"401", "403"} & set(operations["/free"]["responses"])

@@ -1,0 +1,147 @@
+"""`auth` of a route file, and files of keys: what each mistake is told."""
+
+from pathlib import Path
+
+import pytest
+
+from app.edge.api_keys import digest_key, make_key
+from app.pieces import run_at_once
+from app.prepared import pack, unpack
+from app.routefile.load import RouteFileError, load_route_file
+from tests.routefile.files import load, read_faults
+
+HEAD = "version: 1\nauth: {partners: {type: api-key, header: X-API-Key, file: keys.yaml}}\nroutes:\n"
+ROUTE = "  - {{name: a, method: GET, path: /a, subject: a{0}}}\n"
+DIGEST = digest_key(b"key")
+KEYS = f"version: 1\nkeys:\n  - name: sue\n    sha256: {DIGEST}\n"
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Path:
+    path = tmp_path / "keys.yaml"
+    path.write_text(KEYS)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("rules", "fault"),
+    [
+        ("", "4:5: routes[0].auth: is missing: the file declares `auth`, so that each route says who may call it"),
+        (
+            ", auth: partner",
+            "4:56: routes[0].auth.any[0]: no scheme of this name is under `auth`, did you mean `partners`",
+        ),
+        (", auth: other", "4:56: routes[0].auth.any[0]: no scheme of this name is under `auth`; known are partners"),
+        (", auth: {any: [partners, x]}", '4:73: routes[0].auth.any[1]: "x": no scheme of this name is under'),
+        (", auth: {any: []}", "4:62: routes[0].auth.any: must not be empty"),
+        (", auth: {any: [none, partners]}", "4:56: routes[0].auth: `none` takes everybody"),
+        (", auth: {any: [none], scopes: [a]}", "4:56: routes[0].auth: `none` takes everybody"),
+        (", auth: {any: [partners], scopes: [a b]}", '4:83: routes[0].auth.scopes[0]: "a b": a scope is 1 to 128'),
+        (", auth: {any: [partners], scope: [a]}", "4:74: routes[0].auth.scope: unknown key, did you mean `scopes`?"),
+        (", auth: {scopes: [a]}", "4:56: routes[0].auth.any: is missing"),
+        (", auth: 7", "4:56: routes[0].auth: 7: must be a mapping"),
+        (", auth: ~", "4:56: routes[0].auth: must be a mapping"),
+    ],
+)
+def test_a_mistake_in_the_rules_of_a_route_is_told_at_its_place(file: Path, keys: Path, rules: str, fault: str) -> None:
+    (found,) = read_faults(file, HEAD + ROUTE.format(rules))
+    assert found.startswith(fault)
+
+
+@pytest.mark.parametrize(
+    ("schemes", "fault"),
+    [
+        ("{}", "2:7: auth: must not be empty"),
+        ("7", "2:7: auth: 7: must be a mapping"),
+        ("{a: 7}", "2:11: auth.a: 7: must be a mapping"),
+        ("{none: {}}", "2:8: auth.none: the name of a scheme is 1 to 64 of"),
+        ("{a b: {}}", "2:8: auth.a b: the name of a scheme is 1 to 64 of"),
+        ("{a: {header: x, file: keys.yaml}}", "2:11: auth.a.type: is missing"),
+        ("{a: {type: api_key, header: x, file: f}}", '2:18: auth.a.type: "api_key": must be'),
+        ("{a: {type: api-key, file: keys.yaml}}", "2:11: auth.a: has one of `header`, `query` and `cookie`"),
+        ("{a: {type: api-key, header: x, query: y, file: keys.yaml}}", "2:11: auth.a: has one of `header`, `query`"),
+        ("{a: {type: api-key, header: 'x y', file: keys.yaml}}", '2:35: auth.a.header: "x y": must be the name of a'),
+        ("{a: {type: api-key, query: 'x y', file: keys.yaml}}", '2:34: auth.a.query: "x y": must be 1 to 64 of'),
+        ("{a: {type: api-key, header: x}}", "2:11: auth.a.file: is missing"),
+        ("{a: {type: api-key, header: x, file: keys.yaml, fil: a}}", "2:55: auth.a.fil: unknown key"),
+        (
+            "{a: {type: api-key, header: x, file: no.yaml}}",
+            '2:44: auth.a.file: "no.yaml": no.yaml: no such file or dir',
+        ),
+    ],
+)
+def test_a_mistake_in_a_scheme_is_told_at_its_place(file: Path, keys: Path, schemes: str, fault: str) -> None:
+    faults = read_faults(file, f"version: 1\nauth: {schemes}\nroutes:\n" + ROUTE.format(", auth: none"))
+    assert [found for found in faults if found.startswith(fault)], faults
+
+
+def test_a_route_that_names_a_scheme_of_a_file_without_any_is_refused(file: Path) -> None:
+    (found,) = read_faults(file, "version: 1\nroutes:\n" + ROUTE.format(", auth: users"))
+    assert "no scheme of this name is under `auth`; the file declares none" in found
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("[]", "keys.yaml:1:1: the file: must be a mapping"),
+        ("version: 2\nkeys:\n", "keys.yaml:1:10: version: must be 1"),
+        ("keys: []\n", "keys.yaml:1:1: version: is missing"),
+        ("version: 1\nkeys: [sue]\n", "keys.yaml:2:8: keys[0]: must be a mapping"),
+        ("version: 1\nkeys: [{name: sue}]\n", "keys.yaml:2:8: keys[0].sha256: is missing"),
+        (f"version: 1\nkeys: [{{name: a b, sha256: {DIGEST}}}]\n", "keys.yaml:2:15: keys[0].name: a name is 1 to 128"),
+        (
+            f"version: 1\nkeys: [{{name: a, sha256: {DIGEST}, scope: b}}]\n",
+            "keys.yaml:2:92: keys[0].scope: unknown key",
+        ),
+        (f"version: 1\nkeys: [{{name: a, sha256: {DIGEST.upper()}}}]\n", "keys.yaml:2:26: keys[0].sha256: must be the"),
+        (
+            f"version: 1\nkeys: [{{name: a, sha256: {DIGEST}, expires: soon}}]\n",
+            "keys.yaml:2:101: keys[0].expires: must",
+        ),
+        (f"version: 1\nkeys: [{{name: a, sha256: {DIGEST}, expires: 2027-01-01T00:00:00}}]\n", "keys.yaml:2:101: keys"),
+        (
+            KEYS + f"  - name: sue\n    sha256: {digest_key(b'x')}\n",
+            "keys.yaml:5:5: keys[1]: the name 'sue' stands twice",
+        ),
+        (KEYS + f"  - name: bob\n    sha256: {DIGEST}\n", "keys.yaml:5:5: keys[1]: this key stands twice"),
+        ("version: 1\nkeys: [\n", "keys.yaml:3:1: not YAML"),
+    ],
+)
+def test_a_mistake_in_a_file_of_keys_is_told_with_its_file_and_line(
+    file: Path, keys: Path, text: str, fault: str
+) -> None:
+    keys.write_text(text)
+    faults = read_faults(file, HEAD + ROUTE.format(", auth: none"))
+    assert [found for found in faults if fault in found], faults
+
+
+def test_a_key_in_the_place_of_its_digest_does_not_stand_in_the_error(file: Path, keys: Path) -> None:
+    key = make_key()
+    keys.write_text(f"version: 1\nkeys: [{{name: sue, sha256: {key}}}]\n")
+    (fault,) = read_faults(file, HEAD + ROUTE.format(", auth: none"))
+    assert "nhg_" not in fault
+
+
+def test_a_file_of_keys_is_one_of_the_files_that_are_read_again(file: Path, keys: Path) -> None:
+    assert load(file, HEAD + ROUTE.format(", auth: partners")).files == (file, keys)
+    keys.unlink()
+    with pytest.raises(RouteFileError) as caught:
+        load_route_file(file)
+    assert keys in caught.value.files
+
+
+def test_schemes_and_keys_survive_the_way_to_another_process(file: Path, keys: Path) -> None:
+    package = pack(load(file, HEAD + ROUTE.format(", auth: {any: [partners], scopes: [a]}")))
+    keys.unlink()
+    (route,) = run_at_once(unpack(package)).table.routes
+    (policy,) = route.policies
+    assert policy.fields == {b"x-api-key"}
+    assert [error.status for error in policy.errors] == [401, 403]
+
+
+def test_included_files_go_by_the_schemes_of_the_first(file: Path, keys: Path) -> None:
+    (file.parent / "more.yaml").write_text("version: 1\nroutes:\n" + ROUTE.format(", auth: partners"))
+    text = HEAD.replace("routes:", "include: [more.yaml]")
+    assert load(file, text).table.routes[0].policies
+    (file.parent / "more.yaml").write_text("version: 1\nauth: {}\nroutes:\n" + ROUTE.format(", auth: partners"))
+    assert any("auth: only the file that includes this one may say so" in fault for fault in read_faults(file, text))
