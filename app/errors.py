@@ -10,7 +10,8 @@
     │   └── VersionNotSupported 505
     ├── the gateway can't send now, nothing was sent
     │   ├── Overloaded 503            ├── NoResponders 503          ├── NotConnected 503
-    │   ├── Draining 503              └── PermissionDenied 502
+    │   ├── Draining 503              ├── PermissionDenied 502
+    │   └── KeysUnavailable 503
     └── it was sent
         ├── ConnectionLost 502 (unknown)    ├── Timeout 504 (unknown)
         ├── BadReply 502 (yes)              ├── ServiceError (yes)
@@ -201,6 +202,13 @@ class NoResponders(GatewayError):
     cure = "Start the service, and check that it uses the same NATS account and subject. A retry is safe."
 
 
+class KeysUnavailable(GatewayError):
+    slug, title, status, retryable = "keys-unavailable", "Keys unavailable", 503, True
+    headers = _RETRY_SOON
+    cause = "The gateway can't fetch the keys of the issuer, so that it can't tell whether the token is right."
+    cure = "Retry after the time in `Retry-After`. Operators: the log says why; look at `jwks_url` of the route file."
+
+
 class NotConnected(GatewayError):
     slug, title, status, retryable = "not-connected", "Not connected to NATS", 503, True
     headers = _RETRY_SOON
@@ -287,6 +295,7 @@ ERRORS: tuple[type[GatewayError], ...] = (
     VersionNotSupported,
     Overloaded,
     NoResponders,
+    KeysUnavailable,
     NotConnected,
     Draining,
     PermissionDenied,
@@ -297,5 +306,5 @@ ERRORS: tuple[type[GatewayError], ...] = (
     Internal,
 )
 
-OF_POLICIES: tuple[type[GatewayError], ...] = (Unauthenticated, Forbidden, LengthRequired)
+OF_POLICIES: tuple[type[GatewayError], ...] = (Unauthenticated, Forbidden, LengthRequired, KeysUnavailable)
 """Those that only a policy of a route answers with."""

@@ -14,6 +14,7 @@ from . import __version__
 from .certificates import Certificate
 from .checks.checker import Checker
 from .deadlines import Deadlines
+from .edge.bearer import BearerTokens
 from .errors import CannotStart
 from .exchange.plans import DEFAULT_LINK, Limits
 from .exchange.relay import Relay
@@ -28,6 +29,7 @@ from .http.lane import LaneName
 from .http.protocol import GatewayProtocol, ProtocolFactory
 from .http.server import GatewayServer, ServerBeside
 from .http.tls import Tls
+from .jwks.fetcher import JwksFetcher
 from .nats.internals import check_nats
 from .nats.link import Link
 from .observe.access import log_failure, log_record, log_summary
@@ -180,7 +182,9 @@ class _Parts:
         self._traces = Traces(self._tracing, self._find_path, lambda: self.link.server) if self._tracing else None
         self._way_out = WayOut(self._observers, self.monitor.counts, self._traces)
         self.relay = self._make_relay(prepared.table, True)
-        self.serving = Serving(prepared, self.relay)
+        self.jwks = JwksFetcher()
+        self._use_schemes(prepared)
+        self.serving = Serving(prepared, self.relay, (self._use_schemes,))
 
     def _list_sources(self, boards: Boards) -> Sources:
         return Sources(
@@ -191,6 +195,9 @@ class _Parts:
             is_draining=self.drain.is_set,
             with_details=bool(self._settings.health_details),
         )
+
+    def _use_schemes(self, prepared: PreparedRoutes) -> None:
+        self.jwks.use(scheme.keys for scheme in prepared.schemes.values() if isinstance(scheme, BearerTokens))
 
     def _make_relay(self, table: RouteTable, place: Place) -> Relay:
         settings, pages = self._settings, self._list_pages(place)
@@ -254,7 +261,7 @@ class _Parts:
     async def _live(self, _: FastAPI) -> AsyncIterator[None]:
         self.drain.clear()
         try:
-            async with self._tracing or nullcontext(), self.checker, self.link, self.monitor.run():
+            async with self._tracing or nullcontext(), self.checker, self.jwks, self.link, self.monitor.run():
                 yield
         finally:
             if self._observers.storm is not None:

@@ -8,7 +8,7 @@ Laws:
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
@@ -39,11 +39,12 @@ _DESCRIPTION = (
 
 @dataclass(frozen=True, slots=True)
 class PreparedRoutes:
-    """Routes that are ready to be served. `openapi` is JSON."""
+    """Routes that are ready to be served. `openapi` is JSON; `schemes` are those by which callers say who they are."""
 
     table: RouteTable
     title: str
     openapi: bytes
+    schemes: Mapping[str, Scheme] = field(default_factory=dict)
 
     def write_openapi(self, root: str) -> bytes:
         """The document for callers who see the gateway under `root`, percent-encoded. It names a server of this path
@@ -69,7 +70,8 @@ def prepare(file: RouteFile) -> PreparedRoutes:
     }
     with collector_off():
         document = build_openapi(file.table, info=about, servers=file.servers, tags=file.tags)
-        return PreparedRoutes(file.table, info.title, json.dumps(document, ensure_ascii=False).encode("utf-8"))
+        written = json.dumps(document, ensure_ascii=False).encode("utf-8")
+        return PreparedRoutes(file.table, info.title, written, file.schemes)
 
 
 def pack(file: RouteFile, *, lowered: Iterable[str] = ()) -> bytes:
@@ -83,9 +85,9 @@ def pack(file: RouteFile, *, lowered: Iterable[str] = ()) -> bytes:
         "files": list(map(str, file.files)),
         "schemas": list(shared.named),
         "schema_files": list(shared.files),
-        "schemes": [(source.name, source.declared, len(source.entries)) for source in file.schemes],
+        "schemes": [(source.name, source.declared, len(source.entries)) for source in file.sources],
     }
-    entries = (entry for source in file.schemes for entry in source.entries)
+    entries = (entry for source in file.sources for entry in source.entries)
     items = (head, *shared.named.values(), *shared.files.values(), *entries, *file.declared)
     lines = [json.dumps(item).encode("ascii") for item in items]
     return b"\n".join([*lines, served.openapi])
@@ -128,7 +130,7 @@ def unpack(package: bytes) -> Steps[PreparedRoutes]:
         schemes[name] = yield from build_scheme(name, declared, entries)
     routes = (_read_route(file.readline(), schemas, schemes) for _ in range(head.routes))
     table = yield from RouteTable.of_checked(routes)
-    return PreparedRoutes(table, head.title, file.read())
+    return PreparedRoutes(table, head.title, file.read(), schemes)
 
 
 def _read_head(file: BytesIO) -> Head:

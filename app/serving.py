@@ -1,5 +1,7 @@
 """The routes that are served at this moment, and how others take their place between two requests."""
 
+from collections.abc import Callable, Sequence
+
 from .collector import freeze_young
 from .exchange.plans import Plans
 from .exchange.relay import Relay
@@ -11,9 +13,13 @@ from .routing.table import RouteTable
 class Serving:
     """The routes that are served at this moment."""
 
-    def __init__(self, prepared: PreparedRoutes, relay: Relay) -> None:
+    def __init__(
+        self, prepared: PreparedRoutes, relay: Relay, on_swap: Sequence[Callable[[PreparedRoutes], None]] = ()
+    ) -> None:
+        """`on_swap` are called with the routes that are served from the next request on."""
         self.prepared = prepared
         self._relay = relay
+        self._on_swap = on_swap
 
     @property
     def table(self) -> RouteTable:
@@ -22,6 +28,8 @@ class Serving:
     async def swap(self, fresh: PreparedRoutes) -> None:
         """Serve these routes from the next request on. Those before them must not be used elsewhere."""
         plans = await run_in_pieces(_plan_all(fresh.table, self._relay))
+        for take in self._on_swap:
+            take(fresh)
         before, old_plans = self.table, self._relay.use(fresh.table, plans)
         self.prepared = fresh
         freeze_young()

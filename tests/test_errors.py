@@ -32,6 +32,7 @@ TABLE = {
     "http-version-not-supported": (505, "no", False),
     "overloaded": (503, "no", True),
     "no-responders": (503, "no", True),
+    "keys-unavailable": (503, "no", True),
     "not-connected": (503, "no", True),
     "draining": (503, "no", True),
     "permission-denied": (502, "no", False),

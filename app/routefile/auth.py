@@ -4,55 +4,27 @@ A scheme is built in two parts, so that the process which serves reads no file: 
 and checked, as JSON, and `build_scheme` makes the scheme of it.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, TypeAdapter, WithJsonSchema, model_validator
 
 from ..edge.api_keys import ApiKeys, Key, Place
 from ..edge.auth import Authenticate
 from ..edge.identity import Scheme
-from ..formats.fields import is_token
 from ..formats.schemas import Json
 from ..formats.words import suggest
 from ..pieces import Steps
-from .keys import check_scope, read_key
-from .strict import StrictModel, check_with
+from .bearer import JwtModel, build_bearer
+from .keys import read_key
+from .names import OPEN, HeaderName, PlainName, Scope
+from .strict import StrictModel
 from .types import Value
-
-OPEN = "none"
-"""What a route says that everybody may call."""
-
-_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_COOKIE_OR_QUERY = re.compile(r"[A-Za-z0-9._~-]{1,64}")
-
-
-def _check_header(text: str) -> None:
-    if not is_token(text):
-        raise ValueError("must be the name of a header")
-
-
-def _check_name(text: str) -> None:
-    if not _COOKIE_OR_QUERY.fullmatch(text):
-        raise ValueError("must be 1 to 64 of letters, digits, `.`, `_`, `~` and `-`")
-
-
-def check_scheme_name(name: str) -> str:
-    if not _NAME.fullmatch(name) or name == OPEN:
-        raise ValueError("the name of a scheme is 1 to 64 of letters, digits, `.`, `_` and `-`, and not `none`")
-    return name
 
 
 def _read_rules(value: object) -> object:
     return {"any": [value]} if isinstance(value, str) else value
-
-
-SchemeName = Annotated[str, AfterValidator(check_scheme_name)]
-HeaderName = Annotated[str, check_with(_check_header)]
-PlainName = Annotated[str, check_with(_check_name)]
-Scope = Annotated[str, check_with(check_scope)]
 
 
 class ApiKeyModel(StrictModel):
@@ -83,8 +55,10 @@ class ApiKeyModel(StrictModel):
         return ("query", self.query) if self.query is not None else ("cookie", self.cookie or "")
 
 
-KINDS: Mapping[str, type[ApiKeyModel]] = {"api-key": ApiKeyModel}
+KINDS: Mapping[str, type[ApiKeyModel] | type[JwtModel]] = {"api-key": ApiKeyModel, "jwt": JwtModel}
 """The kinds of schemes, by their `type`."""
+
+SchemeModel = Annotated[ApiKeyModel | JwtModel, Field(discriminator="type")]
 
 
 class AuthRulesModel(StrictModel):
@@ -102,25 +76,30 @@ Auth = Annotated[
 ]
 
 
+_SCHEME: TypeAdapter[ApiKeyModel | JwtModel] = TypeAdapter(SchemeModel)
+
+
 @dataclass(frozen=True, slots=True)
 class SchemeSource:
     """A scheme as it is declared under this name, with all that its files say, as JSON."""
 
     name: str
     declared: Mapping[str, Json]
-    entries: Sequence[Json] = ()
+    entries: Sequence[Json] = field(default=(), repr=False)
 
 
 def build_scheme(name: str, declared: object, entries: Iterable[Json]) -> Steps[Scheme]:
     """The scheme of a source that has been checked, in short steps."""
-    model = ApiKeyModel.model_validate(declared)
+    model = _SCHEME.validate_python(declared)
+    if isinstance(model, JwtModel):
+        return build_bearer(name, model, list(entries))
     keys: dict[bytes, Key] = {}
     for entry in entries:
         digest, key = read_key(entry, name)
         keys[digest] = key
         yield
-    place, field = model.place
-    return ApiKeys(keys, place=place, name=field, realm=name, description=model.description)
+    place, called = model.place
+    return ApiKeys(keys, place=place, name=called, realm=name, description=model.description)
 
 
 def make_auth(rules: AuthRulesModel, schemes: Mapping[str, Scheme]) -> Authenticate | None:

@@ -13,24 +13,19 @@ from pydantic import Field
 from ..edge.api_keys import Key
 from ..edge.identity import Identity
 from ..formats.schemas import Json
+from .names import Scope
 from .strict import StrictModel, check_with
 
 MAX_KEYS = 100_000  # of a file
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[A-Za-z0-9._@-]{1,128}")
-_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,128}")  # RFC 6749 §3.3, scope-token
 _FOREVER = float("inf")
 
 
 def check_key_name(text: str) -> None:
     if not _NAME.fullmatch(text):
         raise ValueError("a name is 1 to 128 of letters, digits, `.`, `_`, `@` and `-`")
-
-
-def check_scope(text: str) -> None:
-    if not _SCOPE.fullmatch(text):
-        raise ValueError("a scope is 1 to 128 printable ASCII characters without blanks, quotes and backslashes")
 
 
 def _check_digest(text: str) -> None:
@@ -58,7 +53,7 @@ class KeyModel(StrictModel):
 
     name: Annotated[str, check_with(check_key_name)] = Field(description="Whose it is.")
     sha256: Annotated[str, check_with(_check_digest)] = Field(description="The SHA-256 of the key.")
-    scopes: list[Annotated[str, check_with(check_scope)]] = Field([], description="What it may be used for.")
+    scopes: list[Scope] = Field([], description="What it may be used for.")
     claims: dict[str, Any] = Field({}, description="What else is known of its holder.")
     expires: Annotated[str, check_with(parse_expiry)] | None = Field(None, description="When it expires.")
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..collector import collector_off
+from ..edge.identity import Scheme
 from ..formats.schemas import Json
 from ..formats.shared_schemas import SharedSchemas
 from ..formats.words import find_close
@@ -21,7 +22,7 @@ from .faults import RouteFileError as RouteFileError
 from .files import check_kind, parse, read_bytes, read_schema_file
 from .model import FREE, DefaultsModel, FileModel, RouteModel, to_route
 from .schemas import SchemaFile, SchemaReader, change_schemas
-from .schemes import ReadTree, read_schemes
+from .schemes import ReadFile, read_schemes
 from .validation import validate
 from .yamltree import Path as KeyPath
 from .yamltree import Tree
@@ -62,8 +63,8 @@ class Info:
 class RouteFile:
     """A route file that is right. `declared` has the routes as they are written, each with what it has from `defaults`;
     their schemas are in `schemas`, where those are shared or stand in files. `servers` and `tags` are as OpenAPI has
-    them. `schemes` are the sources of those of `auth`. `files` are all that it was read from, itself first, and folders
-    in which it looked for files by a pattern."""
+    them. `schemes` are those of `auth`, `sources` what they are made of. `files` are all that it was read from, itself
+    first, and folders in which it looked for files by a pattern."""
 
     table: RouteTable
     info: Info
@@ -71,7 +72,8 @@ class RouteFile:
     schemas: SharedSchemas = field(default_factory=SharedSchemas)
     servers: Sequence[Json] = ()
     tags: Sequence[Json] = ()
-    schemes: Sequence[SchemeSource] = ()
+    schemes: Mapping[str, Scheme] = field(default_factory=dict)
+    sources: Sequence[SchemeSource] = ()
     files: Sequence[Path] = ()
 
 
@@ -90,15 +92,15 @@ def load_route_file(path: Path) -> RouteFile:
         files[path.parent / name] = None
         return read_schema_file(path.parent / name, name)
 
-    def read_tree(name: str) -> Tree:
+    def read_file(name: str) -> bytes:
         files[path.parent / name] = None
         check_kind(path.parent / name, name)
-        return parse(read_bytes(path.parent / name, name), name)
+        return read_bytes(path.parent / name, name)
 
     with collector_off():
         try:
             documents = read_documents(path, read_document, lambda folder: files.setdefault(folder))
-            return replace(_Builder(documents, read_schema, read_tree).build(), files=tuple(files))
+            return replace(_Builder(documents, read_schema, read_file).build(), files=tuple(files))
         except RouteFileError as error:
             raise RouteFileError(error.faults, tuple(files)) from None
 
@@ -119,11 +121,11 @@ class _Builder:
     """Builds from the files, and collects what is wrong on the way."""
 
     def __init__(
-        self, documents: Sequence[Document], read_schema: Callable[[str], SchemaFile], read_tree: ReadTree
+        self, documents: Sequence[Document], read_schema: Callable[[str], SchemaFile], read_file: ReadFile
     ) -> None:
         self._documents = documents
         self._schemas = SchemaReader(read_schema)
-        self._schemes = read_schemes(documents[0].find("auth"), read_tree, documents[0].diagnostics)
+        self._schemes = read_schemes(documents[0].find("auth"), read_file, documents[0].diagnostics)
 
     def build(self) -> RouteFile:
         """Raises RouteFileError."""
@@ -154,7 +156,8 @@ class _Builder:
             self._schemas.shared,
             servers=_list_entries(parts[0].about, "servers"),
             tags=_list_entries(parts[0].about, "tags"),
-            schemes=self._schemes.sources,
+            schemes=self._schemes.by_name,
+            sources=self._schemes.sources,
         )
 
     def _read_parts(self) -> list[_Part]:

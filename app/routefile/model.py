@@ -20,7 +20,8 @@ from ..routing.routes import ReplyRules, Route, StatusRules
 from ..routing.tokens import Token
 from ..routing.words import check_name, parse_subject
 from .about import InfoModel, ServerModel, TagModel
-from .auth import ApiKeyModel, Auth, SchemeName, make_auth
+from .auth import Auth, SchemeModel, make_auth
+from .names import SchemeName
 from .replies import ReplyModel, StatusModel
 from .strict import StrictModel, check_with
 from .types import Duration, Methods, Networks, Number, Scalar, SchemaName, SchemaOrFile, Size, Value
@@ -190,7 +191,7 @@ class FileModel(StrictModel):
     schemas: dict[SchemaName, SchemaOrFile] = Field(
         {}, description="JSON Schemas, or their files, by the names that `$ref: '#/schemas/NAME'` gives them anywhere."
     )
-    auth: dict[SchemeName, ApiKeyModel] = Field(
+    auth: dict[SchemeName, SchemeModel] = Field(
         {}, min_length=1, description="How callers say who they are: schemes, by the names that routes call them by."
     )
     defaults: DefaultsModel = Field(DefaultsModel.model_construct(), description="What holds for every route.")

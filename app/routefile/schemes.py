@@ -8,17 +8,20 @@ from ..edge.identity import Scheme
 from ..formats.schemas import Json
 from ..formats.words import suggest
 from ..pieces import run_at_once
-from .auth import KINDS, ApiKeyModel, SchemeSource, build_scheme, check_scheme_name
+from .auth import KINDS, ApiKeyModel, SchemeSource, build_scheme
+from .bearer import JwtModel, read_issuer_file
 from .diagnostics import Diagnostics
 from .faults import RouteFileError
+from .files import parse
 from .keys import KeyFileModel, find_key_faults
+from .names import check_scheme_name
 from .validation import validate
 from .yamltree import Tree
 
 _NOBODY = ApiKeys({}, place="header", name="X", realm="")
 """In the place of a scheme that is wrong, until that is reported."""
 
-ReadTree = Callable[[str], Tree]
+ReadFile = Callable[[str], bytes]
 """What is in a file, by its name from the folder of the route file. Raises RouteFileError."""
 
 
@@ -38,35 +41,56 @@ class Schemes:
         return tuple(self.by_name) if self.is_declared else None
 
 
-def read_schemes(declared: Json, read_tree: ReadTree, diagnostics: Diagnostics) -> Schemes:
+def read_schemes(declared: Json, read_file: ReadFile, diagnostics: Diagnostics) -> Schemes:
     """What `auth` at the top of a file says. What is no mapping at all is left to others."""
     schemes = Schemes(is_declared=declared is not None)
     for name, raw in declared.items() if isinstance(declared, dict) else ():
         schemes.by_name[name] = _NOBODY
-        if source := _read_scheme(name, raw, read_tree, diagnostics, schemes.faults):
+        if source := _read_scheme(name, raw, read_file, diagnostics, schemes.faults):
             schemes.sources.append(source)
             schemes.by_name[name] = run_at_once(build_scheme(name, source.declared, source.entries))
     return schemes
 
 
 def _read_scheme(
-    name: str, raw: Json, read_tree: ReadTree, diagnostics: Diagnostics, faults: list[str]
+    name: str, raw: Json, read_file: ReadFile, diagnostics: Diagnostics, faults: list[str]
 ) -> SchemeSource | None:
     kind = _choose_kind(name, raw, diagnostics)
     model, right = validate(kind, raw, ("auth", name), diagnostics) if kind else (None, raw)
     if model is None or not isinstance(right, dict):
         return None
     try:
-        return SchemeSource(name, right, _read_keys(read_tree(model.file), model.file))
+        return SchemeSource(name, right, _read_entries(model, read_file))
     except _FileError as error:
         faults += error.faults
     except RouteFileError as error:
+        key = next(key for key in _FILES if key in right)
+        hint = "; `nats-http keys add` makes a file of keys" if isinstance(model, ApiKeyModel) else ""
         for fault in error.faults:
-            diagnostics.add(("auth", name, "file"), f"{fault}; `nats-http keys add` makes a file of keys", model.file)
+            diagnostics.add(("auth", name, key), f"{fault}{hint}", model.file)
     return None
 
 
-def _choose_kind(name: str, raw: Json, diagnostics: Diagnostics) -> type[ApiKeyModel] | None:
+_FILES = ("file", "jwks_file", "secret_file")
+
+
+def _read_entries(model: ApiKeyModel | JwtModel, read_file: ReadFile) -> list[Json]:
+    """What is in the file of a scheme, where it has one. Raises RouteFileError where that can't be read, _FileError
+    where something in it is wrong."""
+    if model.file is None:
+        return []
+    data = read_file(model.file)
+    try:
+        if isinstance(model, JwtModel):
+            return read_issuer_file(model, data)
+        return read_keys(parse(data, model.file), model.file)
+    except ValueError as error:
+        raise _FileError([f"{model.file}: {error}"]) from None
+    except RouteFileError as error:
+        raise _FileError(error.faults) from None
+
+
+def _choose_kind(name: str, raw: Json, diagnostics: Diagnostics) -> type[ApiKeyModel] | type[JwtModel] | None:
     """The model of a scheme, by its `type`."""
     try:
         check_scheme_name(name)
@@ -93,14 +117,6 @@ class _FileError(Exception):
     def __init__(self, faults: Sequence[str]) -> None:
         super().__init__()
         self.faults = faults
-
-
-def _read_keys(tree: Tree, name: str) -> list[Json]:
-    """The keys of a file, checked. Raises _FileError."""
-    try:
-        return read_keys(tree, name)
-    except RouteFileError as error:
-        raise _FileError(error.faults) from None
 
 
 def read_keys(tree: Tree, name: str) -> list[Json]:

@@ -20,7 +20,8 @@ def _read_size(value: object) -> object:
     return parse_size(str(value) if isinstance(value, str) or is_plain else "")
 
 
-def _read_list(value: object) -> object:
+def read_list(value: object) -> object:
+    """A text in the place of a list of one."""
     return [value] if isinstance(value, str) else value
 
 
@@ -92,7 +93,7 @@ Status = Annotated[str, AfterValidator(_check_status)]
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 Methods = Annotated[
     list[Method],
-    BeforeValidator(_read_list),
+    BeforeValidator(read_list),
     WithJsonSchema({"anyOf": [_METHODS, {"type": "array", "items": _METHODS, "minItems": 1, "uniqueItems": True}]}),
 ]
 
@@ -100,6 +101,6 @@ _NETWORK = {"type": "string", "examples": ["10.0.0.0/8", "2001:db8::/32", "127.0
 Networks = Annotated[
     list[Annotated[str, check_with(parse_network)]],
     Field(min_length=1),
-    BeforeValidator(_read_list),
+    BeforeValidator(read_list),
     WithJsonSchema({"anyOf": [_NETWORK, {"type": "array", "items": _NETWORK, "minItems": 1}]}),
 ]

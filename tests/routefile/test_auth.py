@@ -1,13 +1,16 @@
 """`auth` of a route file, and files of keys: what each mistake is told."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from app.edge.api_keys import digest_key, make_key
+from app.edge.bearer import BearerTokens
 from app.pieces import run_at_once
 from app.prepared import pack, unpack
 from app.routefile.load import RouteFileError, load_route_file
+from tests.issuer import SECRET, make_jwk
 from tests.routefile.files import load, read_faults
 
 HEAD = "version: 1\nauth: {partners: {type: api-key, header: X-API-Key, file: keys.yaml}}\nroutes:\n"
@@ -145,3 +148,72 @@ def test_included_files_go_by_the_schemes_of_the_first(file: Path, keys: Path) -
     assert load(file, text).table.routes[0].policies
     (file.parent / "more.yaml").write_text("version: 1\nauth: {}\nroutes:\n" + ROUTE.format(", auth: partners"))
     assert any("auth: only the file that includes this one may say so" in fault for fault in read_faults(file, text))
+
+
+JWT = "version: 1\nauth: {users: {type: jwt, issuer: i, audience: a%s}}\nroutes:\n" + ROUTE.format(", auth: users")
+JWKS = {"keys": [make_jwk()]}
+
+
+@pytest.mark.parametrize(
+    ("keys", "fault"),
+    [
+        ("", "auth.users: has one of `jwks_url`, `jwks_file` and `secret_file`"),
+        (", jwks_file: keys.json, secret_file: secret", "auth.users: has one of `jwks_url`, `jwks_file` and"),
+        (", jwks_file: keys.json, header: a, cookie: b", "auth.users: has `header` or `cookie`, not both"),
+        (", jwks_file: keys.json, algorithms: [HS256]", "auth.users: HS256, HS384 and HS512 go with a `secret_file`"),
+        (", secret_file: secret, algorithms: [RS256]", "auth.users: HS256, HS384 and HS512 go with a `secret_file`"),
+        (", jwks_file: keys.json, algorithms: [none]", "auth.users.algorithms[0]: \"none\": must be 'RS256'"),
+        (", jwks_file: keys.json, algorithms: []", "auth.users.algorithms: must not be empty"),
+        (", jwks_file: keys.json, algorithms: [ES256]", "keys.json: no key in it is for one of the algorithms"),
+        (", jwks_file: keys.json, leeway: 5", "auth.users.leeway: 5: "),
+        (", jwks_file: keys.json, audiences: b", "auth.users.audiences: unknown key, did you mean `audience`?"),
+        (", jwks_file: nowhere.json", 'auth.users.jwks_file: "nowhere.json": nowhere.json: no such file'),
+        (", jwks_file: private.json", "private.json: it has a private key or a secret: only public keys belong here"),
+        (", jwks_file: secret", "secret: it is not JSON"),
+        (", secret_file: short", "short: the secret has less than 32 bytes"),
+        (", secret_file: secret, algorithms: [HS512]", "secret: the secret has less than 64 bytes"),
+        (", jwks_url: http://id.example.com/keys", "must begin with https://, or anybody on the way could"),
+        (", jwks_url: http://127.0.0.1.example.com/", "must begin with https://, or anybody on the way could"),
+        (", jwks_url: http://localhost.example.com/", "must begin with https://, or anybody on the way could"),
+        (", jwks_url: http://2130706433/", "must begin with https://, or anybody on the way could"),
+        (", jwks_url: file:///etc/passwd", "must be a URL such as https://id.example.com/keys"),
+        (", jwks_url: ftp://localhost/keys", "must be a URL such as https://id.example.com/keys"),
+        (", jwks_url: 'https://sue:secret@id.example.com/'", "must be a URL such as https://id.example.com/keys"),
+        (", jwks_url: 'https://id.example.com/#a'", "must be a URL such as https://id.example.com/keys"),
+        (", jwks_url: 'https:///keys'", "must be a URL such as https://id.example.com/keys"),
+        (", jwks_url: 'https://id.example.com:99999/'", "must be a URL such as https://id.example.com/keys"),
+        (", jwks_url: 'https://id.example.com/a b'", "must be a URL such as https://id.example.com/keys"),
+        (", jwks_url: keys.json", "must be a URL such as https://id.example.com/keys"),
+    ],
+)
+def test_a_mistake_in_a_scheme_of_tokens_is_told(file: Path, keys: str, fault: str) -> None:
+    (file.parent / "keys.json").write_text(json.dumps(JWKS))
+    (file.parent / "private.json").write_text(json.dumps({"keys": [{**make_jwk(), "d": "AQAB"}]}))
+    (file.parent / "secret").write_bytes(SECRET[:40])
+    (file.parent / "short").write_bytes(b"a-secret-that-nobody-sees\n")
+    faults = read_faults(file, JWT % keys)
+    assert [found for found in faults if fault in found], faults
+    assert "a-secret" not in str(faults)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ", jwks_url: 'https://id.example.com/keys?a=b'",
+        ", jwks_url: 'http://localhost:8080/keys'",
+        ", jwks_url: 'http://[::1]/keys'",
+        ", jwks_file: keys.json, algorithms: [RS256], leeway: 1m, header: X-Token, scopes_claim: roles",
+        ", secret_file: secret, cookie: session, requires_expiry: false",
+    ],
+)
+def test_a_scheme_of_tokens_survives_the_way_to_another_process(file: Path, keys: str) -> None:
+    (file.parent / "keys.json").write_text(json.dumps(JWKS))
+    (file.parent / "secret").write_bytes(SECRET)
+    read = load(file, JWT % keys)
+    assert SECRET.decode() not in repr(read.sources)
+    scheme = run_at_once(unpack(pack(read))).schemes["users"]
+    assert isinstance(scheme, BearerTokens)
+    before = read.schemes["users"]
+    assert isinstance(before, BearerTokens)
+    assert (scheme._rules, scheme.fields, scheme.keys.url) == (before._rules, before.fields, before.keys.url)
+    assert [key.kid for key in scheme.keys.keys] == [key.kid for key in before.keys.keys]

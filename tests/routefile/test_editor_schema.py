@@ -36,6 +36,10 @@ SEEN = [
     ("info: {title: Shop}", "schemas: {a b: {}}"),
     ("info: {title: Shop}", "schemas: {A: {type: objct}}"),
     ("info: {title: Shop}", "include: 7"),
+    ("info: {title: Shop}", "auth: {}"),
+    ("info: {title: Shop}", "auth: {a: {type: api_key, header: X, file: k.yaml}}"),
+    ("info: {title: Shop}", "auth: {a: {type: api-key, header: X}}"),
+    ("info: {title: Shop}", "auth: {a: {type: jwt, issuer: i, jwks_url: 'https://a.example/'}}"),
     ("info: {title: Shop}", "prefix: v1"),
     ("info: {title: Shop}", "prefix: /v1/"),
     ("name: order", "name: an order"),
@@ -90,6 +94,8 @@ SEEN = [
     ("", "    reply: {statuses: {2xx: {}}}"),
     ("", "    reply: {content-type: text/csv}"),
     ("", "    content_length: yes"),
+    ("", "    auth: {any: []}"),
+    ("", "    auth: {scopes: [a]}"),
 ]
 # A schema knows nothing of how parts fit together, of files, of names that are taken, and of texts with rules of their
 # own, such as headers and networks.
@@ -104,6 +110,7 @@ UNSEEN = [
     ("", "    params: {id: {token: escaped, default: a}}"),
     ("", "    headers: [host]"),
     ("", "    allow_from: 10.0.0.0/99"),
+    ("", "    auth: nobody"),
     ("", "    body_schema: nowhere.json"),
     ("", "    body_schema: {$ref: '#/schemas/Order'}"),
     ("", "    reply: {status: 100}"),

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from app.formats.fields import REPLY_HEADERS, REQUEST_HEADERS
 from app.routefile.about import ContactModel, InfoModel, LicenseModel, ServerModel, TagModel
 from app.routefile.auth import ApiKeyModel, AuthRulesModel
+from app.routefile.bearer import JwtModel
 from app.routefile.editor_schema import build_schema
 from app.routefile.files import MAX_FILE
 from app.routefile.load import EXAMPLES, GREET, RESERVED, RouteFileError, load_route_file
@@ -498,6 +499,7 @@ def list_keys(model: type[BaseModel]) -> list[str]:
         ("key of a server", list_keys(ServerModel)),
         ("key of a tag", list_keys(TagModel)),
         ("key of an API key scheme", list_keys(ApiKeyModel)),
+        ("key of a JWT scheme", list_keys(JwtModel)),
         ("key of `auth`", list_keys(AuthRulesModel)),
         ("key of a parameter", list_keys(ParameterModel)),
         ("key of `reply`", list_keys(ReplyModel)),

@@ -1,0 +1,243 @@
+"""Signed tokens (JWT, RFC 7519) by which callers say who they are. Pure.
+
+Laws (RFC 8725):
+1. The algorithm is one that the scheme lists and that the key is for; what the token says of itself decides nothing.
+2. A token says until when it is valid, unless the scheme allows others; by whom it is, and for whom.
+3. A token that was verified is remembered by its digest, until it expires or the keys change. What is remembered is at
+   most MAX_REMEMBERED tokens, of MAX_BYTES. Of a token that is wrong nothing is remembered.
+"""
+
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import jwt
+from jwt.exceptions import (
+    ExpiredSignatureError,
+    ImmatureSignatureError,
+    InvalidAudienceError,
+    InvalidIssuerError,
+    InvalidSignatureError,
+    MissingRequiredClaimError,
+    PyJWTError,
+)
+
+from ..errors import KeysUnavailable, Unauthenticated
+from ..formats.fields import Pair
+from ..formats.schemas import Json
+from .credentials import find_cookies
+from .identity import AsyncIdentify, Identity, find_claim
+from .key_sets import IssuerKey, KeySet
+from .request import Request
+
+MAX_TOKEN = 8 * 1024  # bytes
+MAX_REMEMBERED = 10_000  # tokens
+MAX_BYTES = 16 * 1024 * 1024  # of all tokens that are remembered
+MAX_KID = 256  # characters
+
+_AUTHORIZATION = b"authorization"
+_FOREVER = float("inf")
+_SCOPES = ("scope", "scp")
+_SEVERAL = "The request has more than one token."
+
+_DETAILS: tuple[tuple[type[Exception], str], ...] = (
+    (ExpiredSignatureError, "The token has expired."),
+    (ImmatureSignatureError, "The token is not valid yet."),
+    (InvalidAudienceError, "The token is for another audience."),
+    (InvalidIssuerError, "The token is of another issuer."),
+    (InvalidSignatureError, "The signature of the token is wrong."),
+    (MissingRequiredClaimError, "The token lacks a claim that it must have."),
+)
+_NO_TOKEN = "The token is not a signed JWT that can be read."  # noqa: S105 - a text for callers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRules:
+    """What a token must be. `leeway` is seconds. `scopes_claim` is the claim with the scopes, None for `scope` or
+    `scp`."""
+
+    issuer: str
+    audience: Sequence[str]
+    algorithms: frozenset[str]
+    leeway: float = 0.0
+    scopes_claim: str | None = None
+    requires_expiry: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Remembered:
+    identity: Identity
+    expires: float
+    size: int
+
+
+class BearerTokens:
+    """The tokens of one scheme. They come in `Authorization: Bearer …`, in another header, or in a cookie."""
+
+    query = None
+
+    def __init__(
+        self,
+        name: str,
+        rules: TokenRules,
+        keys: KeySet,
+        *,
+        header: str | None = None,
+        cookie: str | None = None,
+        description: str = "",
+    ) -> None:
+        self.keys = keys
+        self.challenge = f'Bearer realm="{name}"'
+        self._name = name
+        self._rules = rules
+        self._header = (header or "Authorization").lower().encode("ascii")
+        self._cookie = None if cookie is None else cookie.encode("ascii")
+        self.fields = frozenset((b"cookie" if self._cookie else self._header,))
+        self._described = _describe(header, cookie, description)
+        self._known: dict[bytes, _Remembered] = {}
+        self._bytes = 0
+        self._generation = keys.generation
+
+    def identify(self, _: Request, fields: Sequence[Pair]) -> Identity | AsyncIdentify | None:
+        token = self._find(fields)
+        if token is None:
+            return None
+        digest = hashlib.sha256(token).digest()
+        known = self._recall(digest)
+        if known is not None:
+            return known
+        header = self._read_header(token)
+        key = self._find_key(header)
+        if key is not None:
+            return self._verify(token, digest, key, header["alg"])
+        fetch = self.keys.fetch
+        if fetch is None:
+            raise self._refuse("The token is signed with a key that is not known.")
+
+        async def identify_later() -> Identity:
+            await fetch()
+            if (key := self._find_key(header)) is not None:
+                return self._verify(token, digest, key, header["alg"])
+            if self.keys.has_failed:
+                raise KeysUnavailable
+            raise self._refuse("The token is signed with a key that is not known.")
+
+        return identify_later
+
+    def describe(self) -> Mapping[str, Json]:
+        return self._described
+
+    def _find(self, fields: Sequence[Pair]) -> bytes | None:
+        if self._cookie is not None:
+            found = find_cookies(self._cookie, fields)
+        else:
+            values = [value.strip() for name, value in fields if name == self._header]
+            is_usual = self._header == _AUTHORIZATION
+            found = [token for value in values if (token := _strip_scheme(value, is_required=is_usual)) is not None]
+            if is_usual and found and len(values) > 1:
+                raise self._refuse(_SEVERAL)
+        if len(found) > 1:
+            raise self._refuse(_SEVERAL)
+        if found and len(found[0]) > MAX_TOKEN:
+            raise self._refuse(f"The token has more than {MAX_TOKEN} bytes.")
+        return found[0] if found else None
+
+    def _recall(self, digest: bytes) -> Identity | None:
+        if self._generation != self.keys.generation:
+            self._known.clear()
+            self._bytes, self._generation = 0, self.keys.generation
+        known = self._known.get(digest)
+        if known is None:
+            return None
+        if known.expires > time.time():
+            return known.identity
+        self._forget(digest)
+        return None
+
+    def _forget(self, digest: bytes) -> None:
+        self._bytes -= self._known.pop(digest).size
+
+    def _remember(self, digest: bytes, identity: Identity, expires: float, size: int) -> None:
+        if digest in self._known:
+            self._forget(digest)
+        self._known[digest] = _Remembered(identity, expires, size)
+        self._bytes += size
+        while len(self._known) > MAX_REMEMBERED or self._bytes > MAX_BYTES:
+            self._forget(next(iter(self._known)))
+
+    def _read_header(self, token: bytes) -> Mapping[str, str]:
+        """`alg` and, where the token has one, `kid`."""
+        try:
+            header = jwt.get_unverified_header(token)
+        except (PyJWTError, ValueError, TypeError, RecursionError):
+            raise self._refuse(_NO_TOKEN) from None
+        algorithm, kid = header.get("alg"), header.get("kid")
+        if "crit" in header or "b64" in header:  # RFC 7515 §4.1.11
+            raise self._refuse("The token has extensions that are not known here.")
+        if not isinstance(algorithm, str) or algorithm not in self._rules.algorithms:
+            raise self._refuse("The token is signed with an algorithm that is not allowed.")
+        if not (kid is None or (isinstance(kid, str) and len(kid) <= MAX_KID)):
+            raise self._refuse(_NO_TOKEN)
+        return {"alg": algorithm} if kid is None else {"alg": algorithm, "kid": kid}
+
+    def _find_key(self, header: Mapping[str, str]) -> IssuerKey | None:
+        return self.keys.find(header.get("kid"), header["alg"])
+
+    def _verify(self, token: bytes, digest: bytes, key: IssuerKey, algorithm: str) -> Identity:
+        rules = self._rules
+        try:
+            claims: dict[str, Json] = jwt.decode(
+                token,
+                key.key,
+                algorithms=[algorithm],
+                audience=rules.audience,
+                issuer=rules.issuer,
+                leeway=rules.leeway,
+                options={"require": ["exp"] if rules.requires_expiry else []},
+            )
+        except (PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
+            detail = next((text for kind, text in _DETAILS if isinstance(error, kind)), _NO_TOKEN)
+            raise self._refuse(detail) from None
+        for name in ("exp", "nbf", "iat"):
+            if isinstance(claims.get(name), bool) or not isinstance(claims.get(name, 0), int | float):
+                raise self._refuse(f"The claim {name} of the token is no number.")
+        expires = claims.get("exp")
+        subject = claims.get("sub")
+        scopes = frozenset(_read_scopes(claims, rules.scopes_claim))
+        identity = Identity(self._name, subject if isinstance(subject, str) else "", scopes, claims)
+        until = expires + rules.leeway if isinstance(expires, int | float) else _FOREVER
+        self._remember(digest, identity, until, len(token))
+        return identity
+
+    def _refuse(self, detail: str) -> Unauthenticated:
+        """RFC 6750 §3.1."""
+        text = detail.rstrip(".")
+        challenge = f'{self.challenge}, error="invalid_token", error_description="{text}"'
+        return Unauthenticated(detail, challenge=challenge)
+
+
+def _strip_scheme(value: bytes, *, is_required: bool) -> bytes | None:
+    """The token behind `Bearer` (RFC 6750 §2.1, RFC 9110 §11.1: in any case); None where it is that of another scheme.
+    In a header of its own it may stand alone."""
+    scheme, blank, token = value.partition(b" ")
+    if scheme.lower() == b"bearer":
+        return token.strip()
+    return None if is_required or blank else value
+
+
+def _read_scopes(claims: Mapping[str, Json], name: str | None) -> list[str]:
+    """Of a text with blanks between them (RFC 8693 §4.2), or of a list."""
+    found = next((claims[key] for key in _SCOPES if key in claims), None) if name is None else find_claim(claims, name)
+    if isinstance(found, str):
+        return found.split()
+    return [scope for scope in found if isinstance(scope, str)] if isinstance(found, list) else []
+
+
+def _describe(header: str | None, cookie: str | None, description: str) -> Mapping[str, Json]:
+    told: dict[str, Json] = {"description": description} if description else {}
+    if cookie is not None:
+        return {"type": "apiKey", "in": "cookie", "name": cookie, **told}
+    if header is not None and header.lower() != "authorization":
+        return {"type": "apiKey", "in": "header", "name": header, **told}
+    return {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", **told}

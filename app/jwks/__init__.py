@@ -1,0 +1,1 @@
+"""The public keys of issuers of tokens, fetched in the background."""

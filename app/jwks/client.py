@@ -1,0 +1,69 @@
+"""Asks an issuer for its keys. It alone imports httpx, and is loaded where a scheme needs it."""
+
+import asyncio
+import ssl
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+import httpx
+
+from ..edge.key_sets import IssuerKey, read_keys
+from ..formats.schemas import parse_json
+from .fetcher import LIMIT, MAX_ANSWER, FetchFailed
+
+_HEADERS = {"accept": "application/jwk-set+json, application/json", "accept-encoding": "identity"}
+
+
+class IssuerClient:
+    """An async context manager, which may be made in any thread."""
+
+    def __init__(self, url: str) -> None:
+        is_secure = urlsplit(url).scheme == "https"
+        self._url = url
+        self._client = httpx.AsyncClient(
+            verify=ssl.create_default_context() if is_secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+            follow_redirects=False,
+            timeout=LIMIT,
+            trust_env=is_secure,  # plain HTTP is for this machine, which no proxy leads to
+            headers=_HEADERS,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._client.aclose()
+
+    async def fetch_keys(self) -> tuple[IssuerKey, ...]:
+        """The keys that are there now. Raises FetchFailed."""
+        try:
+            async with asyncio.timeout(LIMIT):
+                data = await self._read()
+        except TimeoutError:
+            raise FetchFailed(f"no complete answer within {LIMIT:g} seconds") from None
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            raise FetchFailed(f"no answer: {type(error).__name__}") from None
+        try:
+            document = parse_json(data)
+        except (ValueError, RecursionError):
+            raise FetchFailed("it is not JSON") from None
+        try:
+            return read_keys(document)
+        except ValueError as error:
+            raise FetchFailed(str(error)) from None
+
+    async def _read(self) -> bytes:
+        async with self._client.stream("GET", self._url) as response:
+            if response.status_code != httpx.codes.OK:
+                raise FetchFailed(f"the answer has status {response.status_code}, not 200")
+            if "content-encoding" in response.headers:
+                raise FetchFailed("the answer is encoded, which nobody asked for")
+            data = bytearray()
+            async for part in response.aiter_raw():
+                data += part
+                if len(data) > MAX_ANSWER:
+                    raise FetchFailed(f"the answer has more than {MAX_ANSWER} bytes")
+            return bytes(data)

@@ -1,0 +1,171 @@
+"""Fetches the public keys of issuers, so that a request finds them.
+
+Laws:
+1. No request waits for keys, but one whose token names a key that is not known. For those there is one fetch at a time,
+   and one in PAUSE at most.
+2. The keys stay while the issuer is away or says something that is no JWK set.
+3. An answer is at most MAX_ANSWER bytes, and complete within LIMIT. Redirects are not followed: the URL of the route
+   file is the one that is trusted.
+4. Each source has one task, which ends when no scheme needs it, or with the fetcher.
+"""
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import Iterable
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+from urllib.parse import urlsplit
+
+import structlog
+
+from ..edge.key_sets import IssuerKey, KeySet
+
+if TYPE_CHECKING:
+    from .client import IssuerClient
+
+LIMIT = 5.0  # seconds that a fetch may take
+MAX_ANSWER = 256 * 1024  # bytes
+REFRESH = 300.0  # seconds between two fetches
+PAUSE = 30.0  # seconds between two fetches for keys that are not known
+FIRST_RETRY, LAST_RETRY = 1.0, 60.0  # seconds after a fetch that failed; each is twice the one before
+
+_log = structlog.get_logger("nats-http.jwks")
+
+
+class FetchFailed(Exception):
+    """The text says why, without a word of the answer."""
+
+
+class JwksFetcher:
+    """An async context manager, to be entered in the event loop that it serves. Leaving it ends all fetches."""
+
+    def __init__(self) -> None:
+        self._sources: dict[str, _Source] = {}
+        self._wanted: list[KeySet] = []
+        self._is_open = False
+
+    async def __aenter__(self) -> Self:
+        self._is_open = True
+        self.use(self._wanted)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._is_open = False
+        sources, self._sources = list(self._sources.values()), {}
+        for source in sources:
+            source.close()
+        await asyncio.gather(*(source.ended() for source in sources))
+
+    def use(self, sets: Iterable[KeySet]) -> None:
+        """Keep these up to date from now on, and no others. Those whose URL was known before have its keys at once."""
+        self._wanted = [keys for keys in sets if keys.url is not None]
+        if not self._is_open:
+            return
+        by_url: dict[str, list[KeySet]] = {}
+        for keys in self._wanted:
+            by_url.setdefault(keys.url or "", []).append(keys)
+        for url in self._sources.keys() - by_url.keys():
+            self._sources.pop(url).close()
+        for url, same in by_url.items():
+            if url not in self._sources:
+                self._sources[url] = _Source(url)
+            self._sources[url].serve(same)
+
+
+class _Source:
+    """One URL, the sets that have its keys, and the task that fetches them. To be made in a running event loop."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._sets: list[KeySet] = []
+        self._keys: tuple[IssuerKey, ...] | None = None
+        self._has_failed = False
+        self._asked_at = -PAUSE  # an instant
+        self._wanted = asyncio.Event()
+        self._done = asyncio.Event()
+        """Set while no fetch is under way; the first one is from the start."""
+        self._task = asyncio.create_task(self._run())
+
+    def serve(self, sets: list[KeySet]) -> None:
+        self._sets = sets
+        for keys in sets:
+            keys.fetch = self.fetch
+            keys.has_failed = self._has_failed
+            if self._keys is not None:
+                keys.replace(self._keys)
+
+    def close(self) -> None:
+        self._task.cancel()
+        self._done.set()
+
+    async def ended(self) -> None:
+        await asyncio.wait({self._task})
+
+    async def fetch(self) -> None:
+        """For a key that is not known: waits for the fetch that is under way, or for a new one, unless the last one
+        for such a key is less than PAUSE ago."""
+        now = time.monotonic()
+        if self._done.is_set() and now - self._asked_at >= PAUSE:
+            self._asked_at = now
+            self._done.clear()
+            self._wanted.set()
+        await self._done.wait()
+
+    async def _run(self) -> None:
+        retry = FIRST_RETRY
+        try:
+            async with await asyncio.to_thread(_open, self._url) as client:
+                while True:
+                    self._wanted.clear()
+                    await self._fetch(client)
+                    self._done.set()
+                    pause = retry if self._has_failed else REFRESH
+                    retry = min(2 * retry, LAST_RETRY) if self._has_failed else FIRST_RETRY
+                    await self._rest(pause * random.uniform(0.8, 1.0))  # noqa: S311 - not to come in step
+                    self._done.clear()
+        finally:
+            self._done.set()
+
+    async def _rest(self, pause: float) -> None:
+        """For so many seconds, unless somebody wants a fetch."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await self._wanted.wait()
+
+    async def _fetch(self, client: "IssuerClient") -> None:
+        try:
+            keys = await client.fetch_keys()
+        except FetchFailed as error:
+            if not self._has_failed:
+                _log.warning("keys-not-fetched", issuer=urlsplit(self._url).hostname, reason=str(error))
+            self._has_failed = True
+        else:
+            if self._has_failed:
+                _log.info("keys-fetched", issuer=urlsplit(self._url).hostname)
+            self._has_failed = False
+            self._take(keys)
+        for each in self._sets:
+            each.has_failed = self._has_failed
+
+    def _take(self, keys: tuple[IssuerKey, ...]) -> None:
+        """Where they are the same, what was verified by them is still right."""
+        if self._keys is not None and _compare(keys) == _compare(self._keys):
+            return
+        self._keys = keys
+        for each in self._sets:
+            each.replace(keys)
+
+
+def _compare(keys: tuple[IssuerKey, ...]) -> list[object]:
+    return [(key.kid, key.algorithms, key.key) for key in keys]
+
+
+def _open(url: str) -> "IssuerClient":
+    """To load the library, and the authorities that may sign certificates, takes long: for a thread."""
+    from .client import IssuerClient
+
+    return IssuerClient(url)

@@ -1,0 +1,133 @@
+"""A scheme of signed tokens, as a route file declares it."""
+
+import base64
+import ipaddress
+from collections.abc import Sequence
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+
+from ..edge.bearer import BearerTokens, TokenRules
+from ..edge.key_sets import ASYMMETRIC, SYMMETRIC, KeySet, has_private_key, make_secret, read_keys
+from ..formats.schemas import Json, parse_json
+from .names import HeaderName, PlainName
+from .strict import StrictModel, check_with
+from .types import Duration, read_list
+
+LEEWAY = 10.0  # seconds that two clocks may differ
+
+_ALGORITHMS = (*ASYMMETRIC, *SYMMETRIC)
+_TEXT = {"type": "string", "minLength": 1}
+
+Algorithm = Literal[
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "HS256", "HS384", "HS512"
+]
+Texts = Annotated[
+    list[Annotated[str, Field(min_length=1)]],
+    Field(min_length=1),
+    BeforeValidator(read_list),
+    WithJsonSchema({"anyOf": [_TEXT, {"type": "array", "items": _TEXT, "minItems": 1}]}),
+]
+FileName = Annotated[str, Field(min_length=1)]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine: then nobody else can read or change the way there."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _check_url(text: str) -> None:
+    try:
+        url = urlsplit(text)
+        is_right = url.scheme in ("https", "http") and bool(url.hostname) and (url.port is None or url.port > 0)
+    except ValueError:
+        is_right = False
+    if not is_right or not text.isascii() or not text.isprintable() or " " in text or url.username or url.fragment:
+        raise ValueError("must be a URL such as https://id.example.com/keys, without a user and a fragment")
+    if url.scheme == "http" and not is_loopback(url.hostname or ""):
+        raise ValueError("must begin with https://, or anybody on the way could choose the keys")
+
+
+class JwtModel(StrictModel):
+    """Callers who have a token that an issuer has signed."""
+
+    type: Literal["jwt"] = Field(description="What callers show.")
+    issuer: Annotated[str, Field(min_length=1)] = Field(description="The claim `iss` of the tokens.")
+    audience: Texts = Field(description="One of these is in the claim `aud` of the tokens.")
+    jwks_url: Annotated[str, check_with(_check_url)] | None = Field(
+        None, description="Where the issuer has its public keys: `https://`, or `http://` on this machine."
+    )
+    jwks_file: FileName | None = Field(None, description="A file with the public keys, a JWK set.")
+    secret_file: FileName | None = Field(None, description="A file with a secret of 32 bytes or more, for HS256.")
+    algorithms: list[Algorithm] | None = Field(
+        None,
+        min_length=1,
+        description="The algorithms of signatures that are taken. Default: all that fit the keys, but HS256 alone with "
+        "a `secret_file`.",
+    )
+    leeway: Duration | None = Field(None, description="How much the clocks may differ. Default: 10s.")
+    header: HeaderName | None = Field(None, description="The request header that has it. Default: Authorization.")
+    cookie: PlainName | None = Field(None, description="The cookie that has the token, in the place of a header.")
+    scopes_claim: Annotated[str, Field(min_length=1)] | None = Field(
+        None, description="The claim with the scopes, a list or a text with blanks. Default: `scope`, else `scp`."
+    )
+    requires_expiry: bool = Field(True, description="Whether a token must say when it expires.")
+    description: str = Field("", description="For the documentation; CommonMark.")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if sum(key is not None for key in (self.jwks_url, self.jwks_file, self.secret_file)) != 1:
+            raise ValueError("has one of `jwks_url`, `jwks_file` and `secret_file`")
+        if self.header is not None and self.cookie is not None:
+            raise ValueError("has `header` or `cookie`, not both")
+        if any((name in SYMMETRIC) is (self.secret_file is None) for name in self.algorithms or ()):
+            raise ValueError("HS256, HS384 and HS512 go with a `secret_file`, and the others with public keys")
+        return self
+
+    @property
+    def allowed(self) -> frozenset[str]:
+        """The algorithms that are taken."""
+        return frozenset(self.algorithms or (ASYMMETRIC if self.secret_file is None else ("HS256",)))
+
+    @property
+    def file(self) -> str | None:
+        """The file that it needs."""
+        return self.jwks_file or self.secret_file
+
+
+def read_issuer_file(model: JwtModel, data: bytes) -> list[Json]:
+    """What is in the file of a scheme, as `build_bearer` takes it. ValueError says what is wrong with it."""
+    if model.secret_file is not None:
+        secret = data.rstrip(b"\r\n")
+        least = max(SYMMETRIC[name] for name in model.allowed)
+        if len(secret) < least:
+            raise ValueError(f"the secret has less than {least} bytes")
+        return [base64.b64encode(secret).decode("ascii")]
+    try:
+        document = parse_json(data)
+    except ValueError:
+        raise ValueError("it is not JSON") from None
+    if has_private_key(document):
+        raise ValueError("it has a private key or a secret: only public keys belong here")
+    if not any(key.algorithms & model.allowed for key in read_keys(document)):
+        raise ValueError("no key in it is for one of the algorithms")
+    return [document]
+
+
+def build_bearer(name: str, model: JwtModel, entries: Sequence[Json]) -> BearerTokens:
+    """The scheme of a model that has been checked, with what its file has."""
+    rules = TokenRules(
+        issuer=model.issuer,
+        audience=tuple(model.audience),
+        algorithms=model.allowed,
+        leeway=LEEWAY if model.leeway is None else model.leeway,
+        scopes_claim=model.scopes_claim,
+        requires_expiry=model.requires_expiry,
+    )
+    found = [make_secret(base64.b64decode(e)) if isinstance(e, str) else read_keys(e) for e in entries]
+    keys = KeySet(found[0] if found else (), url=model.jwks_url)
+    return BearerTokens(name, rules, keys, header=model.header, cookie=model.cookie, description=model.description)

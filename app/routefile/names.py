@@ -1,0 +1,44 @@
+"""The names in `auth` of a route file: of schemes, headers, cookies and scopes. Pure."""
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+from ..formats.fields import is_token
+from .strict import check_with
+
+OPEN = "none"
+"""What a route says that everybody may call."""
+
+_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,128}")  # RFC 6749 §3.3, scope-token
+_SCHEME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_COOKIE_OR_QUERY = re.compile(r"[A-Za-z0-9._~-]{1,64}")
+
+
+def check_scope(text: str) -> None:
+    if not _SCOPE.fullmatch(text):
+        raise ValueError("a scope is 1 to 128 printable ASCII characters without blanks, quotes and backslashes")
+
+
+def _check_header(text: str) -> None:
+    if not is_token(text):
+        raise ValueError("must be the name of a header")
+
+
+def _check_name(text: str) -> None:
+    if not _COOKIE_OR_QUERY.fullmatch(text):
+        raise ValueError("must be 1 to 64 of letters, digits, `.`, `_`, `~` and `-`")
+
+
+def check_scheme_name(name: str) -> str:
+    """The same name. ValueError says what it can't be."""
+    if not _SCHEME.fullmatch(name) or name == OPEN:
+        raise ValueError("the name of a scheme is 1 to 64 of letters, digits, `.`, `_` and `-`, and not `none`")
+    return name
+
+
+SchemeName = Annotated[str, AfterValidator(check_scheme_name)]
+HeaderName = Annotated[str, check_with(_check_header)]
+PlainName = Annotated[str, check_with(_check_name)]
+Scope = Annotated[str, check_with(check_scope)]

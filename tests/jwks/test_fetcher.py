@@ -1,0 +1,169 @@
+"""Keys of an issuer, fetched from a real server that may hang, lie, redirect or send without end."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+
+from app.edge.key_sets import KeySet
+from app.jwks import client, fetcher
+from app.jwks.fetcher import MAX_ANSWER, JwksFetcher
+from tests.harness import eventually
+from tests.issuer import (
+    EC_KEY,
+    Answer,
+    answering,
+    hang,
+    make_jwk,
+    make_jwks,
+    run_issuer,
+    trickle,
+)
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "LIMIT", 0.5)
+    monkeypatch.setattr(fetcher, "FIRST_RETRY", 0.05)
+    monkeypatch.setattr(fetcher, "LAST_RETRY", 0.1)
+
+
+@contextlib.asynccontextmanager
+async def fetching(keys: KeySet) -> AsyncIterator[JwksFetcher]:
+    async with JwksFetcher() as running:
+        running.use([keys])
+        yield running
+
+
+def list_kids(keys: KeySet) -> list[str | None]:
+    return [key.kid for key in keys.keys]
+
+
+async def test_keys_are_there_without_a_request() -> None:
+    async with run_issuer() as issuer:
+        keys = KeySet(url=issuer.url)
+        async with fetching(keys):
+            await eventually(lambda: list_kids(keys) == ["rsa", "ec", "ed"])
+            assert (keys.generation, keys.has_failed) == (1, False)
+
+
+HOSTILE: dict[str, Answer] = {
+    "hangs": hang,
+    "trickles": trickle,
+    "redirects": answering(b"", status=302, headers=((b"location", b"http://127.0.0.1:1/keys"),)),
+    "moved for good": answering(make_jwks(), status=301, headers=((b"location", b"/other"),)),
+    "no content": answering(b"", status=204),
+    "an error": answering(make_jwks(), status=500),
+    "a page": answering(b"<html>"),
+    "nothing": answering(b""),
+    "no object": answering([make_jwk()]),
+    "no keys": answering({"keys": []}),
+    "secrets": answering({"keys": [{"kty": "oct", "k": "c2VjcmV0", "kid": "rsa"}]}),
+    "deep JSON": answering(b"[" * 100_000),
+    "a key twice": answering(b'{"keys": [], "keys": []}'),
+    "not UTF-8": answering(b'{"keys": "\xff"}'),
+    "a little too much": answering(b" " * (MAX_ANSWER + 1)),
+    "100 MiB": answering(b" " * 1024 * 1024, times=100),
+    "compressed": answering(make_jwks(), headers=((b"content-encoding", b"gzip"),)),
+}
+
+
+@pytest.mark.parametrize("answer", HOSTILE.values(), ids=HOSTILE)
+async def test_the_keys_stay_whatever_the_issuer_says_later(answer: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetcher, "REFRESH", 0.05)
+    async with run_issuer() as issuer:
+        keys = KeySet(url=issuer.url)
+        async with fetching(keys):
+            await eventually(lambda: keys.keys)
+            issuer.answer = answer
+            await eventually(lambda: keys.has_failed)
+            assert list_kids(keys) == ["rsa", "ec", "ed"]
+            assert keys.generation == 1
+            issuer.answer = answering(make_jwks(make_jwk("new", EC_KEY)))
+            await eventually(lambda: list_kids(keys) == ["new"])
+            assert (keys.generation, keys.has_failed) == (2, False)
+
+
+async def test_an_issuer_that_is_away_at_the_start_is_asked_again() -> None:
+    async with run_issuer() as issuer:
+        issuer.answer = answering(b"", status=503)
+        keys = KeySet(url=issuer.url)
+        async with fetching(keys):
+            await eventually(lambda: keys.has_failed)
+            issuer.answer = answering(make_jwks())
+            await eventually(lambda: keys.keys)
+
+
+async def test_the_same_keys_again_are_no_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetcher, "REFRESH", 0.02)
+    async with run_issuer() as issuer:
+        keys = KeySet(url=issuer.url)
+        async with fetching(keys):
+            await eventually(lambda: issuer.asked > 3)
+            assert keys.generation == 1
+
+
+async def test_for_a_key_that_is_not_known_there_is_one_fetch_in_a_while() -> None:
+    async with run_issuer() as issuer:
+        keys = KeySet(url=issuer.url)
+        async with fetching(keys):
+            await eventually(lambda: keys.keys)
+            assert keys.fetch is not None
+            issuer.answer = answering(make_jwks(make_jwk("new", EC_KEY)))
+            await asyncio.gather(*(keys.fetch() for _ in range(50)))
+            assert (list_kids(keys), issuer.asked) == (["new"], 2)
+            await keys.fetch()
+            assert issuer.asked == 2
+
+
+async def test_a_request_before_the_first_answer_waits_for_it() -> None:
+    async with run_issuer() as issuer:
+        gate = asyncio.Event()
+        right = issuer.answer
+
+        async def answer_later(send: object) -> None:
+            await gate.wait()
+            await right(send)  # type: ignore[arg-type]
+
+        issuer.answer = answer_later
+        keys = KeySet(url=issuer.url)
+        async with fetching(keys):
+            assert keys.fetch is not None
+            waiting = asyncio.ensure_future(keys.fetch())
+            await eventually(lambda: issuer.asked)
+            assert not waiting.done()
+            gate.set()
+            await waiting
+            assert (len(keys.keys), issuer.asked) == (3, 1)
+
+
+async def test_after_a_reload_a_source_that_stays_goes_on_and_one_that_is_gone_ends() -> None:
+    async with run_issuer() as issuer, run_issuer() as other:
+        keys, fresh, elsewhere = KeySet(url=issuer.url), KeySet(url=issuer.url), KeySet(url=other.url)
+        async with fetching(keys) as running:
+            await eventually(lambda: keys.keys)
+            running.use([fresh, elsewhere, KeySet()])
+            assert len(fresh.keys) == 3  # at once
+            await eventually(lambda: elsewhere.keys)
+            assert issuer.asked == 1
+            before = asyncio.all_tasks()
+            running.use([fresh])
+            await eventually(lambda: len(asyncio.all_tasks()) < len(before))
+
+
+async def test_leaving_it_ends_those_who_wait() -> None:
+    async with run_issuer() as issuer:
+        issuer.answer = hang
+        keys = KeySet(url=issuer.url)
+        async with fetching(keys):
+            assert keys.fetch is not None
+            waiting = asyncio.ensure_future(keys.fetch())
+            await eventually(lambda: issuer.asked)
+        await asyncio.wait_for(waiting, 1)
+
+
+async def test_nobody_answers() -> None:
+    keys = KeySet(url="http://127.0.0.1:1/keys")
+    async with fetching(keys):
+        await eventually(lambda: keys.has_failed)
