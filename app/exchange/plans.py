@@ -15,7 +15,7 @@ from ..routing.words import WITH_BODY, Payload
 from ..settings import Settings
 from .origin import list_origin_names
 from .replies import ReplyReader
-from .request_fields import choose_relevant, encode_sent, find_timeout_header, sends_request_id
+from .request_fields import choose_relevant, choose_translated, encode_sent, find_timeout_header, sends_request_id
 
 DEFAULT_LINK = "default"
 """The name of the link to the NATS servers of the settings."""
@@ -37,7 +37,8 @@ class Limits:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What a route means under the limits of this gateway, worked out once. `relevant` are the names of the request
-    headers that the relay looks at; `payloads` has what each method sends. A body with one of the methods
+    headers that the relay looks at, `asked` those that only policies look at; `adds_headers` says that parameters or
+    what is known of the caller travel as headers; `payloads` has what each method sends. A body with one of the methods
     `refuses_body` is refused, since it would be dropped in silence. `sent` is the header block of a request without
     fields that travel; where `sends_id`, up to the value of its last header, which is the request id. Where
     `tells_facts`, the service learns the time that is left from `timeout_header`, or who calls from headers of the
@@ -47,6 +48,8 @@ class Plan:
     link: str
     policies: tuple[Policy, ...]
     relevant: frozenset[bytes]
+    asked: frozenset[bytes]
+    adds_headers: bool
     payloads: Mapping[str, Payload]
     refuses_body: frozenset[str]
     sent: bytes
@@ -75,6 +78,8 @@ def make_plan(route: Route, limits: Limits, *, is_alone: bool, before: Plan | No
         link=DEFAULT_LINK,
         policies=_keep_policies(route.policies, before.policies if before else ()),
         relevant=choose_relevant(route),
+        asked=choose_relevant(route) - choose_translated(route),
+        adds_headers=bool(route.by_header or route.identity),
         payloads={method: route.choose_payload(method) for method in (*route.methods, "HEAD")},
         refuses_body=BODY_METHODS - {method for method in route.methods if route.choose_payload(method) in WITH_BODY},
         timeout=min(limits.timeout if route.timeout is None else route.timeout, max_timeout),

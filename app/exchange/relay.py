@@ -31,6 +31,7 @@ from ..formats.fields import Pair, is_clean_request_id
 from ..formats.html import PAGES
 from ..formats.messages import Reply
 from ..routing.bodies import Check, check_no_body, merge
+from ..routing.identity import list_identity
 from ..routing.routes import Route
 from ..routing.table import EVERY_METHOD, RouteTable
 from ..routing.words import WITH_BODY, WITH_PARAMETERS, Payload
@@ -129,6 +130,8 @@ class Relay:
                     )
         except GatewayError as error:
             return self._answer_problem(request, plan.route.name, request_id, error)
+        if plan.asked:
+            fields = [pair for pair in fields if pair[0] not in plan.asked]
         return self._translate(request, plan, segments, fields, request_id)
 
     def _translate(
@@ -136,14 +139,15 @@ class Relay:
     ) -> Outbound | Response:
         route = plan.route
         try:
-            tokens, values = route.reader.read(segments, request.query, fields)
+            tokens, values = route.reader.read(segments, request.query, fields, request.identity)
             payload = plan.payloads[request.method]
             timeout, prefers_text = plan.timeout, False
-            if not fields and not route.by_header:
+            if not fields and not plan.adds_headers:
                 headers = b"%b%b\r\n\r\n" % (plan.sent, request_id.encode()) if plan.sends_id else plan.sent
             else:
                 timeout = choose_timeout(fields, plan.timeout, plan.max_timeout)
-                headers = encode_headers(route, fields, request_id, values)
+                told = list_identity(route.identity, request) if route.identity else ()
+                headers = encode_headers(route, fields, request_id, values, told)
                 prefers_text = plan.wraps and is_text_preferred(fields)
                 if request.method in plan.refuses_body:
                     check_no_body(fields, _NO_BODY[payload])

@@ -32,9 +32,12 @@ _RELEVANT_TO_BODIES = frozenset((b"content-type", b"content-encoding", b"transfe
 
 def choose_relevant(route: Route) -> frozenset[bytes]:
     """The names of the fields that have a say."""
-    names = _RELEVANT.union(
-        route.request_allow.names, route.reader.header_names, *(policy.fields for policy in route.policies)
-    )
+    return choose_translated(route).union(*(policy.fields for policy in route.policies))
+
+
+def choose_translated(route: Route) -> frozenset[bytes]:
+    """The same without those that only its policies look at."""
+    names = _RELEVANT.union(route.request_allow.names, route.reader.header_names)
     if route.reply.wrap is not None:
         names |= _RELEVANT_TO_WRAPPED
     may_have_body = not BODY_METHODS.isdisjoint(route.methods) or sends_body(route.payload, route.methods)
@@ -88,10 +91,14 @@ def _list_sent(route: Route) -> list[Pair]:
 
 
 def encode_headers(
-    route: Route, fields: Sequence[Pair], request_id: str, values: Mapping[str, Value] | None = None
+    route: Route,
+    fields: Sequence[Pair],
+    request_id: str,
+    values: Mapping[str, Value] | None = None,
+    told: Sequence[Pair] = (),
 ) -> bytes:
-    """The header block for the service, with those `values` of parameters that travel so. Raises InvalidParameter or
-    HeadersTooLarge."""
+    """The header block for the service, with those `values` of parameters that travel so, and with what is `told` of
+    the caller. Raises InvalidParameter or HeadersTooLarge."""
     allow = route.request_allow
     connection = [value for name, value in fields if name == b"connection"]
     hop_by_hop = _find_hop_by_hop(connection) if connection else _NO_NAMES
@@ -104,6 +111,7 @@ def encode_headers(
         pairs.append((allow.canonical(name), value))
     if _REQUEST_ID in allow.names and _REQUEST_ID not in hop_by_hop:
         pairs.append((allow.canonical(_REQUEST_ID), request_id.encode("ascii")))
+    pairs += told
     for parameter in route.by_header:
         pairs += _list_values(parameter, (values or {}).get(parameter.name))
     block = encode_block(pairs)

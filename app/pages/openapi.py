@@ -118,7 +118,7 @@ def _build_operation(route: Route, method: str, components: Components) -> Json:
         "description": route.description,
         "tags": list(route.tags),
         "parameters": [
-            *(_build_parameter(route, parameter) for parameter in route.parameters),
+            *(_build_parameter(route, parameter) for parameter in route.parameters if parameter.location != "claim"),
             *_build_forwarded(route),
         ],
     }

@@ -11,6 +11,7 @@ from ..routing.words import sends_body
 _JOINED: Mapping[str, Any] = {
     "params": {},
     "send_headers": {},
+    "identity": {},
     "reply": {"errors": {}, "set_headers": {}, "statuses": {}},
 }
 _OF_BODIES = ("accepts", "max_body", "body_schema")

@@ -21,7 +21,7 @@ from ..routing.tokens import Token
 from ..routing.words import check_name, parse_subject
 from .about import InfoModel, ServerModel, TagModel
 from .auth import Auth, SchemeModel, make_auth
-from .names import SchemeName
+from .names import IdentitySource, SchemeName
 from .replies import ReplyModel, StatusModel
 from .strict import StrictModel, check_with
 from .types import Duration, Methods, Networks, Number, Scalar, SchemaName, SchemaOrFile, Size, Value
@@ -36,10 +36,11 @@ def _read_header(value: object) -> object:
 class ParameterModel(StrictModel):
     """One parameter, by its name."""
 
-    location: Literal["path", "query", "header"] | None = Field(
+    location: Literal["path", "query", "header", "claim"] | None = Field(
         None,
         alias="in",
-        description="Where it stands in the request. Default: `path` if it is in the path, else `query`.",
+        description="Where it stands in the request, or `claim`: what is known of the caller. Default: `path` if it is "
+        "in the path, else `query`.",
     )
     type: Literal["string", "integer", "number", "boolean"] = Field("string", description="The type of its value.")
     many: bool = Field(False, description="A query parameter that may be repeated: its value is a list.")
@@ -85,8 +86,8 @@ Header = Annotated[
 
 class DefaultsModel(StrictModel):
     """What holds for every route that does not say otherwise: any key of a route but `name`, `method`, `path` and
-    `subject`. The keys of `params`, `send_headers`, `reply`, `reply.errors` and `reply.set_headers` are joined with the
-    route's; all others give way."""
+    `subject`. The keys of `params`, `send_headers`, `identity`, `reply`, `reply.errors` and `reply.set_headers` are
+    joined with the route's; all others give way."""
 
     summary: str = Field("", description="A short title, for the documentation.")
     description: str = Field("", description="For the documentation; CommonMark.")
@@ -142,6 +143,11 @@ class DefaultsModel(StrictModel):
         None,  # type: ignore[assignment]
         description="Who may call: a scheme of `auth` by its name, a mapping of `any`, `scopes` and `claims`, or "
         "`none` for everybody. Required where the file declares `auth`.",
+    )
+    identity: dict[str, IdentitySource] = Field(
+        {},
+        description="Headers that tell the service who calls: `sub`, `scopes`, `ip`, or a claim such as "
+        "`claims.tenant`. No caller can write them.",
     )
     content_length: Literal["optional", "required"] = Field(
         "optional",
@@ -229,6 +235,7 @@ def to_route(model: RouteModel, schemas: SharedSchemas, schemes: Mapping[str, Sc
         headers=REQUEST_HEADERS if model.headers is None else tuple(header.name for header in model.headers),
         renamed=tuple((header.name, header.as_) for header in model.headers or () if header.name != header.as_),
         send_headers=tuple(model.send_headers.items()),
+        identity=tuple(model.identity.items()),
         timeout=model.timeout,
         max_timeout=model.max_timeout,
         max_in_flight=model.max_in_flight,

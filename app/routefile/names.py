@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from ..formats.fields import is_token
+from ..routing.identity import check_source
 from .strict import check_with
 
 OPEN = "none"
@@ -41,4 +42,5 @@ def check_scheme_name(name: str) -> str:
 SchemeName = Annotated[str, AfterValidator(check_scheme_name)]
 HeaderName = Annotated[str, check_with(_check_header)]
 PlainName = Annotated[str, check_with(_check_name)]
+IdentitySource = Annotated[str, check_with(check_source)]
 Scope = Annotated[str, check_with(check_scope)]

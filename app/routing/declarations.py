@@ -16,6 +16,7 @@ from .headers import (
     find_status_header_faults,
     list_sent_names,
 )
+from .identity import find_identity_faults
 from .parameters import Parameter
 from .paths import has_tail, list_parameters, parse_path
 from .tokens import WRITERS, TokenWriter
@@ -38,6 +39,7 @@ def find_faults(route: "Route") -> Iterator[Fault]:
     yield from _find_time_faults(route)
     if route.max_in_flight is not None and route.max_in_flight < 1:
         yield Fault(("max_in_flight",), "max_in_flight is 1 or more")
+    yield from find_identity_faults(route)
     yield from _find_reply_faults(route.reply, route.schemas)
     yield from find_request_header_faults(route.headers, route.renamed, route.send_headers)
     names = (*list_sent_names(route.headers, route.renamed), *(name for name, _ in route.send_headers))

@@ -19,7 +19,7 @@ from .tokens import Token
 
 Scalar = str | int | float | bool
 Value = Scalar | list[Scalar]
-Location = Literal["path", "query", "header"]
+Location = Literal["path", "query", "header", "claim"]
 Type = Literal["string", "integer", "number", "boolean"]
 Format = Literal["uuid", "date", "date-time", "email", "ipv4", "ipv6", "uri"]
 """Of a text, as JSON Schema means them."""
@@ -29,6 +29,7 @@ MAX_NAME = 64  # characters of the name of one
 TOKEN_PATTERN = r"^[^.*>/\s]+$"  # in documentation, the part of the token rule that a pattern can say  # noqa: S105
 
 _QUERY_NAME = re.compile(rf"[A-Za-z0-9_.~$@:\[\]-]{{1,{MAX_NAME}}}")
+_CLAIM = re.compile(rf"[!-~]{{1,{MAX_NAME}}}")
 # OpenAPI 3.1 ignores the first three as parameters; the gateway reads the others itself.
 _TAKEN_HEADERS = frozenset(("accept", "content-type", "authorization", "x-request-timeout", "x-request-id"))
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}", re.ASCII)
@@ -99,7 +100,7 @@ class Parameter:
 
     @property
     def is_required(self) -> bool:
-        return self.location == "path" or bool(self.required)
+        return self.location in ("path", "claim") or bool(self.required)
 
     @property
     def is_always_there(self) -> bool:
@@ -166,6 +167,8 @@ def _find_faults(parameter: Parameter) -> Iterator[Fault]:
         yield Fault((), "a path parameter is named with letters, digits, _ and -")
     if location == "query" and not _QUERY_NAME.fullmatch(parameter.name):
         yield Fault((), "a query parameter is named with 1 to 64 of letters, digits and _.~$@:[]-")
+    if location == "claim" and not _CLAIM.fullmatch(parameter.name):
+        yield Fault((), "a parameter from a claim is named as that claim, with 1 to 64 printable ASCII characters")
     if location == "header":
         yield from _find_header_faults(parameter.name)
     yield from _find_rule_faults(parameter)
@@ -173,8 +176,8 @@ def _find_faults(parameter: Parameter) -> Iterator[Fault]:
         yield Fault(("many",), "only a query parameter can be repeated")
     if parameter.separator and not parameter.many:
         yield Fault(("separator",), "only a parameter with `many` has several values to separate")
-    if parameter.required is False and location == "path":
-        yield Fault(("required",), "a path parameter is always there")
+    if parameter.required is False and location in ("path", "claim"):
+        yield Fault(("required",), f"a {location} parameter is always there")
     if parameter.default is not None and parameter.is_required:
         yield Fault(("default",), "a parameter that is required needs no default")
 

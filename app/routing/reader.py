@@ -10,10 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from urllib.parse import unquote_to_bytes
 
+from ..edge.identity import Identity
 from ..errors import InvalidParameter, UriTooLong
 from ..formats.fields import Pair, is_clean_value
 from ..formats.subjects import BROKEN_ENCODING, PERCENT, decode_percent, parse_token
 from ..formats.words import find_close
+from .identity import read_claim, refuse_claim
 from .parameters import MAX_MANY, MAX_NAME, Parameter, Value, write_value
 from .tokens import TokenWriter, check_tail, write_plain
 
@@ -34,6 +36,7 @@ class ParameterReader:
     a query parameter that is not declared is wrong, unless it is one of `others`, which somebody else reads."""
 
     __slots__ = (
+        "_claims",
         "_headers",
         "_is_strict",
         "_others",
@@ -59,6 +62,7 @@ class ParameterReader:
         self._path = [by_name[name] for name in path]
         self._query = {p.name.encode("ascii"): p for p in parameters if p.location == "query"}
         self._headers = {p.name.lower().encode("ascii"): p for p in parameters if p.location == "header"}
+        self._claims = tuple(p for p in parameters if p.location == "claim")
         self._tokens = tokens
         self._tail = tail
         self._is_strict = is_strict
@@ -71,10 +75,11 @@ class ParameterReader:
         self.header_names = frozenset(self._headers)
 
     def read(
-        self, segments: Sequence[bytes], query: bytes, headers: Sequence[Pair]
+        self, segments: Sequence[bytes], query: bytes, headers: Sequence[Pair], identity: Identity | None = None
     ) -> tuple[Mapping[str, str], Mapping[str, Value]]:
         """The subject tokens, and the typed values of all that is there or has a default. Raises InvalidParameter,
-        with all that is wrong, or UriTooLong. `segments` and `query` are raw."""
+        with all that is wrong, UriTooLong, or Forbidden for the claims of the caller, whose `identity` has them.
+        `segments` and `query` are raw."""
         if self._plain_tokens is not None:
             tokens: dict[str, str] = {}
             try:
@@ -86,10 +91,10 @@ class ParameterReader:
                 error.parameters = ((name, "path", error.detail),)
                 raise
             return tokens, tokens
-        return self._read_all(segments, query, headers)
+        return self._read_all(segments, query, headers, identity)
 
     def _read_all(
-        self, segments: Sequence[bytes], query: bytes, headers: Sequence[Pair]
+        self, segments: Sequence[bytes], query: bytes, headers: Sequence[Pair], identity: Identity | None = None
     ) -> tuple[Mapping[str, str], Mapping[str, Value]]:
         reading = _Reading(self._tokens)
         for parameter, segment in zip(self._path, segments, strict=True):
@@ -101,6 +106,8 @@ class ParameterReader:
             reading.take_pairs(self._query, pairs, knows_all=self._is_strict)
         if self._headers:
             reading.take_pairs(self._headers, ((name, value) for name, value in headers if name in self._headers))
+        for parameter in self._claims:
+            reading.take_claim(parameter, identity)
         if reading.faults:
             raise _refuse(reading.faults)
         return reading.tokens, reading.values
@@ -150,6 +157,16 @@ class _Reading:
                 self._take(parameter, found.get(name, []))
             except InvalidParameter as error:
                 self._note(parameter, error)
+
+    def take_claim(self, parameter: Parameter, identity: Identity | None) -> None:
+        """One that is not the caller's to write. Raises Forbidden."""
+        text = read_claim(parameter, identity)
+        try:
+            if write := self._writers.get(parameter.name):
+                self.tokens[parameter.name] = write(text, parameter.label)
+            self.values[parameter.name] = parameter.parse(text)
+        except InvalidParameter as error:
+            raise refuse_claim(error) from None
 
     def _take(self, parameter: Parameter, raws: Sequence[bytes]) -> None:
         texts = _split(parameter, raws)

@@ -86,9 +86,9 @@ class Route:
     as headers. `payload="none"` sends an empty payload whatever the request carries, `"body"` the request body as it
     is, `"params"` a JSON object of the parameters, `"merge"` the JSON object of the body with the parameters in it;
     None means the body for POST, PUT and PATCH, and an empty payload for the rest. `query="strict"` refuses query
-    parameters that are not declared. `headers` travel to the service, those of `renamed` under another name. `policies`
-    are asked in this order before anything else is looked at. `schemas` are those that the
-    route's own may refer to.
+    parameters that are not declared. `headers` travel to the service, those of `renamed` under another name. `identity`
+    has headers and what the gateway writes there of the caller. `policies` are asked in this order before anything else
+    is looked at. `schemas` are those that the route's own may refer to.
     """
 
     name: str
@@ -108,6 +108,7 @@ class Route:
     headers: tuple[str, ...] = REQUEST_HEADERS
     renamed: Texts = ()
     send_headers: Texts = ()
+    identity: Texts = ()
     timeout: float | None = None
     max_timeout: float | None = None
     max_in_flight: int | None = None

@@ -20,6 +20,7 @@ from urllib.parse import unquote_to_bytes
 from ..formats.subjects import PERCENT
 from ..pieces import Steps
 from .faults import Fault
+from .identity import find_forged
 from .routes import Route
 from .words import METHODS
 
@@ -80,6 +81,7 @@ class RouteTable:
             if len(faults) >= MAX_CONFLICTS:
                 break
         faults = faults or list(islice(_find_tail_conflicts(self.routes), MAX_CONFLICTS))
+        faults = faults or list(islice(find_forged(self.routes), MAX_CONFLICTS))
         if faults:
             raise TableError(faults)
         self._serve_head()

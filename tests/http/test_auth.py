@@ -138,3 +138,109 @@ async def test_the_document_says_what_each_operation_asks_for(shared_nats: NatsS
     assert {"401", "403"} & set(operations["/read"]["responses"]) == {"401"}
     assert {"401", "403"} <= set(operations["/write"]["responses"])
     assert not {"401", "403"} & set(operations["/free"]["responses"])
+
+
+IDENTITY = """\
+version: 1
+auth:
+  partners: {type: api-key, header: X-API-Key, file: keys.yaml}
+defaults: {auth: partners, identity: {X-User: sub, X-Tenant: claims.tenant}}
+routes:
+  - {name: read, method: GET, path: /read, subject: a.read}
+  - {name: free, method: GET, path: /free, subject: a.free, auth: none, identity: {X-Client-IP: ip}}
+  - name: own
+    method: GET
+    path: /orders/{id}
+    subject: 'tenants.{tenant}.orders.{id}'
+    params: {tenant: {in: claim}}
+  - name: payload
+    method: POST
+    path: /orders
+    subject: a.orders
+    payload: merge
+    params: {tenant: {in: claim, max_length: 10}}
+    identity: {X-Scopes: scopes}
+"""
+EVIL = f"""\
+  - {{name: dots, sha256: {digest_key(b"dots-key")}, claims: {{tenant: a.b}}}}
+  - {{name: wild, sha256: {digest_key(b"wild-key")}, claims: {{tenant: '>'}}}}
+  - {{name: lines, sha256: {digest_key(b"lines-key")}, claims: {{tenant: "a\\r\\nX-User: root"}}}}
+  - {{name: lists, sha256: {digest_key(b"lists-key")}, claims: {{tenant: [a]}}}}
+  - {{name: long, sha256: {digest_key(b"long-key")}, claims: {{tenant: aaaaaaaaaaaaaaaa}}}}
+"""
+
+
+@pytest.fixture
+def identity(tmp_path: Path) -> RouteFile:
+    (tmp_path / "keys.yaml").write_text(KEYS + EVIL)
+    (tmp_path / "routes.yaml").write_text(IDENTITY)
+    return load_route_file(tmp_path / "routes.yaml")
+
+
+async def test_the_service_learns_who_calls_and_no_caller_can_forge_it(
+    shared_nats: NatsServer, identity: RouteFile
+) -> None:
+    names = "x-user, x-tenant"
+    forged = {"connection": names, "x-api-key": "sues-key", "x-user": "root", "x-tenant": "b", "x-client-ip": "1.2.3.4"}
+    wanted = {
+        "/read": [b"X-User: sue", b"X-Tenant: acme"],
+        "/free": [b"X-Client-IP: 127.0.0.1"],
+        "/orders/7?tenant=other": [b"X-User: sue", b"X-Tenant: acme"],
+    }
+    async with (
+        RawPeer.connect(shared_nats.url, "a.*", "tenants.>") as peer,
+        run_gateway(shared_nats.url, routes=identity) as gateway,
+    ):
+        for path, lines in wanted.items():
+            asked = asyncio.create_task(gateway.client.get(path, headers=forged))
+            message = await peer.next()
+            written = message.headers.split(b"\r\n")
+            assert [line for line in written if line.lower().startswith((b"x-user", b"x-t", b"x-c"))] == lines
+            assert b"key" not in message.headers
+            peer.publish(message.reply, b"NATS/1.0\r\n\r\n", b"hi")
+            assert (await asked).status_code == 200
+            if "orders" in path:
+                assert message.subject == "tenants.acme.orders.7"
+
+
+async def test_a_claim_goes_into_the_payload_and_a_body_can_not_say_it(
+    shared_nats: NatsServer, identity: RouteFile
+) -> None:
+    key = {"x-api-key": "sues-key"}
+    async with (
+        RawPeer.connect(shared_nats.url, "a.*") as peer,
+        run_gateway(shared_nats.url, routes=identity) as gateway,
+    ):
+        asked = asyncio.create_task(gateway.client.post("/orders", json={"item": 1}, headers=key))
+        message = await peer.next()
+        assert message.payload == b'{"item":1,"tenant":"acme"}'
+        assert b"X-Scopes: orders:read" in message.headers
+        peer.publish(message.reply, b"NATS/1.0\r\n\r\n", b"hi")
+        assert (await asked).status_code == 200
+        refused = await gateway.client.post("/orders", json={"tenant": "other"}, headers=key)
+        assert refused.status_code == 422
+
+
+async def test_a_claim_that_can_not_be_used_is_403_and_nothing_is_sent(
+    shared_nats: NatsServer, identity: RouteFile
+) -> None:
+    async with (
+        RawPeer.connect(shared_nats.url, "a.*", "tenants.>") as peer,
+        run_gateway(shared_nats.url, routes=identity) as gateway,
+    ):
+        for key in ("dots-key", "wild-key", "lines-key", "lists-key"):
+            response = await gateway.get("/orders/7", x_api_key=key)
+            assert (response.status_code, response.json()["type"]) == (403, "/problems/forbidden")
+        assert (await gateway.get("/read", x_api_key="lines-key")).status_code == 403
+        long = await gateway.client.post("/orders", json={}, headers={"x-api-key": "long-key"})
+        assert long.status_code == 403
+        with pytest.raises(TimeoutError):
+            await peer.next(timeout=0.1)
+
+
+async def test_a_parameter_from_a_claim_is_none_of_the_callers_in_the_document(
+    shared_nats: NatsServer, identity: RouteFile
+) -> None:
+    async with run_gateway(shared_nats.url, routes=identity) as gateway:
+        document = (await gateway.get("/openapi.json")).json()
+    assert [p["name"] for p in document["paths"]["/orders/{id}"]["get"]["parameters"]] == ["id"]

@@ -217,3 +217,42 @@ def test_a_scheme_of_tokens_survives_the_way_to_another_process(file: Path, keys
     assert isinstance(before, BearerTokens)
     assert (scheme._rules, scheme.fields, scheme.keys.url) == (before._rules, before.fields, before.keys.url)
     assert [key.kid for key in scheme.keys.keys] == [key.kid for key in before.keys.keys]
+
+
+@pytest.mark.parametrize(
+    ("rules", "fault"),
+    [
+        (", identity: {X-User: subject}", 'identity.X-User: "subject": must be `sub`, `scopes`, `ip`'),
+        (", identity: {X-User: claims.}", 'identity.X-User: "claims.": must be `sub`, `scopes`'),
+        (", identity: {Host: sub}", "identity.Host: \"sub\": header 'Host' can't be sent"),
+        (", identity: {Nats-Msg-Id: sub}", "identity.Nats-Msg-Id: \"sub\": header 'Nats-Msg-Id' can't be sent"),
+        (", identity: {X-Request-Id: sub}", "identity.X-Request-Id: \"sub\": header 'X-Request-Id' can't be sent"),
+        (", identity: {X-A: sub, x-a: ip}", 'identity.x-a: "ip": `headers`, `send_headers`, a parameter or `identity`'),
+        (", identity: {X-A: sub}, headers: [x-a]", 'identity.X-A: "sub": `headers`, `send_headers`, a parameter or'),
+        (", identity: {X-A: sub}, send_headers: {x-a: b}", 'identity.X-A: "sub": `headers`, `send_headers`, a'),
+        (", payload: params, params: {t: {in: claim, many: true}}", "params.t.many: true: only a query parameter"),
+        (", payload: params, params: {t: {in: claim, required: false}}", "params.t.required: false: a claim parameter"),
+        (", payload: params, params: {t: {in: claim, default: a}}", 'params.t.default: "a": a parameter that is'),
+        (", payload: params, params: {'t u': {in: claim}}", "params.t u: a parameter from a claim is named as"),
+        (", params: {t: {in: claim}}", "params.t: parameter 't' would go nowhere"),
+    ],
+)
+def test_a_mistake_in_what_the_service_learns_of_callers_is_told(
+    file: Path, keys: Path, rules: str, fault: str
+) -> None:
+    faults = read_faults(file, HEAD + ROUTE.format(f", auth: partners{rules}"))
+    assert [found for found in faults if fault in found], faults
+
+
+def test_a_header_of_identity_can_be_written_by_no_caller_of_any_route(file: Path) -> None:
+    (file.parent / "keys.yaml").write_text(KEYS)
+    for more in ("headers: [x-user]", "headers: [{name: x-a, as: X-USER}]", "params: {q: {header: X-User}}"):
+        other = "  - {name: b, method: GET, path: /b, subject: b, auth: none, " + more + "}\n"
+        (fault,) = read_faults(file, HEAD + ROUTE.format(", auth: partners, identity: {X-User: sub}") + other)
+        assert "a route has this header in `identity`, so that no caller may write it" in fault
+
+
+def test_a_claim_needs_a_caller_who_is_known(file: Path) -> None:
+    (file.parent / "keys.yaml").write_text(KEYS)
+    (fault,) = read_faults(file, HEAD + ROUTE.format(", auth: none, payload: params, params: {t: {in: claim}}"))
+    assert 'params.t.in: "claim": only a route with `auth` knows the claims of its callers' in fault

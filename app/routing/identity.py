@@ -1,0 +1,111 @@
+"""What the service learns of who calls: headers that the gateway writes, and parameters from claims. Pure.
+
+Law: no caller can write what stands in them. A header of `identity` travels from no caller, on no route of the table.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from ..edge.auth import Authenticate
+from ..edge.identity import Identity, find_claim
+from ..edge.request import Request
+from ..errors import Forbidden, InvalidParameter
+from ..formats.fields import Pair, can_travel, is_clean_value
+from .faults import Fault
+from .headers import Texts, list_sent_names
+from .parameters import Parameter, write_value
+
+if TYPE_CHECKING:
+    from ..formats.schemas import Json
+    from .routes import Route
+
+_CLAIMS = "claims."
+_OURS = frozenset(("x-request-id", "x-request-timeout"))
+
+
+def check_source(text: str) -> None:
+    """ValueError says what the value of a header can be."""
+    if text not in ("sub", "scopes", "ip") and not (text.startswith(_CLAIMS) and len(text) > len(_CLAIMS)):
+        raise ValueError("must be `sub`, `scopes`, `ip`, or a claim such as `claims.tenant`")
+
+
+def list_identity(headers: Texts, request: Request) -> list[Pair]:
+    """The headers of `identity` for a request; what is not known of the caller is left out. Raises Forbidden where a
+    value can't be in a header."""
+    pairs = []
+    for name, source in headers:
+        text = _write(source, request)
+        if text is None:
+            continue
+        value = text.encode("utf-8", "surrogatepass")
+        if not is_clean_value(value) or value != value.strip():
+            raise Forbidden(f"What the credentials say of {source} can't be sent to the service.")
+        pairs.append((name.encode("ascii"), value))
+    return pairs
+
+
+def _write(source: str, request: Request) -> str | None:
+    identity = request.identity
+    if source == "ip":
+        return request.caller.address
+    if identity is None:
+        return None
+    if source == "sub":
+        return identity.subject or None
+    if source == "scopes":
+        return " ".join(sorted(identity.scopes))
+    claim = find_claim(identity.claims, source.removeprefix(_CLAIMS))
+    if isinstance(claim, list | dict):
+        return json.dumps(claim)
+    return None if claim is None else write_value(claim)
+
+
+def read_claim(parameter: Parameter, identity: Identity | None) -> str:
+    """The text of the claim that a parameter is. Raises Forbidden where the caller has no such claim."""
+    claim: Json = find_claim(identity.claims, parameter.name) if identity else None
+    if claim is None or isinstance(claim, list | dict):
+        raise Forbidden(f"The caller lacks a claim that this route asks for: {parameter.name}.")
+    return write_value(claim)
+
+
+def refuse_claim(error: InvalidParameter) -> Forbidden:
+    """For a claim that breaks the rules of its parameter: the caller can't mend that."""
+    return Forbidden(f"A claim of the caller can't be used. {error.detail}")
+
+
+def find_identity_faults(route: "Route") -> Iterator[Fault]:
+    """What is wrong with `identity` of a route, and with its parameters from claims."""
+    taken = {name.lower() for name in list_sent_names(route.headers, route.renamed)}
+    taken |= {name.lower() for name, _ in route.send_headers}
+    taken |= {parameter.header.lower() for parameter in route.parameters if parameter.header}
+    for name, source in route.identity:
+        if not can_travel(name) or name.lower() in _OURS:
+            yield Fault(("identity", name), f"header '{name}' can't be sent")
+        elif name.lower() in taken:
+            yield Fault(("identity", name), "`headers`, `send_headers`, a parameter or `identity` has this header")
+        taken.add(name.lower())
+        try:
+            check_source(source)
+        except ValueError as error:
+            yield Fault(("identity", name), str(error))
+    if any(isinstance(policy, Authenticate) for policy in route.policies):
+        return
+    for parameter in route.parameters:
+        if parameter.location == "claim":
+            yield Fault(("params", parameter.name, "in"), "only a route with `auth` knows the claims of its callers")
+
+
+def find_forged(routes: Sequence["Route"]) -> Iterator[tuple[int, Fault]]:
+    """Headers which one route has in `identity`, and which another lets callers write; with the index of that one."""
+    names = {name.lower() for route in routes for name, _ in route.identity}
+    if not names:
+        return
+    text = "a route has this header in `identity`, so that no caller may write it"
+    for index, route in enumerate(routes):
+        for place, name in enumerate(list_sent_names(route.headers, route.renamed)):
+            if name.lower() in names:
+                yield index, Fault(("headers", place), text)
+        for parameter in route.parameters:
+            if parameter.location != "claim" and (parameter.header or "").lower() in names:
+                yield index, Fault(("params", parameter.name, "header"), text)
