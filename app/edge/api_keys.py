@@ -5,12 +5,12 @@ Laws:
 2. A request with two keys, or with one that is too long, is refused: nobody guesses which one is meant.
 """
 
-import hashlib
 import secrets
 import time
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Literal
 
 from ..errors import Unauthenticated
@@ -22,6 +22,8 @@ from .request import Request
 
 PREFIX = "nhg_"
 """What a key begins with, so that scanners for secrets find it."""
+FOREVER = float("inf")
+"""When a key expires that never does."""
 MAX_KEY = 512  # bytes of a key in a request
 
 _BITS = 256
@@ -41,7 +43,7 @@ def make_key() -> str:
 
 def digest_key(key: bytes) -> str:
     """What a key is known by: its SHA-256 in hexadecimal digits."""
-    return hashlib.sha256(key).hexdigest()
+    return sha256(key).hexdigest()
 
 
 def _write_number(number: int, length: int) -> str:
@@ -86,10 +88,10 @@ class ApiKeys:
         if len(found) > 1:
             raise Unauthenticated("The request has more than one API key.")
         value = found[0]
-        key = self._keys.get(hashlib.sha256(value).digest()) if len(value) <= MAX_KEY else None
+        key = self._keys.get(sha256(value).digest()) if len(value) <= MAX_KEY else None
         if key is None:
             raise Unauthenticated("The API key is not valid.")
-        if key.expires <= time.time():
+        if key.expires != FOREVER and key.expires <= time.time():
             raise Unauthenticated("The API key has expired.")
         return key.identity
 

@@ -7,6 +7,7 @@ Laws:
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from ..errors import Forbidden, GatewayError, Headers, Unauthenticated
 from ..formats.fields import Pair
@@ -42,26 +43,24 @@ class Authenticate:
         )
 
     def check(self, request: Request, fields: Sequence[Pair]) -> AsyncCheck | None:
-        waits: list[AsyncIdentify] = []
-        wrong: list[Unauthenticated] = []
+        waits: tuple[AsyncIdentify, ...] = ()
+        wrong: tuple[Unauthenticated, ...] = ()
         for scheme in self._order:
             try:
                 found = scheme.identify(request, fields)
             except Unauthenticated as error:
-                wrong.append(error)
+                wrong = (*wrong, error)
                 continue
             if isinstance(found, Identity):
-                self._admit(request, found)
+                request.identity = found
+                if not self._is_simple:
+                    self._admit(found)
                 return None
             if found is not None:
-                waits.append(found)
+                waits = (*waits, found)
         if not waits:
             raise self._refuse(wrong)
-
-        async def wait() -> None:
-            await self._wait(request, waits, wrong)
-
-        return wait
+        return partial(self._wait, request, waits, list(wrong))
 
     async def _wait(self, request: Request, waits: Sequence[AsyncIdentify], wrong: list[Unauthenticated]) -> None:
         for identify in waits:
@@ -70,7 +69,8 @@ class Authenticate:
             except Unauthenticated as error:
                 wrong.append(error)
             else:
-                self._admit(request, identity)
+                request.identity = identity
+                self._admit(identity)
                 return
         raise self._refuse(wrong)
 
@@ -83,11 +83,8 @@ class Authenticate:
         headers: Headers = tuple((b"www-authenticate", challenge.encode("ascii")) for challenge in written)
         return Unauthenticated(told.detail if told else None, headers=headers)
 
-    def _admit(self, request: Request, identity: Identity) -> None:
+    def _admit(self, identity: Identity) -> None:
         """Raises Forbidden."""
-        request.identity = identity
-        if self._is_simple:
-            return
         if not self._needed <= identity.scopes:
             missing = " ".join(scope for scope in self.scopes if scope not in identity.scopes)
             raise Forbidden(

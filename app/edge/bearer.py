@@ -7,10 +7,10 @@ Laws (RFC 8725):
    most MAX_REMEMBERED tokens, of MAX_BYTES. Of a token that is wrong nothing is remembered.
 """
 
-import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
 import jwt
 from jwt.exceptions import (
@@ -103,10 +103,11 @@ class BearerTokens:
         token = self._find(fields)
         if token is None:
             return None
-        digest = hashlib.sha256(token).digest()
-        known = self._recall(digest)
-        if known is not None:
-            return known
+        digest = sha256(token).digest()
+        known = self._known.get(digest)
+        if known is not None and self._generation == self.keys.generation and known.expires > time.time():
+            return known.identity
+        self._forget_old(digest)
         header = self._read_header(token)
         key = self._find_key(header)
         if key is not None:
@@ -132,8 +133,11 @@ class BearerTokens:
         if self._cookie is not None:
             found = find_cookies(self._cookie, fields)
         else:
-            values = [value.strip() for name, value in fields if name == self._header]
-            is_usual = self._header == _AUTHORIZATION
+            wanted = self._header
+            values = [value for name, value in fields if name == wanted]
+            if not values:
+                return None
+            is_usual = wanted == _AUTHORIZATION
             found = [token for value in values if (token := _strip_scheme(value, is_required=is_usual)) is not None]
             if is_usual and found and len(values) > 1:
                 raise self._refuse(_SEVERAL)
@@ -143,17 +147,13 @@ class BearerTokens:
             raise self._refuse(f"The token has more than {MAX_TOKEN} bytes.")
         return found[0] if found else None
 
-    def _recall(self, digest: bytes) -> Identity | None:
+    def _forget_old(self, digest: bytes) -> None:
+        """All tokens, where the keys have changed; else this one, which has expired if it is known."""
         if self._generation != self.keys.generation:
             self._known.clear()
             self._bytes, self._generation = 0, self.keys.generation
-        known = self._known.get(digest)
-        if known is None:
-            return None
-        if known.expires > time.time():
-            return known.identity
-        self._forget(digest)
-        return None
+        elif digest in self._known:
+            self._forget(digest)
 
     def _forget(self, digest: bytes) -> None:
         self._bytes -= self._known.pop(digest).size
@@ -220,7 +220,9 @@ class BearerTokens:
 def _strip_scheme(value: bytes, *, is_required: bool) -> bytes | None:
     """The token behind `Bearer` (RFC 6750 §2.1, RFC 9110 §11.1: in any case); None where it is that of another scheme.
     In a header of its own it may stand alone."""
-    scheme, blank, token = value.partition(b" ")
+    if value.startswith(b"Bearer "):
+        return value[7:].strip()
+    scheme, blank, token = value.strip().partition(b" ")
     if scheme.lower() == b"bearer":
         return token.strip()
     return None if is_required or blank else value

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from ..edge.api_keys import Key
+from ..edge.api_keys import FOREVER, Key
 from ..edge.identity import Identity
 from ..formats.schemas import Json
 from .names import Scope
@@ -20,7 +20,6 @@ MAX_KEYS = 100_000  # of a file
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[A-Za-z0-9._@-]{1,128}")
-_FOREVER = float("inf")
 
 
 def check_key_name(text: str) -> None:
@@ -85,4 +84,4 @@ def read_key(entry: Json, scheme: str) -> tuple[bytes, Key]:
     model = KeyModel.model_validate(entry)
     claims = {**model.claims, "sub": model.name, "scope": " ".join(model.scopes)}
     identity = Identity(scheme, model.name, frozenset(model.scopes), claims)
-    return bytes.fromhex(model.sha256), Key(identity, parse_expiry(model.expires) if model.expires else _FOREVER)
+    return bytes.fromhex(model.sha256), Key(identity, parse_expiry(model.expires) if model.expires else FOREVER)
