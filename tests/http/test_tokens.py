@@ -6,6 +6,8 @@ from pathlib import Path
 
 import jwt
 
+from app.pieces import run_at_once
+from app.prepared import pack, prepare, unpack
 from app.routefile.load import RouteFile, load_route_file
 from tests.harness import NatsServer, eventually, replying, responder, run_gateway
 from tests.issuer import (
@@ -142,3 +144,22 @@ async def test_the_document_says_how_to_send_a_token(shared_nats: NatsServer, tm
         "users": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
     }
     assert SECRET.decode() not in json.dumps(document)
+
+
+async def test_after_a_reload_the_keys_are_there_at_once_and_are_not_fetched_again(
+    shared_nats: NatsServer, tmp_path: Path
+) -> None:
+    async with (
+        run_issuer() as issuer,
+        responder(shared_nats.url, "a.*", replying(b"hi")),
+        run_gateway(shared_nats.url, routes=load(tmp_path, f"jwks_url: '{issuer.url}'")) as gateway,
+    ):
+        assert (await gateway.get("/read", **bear(sign()))).status_code == 200
+        issuer.answer = hang
+        package = pack(load(tmp_path, f"jwks_url: '{issuer.url}', scopes_claim: roles"))
+        await gateway.parts.serving.swap(run_at_once(unpack(package)))
+        assert (await gateway.get("/read", **bear(sign()))).status_code == 200
+        assert issuer.asked == 1
+        (tmp_path / "secret").write_bytes(SECRET)
+        await gateway.parts.serving.swap(prepare(load(tmp_path, "secret_file: secret")))
+        assert (await gateway.get("/read", **bear(sign()))).status_code == 401
