@@ -9,7 +9,7 @@ Laws:
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from ..errors import Forbidden, GatewayError, Headers, Unauthenticated
+from ..errors import Forbidden, GatewayError, Headers, KeysUnavailable, Unauthenticated
 from ..formats.fields import Pair
 from ..formats.schemas import Json
 from .identity import AsyncIdentify, Identity, Scheme, find_claim
@@ -63,16 +63,19 @@ class Authenticate:
         return partial(self._wait, request, waits, list(wrong))
 
     async def _wait(self, request: Request, waits: Sequence[AsyncIdentify], wrong: list[Unauthenticated]) -> None:
+        unavailable: KeysUnavailable | None = None
         for identify in waits:
             try:
                 identity = await identify()
             except Unauthenticated as error:
                 wrong.append(error)
+            except KeysUnavailable as error:
+                unavailable = error
             else:
                 request.identity = identity
                 self._admit(identity)
                 return
-        raise self._refuse(wrong)
+        raise unavailable or self._refuse(wrong)
 
     def _refuse(self, wrong: Sequence[Unauthenticated]) -> Unauthenticated:
         """Where one credential is wrong, the answer says so; a challenge of its own takes the place of its scheme's."""

@@ -7,7 +7,7 @@ import pytest
 from app.edge.auth import Authenticate
 from app.edge.identity import AsyncIdentify, Identity, find_claim
 from app.edge.request import Caller, Request
-from app.errors import Forbidden, GatewayError, Unauthenticated
+from app.errors import Forbidden, GatewayError, KeysUnavailable, Unauthenticated
 from app.formats.fields import Pair
 from app.formats.schemas import Json
 
@@ -102,6 +102,26 @@ async def test_what_is_waited_for_is_refused_or_let_pass_as_well() -> None:
     assert wait is not None
     with pytest.raises(Unauthenticated):
         await wait()
+
+
+async def test_an_issuer_that_is_away_is_no_harm_to_the_tokens_of_another() -> None:
+    async def know() -> Identity:
+        return make_identity(scheme="b")
+
+    async def fail() -> Identity:
+        raise KeysUnavailable
+
+    async def refuse_all() -> Identity:
+        raise WRONG
+
+    for second, error in ((know, None), (refuse_all, KeysUnavailable)):
+        wait = Authenticate({"a": Fixed("a", fail), "b": Fixed("b", second)}).check(make_request(), ())
+        assert wait is not None
+        if error is None:
+            await wait()
+        else:
+            with pytest.raises(error):
+                await wait()
 
 
 def test_all_scopes_are_asked_for_and_a_bearer_of_too_few_is_told_which() -> None:

@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from app.edge.api_keys import digest_key
 from app.routefile.load import RouteFile, load_route_file
@@ -125,6 +126,7 @@ async def test_pages_health_and_options_stay_open(shared_nats: NatsServer, file:
 async def test_the_document_says_what_each_operation_asks_for(shared_nats: NatsServer, file: RouteFile) -> None:
     async with run_gateway(shared_nats.url, routes=file) as gateway:
         document = (await gateway.get("/openapi.json")).json()
+    OpenAPIV31SpecValidator(document).validate()
     assert document["components"]["securitySchemes"] == {
         "partners": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
         "widgets": {"type": "apiKey", "in": "query", "name": "api_key"},
