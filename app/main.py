@@ -14,7 +14,7 @@ from . import __version__
 from .certificates import Certificate
 from .checks.checker import Checker
 from .deadlines import Deadlines
-from .edge.bearer import BearerTokens
+from .edge.key_sets import KeySet
 from .errors import CannotStart
 from .exchange.plans import DEFAULT_LINK, Limits
 from .exchange.relay import Relay
@@ -197,7 +197,8 @@ class _Parts:
         )
 
     def _use_schemes(self, prepared: PreparedRoutes) -> None:
-        self.jwks.use(scheme.keys for scheme in prepared.schemes.values() if isinstance(scheme, BearerTokens))
+        found = (getattr(scheme, "keys", None) for scheme in prepared.schemes.values())
+        self.jwks.use(keys for keys in found if isinstance(keys, KeySet))
 
     def _make_relay(self, table: RouteTable, place: Place) -> Relay:
         settings, pages = self._settings, self._list_pages(place)

@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from ..edge.key_sets import IssuerKey, read_keys
+from ..edge.jwk import read_keys
+from ..edge.key_sets import IssuerKey
 from ..formats.schemas import parse_json
 from .fetcher import LIMIT, MAX_ANSWER, FetchFailed
 

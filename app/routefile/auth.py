@@ -16,7 +16,7 @@ from ..edge.identity import Scheme
 from ..formats.schemas import Json
 from ..formats.words import suggest
 from ..pieces import Steps
-from .bearer import JwtModel, build_bearer
+from .bearer import JwtModel
 from .keys import read_key
 from .names import OPEN, HeaderName, PlainName, Scope
 from .strict import StrictModel
@@ -92,6 +92,8 @@ def build_scheme(name: str, declared: object, entries: Iterable[Json]) -> Steps[
     """The scheme of a source that has been checked, in short steps."""
     model = _SCHEME.validate_python(declared)
     if isinstance(model, JwtModel):
+        from .issuers import build_bearer
+
         return build_bearer(name, model, list(entries))
     keys: dict[bytes, Key] = {}
     for entry in entries:

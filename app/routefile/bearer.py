@@ -1,16 +1,12 @@
 """A scheme of signed tokens, as a route file declares it."""
 
-import base64
 import ipaddress
-from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from ..edge.bearer import BearerTokens, TokenRules
-from ..edge.key_sets import ASYMMETRIC, SYMMETRIC, KeySet, has_private_key, make_secret, read_keys
-from ..formats.schemas import Json, parse_json
+from ..edge.key_sets import ASYMMETRIC, SYMMETRIC
 from .names import HeaderName, PlainName
 from .strict import StrictModel, check_with
 from .types import Duration, read_list
@@ -97,37 +93,3 @@ class JwtModel(StrictModel):
     def file(self) -> str | None:
         """The file that it needs."""
         return self.jwks_file or self.secret_file
-
-
-def read_issuer_file(model: JwtModel, data: bytes) -> list[Json]:
-    """What is in the file of a scheme, as `build_bearer` takes it. ValueError says what is wrong with it."""
-    if model.secret_file is not None:
-        secret = data.rstrip(b"\r\n")
-        least = max(SYMMETRIC[name] for name in model.allowed)
-        if len(secret) < least:
-            raise ValueError(f"the secret has less than {least} bytes")
-        return [base64.b64encode(secret).decode("ascii")]
-    try:
-        document = parse_json(data)
-    except ValueError:
-        raise ValueError("it is not JSON") from None
-    if has_private_key(document):
-        raise ValueError("it has a private key or a secret: only public keys belong here")
-    if not any(key.algorithms & model.allowed for key in read_keys(document)):
-        raise ValueError("no key in it is for one of the algorithms")
-    return [document]
-
-
-def build_bearer(name: str, model: JwtModel, entries: Sequence[Json]) -> BearerTokens:
-    """The scheme of a model that has been checked, with what its file has."""
-    rules = TokenRules(
-        issuer=model.issuer,
-        audience=tuple(model.audience),
-        algorithms=model.allowed,
-        leeway=LEEWAY if model.leeway is None else model.leeway,
-        scopes_claim=model.scopes_claim,
-        requires_expiry=model.requires_expiry,
-    )
-    found = [make_secret(base64.b64decode(e)) if isinstance(e, str) else read_keys(e) for e in entries]
-    keys = KeySet(found[0] if found else (), url=model.jwks_url)
-    return BearerTokens(name, rules, keys, header=model.header, cookie=model.cookie, description=model.description)

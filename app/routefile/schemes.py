@@ -9,7 +9,7 @@ from ..formats.schemas import Json
 from ..formats.words import suggest
 from ..pieces import run_at_once
 from .auth import KINDS, ApiKeyModel, SchemeSource, build_scheme
-from .bearer import JwtModel, read_issuer_file
+from .bearer import JwtModel
 from .diagnostics import Diagnostics
 from .faults import RouteFileError
 from .files import parse
@@ -82,6 +82,8 @@ def _read_entries(model: ApiKeyModel | JwtModel, read_file: ReadFile) -> list[Js
     data = read_file(model.file)
     try:
         if isinstance(model, JwtModel):
+            from .issuers import read_issuer_file
+
             return read_issuer_file(model, data)
         return read_keys(parse(data, model.file), model.file)
     except ValueError as error:

@@ -1,5 +1,7 @@
 """Who may call a route, as soon as its schemes know who it is."""
 
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 
 import pytest
@@ -173,3 +175,8 @@ def test_a_claim_is_found_by_its_name_or_by_the_way_to_it() -> None:
         ("", None),
     ):
         assert find_claim(claims, path) == value
+
+
+def test_what_verifies_tokens_is_not_loaded_without_a_scheme_of_tokens() -> None:
+    code = "import sys, app.main; sys.exit(bool({'jwt', 'cryptography', 'httpx'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -19,7 +19,8 @@ from jwt.algorithms import RSAAlgorithm
 from app.edge import bearer
 from app.edge.bearer import MAX_TOKEN, BearerTokens, TokenRules
 from app.edge.identity import Identity
-from app.edge.key_sets import ASYMMETRIC, KeySet, make_secret, read_keys
+from app.edge.jwk import make_secret, read_keys
+from app.edge.key_sets import ASYMMETRIC, KeySet
 from app.edge.request import Caller, Request
 from app.errors import KeysUnavailable, Unauthenticated
 from app.formats.fields import Pair
