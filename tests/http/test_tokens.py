@@ -6,6 +6,7 @@ from pathlib import Path
 
 import jwt
 
+from app.edge.bearer import BearerTokens
 from app.pieces import run_at_once
 from app.prepared import pack, prepare, unpack
 from app.routefile.load import RouteFile, load_route_file
@@ -114,12 +115,15 @@ async def test_while_the_keys_can_not_be_had_the_answer_is_that_of_a_gateway_at_
         responder(shared_nats.url, "a.*", replying(b"hi")),
     ):
         issuer.answer = answering(b"", status=500)
-        async with run_gateway(shared_nats.url, routes=load(tmp_path, f"jwks_url: '{issuer.url}'")) as gateway:
+        routes = load(tmp_path, f"jwks_url: '{issuer.url}'")
+        scheme = routes.schemes["users"]
+        assert isinstance(scheme, BearerTokens)
+        async with run_gateway(shared_nats.url, routes=routes) as gateway:
             response = await gateway.get("/read", **bear(sign()))
             assert (response.status_code, response.json()["type"]) == (503, "/problems/keys-unavailable")
             assert (response.json()["retryable"], response.headers["retry-after"]) == (True, "1")
             issuer.answer = answering(make_jwks())
-            await eventually(lambda: issuer.asked >= 3)
+            await eventually(lambda: scheme.keys.keys)
             response = await gateway.get("/read", **bear(sign()))
             assert response.status_code == 200
 
