@@ -46,7 +46,7 @@ class KeyFile:
     def add(
         self, name: str, digest: str, *, scopes: Sequence[str], claims: Mapping[str, str], expires: str | None
     ) -> None:
-        """Raises CommandError where the name is taken, or something can't stand in a file."""
+        """Raises CommandError where the name is taken, or a value is not allowed in a file."""
         if any(entry["name"] == name for entry in self._list()):
             raise CommandError(
                 f"{self.path} has a key of {name} already: choose another name, or revoke that one first"
@@ -60,7 +60,7 @@ class KeyFile:
         self._change(f"{self.text.rstrip()}\n{indent}- " + f"\n{indent}  ".join(lines) + "\n", [*self.entries, entry])
 
     def revoke(self, name: str) -> None:
-        """Raises CommandError where there is no such key."""
+        """Raises CommandError for a name that has no key."""
         names = [entry["name"] for entry in self._list()]
         if name not in names:
             raise CommandError(f"{self.path} has no key of {name}")

@@ -219,7 +219,7 @@ class BearerTokens:
 
 def _strip_scheme(value: bytes, *, is_required: bool) -> bytes | None:
     """The token behind `Bearer` (RFC 6750 §2.1, RFC 9110 §11.1: in any case); None where it is that of another scheme.
-    In a header of its own it may stand alone."""
+    In a header of its own the word may be left out."""
     if value.startswith(b"Bearer "):
         return value[7:].strip()
     scheme, blank, token = value.strip().partition(b" ")

@@ -1,4 +1,4 @@
-"""Where credentials stand in a request: in cookies and in the query. Pure.
+"""Finds credentials in the cookies and in the query of a request. Pure.
 
 Law: the work grows with the length of the request, and a value is compared, never evaluated.
 """

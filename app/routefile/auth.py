@@ -28,7 +28,7 @@ def _read_rules(value: object) -> object:
 
 
 class ApiKeyModel(StrictModel):
-    """Callers who have a key of a file. The key stands in a header, a query parameter or a cookie."""
+    """Callers who have a key of a file. The key is in a header, a query parameter or a cookie."""
 
     type: Literal["api-key"] = Field(description="What callers show.")
     header: HeaderName | None = Field(None, description="The request header that has the key, such as `X-API-Key`.")
@@ -49,7 +49,7 @@ class ApiKeyModel(StrictModel):
 
     @property
     def place(self) -> tuple[Place, str]:
-        """Where the key stands, and its name there."""
+        """Where the key is, and its name there."""
         if self.header is not None:
             return "header", self.header
         return ("query", self.query) if self.query is not None else ("cookie", self.cookie or "")

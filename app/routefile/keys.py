@@ -1,6 +1,6 @@
 """Files of API keys: names and digests, never the keys themselves. docs/authentication.md is the reference.
 
-Law: no error shows a value that stands where a digest belongs: it may be a key.
+Law: no error shows a value in the place of a digest: it may be a key.
 """
 
 import re
@@ -72,9 +72,9 @@ def find_key_faults(keys: Sequence[KeyModel]) -> Iterator[tuple[int, str]]:
     digests: set[str] = set()
     for index, key in enumerate(keys):
         if key.name in names:
-            yield index, f"the name '{key.name}' stands twice"
+            yield index, f"two keys have the name '{key.name}'"
         if key.sha256 in digests:
-            yield index, "this key stands twice"
+            yield index, "this key is in the file already"
         names.add(key.name)
         digests.add(key.sha256)
 

@@ -1,6 +1,6 @@
 """What the service learns of who calls: headers that the gateway writes, and parameters from claims. Pure.
 
-Law: no caller can write what stands in them. A header of `identity` travels from no caller, on no route of the table.
+Law: no caller can write their values. A header of `identity` travels from no caller, on no route of the table.
 """
 
 import json

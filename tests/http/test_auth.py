@@ -1,4 +1,4 @@
-"""`auth` of a route file, over both lanes: who is let in, and what the rest is told."""
+"""`auth` of a route file, over both lanes: who is let in, and the answer for the rest."""
 
 import asyncio
 from pathlib import Path

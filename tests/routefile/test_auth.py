@@ -1,4 +1,4 @@
-"""`auth` of a route file, and files of keys: what each mistake is told."""
+"""`auth` of a route file, and files of keys: the error for each mistake."""
 
 import json
 from pathlib import Path
@@ -104,9 +104,9 @@ def test_a_route_that_names_a_scheme_of_a_file_without_any_is_refused(file: Path
         (f"version: 1\nkeys: [{{name: a, sha256: {DIGEST}, expires: 2027-01-01T00:00:00}}]\n", "keys.yaml:2:101: keys"),
         (
             KEYS + f"  - name: sue\n    sha256: {digest_key(b'x')}\n",
-            "keys.yaml:5:5: keys[1]: the name 'sue' stands twice",
+            "keys.yaml:5:5: keys[1]: two keys have the",
         ),
-        (KEYS + f"  - name: bob\n    sha256: {DIGEST}\n", "keys.yaml:5:5: keys[1]: this key stands twice"),
+        (KEYS + f"  - name: bob\n    sha256: {DIGEST}\n", "keys.yaml:5:5: keys[1]: this key is in the file already"),
         ("version: 1\nkeys: [\n", "keys.yaml:3:1: not YAML"),
     ],
 )
