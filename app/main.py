@@ -14,6 +14,7 @@ from . import __version__
 from .certificates import Certificate
 from .checks.checker import Checker
 from .deadlines import Deadlines
+from .edge.cors import Cors
 from .edge.key_sets import KeySet
 from .errors import CannotStart
 from .exchange.plans import DEFAULT_LINK, Limits
@@ -181,7 +182,7 @@ class _Parts:
         self._tracing = make_tracing(__version__)
         self._traces = Traces(self._tracing, self._find_path, lambda: self.link.server) if self._tracing else None
         self._way_out = WayOut(self._observers, self.monitor.counts, self._traces)
-        self.relay = self._make_relay(prepared.table, True)
+        self.relay = self._make_relay(prepared.table, True, prepared.cors)
         self.jwks = JwksFetcher()
         self._use_schemes(prepared)
         self.serving = Serving(prepared, self.relay, (self._use_schemes,))
@@ -200,7 +201,7 @@ class _Parts:
         found = (getattr(scheme, "keys", None) for scheme in prepared.schemes.values())
         self.jwks.use(keys for keys in found if isinstance(keys, KeySet))
 
-    def _make_relay(self, table: RouteTable, place: Place) -> Relay:
+    def _make_relay(self, table: RouteTable, place: Place, cors: Cors | None = None) -> Relay:
         settings, pages = self._settings, self._list_pages(place)
         on_send = (self._traces.begin,) if self._traces else ()
         return Relay(
@@ -208,6 +209,7 @@ class _Parts:
             Limits.of(settings),
             self._way_out,
             settings.proxies,
+            cors=cors,
             pages=pages,
             on_send=on_send,
             on_answer=(add_timing,) if settings.server_timing else (),

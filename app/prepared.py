@@ -15,12 +15,14 @@ from pathlib import Path
 
 from . import __version__
 from .collector import collector_off
+from .edge.cors import Cors
 from .edge.identity import Scheme
 from .formats.schemas import Json
 from .formats.shared_schemas import SharedSchemas
 from .pages.openapi import build_openapi
 from .pieces import Steps
 from .routefile.auth import build_scheme
+from .routefile.cors import read_cors
 from .routefile.load import RouteFile, RouteFileError
 from .routefile.model import RouteModel, to_route
 from .routing.routes import Route
@@ -39,12 +41,14 @@ _DESCRIPTION = (
 
 @dataclass(frozen=True, slots=True)
 class PreparedRoutes:
-    """Routes that are ready to be served. `openapi` is JSON; `schemes` are those by which callers say who they are."""
+    """Routes that are ready to be served. `openapi` is JSON; `schemes` are those by which callers say who they are;
+    `cors` is for all that is no route."""
 
     table: RouteTable
     title: str
     openapi: bytes
     schemes: Mapping[str, Scheme] = field(default_factory=dict)
+    cors: Cors | None = None
 
     def write_openapi(self, root: str) -> bytes:
         """The document for callers who see the gateway under `root`, percent-encoded. It names a server of this path
@@ -71,7 +75,7 @@ def prepare(file: RouteFile) -> PreparedRoutes:
     with collector_off():
         document = build_openapi(file.table, info=about, servers=file.servers, tags=file.tags)
         written = json.dumps(document, ensure_ascii=False).encode("utf-8")
-        return PreparedRoutes(file.table, info.title, written, file.schemes)
+        return PreparedRoutes(file.table, info.title, written, file.schemes, read_cors(file.cors))
 
 
 def pack(file: RouteFile, *, lowered: Iterable[str] = ()) -> bytes:
@@ -80,6 +84,7 @@ def pack(file: RouteFile, *, lowered: Iterable[str] = ()) -> bytes:
     shared = file.schemas
     head = {
         "title": served.title,
+        "cors": file.cors,
         "routes": len(file.declared),
         "lowered": list(islice(lowered, MAX_LOWERED)),
         "files": list(map(str, file.files)),
@@ -100,11 +105,12 @@ def pack_faults(faults: Sequence[str], files: Iterable[Path] = ()) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What a package says of itself. `routes` is their number, `files` the names of those that they come from;
-    `schemas` and `schema_files` are what the schemas that they share are called. `schemes` has the name of each scheme
-    of `auth`, how it is declared, and the number of its entries."""
+    """What a package says of itself. `cors` is as it is declared at the top; `routes` is their number, `files` the
+    names of those that they come from; `schemas` and `schema_files` are what the schemas that they share are called.
+    `schemes` has the name of each scheme of `auth`, how it is declared, and the number of its entries."""
 
     title: str
+    cors: Json
     routes: int
     lowered: Sequence[str]
     files: Sequence[str]
@@ -130,7 +136,7 @@ def unpack(package: bytes) -> Steps[PreparedRoutes]:
         schemes[name] = yield from build_scheme(name, declared, entries)
     routes = (_read_route(file.readline(), schemas, schemes) for _ in range(head.routes))
     table = yield from RouteTable.of_checked(routes)
-    return PreparedRoutes(table, head.title, file.read(), schemes)
+    return PreparedRoutes(table, head.title, file.read(), schemes, read_cors(head.cors))
 
 
 def _read_head(file: BytesIO) -> Head:

@@ -30,7 +30,7 @@ class Serving:
         plans = await run_in_pieces(_plan_all(fresh.table, self._relay))
         for take in self._on_swap:
             take(fresh)
-        before, old_plans = self.table, self._relay.use(fresh.table, plans)
+        before, old_plans = self.table, self._relay.use(fresh.table, plans, fresh.cors)
         self.prepared = fresh
         freeze_young()
         await run_in_pieces(_let_go(before, old_plans))

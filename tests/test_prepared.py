@@ -98,6 +98,7 @@ def test_the_head_of_a_package_is_a_line_of_json() -> None:
     head = json.loads(pack(load_route_file(GREET)).partition(b"\n")[0])
     assert head == {
         "title": "NATS HTTP gateway",
+        "cors": None,
         "routes": 1,
         "lowered": [],
         "files": [str(GREET)],

@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 
 from ..checks.process import find_fault
+from ..edge.cors import Cors
 from ..edge.request import Caller, Request
 from ..errors import NotFound
 from ..exchange.outbound import Outbound, Streaming, Waiting, body_too_large
@@ -33,10 +34,11 @@ def explain_request(
     headers: Sequence[Pair],
     body: bytes | None,
     peer: str,
+    cors: Cors | None = None,
 ) -> tuple[bool, str]:
     """Whether the request would be sent to NATS, or answered well, and a text of some lines that tells more. `peer`
-    is the address that it comes from."""
-    relay = Relay(table, Limits.of(settings), WayOut(Observers()), settings.proxies)
+    is the address that it comes from, `cors` is for all that is no route."""
+    relay = Relay(table, Limits.of(settings), WayOut(Observers()), settings.proxies, cors=cors)
     path, _, query = target.partition("#")[0].partition("?")
     length = [] if body is None else [(b"content-length", b"%d" % len(body))]
     request = Request(
@@ -82,7 +84,8 @@ def _write_outbound(outbound: Outbound) -> str:
         ("headers", "\n         ".join(block) or "(none)"),
         ("timeout", format_duration(outbound.timeout)),
     ]
-    return "\n".join(f"{name:8} {value}" for name, value in rows)
+    added = [f"adds     {line}" for line in _list_added(outbound.request.added)]
+    return "\n".join([*(f"{name:8} {value}" for name, value in rows), *added])
 
 
 def _write_response(response: Response) -> str:
@@ -90,7 +93,14 @@ def _write_response(response: Response) -> str:
     is_json = any(value == PROBLEM_TYPE for name, value in response.headers if name == b"content-type")
     text = response.body.decode("utf-8", "replace")
     body = [json.dumps(json.loads(text), indent=2, ensure_ascii=False) if is_json else text] if text else []
-    return "\n".join([f"status   {response.status}", *(f"{name:8} {value}" for name, value in fields), *body])
+    added = [f"adds     {line}" for line in _list_added(response.added)]
+    told = [f"{name:8} {value}" for name, value in fields]
+    return "\n".join([f"status   {response.status}", *told, *added, *body])
+
+
+def _list_added(fields: Sequence[Pair]) -> list[str]:
+    """What stands in the answer by a policy."""
+    return [f"{name.decode('latin-1')}: {value.decode('latin-1')}" for name, value in fields]
 
 
 def _write_not_found(path: str, root: str) -> str:

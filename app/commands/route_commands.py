@@ -17,9 +17,11 @@ def check(
 ) -> None:
     """Check route files: exit code 0, or 1 and a line for each thing that is wrong in any of them.
 
-    A limit over that of the gateway's settings gets a line that begins with "warning". It is no error.
+    A limit over that of the gateway's settings gets a line that begins with "warning", and so does a `cors` for pages
+    of any origin. Neither is an error.
     """
     from ..exchange.plans import Limits, find_lowered
+    from ..routefile.cors import find_open
     from ..routefile.load import RouteFileError, load_route_file
     from ..settings import load_settings
 
@@ -27,13 +29,13 @@ def check(
     faults: list[str] = []
     for path in files or [choose_file(None)]:
         try:
-            table = load_route_file(path).table
+            file = load_route_file(path)
         except RouteFileError as error:
             faults += error.faults
             continue
-        for line in find_lowered(table, limits):
+        for line in (*find_lowered(file.table, limits), *find_open(file.cors, file.table.routes)):
             typer.echo(f"nats-http: warning: {path}: {line}", err=True)
-        count = len(table.routes)
+        count = len(file.table.routes)
         typer.echo(f"{path}: {count} {'route' if count == 1 else 'routes'}, all right")
     if faults:
         raise RouteFileError(faults)
@@ -73,14 +75,24 @@ def explain(
     peer: Annotated[str, typer.Option("--from", help="The IP address of the caller.")] = "127.0.0.1",
 ) -> None:
     """Show what a request would be translated to, without sending it. Exits with 1 if it would be refused."""
+    from ..routefile.cors import read_cors
     from ..routefile.load import load_route_file
     from ..settings import load_settings
     from .explain import explain_request
 
     body = None if data is None else _read_data(data)
     pairs = [_parse_header(text) for text in header or []]
-    table = load_route_file(choose_file(file)).table
-    is_sent, text = explain_request(load_settings(), table, method, target, headers=pairs, body=body, peer=peer)
+    loaded = load_route_file(choose_file(file))
+    is_sent, text = explain_request(
+        load_settings(),
+        loaded.table,
+        method,
+        target,
+        headers=pairs,
+        body=body,
+        peer=peer,
+        cors=read_cors(loaded.cors),
+    )
     typer.echo(text)
     if not is_sent:
         raise typer.Exit(1)

@@ -29,4 +29,8 @@ class Policy(Protocol):
     def check(self, request: Request, fields: Sequence[Pair]) -> AsyncCheck | None:
         """Return None to let the request pass. Raise a GatewayError to refuse it. Return an AsyncCheck where the
         answer has to be waited for: the request then goes on over ASGI, and `check` is not called again. `fields` holds
-        the header fields of the request that its route looks at, those of `fields` among them."""
+        the header fields of the request that its route looks at, those of `fields` among them.
+
+        Fields that it adds to `request.added`, but for `Vary`, stand in every answer to the request, whether it lets it
+        pass or refuses it: in the reply of the service, in any problem, and at the head of a stream. So do the names
+        that it gives to `request.vary_by`, in `Vary`."""

@@ -70,7 +70,9 @@ def find_caller(
 class Request:
     """The head of an HTTP request. `path` is raw: still percent-encoded, without the query. Header names are in lower
     case. `version` is that of HTTP, such as `1.1`. `received` is the instant (of `time.monotonic`) at which the head
-    was complete; `trace` comes with the first that needs it, and `identity` with the policy that finds it out."""
+    was complete; `trace` comes with the first that needs it, and `identity` with the policy that finds it out. `added`
+    are header fields, in lower case, and `vary` the names of request fields, separated by commas, that stand in
+    whatever answers this request: see `Policy.check`."""
 
     method: str
     path: bytes
@@ -81,3 +83,9 @@ class Request:
     caller: Caller
     trace: Trace | None = None
     identity: Identity | None = None
+    added: tuple[Pair, ...] = ()
+    vary: bytes = b""
+
+    def vary_by(self, names: bytes) -> None:
+        """Have these in `Vary` as well."""
+        self.vary = b"%b, %b" % (self.vary, names) if self.vary else names

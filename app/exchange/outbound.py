@@ -102,6 +102,15 @@ def body_too_large(limit: int) -> PayloadTooLarge:
     return PayloadTooLarge(f"The body is larger than the {limit} bytes that this route accepts.")
 
 
+def choose_max_body(plan: Plan, fields: Sequence[Pair]) -> int:
+    """The bytes of a body that are read. Raises where its head shows that it can't be taken."""
+    plan.route.body_rules.check_head(fields)
+    for name, value in fields:
+        if name == b"content-length" and value.isdigit() and (len(value) > 20 or int(value) > plan.max_body):
+            raise body_too_large(plan.max_body)
+    return plan.max_body
+
+
 def no_memory() -> Overloaded:
     """For a body that there is no room for. Its rest is not waited for."""
     detail = "The gateway has as many bytes of request bodies in memory as it may have."

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from ..edge.cors import Cors
 from ..edge.policy import Policy
 from ..edge.request import BODY_METHODS
 from ..formats.fields import Pair
@@ -42,11 +43,12 @@ class Plan:
     `refuses_body` is refused, since it would be dropped in silence. `sent` is the header block of a request without
     fields that travel; where `sends_id`, up to the value of its last header, which is the request id. Where
     `tells_facts`, the service learns the time that is left from `timeout_header`, or who calls from headers of the
-    `origin_names`. The rest is in seconds and bytes."""
+    `origin_names`. `cors` is one of the policies. The rest is in seconds and bytes."""
 
     route: Route
     link: str
     policies: tuple[Policy, ...]
+    cors: Cors | None
     relevant: frozenset[bytes]
     asked: frozenset[bytes]
     adds_headers: bool
@@ -77,6 +79,7 @@ def make_plan(route: Route, limits: Limits, *, is_alone: bool, before: Plan | No
         route=route,
         link=DEFAULT_LINK,
         policies=_keep_policies(route.policies, before.policies if before else ()),
+        cors=next((policy for policy in route.policies if isinstance(policy, Cors)), None),
         relevant=choose_relevant(route),
         asked=choose_relevant(route) - choose_translated(route),
         adds_headers=bool(route.by_header or route.identity),

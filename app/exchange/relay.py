@@ -23,6 +23,7 @@ import secrets
 import time
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 
+from ..edge.cors import Cors, read_preflight
 from ..edge.policy import Policy
 from ..edge.proxies import Proxies
 from ..edge.request import Request
@@ -35,8 +36,9 @@ from ..routing.identity import list_identity
 from ..routing.routes import Route
 from ..routing.table import EVERY_METHOD, RouteTable
 from ..routing.words import WITH_BODY, WITH_PARAMETERS, Payload
-from .outbound import Begun, Outbound, Waiting, body_too_large, is_unsent
+from .outbound import Begun, Outbound, Waiting, choose_max_body, is_unsent
 from .plans import Limits, Plan, Plans, make_plan
+from .preflights import check_preflight
 from .problems import build_problem_response
 from .replies import check_reply, to_bad_reply
 from .request_fields import choose_timeout, encode_headers, encode_payload, find_accept, is_text_preferred
@@ -56,13 +58,14 @@ class Relay:
         way_out: WayOut,
         proxies: Proxies | None = None,
         *,
+        cors: Cors | None = None,
         pages: Container[str] = PAGES,
         on_send: Sequence[Callable[[Outbound], None]] = (),
         on_answer: Sequence[Callable[[Response, Request, float | None], None]] = (),
     ) -> None:
-        """`pages` are the paths of those that the page of a problem links to. `on_send` are called with each request
-        that is complete, right before it is sent; `on_answer` with each response of the relay, its request, and the
-        seconds that it waited for NATS, if it was sent."""
+        """`cors` is for all that is no route. `pages` are the paths of those that the page of a problem links to.
+        `on_send` are called with each request that is complete, right before it is sent; `on_answer` with each response
+        of the relay, its request, and the seconds that it waited for NATS, if it was sent."""
         self._limits = limits
         self._pages = pages
         self.proxies = proxies or Proxies()
@@ -74,13 +77,14 @@ class Relay:
         self._plans: Plans = {}
         self._by_name: dict[str, Plan] = {}
         is_alone = len(table.routes) == 1
-        self.use(table, {route: self.plan(route, is_alone=is_alone) for route in table.routes})
+        self.use(table, {route: self.plan(route, is_alone=is_alone) for route in table.routes}, cors)
 
-    def use(self, table: RouteTable, plans: Plans) -> Plans:
+    def use(self, table: RouteTable, plans: Plans, cors: Cors | None = None) -> Plans:
         """Go by this table, whose routes `plans` has all, from the next request on; what has begun finishes by the one
-        that it began with. The plans before come back: to let go of them takes a time that grows with their number."""
+        that it began with. `cors` is for all that is no route. The plans before come back: to let go of them takes a
+        time that grows with their number."""
         self._by_name = {route.name: plan for route, plan in plans.items()}
-        self._table = table
+        self._table, self._cors = table, cors
         before, self._plans = self._plans, plans
         return before
 
@@ -160,7 +164,7 @@ class Relay:
                 encode_payload(route, values) if payload in WITH_PARAMETERS else b"",
                 request.received + timeout,
                 timeout,
-                _choose_max_body(plan, fields) if payload in WITH_BODY else None,
+                choose_max_body(plan, fields) if payload in WITH_BODY else None,
                 prefers_text,
             )
         except GatewayError as error:
@@ -221,7 +225,7 @@ class Relay:
             except GatewayError as error:
                 response = self._make_problem(request, route.name, outbound.request_id, error)
             else:
-                complete(response, request.method, outbound.request_id)
+                complete(response, request, outbound.request_id)
                 response.delivered = "yes"
             response.route = route.name
             response.reply_time = waited
@@ -248,14 +252,17 @@ class Relay:
     def _begin_unmatched(self, request: Request) -> Response | None:
         is_asterisk = request.path == b"*" and request.method == "OPTIONS"  # RFC 9110 §9.3.7: of the server as a whole
         allowed = EVERY_METHOD if is_asterisk else self._table.allowed(request.path)
-        if not allowed:
+        allow = ((b"allow", ", ".join(allowed).encode("ascii")),) if allowed else ()
+        if request.method == "OPTIONS":
+            preflight = read_preflight(request.headers)
+            if (preflight and check_preflight(preflight, request, self._table, self._plans, self._cors)) or allow:
+                return complete(Response(204, Fields(allow), b""), request, self.choose_request_id(request.headers))
+        if self._cors:
+            self._cors.check(request, request.headers)
+        if not allow:
             return None
-        request_id = self.choose_request_id(request.headers)
-        allow = ((b"allow", ", ".join(allowed).encode("ascii")),)
-        if request.method != "OPTIONS":
-            error = MethodNotAllowed(f"This path allows {', '.join(allowed)}.", headers=allow)
-            return self._answer_problem(request, None, request_id, error)
-        return complete(Response(204, Fields(allow), b""), request.method, request_id)
+        error = MethodNotAllowed(f"This path allows {', '.join(allowed)}.", headers=allow)
+        return self._answer_problem(request, None, self.choose_request_id(request.headers), error)
 
     def choose_request_id(self, fields: Sequence[Pair]) -> str:
         """The caller's, where it sent one that can be used, else one that was never used before."""
@@ -290,12 +297,4 @@ class Relay:
             accept=find_accept(request.headers),
             pages=self._pages,
         )
-        return complete(response, request.method, request_id)
-
-
-def _choose_max_body(plan: Plan, fields: Sequence[Pair]) -> int:
-    plan.route.body_rules.check_head(fields)
-    for name, value in fields:
-        if name == b"content-length" and value.isdigit() and (len(value) > 20 or int(value) > plan.max_body):
-            raise body_too_large(plan.max_body)
-    return plan.max_body
+        return complete(response, request, request_id)

@@ -7,7 +7,7 @@ A service needs no HTTP: a payload is enough. One that knows more sets the statu
 from collections.abc import Mapping
 
 from ..errors import BadReply, GatewayError, InvalidBody, ServiceError
-from ..formats.fields import Pair
+from ..formats.fields import Pair, add_fields
 from ..formats.messages import ReplyBlock, parse_block
 from ..routing.bodies import BodyRules
 from ..routing.routes import Route
@@ -147,13 +147,7 @@ def _pass_headers(fields: ReplyBlock, route: Route, selecting: tuple[bytes, ...]
     headers = [pair for pair in fields.pairs if pair[0] in allowed and pair[0] != b"content-type"]
     if not selecting:
         return headers
-    own = [name.strip() for key, value in headers if key == b"vary" for name in value.split(b",")]
-    joined: dict[bytes, bytes] = {}
-    for name in (*own, *selecting):
-        joined.setdefault(name.lower(), name)
-    joined.pop(b"", None)
-    names = b"*" if b"*" in joined else b", ".join(joined.values())
-    return [*(pair for pair in headers if pair[0] != b"vary"), (b"vary", names)]
+    return add_fields(headers, [(b"vary", name) for name in selecting])
 
 
 def _wrap(payload: bytes, prefers_text: bool) -> bytes:

@@ -1,17 +1,21 @@
 """What a lane writes. Pure."""
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from pydantic_core import to_json
 
+from ..edge.request import Request
 from ..errors import Delivered, Facts
-from ..formats.fields import Pair, encode_fields
+from ..formats.fields import Pair, add_fields, encode_fields
 from ..routing.bodies import Check
 
 NOSNIFF: Pair = (b"x-content-type-options", b"nosniff")
 """A browser takes a body for nothing but its `Content-Type`."""
 _NO_CONTENT = frozenset((204, 205, 304))  # RFC 9110 §15.3.5, §15.3.6, §15.4.5
 _NO_LENGTH = frozenset((204, 304))
+_REMEMBERED = 256  # header fields that `Vary` was joined with
+SHORT = 1024  # bytes of those
 _WITH_LENGTH = b"%bx-request-id: %b\r\nx-content-type-options: nosniff\r\ncontent-length: %d\r\n"
 _WITHOUT_LENGTH = b"%bx-request-id: %b\r\nx-content-type-options: nosniff\r\n"
 
@@ -29,13 +33,16 @@ class Fields:
     def __post_init__(self) -> None:
         object.__setattr__(self, "wire", encode_fields(self.pairs))
 
+    def __hash__(self) -> int:
+        return hash(self.wire)  # Python keeps that of bytes, and of no tuple
+
 
 @dataclass(slots=True)
 class Response:
     """An HTTP response. `slug` says what failed, if anything did; `closes` that the connection is to be closed;
-    `length` is the Content-Length, None for none. `timing` is what its `Server-Timing` says, if it has one. The other
-    four are for its record: the name of the route, whether the service has run, the seconds that its reply took, and
-    what else is to be known of a failure."""
+    `length` is the Content-Length, None for none. `added` are fields that depend on the request, such as those of its
+    policies. The other four are for its record: the name of the route, whether the service has run, the seconds that
+    its reply took, and what else is to be known of a failure."""
 
     status: int
     fields: Fields
@@ -48,7 +55,7 @@ class Response:
     delivered: Delivered = "no"
     reply_time: float | None = None
     facts: Facts = ()
-    timing: bytes = b""
+    added: tuple[Pair, ...] = ()
 
     @property
     def headers(self) -> list[Pair]:
@@ -56,8 +63,7 @@ class Response:
         headers = [*self.fields.pairs, (b"x-request-id", self.request_id), NOSNIFF]
         if self.length is not None:
             headers.append((b"content-length", b"%d" % self.length))
-        if self.timing:
-            headers.append((b"server-timing", self.timing))
+        headers += self.added
         return headers
 
     def encode_headers(self) -> bytes:
@@ -66,7 +72,14 @@ class Response:
             encoded = _WITHOUT_LENGTH % (self.fields.wire, self.request_id)
         else:
             encoded = _WITH_LENGTH % (self.fields.wire, self.request_id, self.length)
-        return encoded + b"server-timing: " + self.timing + b"\r\n" if self.timing else encoded
+        return encoded + encode_fields(self.added) if self.added else encoded
+
+    def answer(self, request: Request) -> None:
+        """Take over what stands in whatever answers this request."""
+        self.added += request.added
+        if request.vary:
+            join = _join_vary_once if len(self.fields.wire) < SHORT else _join_vary
+            self.fields = join(self.fields, request.vary)
 
 
 @dataclass(slots=True)
@@ -76,14 +89,23 @@ class Unchecked(Response):
     check: Check = field(kw_only=True)
 
 
-def complete(response: Response, method: str, request_id: str) -> Response:
-    """With what every response has, and without what its status or the method forbids."""
+def complete(response: Response, request: Request, request_id: str) -> Response:
+    """With what every response to this request has, and without what its status or the method forbids."""
     response.request_id = request_id.encode()
+    if request.vary or request.added:
+        response.answer(request)
     if response.status in _NO_CONTENT:
         response.body = b""
         response.length = None if response.status in _NO_LENGTH else 0
     else:
         response.length = len(response.body)
-        if method == "HEAD":
+        if request.method == "HEAD":
             response.body = b""
     return response
+
+
+def _join_vary(fields: Fields, names: bytes) -> Fields:
+    return Fields(tuple(add_fields(fields.pairs, ((b"vary", names),))))
+
+
+_join_vary_once = lru_cache(_REMEMBERED)(_join_vary)

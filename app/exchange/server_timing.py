@@ -16,10 +16,11 @@ def add_timing(response: Response, request: Request, waited: float | None) -> No
     the hundredth."""
     total = int((time.monotonic() - request.received) * _STEPS)
     if waited is None:
-        response.timing = b"gateway;dur=" + _write(total)
+        timing = b"gateway;dur=" + _write(total)
     else:
         nats = int(waited * _STEPS)
-        response.timing = b"nats;dur=" + _write(nats) + b", gateway;dur=" + _write(total - nats)
+        timing = b"nats;dur=" + _write(nats) + b", gateway;dur=" + _write(total - nats)
+    response.added += ((b"server-timing", timing),)
 
 
 @lru_cache(_REMEMBERED)

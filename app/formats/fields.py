@@ -7,7 +7,7 @@ Laws:
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 Pair = tuple[bytes, bytes]
@@ -97,6 +97,28 @@ def is_clean_request_id(value: bytes) -> bool:
 def find_hop_by_hop_names(connection: bytes) -> frozenset[bytes]:
     """The names that a `Connection` header makes hop-by-hop (RFC 9110 §7.6.1)."""
     return frozenset([token.strip() for token in connection.lower().split(b",")])
+
+
+def find_values(pairs: Iterable[Pair], name: bytes) -> list[bytes]:
+    """The values of all fields of this name, in their order."""
+    return [value for key, value in pairs if key == name]
+
+
+def join_names(values: Iterable[bytes]) -> bytes:
+    """Lists of names as one, such as those of `Vary`: each name once, or `*` alone where it is one of them."""
+    joined: dict[bytes, bytes] = {}
+    for value in values:
+        for name in value.split(b","):
+            joined.setdefault(name.strip().lower(), name.strip())
+    joined.pop(b"", None)
+    return b"*" if b"*" in joined else b", ".join(joined.values())
+
+
+def add_fields(pairs: Sequence[Pair], added: Iterable[Pair]) -> list[Pair]:
+    """Both; `vary` of both is one field. Names are in lower case."""
+    both = [*pairs, *added]
+    vary = join_names(find_values(both, b"vary"))
+    return [*(pair for pair in both if pair[0] != b"vary"), *([(b"vary", vary)] if vary else [])]
 
 
 def encode_fields(pairs: Iterable[Pair]) -> bytes:

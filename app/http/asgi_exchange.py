@@ -12,11 +12,12 @@ from starlette.types import Message, Scope, Send
 from ..edge.proxies import Proxies
 from ..edge.request import Caller, Request, find_caller
 from ..errors import CLOSE, Delivered, GatewayError, Internal
-from ..exchange.outbound import Begun
+from ..exchange.outbound import Begun, Waiting
 from ..exchange.problems import ANSWERED
 from ..exchange.relay import Relay
 from ..exchange.responses import NOSNIFF, Fields, Response
 from ..exchange.way_out import make_caller_gone
+from ..formats.fields import add_fields
 
 EXCHANGE = "nats_http.exchange"  # in a scope: its AsgiExchange
 SERVER = "nats_http.server"  # in a scope: its ServerSide, where the server is ours
@@ -105,6 +106,8 @@ class AsgiExchange:
         if server is None or server.begun is None:
             return None
         begun, server.begun = server.begun, None
+        if isinstance(begun, Waiting):
+            self.request.added, self.request.vary = begun.request.added, begun.request.vary
         return begun
 
     def read_again(self, scope: Scope) -> None:
@@ -172,6 +175,10 @@ class AsgiExchange:
         self._is_complete = not (self._is_lost or (self.server is not None and self.server.connection.has_left()))
 
     def _complete(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        request = self.request
+        if self.response is None and (request.vary or request.added):  # the relay has added them to its own
+            headers = [(name.lower(), value) for name, value in headers]
+            headers = add_fields(headers, (*request.added, (b"vary", request.vary)))
         names = {name.lower(): value for name, value in headers}
         self._request_id = names.get(_REQUEST_ID, b"")
         if not self._request_id:

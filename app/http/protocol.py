@@ -295,6 +295,8 @@ class GatewayProtocol(Timed):
         caller, fields = (request.caller, request.headers) if request else (self.caller, ())
         root = self.proxies.find_root(caller, fields)
         response = build_problem_response(error, instance=None, request_id=secrets.token_hex(8), route=route, root=root)
+        if request is not None:
+            response.answer(request)
         if isinstance(error, Internal):
             _log.error("internal-error", request_id=response.request_id.decode("ascii"), exc_info=error.__cause__)
         default = self.bounds.encode_default(self.server_state.default_headers)

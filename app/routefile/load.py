@@ -42,7 +42,7 @@ GREET, EXAMPLES = (Path(__file__).with_name(name) for name in ("greet.yaml", "ex
 
 # While one of these is wrong, what else is wrong with a route can't be told.
 _ESSENTIAL = frozenset(("name", "method", "path", "subject", "params", "payload"))
-_OF_THE_FIRST = ("info", "servers", "tags", "auth")
+_OF_THE_FIRST = ("info", "servers", "tags", "auth", "cors")
 """Keys that say something of the API as a whole."""
 _APART = ("defaults", "info", "auth")
 """Keys of mappings that are looked at by themselves."""
@@ -63,8 +63,8 @@ class Info:
 class RouteFile:
     """A route file that is right. `declared` has the routes as they are written, each with what it has from `defaults`;
     their schemas are in `schemas`, where those are shared or stand in files. `servers` and `tags` are as OpenAPI has
-    them. `schemes` are those of `auth`, `sources` what they are made of. `files` are all that it was read from, itself
-    first, and folders in which it looked for files by a pattern."""
+    them. `schemes` are those of `auth`, `sources` what they are made of. `cors` is what the file as a whole says.
+    `files` are all that it was read from, itself first, and folders in which it looked for files by a pattern."""
 
     table: RouteTable
     info: Info
@@ -74,6 +74,7 @@ class RouteFile:
     tags: Sequence[Json] = ()
     schemes: Mapping[str, Scheme] = field(default_factory=dict)
     sources: Sequence[SchemeSource] = ()
+    cors: Json = None
     files: Sequence[Path] = ()
 
 
@@ -158,6 +159,7 @@ class _Builder:
             tags=_list_entries(parts[0].about, "tags"),
             schemes=self._schemes.by_name,
             sources=self._schemes.sources,
+            cors=parts[0].about.get("cors"),
         )
 
     def _read_parts(self) -> list[_Part]:
@@ -178,12 +180,13 @@ class _Builder:
         _check_place(document)
         own = validate(DefaultsModel, document.find("defaults") or {}, ("defaults",), document.diagnostics)[1]
         own = document.move_files(own) if isinstance(own, dict) else {}
+        of_all = {"cors": about["cors"]} if "cors" in about else {}
         prefix = about.get("prefix", "")
         return _Part(
             document=document,
             about=about,
             prefix=(above.prefix if above else "") + (prefix if isinstance(prefix, str) else ""),
-            defaults=join(above.defaults, own) if above else own,
+            defaults=join(above.defaults if above else of_all, own),
             routes=routes,
         )
 

@@ -6,7 +6,7 @@ Only shapes are checked here. What a route may say is checked by `Route` and `Pa
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import Field
 
 from ..edge.allow_from import AllowFrom
 from ..edge.content_length import RequireLength
@@ -21,16 +21,11 @@ from ..routing.tokens import Token
 from ..routing.words import check_name, parse_subject
 from .about import InfoModel, ServerModel, TagModel
 from .auth import Auth, SchemeModel, make_auth
+from .cors import NO_CORS, CorsModel, RouteCors, make_cors
 from .names import IdentitySource, SchemeName
 from .replies import ReplyModel, StatusModel
 from .strict import StrictModel, check_with
-from .types import Duration, Methods, Networks, Number, Scalar, SchemaName, SchemaOrFile, Size, Value
-
-
-def _read_header(value: object) -> object:
-    if not isinstance(value, str | dict):
-        raise ValueError("must be the name of a header, or a mapping of `name` and `as`")
-    return {"name": value, "as": value} if isinstance(value, str) else value
+from .types import Duration, Header, Methods, Networks, Number, Scalar, SchemaName, SchemaOrFile, Size, Value
 
 
 class ParameterModel(StrictModel):
@@ -68,20 +63,6 @@ class ParameterModel(StrictModel):
     )
     description: str = Field("", description="For the documentation.")
     example: Value = Field(None, description="For the documentation.")
-
-
-class HeaderModel(StrictModel):
-    """A request header that travels under another name."""
-
-    name: str = Field(description="Its name in the request.")
-    as_: str = Field(alias="as", description="Its name on the NATS side.")
-
-
-Header = Annotated[
-    HeaderModel,
-    BeforeValidator(_read_header),
-    WithJsonSchema({"anyOf": [{"type": "string"}, HeaderModel.model_json_schema(by_alias=True)]}),
-]
 
 
 class DefaultsModel(StrictModel):
@@ -132,6 +113,9 @@ class DefaultsModel(StrictModel):
         "leave of `GATEWAY_MAX_IN_FLIGHT`, or all where there is one route.",
     )
     reply: ReplyModel = Field(ReplyModel.model_construct(), description="How the reply becomes the response.")
+    cors: RouteCors = Field(
+        NO_CORS, description="Which pages of other origins may call, or `none`. Default: `cors` of the file."
+    )
     # Policies: each needs a row in POLICIES as well.
     # Never null where it is set: a list whose lines are all comments must not let everybody in.
     allow_from: Networks = Field(
@@ -200,6 +184,9 @@ class FileModel(StrictModel):
     auth: dict[SchemeName, SchemeModel] = Field(
         {}, min_length=1, description="How callers say who they are: schemes, by the names that routes call them by."
     )
+    cors: CorsModel = Field(
+        NO_CORS, description="Which pages of other origins may call the routes, and read the gateway's own pages."
+    )
     defaults: DefaultsModel = Field(DefaultsModel.model_construct(), description="What holds for every route.")
     prefix: Annotated[str, check_with(parse_prefix)] | None = Field(
         None, description="What all paths of this file, and of those that it includes, begin with: `/v1`."
@@ -217,6 +204,7 @@ def to_route(model: RouteModel, schemas: SharedSchemas, schemes: Mapping[str, Sc
     Raises RouteError."""
     policies = tuple(_make_policies(model, schemes))
     in_path = list_parameters(model.path.split("/"))
+    passed = REPLY_HEADERS if model.reply.headers is None else tuple(model.reply.headers)
     return Route(
         name=model.name,
         methods=tuple(model.method),
@@ -239,8 +227,8 @@ def to_route(model: RouteModel, schemas: SharedSchemas, schemes: Mapping[str, Sc
         timeout=model.timeout,
         max_timeout=model.max_timeout,
         max_in_flight=model.max_in_flight,
-        policies=policies,
-        reply=_to_reply(model.reply, schemas),
+        policies=(*make_cors(model.cors, passed, model.reply.set_headers), *policies),
+        reply=_to_reply(model.reply, passed, schemas),
         schemas=schemas,
     )
 
@@ -259,10 +247,10 @@ def _to_parameter(name: str, rules: ParameterModel, in_path: Sequence[str]) -> P
     return Parameter(name=name, location=location, enum=enum, **given)
 
 
-def _to_reply(rules: ReplyModel, schemas: SharedSchemas) -> ReplyRules:
+def _to_reply(rules: ReplyModel, passed: tuple[str, ...], schemas: SharedSchemas) -> ReplyRules:
     given = rules.model_dump(exclude={"headers", "set_headers", "errors", "schema_", "statuses", "validate_"})
     return ReplyRules(
-        headers=REPLY_HEADERS if rules.headers is None else tuple(rules.headers),
+        headers=passed,
         set_headers=tuple(rules.set_headers.items()),
         errors={int(code) if code.isdigit() else code: status for code, status in (rules.errors or {}).items()},
         schema=schemas.resolve(rules.schema_),

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from ..edge.networks import parse_network
 from ..formats.units import parse_duration, parse_size
 from ..routing.words import METHODS
-from .strict import check_with
+from .strict import StrictModel, check_with
 
 
 def _read_duration(value: object) -> object:
@@ -96,6 +96,27 @@ Methods = Annotated[
     BeforeValidator(read_list),
     WithJsonSchema({"anyOf": [_METHODS, {"type": "array", "items": _METHODS, "minItems": 1, "uniqueItems": True}]}),
 ]
+
+
+class HeaderModel(StrictModel):
+    """A request header that travels under another name."""
+
+    name: str = Field(description="Its name in the request.")
+    as_: str = Field(alias="as", description="Its name on the NATS side.")
+
+
+def _read_header(value: object) -> object:
+    if not isinstance(value, str | dict):
+        raise ValueError("must be the name of a header, or a mapping of `name` and `as`")
+    return {"name": value, "as": value} if isinstance(value, str) else value
+
+
+Header = Annotated[
+    HeaderModel,
+    BeforeValidator(_read_header),
+    WithJsonSchema({"anyOf": [{"type": "string"}, HeaderModel.model_json_schema(by_alias=True)]}),
+]
+
 
 _NETWORK = {"type": "string", "examples": ["10.0.0.0/8", "2001:db8::/32", "127.0.0.1"]}
 Networks = Annotated[

@@ -10,10 +10,12 @@ from ..formats.schemas import Json
 from ..formats.words import find_close, suggest
 from .about import ContactModel, LicenseModel, ServerModel, TagModel
 from .auth import AuthRulesModel
+from .cors import CorsModel
 from .diagnostics import Diagnostics
 from .keys import KeyModel
-from .model import HeaderModel, ParameterModel
+from .model import ParameterModel
 from .replies import ReplyModel, StatusModel
+from .types import HeaderModel
 from .yamltree import Path
 
 _WORDS = {
@@ -105,6 +107,7 @@ def _list_keys(kind: type[BaseModel], location: Sequence[int | str]) -> list[str
     inner: dict[object, type[BaseModel]] = {
         "params": ParameterModel,
         "reply": ReplyModel,
+        "cors": CorsModel,
         "headers": HeaderModel,
         "statuses": StatusModel,
         "contact": ContactModel,

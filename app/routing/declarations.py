@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from ..edge.cors import Cors
 from ..errors import GatewayError
 from ..formats.schemas import Json
 from ..formats.shared_schemas import SharedSchemas
@@ -10,6 +11,7 @@ from ..formats.subjects import SubjectTemplate
 from .bodies import is_content_type, is_media_range
 from .faults import Fault
 from .headers import (
+    find_cors_header_faults,
     find_parameter_header_faults,
     find_reply_header_faults,
     find_request_header_faults,
@@ -41,6 +43,8 @@ def find_faults(route: "Route") -> Iterator[Fault]:
         yield Fault(("max_in_flight",), "max_in_flight is 1 or more")
     yield from find_identity_faults(route)
     yield from _find_reply_faults(route.reply, route.schemas)
+    if any(isinstance(policy, Cors) for policy in route.policies):
+        yield from find_cors_header_faults(route.reply.headers, route.reply.set_headers)
     yield from find_request_header_faults(route.headers, route.renamed, route.send_headers)
     names = (*list_sent_names(route.headers, route.renamed), *(name for name, _ in route.send_headers))
     yield from find_parameter_header_faults(route.parameters, names)

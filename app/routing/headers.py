@@ -88,6 +88,16 @@ def find_reply_header_faults(passed: Sequence[str], set_: Texts) -> Iterator[Fau
             yield Fault(("reply", "set_headers", name), _NOT_SET[name.lower()])
 
 
+def find_cors_header_faults(passed: Sequence[str], set_: Texts) -> Iterator[Fault]:
+    """Of `reply.headers` and `reply.set_headers` beside `cors`: a browser refuses an answer that has such a field
+    twice."""
+    text = "`cors` says it for this route: leave it out, or say `cors: none`"
+    for key, names in (("headers", enumerate(passed)), ("set_headers", ((name, name) for name, _ in set_))):
+        for place, name in names:
+            if name.lower().startswith("access-control-"):
+                yield Fault(("reply", key, place), text)
+
+
 def find_status_header_faults(key: tuple[str, ...], told: Texts, passed: Sequence[str]) -> Iterator[Fault]:
     """Of the headers that the documentation tells of one status; `passed` are all that a reply can have."""
     names = {name.lower() for name in passed}

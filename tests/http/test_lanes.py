@@ -13,8 +13,11 @@ from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 from nats.aio.msg import Msg
 
+from app.edge.cors import Cors, CorsRules
+from app.routefile.load import RESERVED, Info, RouteFile
 from app.routing.parameters import Parameter
 from app.routing.routes import ReplyRules, Route
+from app.routing.table import RouteTable
 from tests.harness import PATIENCE, Gateway, NatsServer, eventually, responder, run_gateway
 
 EXAMPLES = 600
@@ -26,7 +29,15 @@ ROUTES = (
         subject="lane.greet.{name}",
         reply=ReplyRules(wrap="message"),
     ),
-    Route(name="echo", methods=("POST", "PUT"), path="/echo", subject="lane.echo", payload="body", max_body=100),
+    Route(
+        name="echo",
+        methods=("POST", "PUT"),
+        path="/echo",
+        subject="lane.echo",
+        payload="body",
+        max_body=100,
+        policies=(Cors(CorsRules(allow_origins=frozenset(("https://a.example",)))),),
+    ),
     Route(
         name="order",
         methods=("GET", "DELETE", "PATCH"),
@@ -47,6 +58,7 @@ ROUTES = (
     Route(name="failing", methods=("GET",), path="/failing/{way}", subject="lane.failing.{way}"),
     Route(name="nobody", methods=("GET",), path="/nobody", subject="nobody"),
 )
+FILE = RouteFile(RouteTable(ROUTES, reserved=RESERVED), Info(), (), cors={"allow_origins": "*"})
 LAST = b"GET /greet/last HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n"
 
 
@@ -93,6 +105,7 @@ known_fields = st.sampled_from(
      b"Content-Type: text/plain", b"Content-Encoding: gzip", b"Accept: text/plain", b"Accept: */*",
      b"X-Request-Id: mine", b"X-Request-Id: not clean", b"X-Request-Timeout: 9s", b"X-Request-Timeout: junk",
      b"traceparent: 00-1-2-01", b"tracestate: a\x01b", b"Host: other", b" folded: yes", b"\tfolded", b"No-Colon",
+     b"Origin: https://a.example", b"Origin: null", b"Access-Control-Request-Method: PUT", b"Vary: x",
      b": empty", b"A: b\nInjected: yes", b"A: b\rInjected: yes", b"A: \x00", b"Trailer: X", b"Keep-Alive: timeout=5"]
 )  # fmt: skip
 odd_fields = st.tuples(st.binary(max_size=6), st.binary(max_size=10)).map(lambda pair: b"%b: %b" % pair)
@@ -118,7 +131,8 @@ sound_fields = st.sampled_from(
     [b"Connection: keep-alive", b"Connection: Keep-Alive, X-Request-Id", b"Connection: close", b"Connection: Upgrade",
      b"Upgrade: websocket", b"Expect: 100-continue", b"Accept: text/plain", b"Accept: */*",
      b"Content-Type: application/json", b"Content-Type: text/plain", b"X-Request-Id: mine", b"X-Request-Timeout: 9s",
-     b"traceparent: 00-1-2-01", b"Keep-Alive: timeout=5", b"Cookie: a=b"]
+     b"traceparent: 00-1-2-01", b"Keep-Alive: timeout=5", b"Cookie: a=b", b"Origin: https://a.example",
+     b"Origin: https://b.example", b"Access-Control-Request-Method: PUT"]
 )  # fmt: skip
 sound_bodies = st.sampled_from([b"", b"hello", b"x" * 99, b"x" * 100, b"x" * 101, b'{"item":1}', b"{}"])
 
@@ -253,9 +267,9 @@ async def test_both_lanes_write_the_same_bytes(shared_nats: NatsServer, monkeypa
     monkeypatch.setattr("app.http.patience.LAST_WORDS", 0.02)
     loop = asyncio.get_running_loop()
     monkeypatch.setattr("tests.harness.LANE", "fast")
-    async with responder(shared_nats.url, "lane.>", serve), run_gateway(shared_nats.url, routes=ROUTES) as fast:
+    async with responder(shared_nats.url, "lane.>", serve), run_gateway(shared_nats.url, routes=FILE) as fast:
         monkeypatch.setattr("tests.harness.LANE", "asgi")
-        async with run_gateway(shared_nats.url, routes=ROUTES) as asgi:
+        async with run_gateway(shared_nats.url, routes=FILE) as asgi:
             for gateway in (fast, asgi):  # made ids are of one length
                 relay = gateway.parts.relay
                 relay._id_counter = itertools.count(10**9)

@@ -113,6 +113,31 @@ def test_limits_over_those_of_the_settings_are_told(tmp_path: Path) -> None:
     assert call("routes", str(path), **settings).stdout.splitlines()[-1].split()[-2:] == ["40s", "5MiB"]
 
 
+def test_a_route_file_for_pages_of_any_origin_gets_a_warning(tmp_path: Path) -> None:
+    path = tmp_path / "open.yaml"
+    path.write_text(ORDERS + "cors: {allow_origins: '*'}\n")
+    done = call("check", str(path))
+    assert (done.returncode, done.stdout) == (0, f"{path}: 2 routes, all right\n")
+    line = "cors: pages of any origin may call the routes, and read the gateway's own pages"
+    assert done.stderr == f"nats-http: warning: {path}: {line}\n"
+
+
+def test_explain_shows_which_fields_an_answer_gets(tmp_path: Path) -> None:
+    path = tmp_path / "cors.yaml"
+    path.write_text(ORDERS + "cors: {allow_origins: 'https://a.example'}\n")
+    origin = ("-H", "Origin: https://a.example")
+    for arguments, added in (
+        (("GET", "/orders/7", *origin), "access-control-allow-origin: https://a.example"),
+        (("GET", "/orders/x", *origin), "access-control-allow-origin: https://a.example"),
+        (("PUT", "/orders", *origin), "access-control-allow-origin: https://a.example"),
+        (
+            ("OPTIONS", "/orders/7", *origin, "-H", "Access-Control-Request-Method: DELETE"),
+            "access-control-allow-methods: GET, HEAD, DELETE",
+        ),
+    ):
+        assert f"adds     {added}" in call("explain", *arguments, GATEWAY_ROUTES=str(path)).stdout.splitlines()
+
+
 def test_check_takes_several_files_and_tells_what_is_wrong_in_all(orders: str, tmp_path: Path) -> None:
     assert call("check", orders, orders).stdout == 2 * f"{orders}: 2 routes, all right\n"
     bad, worse = tmp_path / "bad.yaml", tmp_path / "nothing.yaml"

@@ -96,6 +96,13 @@ SEEN = [
     ("", "    content_length: yes"),
     ("", "    auth: {any: []}"),
     ("", "    auth: {scopes: [a]}"),
+    ("", "    cors: all"),
+    ("", "    cors: {}"),
+    ("", "    cors: {allow_origin: '*'}"),
+    ("", "    cors: {allow_origins: 7}"),
+    ("", "    cors: {allow_origins: '*', allow_methods: [get]}"),
+    ("", "    cors: {allow_origins: '*', max_age: -1}"),
+    ("info: {title: Shop}", "cors: none"),
 ]
 # A schema knows nothing of how parts fit together, of files, of names that are taken, and of texts with rules of their
 # own, such as headers and networks.
@@ -111,6 +118,8 @@ UNSEEN = [
     ("", "    headers: [host]"),
     ("", "    allow_from: 10.0.0.0/99"),
     ("", "    auth: nobody"),
+    ("", "    cors: {allow_origins: 'https://a.example/'}"),
+    ("", "    cors: {allow_origins: '*', allow_credentials: true}"),
     ("", "    body_schema: nowhere.json"),
     ("", "    body_schema: {$ref: '#/schemas/Order'}"),
     ("", "    reply: {status: 100}"),

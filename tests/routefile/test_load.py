@@ -17,6 +17,7 @@ from app.formats.fields import REPLY_HEADERS, REQUEST_HEADERS
 from app.routefile.about import ContactModel, InfoModel, LicenseModel, ServerModel, TagModel
 from app.routefile.auth import ApiKeyModel, AuthRulesModel
 from app.routefile.bearer import JwtModel
+from app.routefile.cors import CorsModel
 from app.routefile.editor_schema import build_schema
 from app.routefile.files import MAX_FILE
 from app.routefile.load import EXAMPLES, GREET, RESERVED, RouteFileError, load_route_file
@@ -504,6 +505,7 @@ def list_keys(model: type[BaseModel]) -> list[str]:
         ("key of a parameter", list_keys(ParameterModel)),
         ("key of `reply`", list_keys(ReplyModel)),
         ("key of a status", list_keys(StatusModel)),
+        ("key of `cors`", list_keys(CorsModel)),
     ],
 )
 def test_the_reference_has_every_key_and_no_other(title: str, keys: list[str]) -> None:

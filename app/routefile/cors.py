@@ -1,0 +1,194 @@
+"""`cors` in a route file: its keys, and what they mean. Their words are those of Starlette's CORSMiddleware."""
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+
+from ..edge.cors import ANY, Cors, CorsRules, check_origin, check_pattern, takes_any_origin
+from ..edge.policy import Policy
+from ..formats.fields import is_token
+from ..formats.schemas import Json
+from ..formats.units import parse_duration
+from ..routing.routes import Route
+from .strict import StrictModel, check_with
+from .types import read_list
+
+NONE = "none"
+_UNSAID: Any = None
+MAX_AGE = 24 * 60 * 60  # seconds; no browser remembers a preflight for longer
+
+_OPEN = ("allow_origins", "allow_methods", "allow_headers", "expose_headers")
+
+
+def _check_header(name: str) -> None:
+    if not is_token(name):
+        raise ValueError("must be the name of a header")
+
+
+def _read_age(value: object) -> object:
+    if isinstance(value, str):
+        value = int(parse_duration(value))
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_AGE:
+        raise ValueError("must be a duration such as 10m, or a number of seconds, of at most a day")
+    return value
+
+
+def _list_of(item: dict[str, Json], **more: Json) -> WithJsonSchema:
+    return WithJsonSchema({"anyOf": [item, {"type": "array", "items": item, **more}]})
+
+
+_METHODS: dict[str, Json] = {"enum": ["GET", "POST", "PUT", "PATCH", "DELETE", ANY]}
+_ORIGIN: dict[str, Json] = {"type": "string", "examples": ["https://app.example.com", "http://localhost:5173", ANY]}
+
+_Origins = Annotated[
+    list[Annotated[str, check_with(check_origin)]],
+    Field(min_length=1),
+    BeforeValidator(read_list),
+    _list_of(_ORIGIN, minItems=1),
+]
+_Methods = Annotated[
+    list[Literal["GET", "POST", "PUT", "PATCH", "DELETE", "*"]],
+    Field(min_length=1),
+    BeforeValidator(read_list),
+    _list_of(_METHODS, minItems=1),
+]
+_Headers = Annotated[
+    list[Annotated[str, check_with(_check_header)]], BeforeValidator(read_list), _list_of({"type": "string"})
+]
+_Age = Annotated[
+    int,
+    BeforeValidator(_read_age),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 0, "maximum": MAX_AGE},
+                {"type": "string", "pattern": r"^\d{1,9}(\.\d{1,6})?(ms|s|m)$"},
+            ],
+            "examples": [600, "10m"],
+        }
+    ),
+]
+
+
+class CorsModel(StrictModel):
+    """Which pages of other origins may call, and read the answers."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"anyOf": [{"required": ["allow_origins"]}, {"required": ["allow_origin_regex"]}]}
+    )
+
+    # Never null where they are set: a list whose lines are all comments must not allow all.
+    allow_origins: _Origins = Field(
+        _UNSAID, description="Their origins, one or a list, such as `https://app.example.com`; `*` for all."
+    )
+    allow_origin_regex: Annotated[str, check_with(check_pattern)] = Field(
+        _UNSAID,
+        description="A regular expression for the whole origin, beside `allow_origins`, without look-around and "
+        "back-references.",
+    )
+    allow_methods: _Methods = Field(
+        _UNSAID, description="The methods that they may use, of those that a path has. Default: all of them."
+    )
+    allow_headers: _Headers = Field(
+        _UNSAID, description="The request headers that they may send; `*` for all. Default: those that the routes read."
+    )
+    expose_headers: _Headers = Field(
+        _UNSAID,
+        description="The response headers that they may read. Default: those that the route passes on or sets, and the "
+        "gateway's own.",
+    )
+    allow_credentials: bool = Field(
+        False, description="Whether browsers send cookies and client certificates along. Not with `*`."
+    )
+    max_age: _Age = Field(600, description="How long a browser may remember what it has asked, in seconds or as `10m`.")
+
+    @field_validator("allow_credentials")
+    @classmethod
+    def _check_credentials(cls, value: bool, info: ValidationInfo) -> bool:
+        """With credentials `*` is no wildcard for browsers, and would make every site act as its visitors (Fetch,
+        3.2.5)."""
+        for key in _OPEN if value else ():
+            if ANY in (info.data.get(key) or ()):
+                raise ValueError(f"can't be with `*` in {key}: any site could act as its visitors; list what you mean")
+        rules = CorsRules(allow_origin_regex=info.data.get("allow_origin_regex"))
+        if value and takes_any_origin(rules):
+            raise ValueError("can't be with an allow_origin_regex for any host: any site could act as its visitors")
+        return value
+
+    @model_validator(mode="after")
+    def _check_origins(self) -> Self:
+        if not self.allow_origins and self.allow_origin_regex is None:
+            raise ValueError(f"has to have `allow_origins` or `allow_origin_regex`; `cors: {NONE}` allows nobody")
+        return self
+
+
+NO_CORS: Any = None
+"""The default of `cors`. In a file null is a mistake: a mapping whose lines are all comments."""
+
+
+def _read(value: object) -> object:
+    """A mapping, or None for the word."""
+    if value == NONE:
+        return None
+    if not isinstance(value, dict):
+        raise ValueError(f"must be a mapping, or `{NONE}`")
+    return value
+
+
+def _tell_word(schema: dict[str, Any]) -> None:
+    schema["anyOf"] = [{"const": NONE} if kind == {"type": "null"} else kind for kind in schema["anyOf"]]
+
+
+RouteCors = Annotated[CorsModel | None, BeforeValidator(_read), Field(json_schema_extra=_tell_word)]
+
+
+def make_cors(model: CorsModel | None, *answers_with: Iterable[str]) -> list[Policy]:
+    """The policy of a route whose answers have these headers, or none."""
+    return [Cors(to_rules(model), itertools.chain(*answers_with))] if model else []
+
+
+def find_open(declared: Json, routes: Iterable[Route]) -> Iterator[str]:
+    """A line for the `cors` at the top of a file, and for those of routes, where pages of any origin may call."""
+    of_all = read_cors(declared)
+    if of_all is not None and takes_any_origin(of_all.rules):
+        yield "cors: pages of any origin may call the routes, and read the gateway's own pages"
+    names: dict[CorsRules, list[str]] = {}
+    for route in routes:
+        for policy in route.policies:
+            if isinstance(policy, Cors) and not (of_all and policy.rules == of_all.rules):
+                names.setdefault(policy.rules, []).append(route.name)
+    for rules, found in names.items():
+        if takes_any_origin(rules):
+            others = f" and {len(found) - 1} more" if len(found) > 1 else ""
+            yield f"route '{found[0]}'{others}: cors: pages of any origin may call"
+
+
+def to_rules(model: CorsModel) -> CorsRules:
+    return CorsRules(
+        allow_origins=frozenset(model.allow_origins or ()),
+        allow_origin_regex=model.allow_origin_regex,
+        allow_methods=_to_tuple(model.allow_methods),
+        allow_headers=_to_tuple(model.allow_headers),
+        expose_headers=_to_tuple(model.expose_headers),
+        allow_credentials=model.allow_credentials,
+        max_age=model.max_age,
+    )
+
+
+def read_cors(declared: Json) -> Cors | None:
+    """For all that is no route, from a `cors` at the top of a file that is right."""
+    return None if declared is None else Cors(to_rules(CorsModel.model_validate(declared)))
+
+
+def _to_tuple(names: Sequence[str] | None) -> tuple[str, ...] | None:
+    return None if names is None else tuple(names)
