@@ -24,8 +24,9 @@ from .exchange.traces import Traces, make_tracing
 from .exchange.way_out import WayOut
 from .formats.html import PAGES, STATUS
 from .http.app import GatewayApp
-from .http.behind_proxies import choose_protocols
+from .http.behind_proxies import ForwardedProtocol, read_announcements
 from .http.bounds import Bounds
+from .http.fast import FastProtocol
 from .http.lane import LaneName
 from .http.protocol import GatewayProtocol, ProtocolFactory
 from .http.server import GatewayServer, ServerBeside
@@ -79,6 +80,8 @@ class Gateway:
     monitor: Monitor
     tls: Tls | None
     """Of its own port; None where it speaks plain HTTP."""
+    is_announced: bool
+    """Whether trusted proxies speak the PROXY protocol on its own port."""
     headers: Sequence[tuple[str, str]]
     """Fields of every response on its own port."""
 
@@ -94,6 +97,8 @@ class Gateway:
         protocol = self.protocols[self.choose_lane(lane)]
         if self.tls:
             protocol = self.tls.wrap(protocol, self.bounds)
+        if self.is_announced:
+            protocol = read_announcements(protocol, self.relay.proxies, self.bounds)
         return GatewayServer(
             self.app,
             protocol,
@@ -162,6 +167,7 @@ def build_gateway(
         protocols=parts.make_protocols(app),
         monitor=parts.monitor,
         tls=Tls(certificate) if certificate else None,
+        is_announced=settings.proxy_protocol,
         headers=() if settings.hsts is None else (("strict-transport-security", f"max-age={settings.hsts}"),),
     )
 
@@ -274,13 +280,11 @@ class _Parts:
         """What the server of `app` makes of connections, by lane."""
         bounds, drain = self.bounds, self.drain
         proxies = self.relay.proxies
-        fast_lane, asgi_lane = choose_protocols(proxies, is_announced=self._settings.proxy_protocol)
-        fast = partial(
-            fast_lane, relay=self.relay, links=self._links, checker=self.checker, may_be_page=app.may_be_page
-        )
+        lane = ForwardedProtocol if proxies.are_trusted else FastProtocol
+        fast = partial(lane, relay=self.relay, links=self._links, checker=self.checker, may_be_page=app.may_be_page)
         return {
             "fast": partial(fast, bounds=bounds, drain=drain, deadlines=Deadlines()),
-            "asgi": partial(asgi_lane, bounds=bounds, way_out=self._way_out, proxies=proxies),
+            "asgi": partial(GatewayProtocol, bounds=bounds, way_out=self._way_out, proxies=proxies),
         }
 
 

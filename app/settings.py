@@ -344,8 +344,6 @@ class Settings(BaseSettings):
     def _fit_together(self) -> Self:
         faults = self.credentials.find_conflicts([Address.parse(server) for server in self.nats_url])
         faults += self._find_lacks()
-        if self.proxy_protocol and self.tls_cert is not None:
-            faults += ["GATEWAY_PROXY_PROTOCOL: does not work together with GATEWAY_TLS_CERT"]
         if faults:
             raise ValueError("\n".join(faults))
         return self

@@ -1,21 +1,28 @@
 """Connections of a gateway that trusts proxies. They name the caller in the headers of a request or, by the PROXY
-protocol, at the beginning of the connection.
+protocol, at the beginning of the connection, before TLS.
 
 Laws:
 1. With the PROXY protocol a connection of a trusted proxy begins with its header, or is refused: a guess whether one
    is there would let a caller write one through a proxy that sends none. In a connection of anybody else the header
-   is never looked for; it is no HTTP and gets 400.
+   is never looked for; it is neither HTTP nor TLS, and is refused.
 2. If the PROXY protocol names a client, headers of HTTP are believed only if that client is a trusted proxy too.
 """
 
 import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+from uvicorn.config import Config
+from uvicorn.protocols.utils import get_remote_addr
+from uvicorn.server import ServerState
 
 from ..edge.proxies import Proxies
 from ..edge.proxy_protocol import ProxyHeader, parse_header
-from ..edge.request import find_caller
 from ..errors import BadRequest
+from .bounds import Bounds
 from .fast import FastProtocol
-from .protocol import GatewayProtocol
+from .protocol import ProtocolFactory
 
 
 class ForwardedProtocol(FastProtocol):
@@ -30,52 +37,79 @@ class ForwardedProtocol(FastProtocol):
             self.caller = connected
 
 
-class AnnouncedProtocol(GatewayProtocol):
-    """The ASGI lane where trusted proxies speak the PROXY protocol. The header has to come within HEAD_TIMEOUT of the
-    connection's opening, as the first request head has."""
+class AnnouncedConnection(asyncio.Protocol):
+    """The protocol of a socket until the header of the PROXY protocol is there, if its peer is trusted. Then the one
+    that `make_protocol` makes of the header, or of what is wrong with it, takes its place.
+    `count` says how many connections have a protocol."""
 
-    _announcement: bytes | None = None
-    """The part of the header that has come; None if no header is awaited."""
+    def __init__(
+        self,
+        make_protocol: Callable[[ProxyHeader | BadRequest | None], asyncio.Protocol],
+        proxies: Proxies,
+        bounds: Bounds,
+        count: Callable[[], int],
+    ) -> None:
+        self.opened_at = time.monotonic()
+        self._make_protocol = make_protocol
+        self._proxies = proxies
+        self._bounds = bounds
+        self._count = count
+        self._socket: asyncio.Transport
+        self._begun = b""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
-        super().connection_made(transport)
-        if self.client is None:  # it is over already: HAProxy resets each connection of its checks
-            transport.abort()
-        elif self.proxies.trusts(self.caller.address) and not self.is_deaf:
-            self._announcement = b""
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._socket = transport  # type: ignore[assignment] # of a stream
+        client = get_remote_addr(self._socket)
+        if client is None:  # it is over already: HAProxy resets each connection of its checks
+            self.abort()
+        elif self._proxies.trusts(client[0]):
+            handshakes, maximum = self._bounds.handshakes, self._bounds.maximum
+            handshakes.open(self, excess=lambda: self._count() + len(handshakes) - maximum)
+        else:
+            self._hand_over(None)
 
     def data_received(self, data: bytes) -> None:
-        if self._announcement is None:
-            super().data_received(data)
-            return
-        data = self._announcement + data
+        self._begun += data
         try:
-            header = parse_header(data)
+            header = parse_header(self._begun)
         except ValueError as error:
-            self._announcement = None
-            self.take_error(BadRequest(str(error)))
+            self._hand_over(BadRequest(str(error)))
             return
-        self._announcement = data if header is None else None
-        if header is not None:
-            self._believe(header)
-            if rest := data[header.size :]:
-                super().data_received(rest)
+        if header is None:
+            self._bounds.handshakes.note_begun(self)
+        else:
+            self._hand_over(header, self._begun[header.size :])
 
-    def _believe(self, header: ProxyHeader) -> None:
-        """The client takes the place of the proxy. One that the proxy does not know has no address."""
-        if not header.is_local:
-            self.client = header.source
-            address = header.source[0] if header.source else None
-            self.caller = find_caller(address, self.scheme, self.lane, peer=self.caller.address)
+    def _hand_over(self, announced: ProxyHeader | BadRequest | None, rest: bytes = b"") -> None:
+        self._bounds.handshakes.forget(self)
+        protocol = self._make_protocol(announced)
+        self._socket.set_protocol(protocol)
+        protocol.connection_made(self._socket)
+        if rest:
+            protocol.data_received(rest)
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._bounds.handshakes.forget(self)
+
+    def abort(self) -> None:
+        self._socket.abort()
 
 
-class AnnouncedForwardedProtocol(AnnouncedProtocol, ForwardedProtocol):
-    """The same on the fast lane."""
+def read_announcements(make_protocol: ProtocolFactory, proxies: Proxies, bounds: Bounds) -> ProtocolFactory:
+    """What uvicorn makes of each connection where trusted proxies speak the PROXY protocol: the same protocol, behind
+    the header."""
 
+    def make(
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> asyncio.Protocol:
+        return AnnouncedConnection(
+            lambda announced: make_protocol(config, server_state, app_state, _loop, announced=announced),
+            proxies,
+            bounds,
+            lambda: len(server_state.connections),
+        )
 
-def choose_protocols(proxies: Proxies, *, is_announced: bool) -> tuple[type[FastProtocol], type[GatewayProtocol]]:
-    """Those of the fast lane and of the ASGI lane. Without trusted proxies they have no part in a connection; with
-    `is_announced` trusted proxies speak the PROXY protocol."""
-    if not proxies.are_trusted:
-        return FastProtocol, GatewayProtocol
-    return (AnnouncedForwardedProtocol, AnnouncedProtocol) if is_announced else (ForwardedProtocol, GatewayProtocol)
+    return make

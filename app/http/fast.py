@@ -20,7 +20,9 @@ from uvicorn.server import ServerState
 
 from ..checks.checker import Checker
 from ..deadlines import Deadlines
+from ..edge.proxy_protocol import ProxyHeader
 from ..edge.request import Request
+from ..errors import BadRequest
 from ..exchange.outbound import Outbound, Streaming, Waiting
 from ..exchange.relay import Relay
 from ..exchange.responses import Response
@@ -56,9 +58,17 @@ class FastProtocol(GatewayProtocol):
         may_be_page: Callable[[bytes], bool],
         drain: asyncio.Event,
         deadlines: Deadlines,
+        announced: ProxyHeader | BadRequest | None = None,
     ) -> None:
         super().__init__(
-            config, server_state, app_state, _loop, bounds=bounds, way_out=relay.way_out, proxies=relay.proxies
+            config,
+            server_state,
+            app_state,
+            _loop,
+            bounds=bounds,
+            way_out=relay.way_out,
+            proxies=relay.proxies,
+            announced=announced,
         )
         self.relay = relay
         self.links = links

@@ -1,4 +1,5 @@
-"""What handshakes may take: a connection that has not come to its first request yet has no protocol that bounds it.
+"""What handshakes may take: a connection that has not come to its first request yet has no protocol that bounds it. A
+header of the PROXY protocol, which comes before everything else, counts as a handshake.
 
 Laws:
 1. A connection counts from its opening on: those that shake hands and those that have done so are together at most as
@@ -11,13 +12,13 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import Protocol
 
-HANDSHAKE_TIMEOUT = 10.0  # seconds from the opening of the connection on
+HANDSHAKE_TIMEOUT = 10.0  # seconds from the opening of the connection on, or from its PROXY header
 MAX_BEGUN = 512
 ROOM = 64
 
 
 class Shaking(Protocol):
-    """A connection that has no keys yet."""
+    """A connection that has no protocol of HTTP yet."""
 
     opened_at: float
 
@@ -59,7 +60,7 @@ class Handshakes:
             self._end(next(iter(self._begun)))
 
     def forget(self, one: Shaking) -> None:
-        """It has its keys, or has ended."""
+        """It has its keys or its header, or has ended."""
         self._silent.pop(one, None)
         self._begun.pop(one, None)
         self.waiting.discard(one)

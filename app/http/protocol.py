@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
 
 from ..edge.proxies import Proxies
+from ..edge.proxy_protocol import ProxyHeader
 from ..edge.request import Caller, PeerCertificate, Request, find_caller
 from ..errors import BadRequest, GatewayError, Internal, Overloaded
 from ..exchange.problems import build_problem_response
@@ -41,7 +42,8 @@ _log = structlog.get_logger("nats-http.protocol")
 
 class GatewayProtocol(Timed):
     """One connection. What is no HTTP gets a problem document; connections are bounded in number; an offer to upgrade
-    is ignored (RFC 9110 §7.8), so that the body stays a body. `way_out` hears of every response that is made here."""
+    is ignored (RFC 9110 §7.8), so that the body stays a body. `way_out` hears of every response that is made here.
+    `announced` is the header of the PROXY protocol before the first byte, or what is wrong with it."""
 
     lane = "asgi"
     caller: Caller
@@ -57,8 +59,10 @@ class GatewayProtocol(Timed):
         bounds: Bounds,
         way_out: WayOut,
         proxies: Proxies,
+        announced: ProxyHeader | BadRequest | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop, bounds=bounds)
+        self._announced = announced
         self.way_out = way_out
         self.proxies = proxies
         self.version = "1.1"
@@ -78,12 +82,12 @@ class GatewayProtocol(Timed):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
         """Over the cap another connection makes room, or this one is refused."""
         super().connection_made(transport)
-        certificate: PeerCertificate | None = transport.get_extra_info(PEER_CERTIFICATE)
-        address = self.client[0] if self.client else None
-        self.caller = find_caller(address, self.scheme, self.lane, certificate=certificate)
+        self.caller = self._find_caller(transport.get_extra_info(PEER_CERTIFICATE))
         self._of_cycles = SimpleNamespace(write=self.write, is_closing=transport.is_closing, close=self.close)
         excess = len(self.connections) - self.bounds.maximum
         if excess <= 0 or self.bounds.make_room(self._list_others()):
+            if isinstance(self._announced, BadRequest):
+                self.refuse(self._announced)
             return
         is_answered = excess <= RESERVE
         self.way_out.refuse_connection("answered" if is_answered else "unanswered")
@@ -91,6 +95,16 @@ class GatewayProtocol(Timed):
             self.refuse(Overloaded("The gateway has as many connections as it may have."))
         else:
             transport.abort()
+
+    def _find_caller(self, certificate: PeerCertificate | None) -> Caller:
+        """By the PROXY protocol the client takes the place of the proxy. One that the proxy does not know has no
+        address."""
+        address, said = self.client[0] if self.client else None, self._announced
+        if not isinstance(said, ProxyHeader) or said.is_local:
+            return find_caller(address, self.scheme, self.lane, certificate=certificate)
+        self.client = said.source
+        announced = said.source[0] if said.source else None
+        return find_caller(announced, self.scheme, self.lane, certificate=certificate, peer=address)
 
     def _list_others(self) -> "Iterator[GatewayProtocol]":
         return (one for one in self.connections if one is not self)  # type: ignore[misc] # they are of our protocol

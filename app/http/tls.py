@@ -8,6 +8,8 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from ..certificates import Certificate
+from ..edge.proxy_protocol import ProxyHeader
+from ..errors import BadRequest
 from .bounds import Bounds
 from .tls_connection import TlsConnection
 
@@ -33,12 +35,15 @@ class Tls:
             server_state: ServerState,
             app_state: dict[str, Any],
             _loop: asyncio.AbstractEventLoop | None = None,
+            *,
+            announced: ProxyHeader | BadRequest | None = None,
         ) -> asyncio.Protocol:
             return TlsConnection(
-                lambda: make_protocol(config, server_state, app_state, _loop),
+                lambda: make_protocol(config, server_state, app_state, _loop, announced=announced),
                 self._context,
                 bounds,
                 lambda: len(server_state.connections),
+                announced=announced,
             )
 
         return make

@@ -18,7 +18,9 @@ from typing import Any
 
 import structlog
 
+from ..edge.proxy_protocol import ProxyHeader
 from ..edge.request import PeerCertificate
+from ..errors import BadRequest
 from .bounds import Bounds
 
 READ = 64 * 1024  # bytes of plain text that are read at once
@@ -28,17 +30,19 @@ MAX_HELLO = 16 * 1024  # bytes; OpenSSL would take memory for as many as the cal
 PEER_CERTIFICATE = "peer_certificate"  # of `get_extra_info`: a PeerCertificate
 
 _HANDSHAKE, _CLIENT_HELLO = 22, 1  # RFC 8446 §5.1, §4
-_NO_TLS = (
-    b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 37\r\n"
-    b"connection: close\r\n\r\nThis port takes requests over HTTPS.\n"
+_REFUSAL = (
+    b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n"
+    b"connection: close\r\n\r\n%b"
 )
+_NO_TLS = b"This port takes requests over HTTPS.\n"
 
 _log = structlog.get_logger("nats-http.tls")
 
 
 class TlsConnection(asyncio.Transport, asyncio.Protocol):
     """The protocol of a socket, and the transport of a protocol that `make_protocol` makes after the handshake.
-    `count` says how many connections have come so far."""
+    `count` says how many connections have come so far. `announced` is the header of the PROXY protocol before the first
+    byte, or what is wrong with it."""
 
     def __init__(
         self,
@@ -46,6 +50,8 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
         context: ssl.SSLContext,
         bounds: Bounds,
         count: Callable[[], int],
+        *,
+        announced: ProxyHeader | BadRequest | None = None,
     ) -> None:
         super().__init__()
         self.opened_at = time.monotonic()
@@ -53,6 +59,7 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
         self._context = context
         self._bounds = bounds
         self._count = count
+        self._announced = announced
         self._socket: asyncio.Transport
         self._hello = b""
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -68,6 +75,10 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._socket = transport  # type: ignore[assignment] # of a stream
+        if isinstance(self._announced, BadRequest):
+            self._note_failure(str(self._announced))
+            self._refuse(f"{self._announced}\n".encode())
+            return
         handshakes, maximum = self._bounds.handshakes, self._bounds.maximum
         handshakes.open(self, excess=lambda: self._count() + len(handshakes) - maximum)
 
@@ -115,7 +126,8 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
         """Look at the head of the first record."""
         self._hello += data
         if self._hello[0] != _HANDSHAKE:
-            self._refuse_plain()
+            # Most probably a caller has an address with `http` in it.
+            self._refuse(_NO_TLS if self._hello[:1].isalpha() else b"")
         elif len(self._hello) >= HEAD:
             if self._hello[5] != _CLIENT_HELLO or int.from_bytes(self._hello[6:HEAD]) > MAX_HELLO:
                 self.abort()
@@ -125,10 +137,10 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
             self._hello = b""
             self._shake_hands()
 
-    def _refuse_plain(self) -> None:
-        """Most probably a caller has an address with `http` in it."""
-        if self._hello[:1].isalpha():
-            self._socket.write(_NO_TLS)
+    def _refuse(self, text: bytes) -> None:
+        """Close, with this text if there is any: in plain HTTP, for there is no TLS yet."""
+        if text:
+            self._socket.write(_REFUSAL % (len(text), text))
         self._is_closing = True
         self._socket.close()
 
@@ -175,11 +187,16 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
 
     def _give_up(self, error: Exception) -> None:
         """Tell the caller what is wrong, as far as TLS has a word for it."""
-        peer = self._socket.get_extra_info("peername")
-        _log.debug("tls-failed", peer=peer[0] if peer else None, reason=str(error))
+        self._note_failure(str(error))
         self._flush()
         self._is_closing = True
         self._socket.close()
+
+    def _note_failure(self, reason: str) -> None:
+        peer = self._socket.get_extra_info("peername")
+        if isinstance(self._announced, ProxyHeader) and not self._announced.is_local:
+            peer = self._announced.source
+        _log.debug("tls-failed", peer=peer[0] if peer else None, reason=reason)
 
     # What comes
 

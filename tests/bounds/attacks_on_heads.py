@@ -100,8 +100,8 @@ PIPELINES = (
 
 # The attacker is a proxy that is trusted, and passes on what a stranger has written.
 _TRUSTED = {"GATEWAY_TRUSTED_PROXIES": "127.0.0.2,10.0.0.0/8"}
-_ANNOUNCED = {**_TRUSTED, "GATEWAY_PROXY_PROTOCOL": "on"}
-_HERE = b"PROXY TCP4 192.0.2.7 10.0.0.1 1 2\r\n"
+ANNOUNCED = {**_TRUSTED, "GATEWAY_PROXY_PROTOCOL": "on"}
+HERE = b"PROXY TCP4 192.0.2.7 10.0.0.1 1 2\r\n"
 _LONG_HEADER = b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x0f\xf0" + b"\x01" * 0xFF0
 
 
@@ -111,7 +111,7 @@ def _forwarded(name: str, field: str) -> Attack:
 
 
 def _announced(name: str, sending: Sending) -> Attack:
-    return Attack(name, (sending,), settings=_ANNOUNCED)
+    return Attack(name, (sending,), settings=ANNOUNCED)
 
 
 PROXIES = (
@@ -126,9 +126,9 @@ PROXIES = (
     _announced("PROXY headers byte by byte on 300 connections", Sending(first=_LONG_HEADER, connections=300, piece=1)),
     _announced("PROXY headers without an end on 1,000 connections", Sending(first=_LONG_HEADER[:-1], connections=1000)),
     _announced("PROXY headers that are broken", Sending(first=b"PROXY TCP4 x\r\n", connections=20)),
-    _announced("PROXY headers behind each other", Sending(first=_HERE, again=_HERE, connections=20)),
+    _announced("PROXY headers behind each other", Sending(first=HERE, again=HERE, connections=20)),
     _announced(
         "requests behind a PROXY header, without end",
-        Sending(first=_HERE, again=get("/greet/x"), connections=4, most=1 << 30),
+        Sending(first=HERE, again=get("/greet/x"), connections=4, most=1 << 30),
     ),
 )

@@ -4,6 +4,7 @@ import ssl
 from contextlib import suppress
 
 from tests.bounds.attacks import STORM, Attack, get
+from tests.bounds.attacks_on_heads import ANNOUNCED, HERE
 from tests.bounds.sending import Sending
 
 
@@ -57,6 +58,13 @@ HANDSHAKES = (
         (Sending(first=HELLO, connections=400),),
         settings={"GATEWAY_MAX_CONNECTIONS": "200"},
         seconds=2.5,
+        prompt=STORM,
+        speaks_tls=True,
+    ),
+    Attack(
+        "handshakes behind a PROXY header, begun and left",
+        (Sending(first=HERE + HELLO, connections=400),),
+        settings=ANNOUNCED,
         prompt=STORM,
         speaks_tls=True,
     ),

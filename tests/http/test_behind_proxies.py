@@ -12,7 +12,7 @@ import pytest
 from starlette.requests import Request as PageRequest
 from starlette.responses import Response as PageResponse
 
-import app.http.patience
+import app.http.handshakes
 from app.edge.allow_from import AllowFrom
 from app.edge.policy import AsyncCheck
 from app.edge.request import Request
@@ -415,14 +415,14 @@ async def test_callers_whom_the_proxy_does_not_know_count_as_one(shared_nats: Na
 async def test_a_header_that_does_not_come_in_time_ends_the_connection(
     shared_nats: NatsServer, beginning: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app.http.patience, "HEAD_TIMEOUT", 0.2)
+    monkeypatch.setattr(app.http.handshakes, "HANDSHAKE_TIMEOUT", 0.2)
     async with run_stage(shared_nats, **ANNOUNCED) as stage:
         assert await send(stage.gateway, beginning) == b""
         assert (await stage.ask(HERE + get("/guarded")))[0] == 200
-        await eventually(lambda: not stage.gateway.server.server_state.connections)
+        await eventually(lambda: not len(stage.gateway.bounds.handshakes))
 
 
-async def test_a_connection_over_the_cap_is_refused_before_its_header(shared_nats: NatsServer, lane: LaneName) -> None:
+async def test_a_connection_over_the_cap_is_refused_behind_its_header(shared_nats: NatsServer, lane: LaneName) -> None:
     async with (
         RawPeer.connect(shared_nats.url, "px.slow"),
         run_stage(shared_nats, max_connections=1, **ANNOUNCED) as stage,

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import shutil
+import ssl
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +12,12 @@ from typing import Any
 
 import pytest
 
+import tests.harness
+from app.main import build_gateway
 from app.observe.record import Observers, Record
-from tests.harness import PATIENCE, NatsServer, eventually, reserve_port, run_gateway
+from app.settings import Settings
+from tests.certificates import Authority
+from tests.harness import PATIENCE, NatsServer, eventually, reserve_port, run_gateway, serve
 
 pytestmark = pytest.mark.soak
 
@@ -92,13 +97,13 @@ def run_haproxy(folder: Path, port: int, gateway: int, more: str) -> Iterator[No
         yield
 
 
-async def ask(port: int, lies: str) -> bytes:
+async def ask(port: int, lies: str, tls: ssl.SSLContext | None = None) -> bytes:
     """The answer, once the proxy listens."""
     request = f"GET /livez HTTP/1.1\r\nHost: t\r\n{lies}Connection: close\r\n\r\n".encode()
     async with asyncio.timeout(PATIENCE):
         while True:
             with contextlib.suppress(ConnectionRefusedError):
-                reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(CALLER, 0))
+                reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(CALLER, 0), ssl=tls)
                 writer.write(request)
                 answer = await reader.read()
                 writer.close()
@@ -134,6 +139,23 @@ async def test_behind_haproxy_the_caller_is_who_calls_haproxy(
         with reserve_port() as port, run_haproxy(tmp_path, port, gateway.port, more):
             for _ in range(5):
                 assert (await ask(port, LIES_OF_ONE)).startswith(b"HTTP/1.1 200 "), (tmp_path / "output").read_text()
+            await eventually(lambda: len(records) >= 5)
+    assert {(record.status, record.peer) for record in records} == {(200, CALLER)}
+    assert "DOWN" not in (tmp_path / "output").read_text()
+
+
+@pytest.mark.parametrize("more", [V1, V2, WITH_TLVS], ids=["v1", "v2", "v2 with TLVs"])
+async def test_haproxy_passes_tls_on_behind_its_header(shared_nats: NatsServer, tmp_path: Path, more: str) -> None:
+    """Its checks, which end behind the header, are not refused either."""
+    authority, records = Authority(tmp_path / "tls"), list[Record]()
+    settings = {"nats_url": (shared_nats.url,), "trusted_proxies": ("127.0.0.1",), "proxy_protocol": True}
+    observers = Observers(failure=(records.append,), other=(records.append,))
+    parts = build_gateway(Settings.model_validate(settings | authority.write()), observers=observers)
+    async with serve(parts, lane=tests.harness.LANE, tls=authority.trust()) as gateway:
+        with reserve_port() as port, run_haproxy(tmp_path, port, gateway.port, more):
+            for _ in range(5):
+                answer = await ask(port, LIES_OF_ONE, authority.trust())
+                assert answer.startswith(b"HTTP/1.1 200 "), (tmp_path / "output").read_text()
             await eventually(lambda: len(records) >= 5)
     assert {(record.status, record.peer) for record in records} == {(200, CALLER)}
     assert "DOWN" not in (tmp_path / "output").read_text()
