@@ -1,0 +1,19 @@
+"""Settings, from the environment. The only reader of os.environ; docs/settings.md is the reference."""
+
+from .environment import child_environment, find_variable, is_color_wanted, is_nats_url_set, read_variables
+from .fields import VARIABLES
+from .load import SettingsError, load_settings, read_sampling
+from .settings import Settings
+
+__all__ = [
+    "VARIABLES",
+    "Settings",
+    "SettingsError",
+    "child_environment",
+    "find_variable",
+    "is_color_wanted",
+    "is_nats_url_set",
+    "load_settings",
+    "read_sampling",
+    "read_variables",
+]

@@ -1,0 +1,51 @@
+"""Kinds of values, each with the texts that it may be written as."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from ..edge.networks import parse_network
+from ..edge.proxies import parse_root
+from ..formats.units import parse_age, parse_count, parse_duration, parse_place, parse_size, parse_switch
+from ..nats.addresses import Address
+
+
+def split_servers(text: object) -> object:
+    if not isinstance(text, str):
+        return text
+    servers = tuple(server.strip() for server in text.split(","))
+    for server in servers:
+        Address.parse(server)
+    return servers
+
+
+def split_networks(text: object) -> object:
+    if not isinstance(text, str):
+        return text
+    networks = tuple(network.strip() for network in text.split(","))
+    for network in networks:
+        parse_network(network)
+    return networks
+
+
+def from_text(parse: Callable[[str], float | str | tuple[str, int] | None]) -> BeforeValidator:
+    return BeforeValidator(lambda value: parse(value) if isinstance(value, str) else value)
+
+
+_LEAST_BUFFERED = 1024 * 1024
+
+Duration = Annotated[float, from_text(parse_duration)]
+Size = Annotated[int, from_text(parse_size)]
+BufferSize = Annotated[int, from_text(partial(parse_size, least=_LEAST_BUFFERED)), Field(ge=_LEAST_BUFFERED)]
+Count = Annotated[int, from_text(partial(parse_count, least=1)), Field(ge=1)]
+Port = Annotated[int, from_text(partial(parse_count, least=0, most=65535)), Field(ge=0, le=65535)]
+Switch = Annotated[bool, from_text(parse_switch)]
+Place = Annotated[bool | tuple[str, int], from_text(parse_place)]
+"""Where pages are: on the gateway's own port (True), nowhere, or on a host and port of their own."""
+LogFormat = Literal["json", "text"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+Age = Annotated[int | None, from_text(parse_age)]
+"""Whole seconds, or None for `off`."""
+RootPath = Annotated[str, from_text(parse_root)]

@@ -1,0 +1,126 @@
+"""All settings together: whether they fit, and what follows from them."""
+
+from collections.abc import Iterator
+from typing import Self
+
+from pydantic import model_validator
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource
+
+from ..certificates import CertificateFiles
+from ..edge.proxies import Proxies
+from ..nats.addresses import Address
+from ..nats.credentials import Credentials
+from .environment import read_variables
+from .fields import Fields
+
+
+class Settings(Fields):
+    """All settings, frozen. Durations are seconds, sizes bytes."""
+
+    @property
+    def metrics(self) -> bool | tuple[str, int]:
+        """Where `/metrics` is."""
+        if self.metrics_address is not None:
+            return self.metrics_address
+        return self.status if isinstance(self.status, tuple) else True
+
+    @property
+    def addresses_beside(self) -> dict[tuple[str, int], str]:
+        """Hosts and ports beside the gateway's own, on which pages are, and the settings that name them."""
+        places = ((self.metrics, "GATEWAY_METRICS_ADDRESS"), (self.status, "GATEWAY_STATUS"))
+        return {place: name for place, name in places if isinstance(place, tuple)}
+
+    @property
+    def credentials(self) -> Credentials:
+        """What to show to NATS servers, and to ask of theirs."""
+        password, token = (
+            None if secret is None else secret.get_secret_value() for secret in (self.nats_password, self.nats_token)
+        )
+        return Credentials(
+            creds=self.nats_creds,
+            nkey_seed=self.nats_nkey_seed,
+            user=self.nats_user,
+            password=password,
+            token=token,
+            tls_ca=self.nats_tls_ca,
+            tls_cert=self.nats_tls_cert,
+            tls_key=self.nats_tls_key,
+        )
+
+    @property
+    def certificate_files(self) -> CertificateFiles | None:
+        """What TLS on the gateway's own port needs; None where it speaks plain HTTP."""
+        if self.tls_cert is None or self.tls_key is None:
+            return None
+        return CertificateFiles(self.tls_cert, self.tls_key, self.tls_client_ca)
+
+    @property
+    def scheme(self) -> str:
+        """Of the addresses on the gateway's own port."""
+        return "http" if self.certificate_files is None else "https"
+
+    @property
+    def proxies(self) -> Proxies:
+        """What to believe of proxies in front."""
+        return Proxies(self.trusted_proxies or (), root=self.root_path or "")
+
+    def find_file_faults(self) -> list[str]:
+        """What is wrong with the files of credentials and certificates, a line for each."""
+        files = self.certificate_files
+        return [*self.credentials.find_faults(), *(files.find_faults() if files else ())]
+
+    @property
+    def logs_successes(self) -> bool:
+        """Whether successes and refusals are logged: not where their level is too low."""
+        return bool(self.access_log) and self.log_level in ("debug", "info")
+
+    def with_embedded(self, server: str) -> "Settings":
+        """The same settings for a server that asks for nothing."""
+        return self.model_copy(update={**dict.fromkeys(_nats_fields()), "nats_url": (server,)})
+
+    @property
+    def nats_variables(self) -> dict[str, str]:
+        """NATS_URL, and empty what is not set, so that a child process goes to the same servers in the same way."""
+        names = [name for name in _nats_fields() if getattr(self, name) is None]
+        unset = {str(Settings.model_fields[name].validation_alias): "" for name in names}
+        return {**unset, "NATS_URL": ",".join(self.nats_url)}
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        faults = self.credentials.find_conflicts([Address.parse(server) for server in self.nats_url])
+        faults += self._find_lacks()
+        if faults:
+            raise ValueError("\n".join(faults))
+        return self
+
+    def _find_lacks(self) -> Iterator[str]:
+        """Of settings that need another one."""
+        needs = (
+            (
+                "GATEWAY_PROXY_PROTOCOL",
+                self.proxy_protocol or None,
+                "GATEWAY_TRUSTED_PROXIES",
+                self.trusted_proxies or None,
+            ),
+            ("GATEWAY_TLS_CERT", self.tls_cert, "GATEWAY_TLS_KEY", self.tls_key),
+            ("GATEWAY_TLS_KEY", self.tls_key, "GATEWAY_TLS_CERT", self.tls_cert),
+            ("GATEWAY_TLS_CLIENT_CA", self.tls_client_ca, "GATEWAY_TLS_CERT", self.tls_cert),
+            ("GATEWAY_HSTS_MAX_AGE", self.hsts, "GATEWAY_TLS_CERT", self.tls_cert),
+        )
+        return (f"{name}: needs {other}" for name, value, other, its in needs if value is not None and its is None)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic-settings passes it by name
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What the code says, then the variables by their exact names: the usual source would read TIMEOUT as well."""
+        return init_settings, InitSettingsSource(settings_cls, dict(read_variables()))
+
+
+def _nats_fields() -> list[str]:
+    return [name for name in Settings.model_fields if name.startswith("nats_")]
