@@ -51,7 +51,13 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         path = f"{sysconfig.get_path('scripts')}:/usr/local/bin:/usr/bin:/bin"
         environment = clean_environment(PATH=path, HOME=str(folder), LC_ALL="C.UTF-8", no_proxy="*")
         done = subprocess.run(
-            ["bash", "-s"], input=script, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE
+            ["bash", "-s"],
+            input=script,
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=3 * PATIENCE,
         )
         assert dev.stop() == 0
     return [output.replace("\r", "").strip("\n") for output in done.stdout.split(END)][:-1]
