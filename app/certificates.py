@@ -138,7 +138,7 @@ def _refuse_password() -> str:
 
 
 def _read_file(name: str, path: Path, faults: list[str]) -> str:
-    """Its text; empty, and with a fault more, where there is none."""
+    """Its text. If it can't be read, the text is empty, and `faults` has one more."""
     words = "takes the path of a file, and this is none"
     try:
         if stat.S_ISREG(path.stat().st_mode):

@@ -197,7 +197,7 @@ async def _serve_package(package: bytes, swap: Swap) -> None:
 
 class PipeSource:
     """What the parent of a worker process writes: for each reload a line with a kind and the length of a package, and
-    the package. A certificate, where there is one, comes before the first routes."""
+    the package. If the gateway has a certificate, it comes before the first routes."""
 
     gauges: Mapping[str, Ask] = {}
     """The parent reports of the file."""

@@ -79,6 +79,7 @@ class ApiKeys:
         self.challenge = f'ApiKey realm="{realm}", in="{place}", name="{name}"'
 
     def identify(self, request: Request, fields: Sequence[Pair]) -> Identity | None:
+        """As Scheme.identify. It never has to be waited for."""
         if self._place == "header":
             found = [value for name, value in fields if name == self._wanted]
         else:

@@ -43,6 +43,7 @@ class Authenticate:
         )
 
     def check(self, request: Request, fields: Sequence[Pair]) -> AsyncCheck | None:
+        """As Policy.check. Raises Unauthenticated or Forbidden; what it returns may raise KeysUnavailable as well."""
         waits: tuple[AsyncIdentify, ...] = ()
         wrong: tuple[Unauthenticated, ...] = ()
         for scheme in self._order:

@@ -100,6 +100,7 @@ class BearerTokens:
         self._generation = keys.generation
 
     def identify(self, _: Request, fields: Sequence[Pair]) -> Identity | AsyncIdentify | None:
+        """As Scheme.identify. It has to be waited for where the key of the token is not known yet."""
         token = self._find(fields)
         if token is None:
             return None

@@ -13,10 +13,11 @@ _OF_ALL = (b"x-request-id", b"x-request-timeout")  # that every route reads
 def check_preflight(
     preflight: Preflight, request: Request, table: RouteTable, plans: Plans, elsewhere: Cors | None
 ) -> bool:
-    """Adds to the answer what its rules allow; False where there are none. Those of the route that the request would
-    have count, and `elsewhere`, those of all that is no route, where it would have none. The answer is for all routes
-    of the path that have the same rules. Where no route has the path nobody but the gateway reads the request: a page
-    may send any, so that it can read the answer."""
+    """Adds to the answer what the rules allow. False if no rules apply.
+
+    The rules are those of the route that would take the request; if no route would, they are `elsewhere`. The answer
+    covers all routes of this path with the same rules. If no route has the path, only the gateway reads the request: a
+    page may then send any method and header, so that it can read the 404."""
     found = {method: _find_plan(method, request, table, plans) for method in table.allowed(request.path)}
     plan = _find_plan(preflight.method.decode("ascii"), request, table, plans)
     cors = elsewhere if plan is None else plan.cors

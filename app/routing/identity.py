@@ -70,7 +70,7 @@ def read_claim(parameter: Parameter, identity: Identity | None) -> str:
 
 
 def refuse_claim(error: InvalidParameter) -> Forbidden:
-    """For a claim that breaks the rules of its parameter: the caller can't mend that."""
+    """403 and not 422, for a claim that breaks the rules of its parameter: the caller can change no claim."""
     return Forbidden(f"A claim of the caller can't be used. {error.detail}")
 
 

@@ -80,7 +80,7 @@ def open_socket(gateway: Gateway) -> Iterator[socket.socket]:
 
 
 async def shake_hands(gateway: Gateway, context: ssl.SSLContext) -> bytes:
-    """The beginning of the answer to a request; raises OSError where there is none."""
+    """The first line of the answer to a request. Raises OSError if the gateway closes without an answer."""
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port, ssl=context)
     try:
         writer.write(GET)
