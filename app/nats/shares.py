@@ -1,8 +1,8 @@
 """Shares of the requests in flight, so that neither a route nor a caller takes them all. Pure."""
 
-import ipaddress
 import sys
-from functools import lru_cache
+
+from ..formats.addresses import find_network
 
 ALL = sys.maxsize
 """The maximum of a route that may take every place that there is."""
@@ -50,34 +50,19 @@ class Callers:
         return len(self._counts)
 
     def has_room(self, address: str | None) -> bool:
-        return address is None or self._counts.get(_find_network(address), 0) < self._maximum
+        return address is None or self._counts.get(find_network(address), 0) < self._maximum
 
     def begin(self, address: str | None) -> None:
         if address is not None:
-            network = _find_network(address)
+            network = find_network(address)
             self._counts[network] = self._counts.get(network, 0) + 1
 
     def end(self, address: str | None) -> None:
         """Of a request that has begun."""
         if address is not None:
-            network = _find_network(address)
+            network = find_network(address)
             count = self._counts[network] - 1
             if count:
                 self._counts[network] = count
             else:
                 del self._counts[network]
-
-
-@lru_cache(maxsize=4096)
-def _find_network(address: str) -> str:
-    """The address itself, or the /64 of an IPv6 one. An IPv4 caller of a socket that takes both has such an address
-    as ::ffff:192.0.2.1 (RFC 4291 §2.5.5.2)."""
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if parsed.version == 4:
-        return address
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(ipaddress.ip_network((int(parsed) >> 64 << 64, 64)))
