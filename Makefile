@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 BENCH ?= --seconds 2 --drift 10 --out benchmarks
 JAVASCRIPT := tests/javascript
 CLIENTS := tests/clients
-TOOLS := $(VENV)/.dev $(VENV)/.browser $(VENV)/.wrk $(VENV)/.nginx $(JAVASCRIPT)/node_modules/.package-lock.json
+TOOLS := $(VENV)/.dev $(VENV)/.browser $(VENV)/.wrk $(VENV)/.nginx $(VENV)/.redis $(JAVASCRIPT)/node_modules/.package-lock.json
 # Tests wait more than they compute: three processes a core.
 WORKERS ?= $(shell $(BIN)/python -c 'import os; print(3 * (os.cpu_count() or 1))')
 
@@ -66,14 +66,14 @@ bench: $(VENV)/bench/.done ## the gateway beside its peers, half an hour: tables
 
 lock: $(VENV)/.dev ## write requirements/*.txt anew from pyproject.toml
 	$(PIP) install uv
-	$(BIN)/uv pip compile $(LOCK) --upgrade pyproject.toml -o requirements/gateway.txt
+	$(BIN)/uv pip compile $(LOCK) --upgrade pyproject.toml --extra redis -o requirements/gateway.txt
 	$(BIN)/uv pip compile $(LOCK) --upgrade --group build -o requirements/build.txt
 	$(BIN)/uv pip compile $(LOCK) -c requirements/gateway.txt -c requirements/build.txt --upgrade \
 		pyproject.toml --extra embedded --group build -o requirements/run.txt
 	$(BIN)/uv pip compile $(LOCK) -c requirements/run.txt --upgrade \
-		pyproject.toml --extra embedded --extra otel --group build --group dev -o requirements/dev.txt
+		pyproject.toml --extra embedded --extra otel --extra redis --group build --group dev -o requirements/dev.txt
 	$(BIN)/uv pip compile $(LOCK) -c requirements/dev.txt --upgrade \
-		pyproject.toml --extra embedded --extra otel --group build --group dev --group bench -o requirements/bench.txt
+		pyproject.toml --extra embedded --extra otel --extra redis --group build --group dev --group bench -o requirements/bench.txt
 	$(BIN)/uv pip compile $(LOCK) --upgrade --group clients -o requirements/clients.txt
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command 'make lock'
 
@@ -130,6 +130,14 @@ $(VENV)/.nginx: | $(BIN)/python
 		echo "make: the tests need nginx: installing the Debian package nginx-light"; apt-get update -qq && \
 		RUNLEVEL=1 apt-get install -y -qq --no-install-recommends nginx-light >/dev/null; } || { \
 		echo "make: the tests need nginx: install it with your system's package manager" >&2; exit 1; }
+	@touch $@
+
+# Gateways count in it together. The package must not start a Redis of its own.
+$(VENV)/.redis: | $(BIN)/python
+	@command -v redis-server >/dev/null || { \
+		echo "make: the tests need Redis: installing the Debian package redis-server"; apt-get update -qq && \
+		RUNLEVEL=1 apt-get install -y -qq --no-install-recommends redis-server >/dev/null; } || { \
+		echo "make: the tests need redis-server: install it with your system's package manager" >&2; exit 1; }
 	@touch $@
 
 # It passes connections on to a gateway. The package must not start one of its own.

@@ -7,11 +7,11 @@
     │   ├── MethodNotAllowed 405      ├── RequestTimeout 408        ├── LengthRequired 411
     │   ├── PayloadTooLarge 413       ├── UriTooLong 414            ├── UnsupportedMediaType 415
     │   ├── InvalidParameter 422      ├── InvalidBody 422           ├── HeadersTooLarge 431
-    │   └── VersionNotSupported 505
+    │   ├── RateLimited 429           └── VersionNotSupported 505
     ├── the gateway can't send now, nothing was sent
     │   ├── Overloaded 503            ├── NoResponders 503          ├── NotConnected 503
     │   ├── Draining 503              ├── PermissionDenied 502
-    │   └── KeysUnavailable 503
+    │   ├── KeysUnavailable 503       └── LimitsUnavailable 503
     └── it was sent
         ├── ConnectionLost 502 (unknown)    ├── Timeout 504 (unknown)
         ├── BadReply 502 (yes)              ├── ServiceError (yes)
@@ -178,6 +178,14 @@ class HeadersTooLarge(GatewayError):
     cure += "ranges, `Connection` 64 names."
 
 
+class RateLimited(GatewayError):
+    slug, title, status, retryable = "rate-limited", "Rate limited", 429, True
+    headers = _RETRY_SOON
+    cause = "This caller, or all callers of the route together, have sent more requests than its rate limit allows."
+    cure = "Retry after the time in `Retry-After`; `RateLimit` in each response says how many more requests are left. "
+    cure += "Operators: `rate_limit` of the route names the limit, and `rate_limits` of the route file says how much."
+
+
 class VersionNotSupported(GatewayError):
     slug, title, status = "http-version-not-supported", "HTTP version not supported", 505
     headers = (CLOSE,)
@@ -207,6 +215,14 @@ class KeysUnavailable(GatewayError):
     headers = _RETRY_SOON
     cause = "The gateway can't fetch the keys of the issuer, so that it can't tell whether the token is right."
     cure = "Retry after the time in `Retry-After`. Operators: the log says why; look at `jwks_url` of the route file."
+
+
+class LimitsUnavailable(GatewayError):
+    slug, title, status, retryable = "limits-unavailable", "Rate limits unavailable", 503, True
+    headers = _RETRY_SOON
+    cause = "The gateway can't ask the server that counts requests, so that it can't tell whether one more is allowed."
+    cure = "Retry after the time in `Retry-After`. Operators: the log says why; look at `GATEWAY_RATE_LIMIT_STORAGE`. "
+    cure += "With `GATEWAY_RATE_LIMIT_FALLBACK=open` each worker counts by itself meanwhile."
 
 
 class NotConnected(GatewayError):
@@ -291,11 +307,13 @@ ERRORS: tuple[type[GatewayError], ...] = (
     PayloadTooLarge,
     UriTooLong,
     UnsupportedMediaType,
+    RateLimited,
     HeadersTooLarge,
     VersionNotSupported,
     Overloaded,
     NoResponders,
     KeysUnavailable,
+    LimitsUnavailable,
     NotConnected,
     Draining,
     PermissionDenied,
@@ -306,5 +324,12 @@ ERRORS: tuple[type[GatewayError], ...] = (
     Internal,
 )
 
-OF_POLICIES: tuple[type[GatewayError], ...] = (Unauthenticated, Forbidden, LengthRequired, KeysUnavailable)
+OF_POLICIES: tuple[type[GatewayError], ...] = (
+    Unauthenticated,
+    Forbidden,
+    LengthRequired,
+    RateLimited,
+    KeysUnavailable,
+    LimitsUnavailable,
+)
 """Those that only a policy of a route answers with."""

@@ -46,6 +46,7 @@ from .pages.problems import add_problems
 from .pages.redirects import add_redirects, lead_to
 from .pages.state import Sources
 from .prepared import PreparedRoutes, prepare
+from .rates.counters import Counters
 from .routefile.load import GREET, RESERVED, Info, RouteFile, load_route_file
 from .routing.routes import Route
 from .routing.table import RouteTable
@@ -190,8 +191,9 @@ class _Parts:
         self._way_out = WayOut(self._observers, self.monitor.counts, self._traces)
         self.relay = self._make_relay(prepared.table, True, prepared.cors)
         self.jwks = JwksFetcher()
-        self._use_schemes(prepared)
-        self.serving = Serving(prepared, self.relay, (self._use_schemes,))
+        self.counters = Counters(settings.rate_limit_storage, is_closed=settings.rate_limit_fallback == "closed")
+        self._use_rules(prepared)
+        self.serving = Serving(prepared, self.relay, (self._use_rules,))
 
     def _list_sources(self, boards: Boards) -> Sources:
         return Sources(
@@ -203,9 +205,10 @@ class _Parts:
             with_details=bool(self._settings.health_details),
         )
 
-    def _use_schemes(self, prepared: PreparedRoutes) -> None:
+    def _use_rules(self, prepared: PreparedRoutes) -> None:
         found = (getattr(scheme, "keys", None) for scheme in prepared.schemes.values())
         self.jwks.use(keys for keys in found if isinstance(keys, KeySet))
+        self.counters.use(prepared.counters.values())
 
     def _make_relay(self, table: RouteTable, place: Place, cors: Cors | None = None) -> Relay:
         settings, pages = self._settings, self._list_pages(place)
@@ -270,7 +273,14 @@ class _Parts:
     async def _live(self, _: FastAPI) -> AsyncIterator[None]:
         self.drain.clear()
         try:
-            async with self._tracing or nullcontext(), self.checker, self.jwks, self.link, self.monitor.run():
+            async with (
+                self._tracing or nullcontext(),
+                self.checker,
+                self.jwks,
+                self.counters,
+                self.link,
+                self.monitor.run(),
+            ):
                 yield
         finally:
             if self._observers.storm is not None:

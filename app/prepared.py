@@ -17,6 +17,7 @@ from . import __version__
 from .collector import collector_off
 from .edge.cors import Cors
 from .edge.identity import Scheme
+from .edge.rate_limit import Counter
 from .formats.schemas import Json
 from .formats.shared_schemas import SharedSchemas
 from .pages.openapi import build_openapi
@@ -24,7 +25,8 @@ from .pieces import Steps
 from .routefile.auth import build_scheme
 from .routefile.cors import read_cors
 from .routefile.load import RouteFile, RouteFileError
-from .routefile.model import RouteModel, to_route
+from .routefile.model import Declared, RouteModel, to_route
+from .routefile.rate_limits import make_counters
 from .routing.routes import Route
 from .routing.table import RouteTable
 
@@ -42,13 +44,14 @@ _DESCRIPTION = (
 @dataclass(frozen=True, slots=True)
 class PreparedRoutes:
     """Routes that are ready to be served. `openapi` is JSON; `schemes` are those by which callers say who they are;
-    `cors` is for all that is no route."""
+    `counters` are those of `rate_limits`; `cors` is for all that is no route."""
 
     table: RouteTable
     title: str
     openapi: bytes
     schemes: Mapping[str, Scheme] = field(default_factory=dict)
     cors: Cors | None = None
+    counters: Mapping[str, Counter] = field(default_factory=dict)
 
     def write_openapi(self, root: str) -> bytes:
         """The document for callers who see the gateway under `root`, percent-encoded. It names a server of this path
@@ -75,7 +78,7 @@ def prepare(file: RouteFile) -> PreparedRoutes:
     with collector_off():
         document = build_openapi(file.table, info=about, servers=file.servers, tags=file.tags)
         written = json.dumps(document, ensure_ascii=False).encode("utf-8")
-        return PreparedRoutes(file.table, info.title, written, file.schemes, read_cors(file.cors))
+        return PreparedRoutes(file.table, info.title, written, file.schemes, read_cors(file.cors), file.counters)
 
 
 def pack(file: RouteFile, *, lowered: Iterable[str] = ()) -> bytes:
@@ -85,6 +88,7 @@ def pack(file: RouteFile, *, lowered: Iterable[str] = ()) -> bytes:
     head = {
         "title": served.title,
         "cors": file.cors,
+        "rate_limits": file.rate_limits,
         "routes": len(file.declared),
         "lowered": list(islice(lowered, MAX_LOWERED)),
         "files": list(map(str, file.files)),
@@ -105,12 +109,14 @@ def pack_faults(faults: Sequence[str], files: Iterable[Path] = ()) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What a package says of itself. `cors` is as it is declared at the top; `routes` is their number, `files` the
-    names of those that they come from; `schemas` and `schema_files` are what the schemas that they share are called.
-    `schemes` has the name of each scheme of `auth`, how it is declared, and the number of its entries."""
+    """What a package says of itself. `cors` and `rate_limits` are as they are declared at the top; `routes` is their
+    number, `files` the names of those that they come from; `schemas` and `schema_files` are what the schemas that they
+    share are called. `schemes` has the name of each scheme of `auth`, how it is declared, and the number of its
+    entries."""
 
     title: str
     cors: Json
+    rate_limits: Json
     routes: int
     lowered: Sequence[str]
     files: Sequence[str]
@@ -134,9 +140,11 @@ def unpack(package: bytes) -> Steps[PreparedRoutes]:
     for name, declared, count in head.schemes:
         entries = (json.loads(file.readline()) for _ in range(count))
         schemes[name] = yield from build_scheme(name, declared, entries)
-    routes = (_read_route(file.readline(), schemas, schemes) for _ in range(head.routes))
+    counters = make_counters(head.rate_limits)
+    known = Declared(schemes, counters)
+    routes = (_read_route(file.readline(), schemas, known) for _ in range(head.routes))
     table = yield from RouteTable.of_checked(routes)
-    return PreparedRoutes(table, head.title, file.read(), schemes, read_cors(head.cors))
+    return PreparedRoutes(table, head.title, file.read(), schemes, read_cors(head.cors), counters)
 
 
 def _read_head(file: BytesIO) -> Head:
@@ -146,5 +154,5 @@ def _read_head(file: BytesIO) -> Head:
     return Head(**head)
 
 
-def _read_route(line: bytes, schemas: SharedSchemas, schemes: Mapping[str, Scheme]) -> Route:
-    return to_route(RouteModel.model_validate(json.loads(line)), schemas, schemes)
+def _read_route(line: bytes, schemas: SharedSchemas, declared: Declared) -> Route:
+    return to_route(RouteModel.model_validate(json.loads(line)), schemas, declared)

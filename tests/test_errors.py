@@ -33,6 +33,8 @@ TABLE = {
     "overloaded": (503, "no", True),
     "no-responders": (503, "no", True),
     "keys-unavailable": (503, "no", True),
+    "rate-limited": (429, "no", True),
+    "limits-unavailable": (503, "no", True),
     "not-connected": (503, "no", True),
     "draining": (503, "no", True),
     "permission-denied": (502, "no", False),
@@ -111,7 +113,7 @@ def test_an_error_can_be_raised_without_words_and_then_tells_its_cause(error: ty
 @each_error
 def test_an_error_that_the_caller_may_repeat_soon_says_when(error: type[GatewayError]) -> None:
     names = [name for name, _ in error.headers]
-    assert (b"retry-after" in names) == (error.status == 503)
+    assert (b"retry-after" in names) == (error.status in (429, 503))
 
 
 @pytest.mark.parametrize("error", [Overloaded, NoResponders, NotConnected])

@@ -1,5 +1,6 @@
 import os
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,6 +52,8 @@ DEFAULTS = {
     "max_body": 1024 * 1024,
     "max_in_flight": 4096,
     "max_in_flight_per_caller": None,
+    "rate_limit_storage": None,
+    "rate_limit_fallback": "open",
     "max_connections": 10_000,
     "max_buffered": 16 * 1024 * 1024,
     "drain_timeout": 25.0,
@@ -116,6 +119,10 @@ def test_nothing_needs_to_be_set() -> None:
         ("GATEWAY_MAX_BODY", "64KiB", "max_body", 65_536),
         ("GATEWAY_MAX_IN_FLIGHT", "1", "max_in_flight", 1),
         ("GATEWAY_MAX_IN_FLIGHT_PER_CALLER", "64", "max_in_flight_per_caller", 64),
+        ("GATEWAY_RATE_LIMIT_STORAGE", "redis://a", "rate_limit_storage", "redis://a"),
+        ("GATEWAY_RATE_LIMIT_STORAGE", "valkeys://u:p@a:1/2", "rate_limit_storage", "valkeys://u:p@a:1/2"),
+        ("GATEWAY_RATE_LIMIT_STORAGE", "redis+unix:///run/r", "rate_limit_storage", "redis+unix:///run/r"),
+        ("GATEWAY_RATE_LIMIT_FALLBACK", "Closed", "rate_limit_fallback", "closed"),
         ("GATEWAY_MAX_BUFFERED", "8MiB", "max_buffered", 8 * 1024 * 1024),
         ("GATEWAY_MAX_CONNECTIONS", "100", "max_connections", 100),
         ("GATEWAY_DRAIN_TIMEOUT", "1.5s", "drain_timeout", 1.5),
@@ -192,6 +199,7 @@ SIZES = "a whole number of bytes, or one with KiB or MiB: 1048576, 64KiB or 1MiB
         ("GATEWAY_MAX_IN_FLIGHT", "0", "must be a whole number, 1 or more"),
         ("GATEWAY_MAX_IN_FLIGHT", "many", "must be a whole number, 1 or more"),
         ("GATEWAY_MAX_IN_FLIGHT_PER_CALLER", "0", "must be a whole number, 1 or more"),
+        ("GATEWAY_RATE_LIMIT_FALLBACK", "off", "must be open or closed"),
         ("GATEWAY_MAX_BUFFERED", "1000", "must be 1MiB or more"),
         ("GATEWAY_MAX_BUFFERED", "lots", f"a size is {SIZES}"),
         ("GATEWAY_MAX_CONNECTIONS", "0", "must be a whole number, 1 or more"),
@@ -247,6 +255,39 @@ def test_a_wrong_nats_url_is_told_without_its_value(environment: pytest.MonkeyPa
     (fault,) = read_faults()
     assert fault.startswith("NATS_URL: a NATS server is nats://host:port or tls://host:port, with user:password@")
     assert "secr" not in fault
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "secret",
+        "redis://",
+        "http://u:secret@a",
+        "redis://u:secret@a:0",
+        "redis://u:secret@a:x",
+        "redis://u:secret@a/name",
+        "redis://a?password=secret",
+        "redis+unix://",
+        "redis+cluster://u:secret@a",
+    ],
+)
+def test_a_wrong_storage_is_told_without_its_value(environment: pytest.MonkeyPatch, text: str) -> None:
+    environment.setenv("GATEWAY_RATE_LIMIT_STORAGE", text)
+    (fault,) = read_faults()
+    assert fault.startswith(
+        "GATEWAY_RATE_LIMIT_STORAGE: must be the URL of a Redis or Valkey server: redis://host:6379/0"
+    )
+    assert "secret" not in fault
+
+
+def test_a_storage_needs_the_libraries_of_the_extra(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("GATEWAY_RATE_LIMIT_STORAGE", "redis://a")
+    assert load_settings(check_files=True).rate_limit_storage == "redis://a"
+    environment.setattr(sys, "path", [])
+    with pytest.raises(
+        SettingsError, match=r"^GATEWAY_RATE_LIMIT_STORAGE: .* pip install 'nats-http-gateway\[redis\]'$"
+    ):
+        load_settings(check_files=True)
 
 
 def test_all_that_is_wrong_is_told_at_once_and_no_secret(environment: pytest.MonkeyPatch) -> None:
@@ -340,6 +381,7 @@ def test_no_secret_shows_in_the_repr_of_settings_or_credentials(environment: pyt
         {"NATS_URL": f"nats://a,tls://{SECRET}-token@b"},
         {"NATS_USER": "u", "NATS_PASSWORD": SECRET},
         {"NATS_TOKEN": SECRET},
+        {"GATEWAY_RATE_LIMIT_STORAGE": f"redis://u:{SECRET}@a"},
     ):
         with environment.context() as only:
             for name, text in variables.items():

@@ -21,7 +21,16 @@ from .request import Request
 ANY = "*"
 MAX_ORIGIN = 512  # bytes: a host name has at most 253
 MAX_ASKED = 4096  # bytes of the header names that a preflight asks for
-EXPOSED = ("x-request-id", "retry-after", "allow", "accept", "server-timing", "www-authenticate")
+EXPOSED = (
+    "x-request-id",
+    "retry-after",
+    "ratelimit",
+    "ratelimit-policy",
+    "allow",
+    "accept",
+    "server-timing",
+    "www-authenticate",
+)
 """Response headers of the gateway's own that a page may read unless its route says otherwise."""
 
 # Those that pages may always send, or read, with simple values (Fetch, 2.2.2).

@@ -1,7 +1,8 @@
-"""What may be shown of the settings for NATS: no password, no token, and no key."""
+"""What may be shown of the settings: no password, no token, and no key."""
 
 import os
 
+from ..formats.storages import mask_storage
 from .addresses import Address
 
 MASK = "***"
@@ -16,7 +17,8 @@ def mask_variable(name: str, value: str) -> str:
     or a password may stand where a path should."""
     if name in _SECRETS or (name in _FILES and not os.path.exists(value)):  # noqa: PTH110 - Path raises for long names
         return MASK
-    return mask_servers(value) if name == "NATS_URL" else value
+    mask = _URLS.get(name)
+    return mask(value) if mask else value
 
 
 def mask_servers(text: str) -> str:
@@ -37,3 +39,6 @@ def _mask_credentials(server: str) -> str:
         return server
     user, colon, _ = credentials.partition(":")
     return f"{scheme}{separator}{user}:{MASK}@{host}" if colon else f"{scheme}{separator}{MASK}@{host}"
+
+
+_URLS = {"NATS_URL": mask_servers, "GATEWAY_RATE_LIMIT_STORAGE": mask_storage}

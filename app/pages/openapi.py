@@ -3,7 +3,15 @@
 from collections.abc import Mapping, Sequence
 
 from ..edge.auth import Authenticate
-from ..errors import GatewayError, InvalidBody, InvalidParameter, NoResponders, ServiceError, Unauthenticated
+from ..errors import (
+    GatewayError,
+    InvalidBody,
+    InvalidParameter,
+    NoResponders,
+    RateLimited,
+    ServiceError,
+    Unauthenticated,
+)
 from ..exchange.problems import build_problem
 from ..formats.fields import is_of_proxies
 from ..formats.schemas import Json
@@ -281,11 +289,24 @@ def _build_problem(description: str, error: type[GatewayError], status: int, com
         "example": _build_example(error, status),
     }
     response: Object = {"description": description, "content": {"application/problem+json": media}}
+    told = dict(_HEADERS.get(error, {}))
     if any(name == b"retry-after" for name, _ in error.headers):
-        response["headers"] = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
-    if error is Unauthenticated:
-        response["headers"] = {"WWW-Authenticate": {"description": "What to send.", "schema": {"type": "string"}}}
+        told["Retry-After"] = ("Seconds.", "integer")
+    if told:
+        response["headers"] = {
+            name: {"description": text, "schema": {"type": kind}} for name, (text, kind) in told.items()
+        }
     return response
+
+
+# With what they mean and their types.
+_HEADERS: Mapping[type[GatewayError], Mapping[str, tuple[str, str]]] = {
+    Unauthenticated: {"WWW-Authenticate": ("What to send.", "string")},
+    RateLimited: {
+        "RateLimit": ("How many requests are left, and in how many seconds all will be.", "string"),
+        "RateLimit-Policy": ("How many requests are taken in how many seconds.", "string"),
+    },
+}
 
 
 def _build_example(error: type[GatewayError], status: int) -> Json:

@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, TypeAdapter, WithJsonSchema, model_
 from ..edge.api_keys import ApiKeys, Key, Place
 from ..edge.auth import Authenticate
 from ..edge.identity import Scheme
+from ..edge.policy import Policy
 from ..formats.schemas import Json
 from ..formats.words import suggest
 from ..pieces import Steps
@@ -104,12 +105,12 @@ def build_scheme(name: str, declared: object, entries: Iterable[Json]) -> Steps[
     return ApiKeys(keys, place=place, name=called, realm=name, description=model.description)
 
 
-def make_auth(rules: AuthRulesModel, schemes: Mapping[str, Scheme]) -> Authenticate | None:
-    """The policy of a route; None where everybody may call it."""
+def make_auth(rules: AuthRulesModel, schemes: Mapping[str, Scheme]) -> list[Policy]:
+    """The policy of a route; none where everybody may call it."""
     if rules.any == [OPEN]:
-        return None
+        return []
     claims = {name: value if isinstance(value, list) else [value] for name, value in rules.claims.items()}
-    return Authenticate({name: schemes[name] for name in rules.any}, scopes=rules.scopes, claims=claims)
+    return [Authenticate({name: schemes[name] for name in rules.any}, scopes=rules.scopes, claims=claims)]
 
 
 def find_rule_faults(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..collector import collector_off
 from ..edge.identity import Scheme
+from ..edge.rate_limit import Counter
 from ..formats.schemas import Json
 from ..formats.shared_schemas import SharedSchemas
 from ..formats.words import find_close
@@ -20,7 +21,8 @@ from .defaults import apply_defaults, join
 from .documents import Document, read_documents
 from .faults import RouteFileError as RouteFileError
 from .files import check_kind, parse, read_bytes, read_schema_file
-from .model import FREE, DefaultsModel, FileModel, RouteModel, to_route
+from .model import FREE, Declared, DefaultsModel, FileModel, RouteModel, to_route
+from .rate_limits import fill_counters, find_limit_faults, make_counters
 from .schemas import SchemaFile, SchemaReader, change_schemas
 from .schemes import ReadFile, read_schemes
 from .validation import validate
@@ -42,7 +44,7 @@ GREET, EXAMPLES = (Path(__file__).with_name(name) for name in ("greet.yaml", "ex
 
 # While one of these is wrong, what else is wrong with a route can't be told.
 _ESSENTIAL = frozenset(("name", "method", "path", "subject", "params", "payload"))
-_OF_THE_FIRST = ("info", "servers", "tags", "auth", "cors")
+_OF_THE_FIRST = ("info", "servers", "tags", "auth", "cors", "rate_limits")
 """Keys that say something of the API as a whole."""
 _APART = ("defaults", "info", "auth")
 """Keys of mappings that are looked at by themselves."""
@@ -63,8 +65,9 @@ class Info:
 class RouteFile:
     """A route file that is right. `declared` has the routes as they are written, each with what it has from `defaults`;
     their schemas are in `schemas`, where those are shared or stand in files. `servers` and `tags` are as OpenAPI has
-    them. `schemes` are those of `auth`, `sources` what they are made of. `cors` is what the file as a whole says.
-    `files` are all that it was read from, itself first, and folders in which it looked for files by a pattern."""
+    them. `schemes` are those of `auth`, `sources` what they are made of. `cors` and `rate_limits` are what the
+    file as a whole says, and `counters` count by the latter. `files` are all that it was read from, itself first, and
+    folders in which it looked for files by a pattern."""
 
     table: RouteTable
     info: Info
@@ -75,6 +78,8 @@ class RouteFile:
     schemes: Mapping[str, Scheme] = field(default_factory=dict)
     sources: Sequence[SchemeSource] = ()
     cors: Json = None
+    rate_limits: Json = None
+    counters: Mapping[str, Counter] = field(default_factory=dict)
     files: Sequence[Path] = ()
 
 
@@ -127,11 +132,14 @@ class _Builder:
         self._documents = documents
         self._schemas = SchemaReader(read_schema)
         self._schemes = read_schemes(documents[0].find("auth"), read_file, documents[0].diagnostics)
+        self._counters: dict[str, Counter] = {}
 
     def build(self) -> RouteFile:
         """Raises RouteFileError."""
         first = self._documents[0]
         parts = self._read_parts()
+        self._counters = make_counters(parts[0].about.get("rate_limits"))
+        fill_counters(self._counters, first.find("rate_limits"))
         info = validate(InfoModel, first.find("info") or {}, ("info",), first.diagnostics)[0]
         for document in self._documents:
             named = document.find("schemas")
@@ -160,6 +168,8 @@ class _Builder:
             schemes=self._schemes.by_name,
             sources=self._schemes.sources,
             cors=parts[0].about.get("cors"),
+            rate_limits=parts[0].about.get("rate_limits"),
+            counters=self._counters,
         )
 
     def _read_parts(self) -> list[_Part]:
@@ -214,22 +224,26 @@ class _Builder:
     def _build_route(self, document: Document, raw: Json, index: int) -> Route | None:
         path: KeyPath = ("routes", index)
         model, _ = validate(RouteModel, raw, path, document.diagnostics, essential=_ESSENTIAL)
-        if model is None or not self._check_auth(document, raw, model, path):
+        if model is None or not self._check_names(document, raw, model, path):
             return None
         try:
-            return to_route(model, self._schemas.shared, self._schemes.by_name)
+            return to_route(model, self._schemas.shared, Declared(self._schemes.by_name, self._counters))
         except RouteError as error:
             for fault in error.faults:
                 document.diagnostics.add_fault((*path, *fault.key), fault.text)
             return None
 
-    def _check_auth(self, document: Document, raw: Json, model: RouteModel, path: KeyPath) -> bool:
-        """Whether a route says well who may call it; what is wrong is reported."""
+    def _check_names(self, document: Document, raw: Json, model: RouteModel, path: KeyPath) -> bool:
+        """Whether a route names schemes and limits that there are; what is wrong is reported."""
         if model.auth is None and isinstance(raw, dict) and "auth" in raw:
             return False  # its model has reported that
-        faults = list(find_rule_faults(model.auth, self._schemes.known))
+        rules = {
+            "auth": find_rule_faults(model.auth, self._schemes.known),
+            "rate_limit": find_limit_faults(model.rate_limit, self._counters, model.auth),
+        }
+        faults = [((name, *key), text) for name, found in rules.items() for key, text in found]
         for key, text in faults:
-            document.diagnostics.add_fault((*path, "auth", *key), text)
+            document.diagnostics.add_fault((*path, *key), text)
         return not faults
 
 

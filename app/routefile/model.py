@@ -3,8 +3,9 @@
 Only shapes are checked here. What a route may say is checked by `Route` and `Parameter`, which `to_route` makes.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -12,6 +13,7 @@ from ..edge.allow_from import AllowFrom
 from ..edge.content_length import RequireLength
 from ..edge.identity import Scheme
 from ..edge.policy import Policy
+from ..edge.rate_limit import Counter
 from ..formats.fields import REPLY_HEADERS, REQUEST_HEADERS
 from ..formats.shared_schemas import SharedSchemas
 from ..routing.parameters import Format, Parameter
@@ -23,6 +25,7 @@ from .about import InfoModel, ServerModel, TagModel
 from .auth import Auth, SchemeModel, make_auth
 from .cors import NO_CORS, CorsModel, RouteCors, make_cors
 from .names import IdentitySource, SchemeName
+from .rate_limits import LimitModel, LimitName, RateLimits, make_rate_limits
 from .replies import ReplyModel, StatusModel
 from .strict import StrictModel, check_with
 from .types import Duration, Header, Methods, Networks, Number, Scalar, SchemaName, SchemaOrFile, Size, Value
@@ -133,21 +136,36 @@ class DefaultsModel(StrictModel):
         description="Headers that tell the service who calls: `sub`, `scopes`, `ip`, or a claim such as "
         "`claims.tenant`. No caller can write them.",
     )
+    rate_limit: RateLimits = Field(
+        None,  # type: ignore[arg-type]
+        description="The limits of `rate_limits`, one or a list, that requests are counted by, or `none`. More get "
+        "429.",
+    )
     content_length: Literal["optional", "required"] = Field(
         "optional",
         description="Whether a body must come with a `Content-Length`. With `required` one in chunks gets 411.",
     )
 
 
-NO_SCHEMES: Mapping[str, Scheme] = {}
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What routes refer to by name: the schemes of `auth`, and the counters of `rate_limits`."""
 
-POLICIES: Mapping[str, Callable[[Any, Mapping[str, Scheme]], Policy | None]] = {
-    "allow_from": lambda networks, _: AllowFrom(networks),
-    "auth": make_auth,
-    "content_length": lambda *_: RequireLength(),
-}
-"""What makes a policy of the value of a key that a route sets to anything but its default, and of the schemes of
-`auth`; None where everybody passes. Routes ask theirs in this order."""
+    schemes: Mapping[str, Scheme] = field(default_factory=dict)
+    counters: Mapping[str, Counter] = field(default_factory=dict)
+
+
+NOTHING = Declared()
+
+POLICIES: Sequence[tuple[str, Callable[["RouteModel", Declared], Iterable[Policy]]]] = (
+    ("allow_from", lambda route, _: [AllowFrom(route.allow_from)]),
+    ("rate_limit", lambda route, declared: _make_limits(route, declared, before_auth=True)),
+    ("auth", lambda route, declared: make_auth(route.auth, declared.schemes)),
+    ("rate_limit", lambda route, declared: _make_limits(route, declared, before_auth=False)),
+    ("content_length", lambda *_: [RequireLength()]),
+)
+"""What makes the policies of a key that a route sets to anything but its default, and of what the file declares. Routes
+ask theirs in this order. Limits that need not know who calls come before `auth`, so that they count wrong keys too."""
 
 
 class RouteModel(DefaultsModel):
@@ -184,6 +202,9 @@ class FileModel(StrictModel):
     auth: dict[SchemeName, SchemeModel] = Field(
         {}, min_length=1, description="How callers say who they are: schemes, by the names that routes call them by."
     )
+    rate_limits: dict[LimitName, LimitModel] = Field(
+        {}, min_length=1, description="How many requests are taken: limits, by the names that routes call them by."
+    )
     cors: CorsModel = Field(
         NO_CORS, description="Which pages of other origins may call the routes, and read the gateway's own pages."
     )
@@ -199,10 +220,10 @@ class FileModel(StrictModel):
     routes: list[RouteModel] = Field([], min_length=1, description="The routes, unless all are in other files.")
 
 
-def to_route(model: RouteModel, schemas: SharedSchemas, schemes: Mapping[str, Scheme] = NO_SCHEMES) -> Route:
-    """The route, whose schemas may refer to those, or be their files, and which may take callers by these schemes.
-    Raises RouteError."""
-    policies = tuple(_make_policies(model, schemes))
+def to_route(model: RouteModel, schemas: SharedSchemas, declared: Declared = NOTHING) -> Route:
+    """The route, whose schemas may refer to those, or be their files, and whose policies to what is declared. Raises
+    RouteError."""
+    policies = tuple(_make_policies(model, declared))
     in_path = list_parameters(model.path.split("/"))
     passed = REPLY_HEADERS if model.reply.headers is None else tuple(model.reply.headers)
     return Route(
@@ -233,11 +254,14 @@ def to_route(model: RouteModel, schemas: SharedSchemas, schemes: Mapping[str, Sc
     )
 
 
-def _make_policies(model: RouteModel, schemes: Mapping[str, Scheme]) -> Iterator[Policy]:
-    for key, make in POLICIES.items():
-        value = getattr(model, key)
-        if value != RouteModel.model_fields[key].default and (policy := make(value, schemes)):
-            yield policy
+def _make_policies(model: RouteModel, declared: Declared) -> Iterator[Policy]:
+    for key, make in POLICIES:
+        if getattr(model, key) != RouteModel.model_fields[key].default:
+            yield from make(model, declared)
+
+
+def _make_limits(model: RouteModel, declared: Declared, *, before_auth: bool) -> Iterator[Policy]:
+    return make_rate_limits(model.rate_limit, declared.counters, route=model.name, before_auth=before_auth)
 
 
 def _to_parameter(name: str, rules: ParameterModel, in_path: Sequence[str]) -> Parameter:

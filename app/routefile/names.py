@@ -13,7 +13,7 @@ OPEN = "none"
 """What a route says that everybody may call."""
 
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,128}")  # RFC 6749 §3.3, scope-token
-_SCHEME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_PLAIN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _COOKIE_OR_QUERY = re.compile(r"[A-Za-z0-9._~-]{1,64}")
 
 
@@ -32,9 +32,14 @@ def _check_name(text: str) -> None:
         raise ValueError("must be 1 to 64 of letters, digits, `.`, `_`, `~` and `-`")
 
 
+def is_plain(name: str) -> bool:
+    """Whether it is 1 to 64 of letters, digits, `.`, `_` and `-`."""
+    return _PLAIN.fullmatch(name) is not None
+
+
 def check_scheme_name(name: str) -> str:
     """The same name. ValueError says what it can't be."""
-    if not _SCHEME.fullmatch(name) or name == OPEN:
+    if not is_plain(name) or name == OPEN:
         raise ValueError("the name of a scheme is 1 to 64 of letters, digits, `.`, `_` and `-`, and not `none`")
     return name
 

@@ -14,6 +14,7 @@ from .cors import CorsModel
 from .diagnostics import Diagnostics
 from .keys import KeyModel
 from .model import ParameterModel
+from .rate_limits import LimitModel
 from .replies import ReplyModel, StatusModel
 from .types import HeaderModel
 from .yamltree import Path
@@ -116,6 +117,7 @@ def _list_keys(kind: type[BaseModel], location: Sequence[int | str]) -> list[str
         "tags": TagModel,
         "auth": AuthRulesModel,
         "keys": KeyModel,
+        "rate_limits": LimitModel,
     }
     for part in location:
         kind = inner.get(part, kind)

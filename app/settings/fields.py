@@ -13,12 +13,14 @@ from .kinds import (
     BufferSize,
     Count,
     Duration,
+    Fallback,
     LogFormat,
     LogLevel,
     Place,
     Port,
     RootPath,
     Size,
+    StorageUrl,
     Switch,
     from_text,
     split_networks,
@@ -157,6 +159,20 @@ class Fields(BaseSettings):
         validation_alias="GATEWAY_MAX_IN_FLIGHT_PER_CALLER",
         description="Requests in flight a worker, from one address; more get 503. Unset: no such bound, since all "
         "callers behind a proxy that is not in `GATEWAY_TRUSTED_PROXIES` have its address.",
+    )
+    rate_limit_storage: StorageUrl | None = Field(
+        default=None,
+        validation_alias="GATEWAY_RATE_LIMIT_STORAGE",
+        repr=False,  # it may hold a password
+        description="The Redis or Valkey server in which requests are counted for the `rate_limits` of the route file: "
+        "`redis://host:6379/0`, `rediss://` for TLS, or `redis+unix:///path`, with `user:password@` where it asks for "
+        "it. All gateways and workers with the same one count together. Unset: each worker counts in its own memory.",
+    )
+    rate_limit_fallback: Annotated[Fallback, from_text(partial(parse_word, words=get_args(Fallback)))] = Field(
+        default="open",
+        validation_alias="GATEWAY_RATE_LIMIT_FALLBACK",
+        description="What becomes of requests that have a rate limit while that server does not answer: `open`, each "
+        "worker counts in its own memory, or `closed`, they get 503.",
     )
     max_connections: Count = Field(
         default=10_000,

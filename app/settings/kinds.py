@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field
 
 from ..edge.networks import parse_network
 from ..edge.proxies import parse_root
+from ..formats.storages import parse_storage
 from ..formats.units import parse_age, parse_count, parse_duration, parse_place, parse_size, parse_switch
 from ..nats.addresses import Address
 
@@ -44,6 +45,8 @@ Port = Annotated[int, from_text(partial(parse_count, least=0, most=65535)), Fiel
 Switch = Annotated[bool, from_text(parse_switch)]
 Place = Annotated[bool | tuple[str, int], from_text(parse_place)]
 """Where pages are: on the gateway's own port (True), nowhere, or on a host and port of their own."""
+StorageUrl = Annotated[str, from_text(parse_storage)]
+Fallback = Literal["open", "closed"]
 LogFormat = Literal["json", "text"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 Age = Annotated[int | None, from_text(parse_age)]

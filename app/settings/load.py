@@ -43,7 +43,7 @@ def load_settings(*, check_files: bool = False) -> Settings:
     except ValidationError as error:
         faults += [_describe(detail["loc"], detail["msg"], detail["input"]) for detail in error.errors()]
     else:
-        faults += settings.find_file_faults() if check_files else []
+        faults += [*settings.find_file_faults(), *_find_lack(settings)] if check_files else []
         if not faults:
             return settings
     raise SettingsError(faults)
@@ -67,6 +67,17 @@ def _find_trace_faults(*, check_files: bool) -> list[str]:
     return list(trace_settings.find_faults(os.environ, check_files=check_files))
 
 
+def _find_lack(settings: Settings) -> list[str]:
+    """Of libraries that a setting needs."""
+    has_all = all(importlib.util.find_spec(name) for name in ("limits", "redis"))
+    if settings.rate_limit_storage is None or has_all:
+        return []
+    return [f"GATEWAY_RATE_LIMIT_STORAGE: it needs libraries that are not installed: {_INSTALL}"]
+
+
+_INSTALL = "pip install 'nats-http-gateway[redis]'"
+
+
 def _describe(location: tuple[int | str, ...], message: str, value: object) -> str:
     if not message.startswith("Value error, "):  # pydantic's own words: of bytes that are no text
         message = "must be text in UTF-8"
@@ -75,5 +86,6 @@ def _describe(location: tuple[int | str, ...], message: str, value: object) -> s
         return words
     name = str(location[0])
     # A seed or a password may stand where an address or a path should.
-    shown = "" if name.startswith("NATS_") else f" {quote_value(str(value))}"
+    is_secret = name.startswith("NATS_") or name == "GATEWAY_RATE_LIMIT_STORAGE"
+    shown = "" if is_secret else f" {quote_value(str(value))}"
     return f"{name}{shown}: {words.removeprefix(f'{name}: ')}"

@@ -137,7 +137,10 @@ def test_credentials_are_told_to_those_who_are_allowed() -> None:
 
 def test_a_page_may_read_what_the_gateway_and_the_route_answer_with_or_what_is_listed() -> None:
     added = ask(rule(APP), APP, answers_with=("ETag", "X-Total", "Content-Type", "vary"))
-    exposed = b"x-request-id, retry-after, allow, accept, server-timing, www-authenticate, etag, x-total"
+    exposed = (
+        b"x-request-id, retry-after, ratelimit, ratelimit-policy, allow, accept, server-timing, www-authenticate, "
+        b"etag, x-total"
+    )
     assert added[b"access-control-expose-headers"] == exposed
     listed = ask(rule(APP, expose_headers=("X-Total",)), APP, answers_with=("etag",))
     assert listed[b"access-control-expose-headers"] == b"x-total"

@@ -24,7 +24,7 @@ from app.settings import Settings
 from tests.harness import Gateway, NatsServer, replying, responder, run_gateway, serve
 
 APP, OTHER = "https://app.example", "https://evil.example"
-EXPOSED = "x-request-id, retry-after, allow, accept, server-timing, www-authenticate"
+EXPOSED = "x-request-id, retry-after, ratelimit, ratelimit-policy, allow, accept, server-timing, www-authenticate"
 OF_REPLIES = "content-disposition, etag, location, link"
 SAFE = "accept, accept-language, content-language, content-type"
 ALWAYS = "traceparent, tracestate, x-request-id, x-request-timeout"

@@ -6,7 +6,9 @@ from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from app.edge.allow_from import AllowFrom
+from app.edge.buckets import Limit
 from app.edge.content_length import RequireLength
+from app.edge.rate_limit import Counter, RateLimit
 from app.formats.shared_schemas import SharedSchemas
 from app.pages.openapi import build_openapi
 from app.routing.parameters import Parameter
@@ -116,10 +118,11 @@ def test_what_a_policy_can_refuse_is_documented_on_its_routes() -> None:
         methods=("POST",),
         path="/asked",
         subject="asked",
-        policies=(AllowFrom(["::1"]), RequireLength()),
+        policies=(AllowFrom(["::1"]), RateLimit(Counter(Limit("x", 1, 1.0, 1, "ip")), route="asked"), RequireLength()),
     )
     operation = build(route)["paths"]["/asked"]["post"]
-    assert list(operation["responses"]) == ["200", "403", "411", "4XX", "5XX"]
+    assert list(operation["responses"]) == ["200", "403", "411", "429", "4XX", "5XX"]
+    assert set(operation["responses"]["429"]["headers"]) == {"Retry-After", "RateLimit", "RateLimit-Policy"}
     assert get_examples(operation)["403"]["type"] == "/problems/forbidden"
     assert get_examples(operation)["411"]["type"] == "/problems/length-required"
 

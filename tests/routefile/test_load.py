@@ -27,6 +27,7 @@ from app.routefile.model import (
     ParameterModel,
     RouteModel,
 )
+from app.routefile.rate_limits import LimitModel
 from app.routefile.replies import ReplyModel, StatusModel
 from app.routefile.yamltree import parse_yaml
 from app.routing.routes import StatusRules
@@ -506,6 +507,7 @@ def list_keys(model: type[BaseModel]) -> list[str]:
         ("key of `reply`", list_keys(ReplyModel)),
         ("key of a status", list_keys(StatusModel)),
         ("key of `cors`", list_keys(CorsModel)),
+        ("key of a limit", list_keys(LimitModel)),
     ],
 )
 def test_the_reference_has_every_key_and_no_other(title: str, keys: list[str]) -> None:

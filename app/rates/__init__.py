@@ -1,0 +1,1 @@
+"""Rate limits that many gateways count together, in a Redis or Valkey server."""

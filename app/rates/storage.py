@@ -1,0 +1,92 @@
+"""Counts requests in a storage elsewhere, so that many gateways, and all workers of one, have the same limits.
+
+Laws:
+1. A request waits LIMIT for the storage at most, whatever that does.
+2. At most MAX_ASKING requests ask at a time, each on a connection; others wait for their turn, within LIMIT.
+3. When it does not answer, it is away for PAUSE: nobody asks, and nobody waits. Then one request asks whether it is
+   back.
+4. The log says once that it is away, and once that it is back, without a word of its address but the host.
+"""
+
+import asyncio
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import structlog
+
+from ..edge.buckets import Limit
+
+if TYPE_CHECKING:
+    from .client import StorageClient
+
+LIMIT = 0.2  # seconds
+PAUSE = 1.0  # seconds
+MAX_ASKING = 64
+
+_log = structlog.get_logger("nats-http.rates")
+
+
+class StorageFailed(Exception):
+    """The text says why, without a word of what the storage has said."""
+
+
+class SharedStorage:
+    """The storage at this URL. An async context manager, to be entered in the event loop that it serves. With
+    `is_closed` requests are refused while it is away."""
+
+    def __init__(self, url: str, *, is_closed: bool) -> None:
+        self.is_closed = is_closed
+        self._url = url
+        self._client: StorageClient | None = None
+        self._turns = asyncio.Semaphore(MAX_ASKING)
+        self._retry_at: float | None = None
+        """While it is away: the instant from which on one request asks again."""
+
+    async def __aenter__(self) -> Self:
+        self._client = await asyncio.to_thread(_open, self._url)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+    @property
+    def is_away(self) -> bool:
+        return self._retry_at is not None and time.monotonic() < self._retry_at
+
+    async def take(self, limit: Limit, key: str) -> float | None:
+        """As `Buckets.take`; None where the storage does not answer in time."""
+        if self._client is None or self.is_away:
+            return None
+        if self._retry_at is not None:
+            self._retry_at = time.monotonic() + PAUSE  # others do without until this one knows more
+        try:
+            async with asyncio.timeout(LIMIT), self._turns:
+                left = await self._client.take(limit, key)
+        except TimeoutError:
+            self._note_failure(f"no answer within {LIMIT:g} seconds")
+            return None
+        except StorageFailed as error:
+            self._note_failure(str(error))
+            return None
+        if self._retry_at is not None:
+            self._retry_at = None
+            _log.info("rate-limit-storage-back", storage=self._client.host)
+        return left
+
+    def _note_failure(self, reason: str) -> None:
+        if self._retry_at is None and self._client is not None:
+            then = "refused" if self.is_closed else "counted by each worker"
+            _log.warning("rate-limit-storage-away", storage=self._client.host, reason=reason, requests=then)
+        self._retry_at = time.monotonic() + PAUSE
+
+
+def _open(url: str) -> "StorageClient":
+    """To load the libraries takes long: for a thread."""
+    from .client import StorageClient
+
+    return StorageClient(url)

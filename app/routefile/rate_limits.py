@@ -1,0 +1,132 @@
+"""`rate_limits` and `rate_limit` in a route file: their keys, and what they mean. The words are those of Traefik."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+
+from ..edge.buckets import Limit
+from ..edge.rate_limit import Counter, RateLimit
+from ..formats.schemas import Json
+from ..formats.units import parse_age, parse_duration
+from ..formats.words import suggest
+from .auth import AuthRulesModel
+from .names import OPEN, is_plain
+from .strict import StrictModel, check_with
+from .types import read_list
+
+MOST = 1_000_000  # requests each period, or at once
+LONGEST = 24 * 60 * 60  # seconds
+
+_CLAIM = "claim:"
+_KINDS = ("ip", "key", "route")
+_BEFORE_AUTH = ("ip", "route")
+_FIRST = Limit("-", 1, 1.0, 1, "route")
+_UNSAID: Any = None
+
+
+def _check_name(name: str) -> str:
+    if not is_plain(name) or name == OPEN:
+        raise ValueError("the name of a limit is 1 to 64 of letters, digits, `.`, `_` and `-`, and not `none`")
+    return name
+
+
+def _read_period(value: object) -> object:
+    """As durations are written, and also in hours and days."""
+    text = value if isinstance(value, str) else ""
+    seconds = (parse_age(text) or 0) if text[-1:] in ("h", "d") else parse_duration(text)
+    if not 0 < seconds <= LONGEST:
+        raise ValueError("must be a duration of at most a day, such as 1s, 1m or 1h")
+    return float(seconds)
+
+
+def _check_by(text: str) -> None:
+    if text in _KINDS or (text.startswith(_CLAIM) and 0 < len(text) - len(_CLAIM) <= 128 and text.isprintable()):
+        return
+    raise ValueError(f"must be `ip`, `key`, `route`, or a claim such as `claim:sub`{suggest(text, _KINDS)}")
+
+
+LimitName = Annotated[str, AfterValidator(_check_name)]
+_Amount = Annotated[int, Field(ge=1, le=MOST)]
+_Period = Annotated[
+    float,
+    BeforeValidator(_read_period),
+    WithJsonSchema({"type": "string", "pattern": r"^\d{1,9}(\.\d{1,6})?(ms|s|m|h|d)$", "examples": ["1s", "1m", "1h"]}),
+]
+_By = Annotated[
+    str,
+    check_with(_check_by),
+    WithJsonSchema({"type": "string", "pattern": "^(ip|key|route|claim:.{1,128})$", "examples": ["ip", "claim:sub"]}),
+]
+
+
+class LimitModel(StrictModel):
+    """How many requests are taken, by the way of a token bucket."""
+
+    average: _Amount = Field(description="Requests each `period`, in the long run.")
+    period: _Period = Field(1.0, description="The time that `average` is for, up to a day, such as `1m` or `1h`.")
+    burst: _Amount = Field(
+        _UNSAID, description="Requests at once, after a pause that is long enough. Default: `average`."
+    )
+    by: _By = Field(
+        "ip",
+        description="What is counted apart: `ip`, the address of the caller, or its /64 where that is IPv6; `key`, "
+        "who the caller is; `claim:NAME`, a claim of the caller; or `route`, all requests to a route.",
+    )
+
+
+RateLimits = Annotated[
+    list[str],
+    Field(min_length=1),
+    BeforeValidator(read_list),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}),
+]
+
+
+def make_counters(declared: Json) -> dict[str, Counter]:
+    """Of the limits at the top of a file that are right, by their names."""
+    models = {n: LimitModel.model_validate(raw) for n, raw in declared.items()} if isinstance(declared, dict) else {}
+    return {name: Counter(_to_limit(name, model)) for name, model in models.items()}
+
+
+def fill_counters(counters: dict[str, Counter], declared: Json) -> None:
+    """Something for the names whose limits are wrong, until that is reported."""
+    for name in declared if isinstance(declared, dict) else ():
+        counters.setdefault(str(name), Counter(_FIRST))
+
+
+def _to_limit(name: str, model: LimitModel) -> Limit:
+    burst = model.average if model.burst is None else model.burst
+    return Limit(name, model.average, model.period, burst, model.by)
+
+
+def make_rate_limits(
+    names: Sequence[str], counters: Mapping[str, Counter], *, route: str, before_auth: bool
+) -> Iterator[RateLimit]:
+    """The policies of a route that are asked before it is known who calls, or those after that."""
+    for name in names:
+        if name != OPEN and (counters[name].limit.kind in _BEFORE_AUTH) == before_auth:
+            yield RateLimit(counters[name], route=route)
+
+
+def find_limit_faults(
+    names: Sequence[str] | None, counters: Mapping[str, Counter], auth: AuthRulesModel | None
+) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """What is wrong with `rate_limit` of a route that asks for `auth`, by its key there."""
+    names = names or ()
+    if OPEN in names:
+        if len(names) > 1:
+            yield (), "`none` is no limit: it goes with no other"
+        return
+    for index, name in enumerate(names):
+        if name not in counters:
+            hint = suggest(name, counters) or (f"; known are {', '.join(counters)}" if counters else "; there are none")
+            yield (index,), f"no limit of this name is under `rate_limits`{hint}"
+        elif name in names[:index]:
+            yield (index,), "is there already"
+        elif counters[name].limit.kind not in _BEFORE_AUTH and (auth is None or OPEN in auth.any):
+            by = counters[name].limit.by
+            yield (
+                (index,),
+                f"this limit is `by: {by}`, and everybody may call this route: it needs `auth` with a scheme",
+            )

@@ -1,0 +1,110 @@
+"""The storage against a real redis-server."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+
+import pytest
+
+import app.rates.storage
+from app.edge.buckets import Buckets, Limit
+from app.rates.storage import LIMIT, MAX_ASKING, PAUSE, SharedStorage
+from tests.harness import eventually
+from tests.redis import RedisServer, run_redis
+
+HOURLY = Limit("hourly", average=10, period=3600.0, burst=4, by="ip")
+QUICK = Limit("quick", average=20, period=1.0, burst=2, by="ip")
+
+
+@pytest.fixture(scope="module")
+def started() -> Iterator[RedisServer]:
+    with run_redis() as server:
+        yield server
+
+
+@pytest.fixture
+def redis(started: RedisServer) -> RedisServer:
+    started.ask("FLUSHALL")
+    return started
+
+
+async def test_it_counts_as_the_buckets_in_memory_do(redis: RedisServer) -> None:
+    buckets = Buckets(HOURLY)
+    async with SharedStorage(redis.url, is_closed=False) as storage:
+        for key in "aaabaaab":
+            assert await storage.take(HOURLY, key) == pytest.approx(buckets.take(key, 1.0), abs=0.01)
+
+
+async def test_two_gateways_count_together_and_databases_apart(redis: RedisServer) -> None:
+    other_url = redis.url.removesuffix("/0").replace("redis:", "valkey:") + "/1"
+    async with (
+        SharedStorage(redis.url, is_closed=False) as one,
+        SharedStorage(redis.url.replace("redis:", "valkey:"), is_closed=False) as two,
+        SharedStorage(other_url, is_closed=False) as three,
+    ):
+        taken = [await storage.take(HOURLY, "a") for storage in (one, two, one, two, one, three)]
+    assert taken == pytest.approx([3, 2, 1, 0, -1, 3], abs=0.01)
+
+
+async def test_requests_at_once_never_take_more_than_there_is(redis: RedisServer) -> None:
+    async with SharedStorage(redis.url, is_closed=False) as storage:
+        taken = await asyncio.gather(*(storage.take(HOURLY, "a") for _ in range(3 * MAX_ASKING)))
+    assert sum(left is not None and left >= 0 for left in taken) == HOURLY.burst
+
+
+async def test_what_is_full_again_is_no_longer_kept(redis: RedisServer) -> None:
+    async with SharedStorage(redis.url, is_closed=False) as storage:
+        for key in "abc":
+            await storage.take(QUICK, key)
+        assert redis.ask("DBSIZE") != b":0"
+        await eventually(lambda: redis.ask("DBSIZE") == b":0")
+        assert await storage.take(QUICK, "a") == pytest.approx(1, abs=0.01)
+
+
+async def test_a_server_that_hangs_delays_requests_by_no_more_than_the_limit_and_then_nobody() -> None:
+    with run_redis() as redis:
+        async with SharedStorage(redis.url, is_closed=False) as storage:
+            assert await storage.take(HOURLY, "a") is not None
+            redis.freeze()
+            started = time.monotonic()
+            taken = await asyncio.gather(*(storage.take(HOURLY, "a") for _ in range(4 * MAX_ASKING)))
+            assert set(taken) == {None}
+            assert storage.is_away
+            assert await storage.take(HOURLY, "a") is None
+            assert time.monotonic() - started < LIMIT + PAUSE
+            redis.thaw()
+            await eventually(lambda: not storage.is_away)
+            await eventually_answers(storage)
+
+
+async def test_a_server_that_goes_and_comes_back_counts_again_and_the_log_says_both_once(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app.rates.storage, "PAUSE", 0.1)
+    with run_redis() as redis:
+        async with SharedStorage(redis.url, is_closed=True) as storage:
+            assert await storage.take(HOURLY, "a") is not None
+            redis.stop()
+            for _ in range(2):
+                assert set(await asyncio.gather(*(storage.take(HOURLY, "a") for _ in range(50)))) == {None}
+                await eventually(lambda: not storage.is_away)
+            redis.start()
+            await eventually_answers(storage)
+    log = capsys.readouterr().out
+    assert log.count("rate-limit-storage-away") == log.count("rate-limit-storage-back") == 1
+
+
+async def test_what_the_server_refuses_is_as_if_it_were_away_and_no_password_is_told(
+    redis: RedisServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with SharedStorage(redis.url.replace("//", "//:pass%20word@"), is_closed=True) as storage:
+        assert await storage.take(HOURLY, "a") is None
+        assert storage.is_away
+    log = capsys.readouterr().out
+    assert "rate-limit-storage-away" in log
+    assert "word" not in log.replace("password", "")
+
+
+async def eventually_answers(storage: SharedStorage) -> None:
+    while await storage.take(HOURLY, "b") is None:
+        await eventually(lambda: not storage.is_away)
