@@ -4,9 +4,10 @@ import json
 import math
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote
 
+from ..edge.rate_limit import RateLimit
 from ..routing.parameters import Format, Parameter, Scalar, Value, write_value
 from ..routing.paths import find_parameter
 from ..routing.routes import Route
@@ -90,7 +91,8 @@ def _is_right(trial: Trial, table: RouteTable, settings: Settings) -> bool:
         return False
     headers = [(name.lower().encode(), value.encode()) for name, value in trial.headers]
     body = None if trial.body is None else trial.body.encode()
-    alone = RouteTable([trial.route])
+    uncounted = tuple(policy for policy in trial.route.policies if not isinstance(policy, RateLimit))
+    alone = RouteTable([replace(trial.route, policies=uncounted)])
     return explain_request(settings, alone, trial.method, trial.target, headers=headers, body=body, peer=PEER)[0]
 
 

@@ -8,7 +8,6 @@ Laws:
    recently is forgotten: its caller has a full one again. Nobody is refused because of others.
 """
 
-import math
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -85,10 +84,3 @@ class Buckets:
             if not full or (full[next(iter(full))] > now and len(full) < self._most):
                 return
             full.popitem(last=False)
-
-
-def count_seconds(limit: Limit, left: float) -> tuple[int, int]:
-    """Whole seconds, rounded up: until a request is taken again, and until the bucket is full."""
-    wait = math.ceil(-left / limit.rate) if left < 0 else 0
-    held = left if left >= 0 else left + 1
-    return wait, math.ceil(max(0.0, limit.burst - held) / limit.rate - 1e-6)

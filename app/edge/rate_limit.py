@@ -10,7 +10,7 @@ Laws:
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from hashlib import blake2b
 from typing import Protocol
 
@@ -18,12 +18,14 @@ from ..errors import GatewayError, LimitsUnavailable, RateLimited
 from ..formats.addresses import find_network
 from ..formats.fields import Pair
 from ..formats.units import format_duration
-from .buckets import Buckets, Limit, count_seconds
+from .buckets import Buckets, Limit
 from .identity import find_claim
 from .policy import AsyncCheck
 from .request import Request
 
 MAX_KEY = 64  # characters
+_REMEMBERED = 4096  # addresses
+_ROUNDING = 1e-6  # seconds
 _UNKNOWN = "-"
 """What all are counted as whose address, or claim, is not known."""
 
@@ -64,6 +66,7 @@ class RateLimit:
     def __init__(self, counter: Counter, *, route: str) -> None:
         self.counter = counter
         self.limit = limit = counter.limit
+        self._burst, self._rate = limit.burst, limit.rate
         self._find_key = _choose_key(limit, route)
         self._policy: Pair = (b"ratelimit-policy", _write_policy(limit))
         self._written = b'"%b";r=%%d;t=%%d' % limit.name.encode("ascii")
@@ -93,10 +96,12 @@ class RateLimit:
 
     def _judge(self, request: Request, left: float) -> None:
         """Raises RateLimited."""
-        wait, full = count_seconds(self.limit, left)
-        request.added += (self._policy, (b"ratelimit", self._written % (max(0, int(left)), full)))
+        held = left if left >= 0 else left + 1
+        full = math.ceil((self._burst - held) / self._rate - _ROUNDING)
+        request.added += (self._policy, (b"ratelimit", self._written % (max(left, 0), full)))
         if left < 0:
-            raise RateLimited(self._detail, headers=((b"retry-after", b"%d" % wait),))
+            wait = math.ceil(-left / self._rate - _ROUNDING)
+            raise RateLimited(self._detail, headers=((b"retry-after", b"%d" % max(1, wait)),))
 
 
 def _write_policy(limit: Limit) -> bytes:
@@ -122,7 +127,11 @@ def _choose_key(limit: Limit, route: str) -> Callable[[Request], str]:
 
 
 def _find_address(request: Request) -> str:
-    address = request.caller.counted_as
+    return _name_address(request.caller.counted_as)
+
+
+@lru_cache(_REMEMBERED)
+def _name_address(address: str | None) -> str:
     return _UNKNOWN if address is None else _shorten(find_network(address))
 
 

@@ -29,6 +29,15 @@ def test_of_the_examples_it_greets() -> None:
     assert (trial.write_command(ADDRESS), trial.pattern) == (f"curl {ADDRESS}/greet/sue", "greet.*")
 
 
+def test_a_rate_limit_does_not_count_it(tmp_path: Path) -> None:
+    path = tmp_path / "routes.yaml"
+    route = "{name: a, method: GET, path: /a, subject: a, rate_limit: x}"
+    path.write_text(f"version: 1\nrate_limits: {{x: {{average: 1, period: 1h}}}}\nroutes:\n  - {route}\n")
+    file = load_route_file(path)
+    assert find_trial(file.table, Settings()) is not None
+    assert len(file.counters["x"].buckets) == 0
+
+
 @pytest.mark.parametrize(
     ("rules", "text"),
     [

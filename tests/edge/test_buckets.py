@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.edge.buckets import MAX_CALLERS, Buckets, Limit, count_seconds
+from app.edge.buckets import MAX_CALLERS, Buckets, Limit
 
 SLOW = Limit("slow", average=10, period=1.0, burst=3, by="ip")
 
@@ -79,12 +79,3 @@ def test_a_million_callers_take_a_bounded_memory() -> None:
         tracemalloc.stop()
     assert len(buckets) == MAX_CALLERS
     assert most < 20 * 1024 * 1024
-
-
-def test_the_seconds_are_whole_and_enough() -> None:
-    assert count_seconds(SLOW, 2.0) == (0, 1)
-    assert count_seconds(SLOW, -0.001) == (1, 1)
-    hourly = Limit("x", 2, 3600.0, 2, "ip")
-    assert count_seconds(hourly, 1.0) == (0, 1800)
-    assert count_seconds(hourly, -0.5) == (900, 2700)
-    assert count_seconds(hourly, 0.0) == (0, 3600)

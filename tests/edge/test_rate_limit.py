@@ -113,6 +113,31 @@ def test_a_period_is_told_in_whole_seconds(period: float, policy: bytes) -> None
     assert request.added[0] == (b"ratelimit-policy", b'"x";' + policy)
 
 
+@pytest.mark.parametrize(
+    ("left", "fields", "wait"),
+    [
+        (2.0, "r=2;t=0", None),
+        (1.5, "r=1;t=900", None),
+        (0.0, "r=0;t=3600", None),
+        (-0.5, "r=0;t=2700", b"900"),
+        (-0.00001, "r=0;t=1801", b"1"),
+        (-1.0, "r=0;t=3600", b"1800"),
+    ],
+)
+async def test_the_seconds_are_whole_and_enough(left: float, fields: str, wait: bytes | None) -> None:
+    counter = Counter(Limit("x", 2, 3600.0, 2, "ip"))
+    counter.storage = Answers(left)
+    asked = RateLimit(counter, route="a").check(request := make_request(), ())
+    assert asked is not None
+    error: RateLimited | None = None
+    try:
+        await asked()
+    except RateLimited as refused:
+        error = refused
+    assert request.added[1] == (b"ratelimit", f'"x";{fields}'.encode())
+    assert (error and error.headers) == (((b"retry-after", wait),) if wait else None)
+
+
 @dataclass
 class Answers:
     """A storage that says this, in the place of a server."""
