@@ -68,6 +68,7 @@ CASES = (
     Case("one of 10,000 routes", Load("/extra5000/greet/sue"), (FAST, GO, FASTAPI), extra_routes=9_993),
     Case("headers forwarded", Load("/traced/sue", headers=TRACED)),
     Case("CORS", Load("/cors/sue", headers=("Origin: https://app.example.com",)), (FAST, ASGI, GO)),
+    Case("rate limit", Load("/limited/sue"), (FAST, ASGI, GO)),
     Case("typed parameters", Load("/typed/42?limit=20&deep=true"), (FAST, ASGI, FASTAPI)),
     Case("body checked by schema", Load("/orders", 64, "POST", b'{"item":"tea","amount":2}', JSON)),
     Case("no responders", Load("/nobody/sue", fails=True)),  # a storm: the log sums it up

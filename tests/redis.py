@@ -12,16 +12,18 @@ from tests.harness import PATIENCE, reserve_port
 
 
 class RedisServer:
-    """A redis-server on loopback that can be stopped, frozen and started again on the same port."""
+    """A redis-server on loopback that can be stopped, frozen and started again on the same port. `options` are those
+    of its command line."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *options: str) -> None:
         self._port = port
+        self._options = options
         self.url = f"redis://127.0.0.1:{port}/0"
         self._process: subprocess.Popen[bytes]
 
     def start(self) -> Self:
-        options = ("--bind", "127.0.0.1", "--save", "", "--appendonly", "no")
-        command = ("redis-server", "--port", str(self._port), *options)
+        usual = ("--bind", "127.0.0.1", "--save", "", "--appendonly", "no")
+        command = ("redis-server", "--port", str(self._port), *usual, *self._options)
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         end = time.monotonic() + PATIENCE
         while not self._answers():
@@ -55,9 +57,9 @@ class RedisServer:
 
 
 @contextlib.contextmanager
-def run_redis() -> Iterator[RedisServer]:
+def run_redis(*options: str) -> Iterator[RedisServer]:
     with reserve_port() as port:
-        server = RedisServer(port).start()
+        server = RedisServer(port, *options).start()
         try:
             yield server
         finally:

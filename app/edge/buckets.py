@@ -4,14 +4,15 @@ Laws:
 1. A bucket has at most `burst` tokens, and gets `average` of them in each `period`, evenly. A request takes one; where
    there is none it takes nothing, so that a caller who goes on asking waits no longer for it.
 2. A caller who is not known has a full bucket. So a bucket that is full again is forgotten without a difference.
-3. At most MAX_CALLERS buckets are kept for each limit, in 20 MiB at most. Beyond, the one that was asked for least
-   recently is forgotten: its caller has a full one again. Nobody is refused because of others.
+3. At most MAX_CALLERS buckets are kept for each limit, in 20 MiB, and MAX_IN_ALL for all limits. Beyond, the one that
+   was asked for least recently is forgotten: its caller has a full one again. Nobody is refused because of others.
 """
 
 from collections import OrderedDict
 from dataclasses import dataclass
 
 MAX_CALLERS = 65_536
+MAX_IN_ALL = 2 * MAX_CALLERS
 
 By = str
 """What is counted apart: `ip`, `key`, `route`, or `claim:NAME`."""
@@ -51,7 +52,8 @@ class Buckets:
 
     def __init__(self, limit: Limit, *, most: int = MAX_CALLERS) -> None:
         self.limit = limit
-        self._most = most
+        self.most = most
+        """How many are kept. Where it is lowered, those beyond go with the next new ones."""
         self._burst = limit.burst
         self._rate = limit.rate
         self._interval = 1 / limit.rate
@@ -81,6 +83,6 @@ class Buckets:
         """For one more: up to two go that are full again, and one in any case where there are too many."""
         full = self._full
         for _ in range(2):
-            if not full or (full[next(iter(full))] > now and len(full) < self._most):
+            if not full or (full[next(iter(full))] > now and len(full) < self.most):
                 return
             full.popitem(last=False)

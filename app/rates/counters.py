@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from ..edge.buckets import MAX_CALLERS, MAX_IN_ALL
 from ..edge.rate_limit import Counter
 from .storage import SharedStorage
 
@@ -34,7 +35,9 @@ class Counters:
     def use(self, counters: Iterable[Counter]) -> None:
         """Count for these from now on, and for no others."""
         counters = list(counters)
+        share = min(MAX_CALLERS, MAX_IN_ALL // max(1, len(counters)))
         for counter in counters:
             counter.buckets = self._buckets.get(counter.limit, counter.buckets)
+            counter.buckets.most = share
             counter.storage = self._storage
         self._buckets = {counter.limit: counter.buckets for counter in counters}

@@ -67,6 +67,16 @@ def test_beyond_the_bound_the_caller_is_forgotten_who_has_not_called_for_longest
     assert count_taken(buckets, "a", 0.0, 4) == 3
 
 
+def test_a_bound_that_is_lowered_is_kept_soon() -> None:
+    buckets = Buckets(SLOW)
+    for number in range(100):
+        buckets.take(str(number), 0.0)
+    buckets.most = 10
+    for number in range(100, 200):
+        buckets.take(str(number), 0.0)
+    assert len(buckets) == 10
+
+
 @pytest.mark.soak
 def test_a_million_callers_take_a_bounded_memory() -> None:
     buckets = Buckets(Limit("x", 1, 86400.0, 1, "ip"))

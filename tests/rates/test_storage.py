@@ -3,13 +3,15 @@
 import asyncio
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 import app.rates.storage
 from app.edge.buckets import Buckets, Limit
 from app.rates.storage import LIMIT, MAX_ASKING, PAUSE, SharedStorage
-from tests.harness import eventually
+from tests.certificates import Authority
+from tests.harness import eventually, reserve_port
 from tests.redis import RedisServer, run_redis
 
 HOURLY = Limit("hourly", average=10, period=3600.0, burst=4, by="ip")
@@ -103,6 +105,28 @@ async def test_what_the_server_refuses_is_as_if_it_were_away_and_no_password_is_
     log = capsys.readouterr().out
     assert "rate-limit-storage-away" in log
     assert "word" not in log.replace("password", "")
+
+
+async def test_it_is_reached_by_a_socket_of_this_machine_and_by_tls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = Authority(tmp_path)
+    files = authority.write()
+    ca = authority.write_client_ca()["tls_client_ca"]
+    with reserve_port() as port:
+        of_tls = f"--tls-port {port} --tls-cert-file {files['tls_cert']} --tls-key-file {files['tls_key']}"
+        options = f"{of_tls} --tls-auth-clients no --tls-ca-cert-file {ca} --unixsocket {tmp_path / 'redis.sock'}"
+        with run_redis(*options.split()) as redis:
+            assert redis.ask("ACL SETUSER gateway on >secret ~nats-http:* +@all") == b"+OK"
+            secure = f"rediss://gateway:secret@localhost:{port}/0"
+            async with SharedStorage(f"redis+unix://{tmp_path / 'redis.sock'}", is_closed=True) as storage:
+                assert await storage.take(HOURLY, "a") == pytest.approx(3, abs=0.01)
+            async with SharedStorage(secure, is_closed=True) as storage:
+                assert await storage.take(HOURLY, "a") is None  # nobody has signed for it whom the system trusts
+            monkeypatch.setenv("SSL_CERT_FILE", str(ca))
+            async with SharedStorage(secure.replace("rediss", "valkeys"), is_closed=True) as storage:
+                assert await storage.take(HOURLY, "a") == pytest.approx(2, abs=0.01)
+            assert redis.ask("DBSIZE") == b":1"
 
 
 async def eventually_answers(storage: SharedStorage) -> None:

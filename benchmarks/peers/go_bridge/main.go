@@ -33,7 +33,7 @@ func main() {
 		log.Fatal(err)
 	}
 	mux := http.NewServeMux()
-	for _, prefix := range []string{"/greet/", "/cors/"} { // the second one without CORS, as a measure of it
+	for _, prefix := range []string{"/greet/", "/cors/", "/limited/"} { // without CORS and limits, as a measure of them
 		mux.HandleFunc(prefix, func(w http.ResponseWriter, r *http.Request) {
 			name := r.URL.Path[strings.LastIndex(r.URL.Path, "/")+1:]
 			reply := request(w, nc, nats.NewMsg("greet."+name))
