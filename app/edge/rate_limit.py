@@ -151,4 +151,7 @@ _KEYS: Mapping[str, Callable[[Request], str]] = {"ip": _find_address, "key": _fi
 
 
 def _shorten(key: str) -> str:
-    return key if len(key) <= MAX_KEY else blake2b(key.encode("utf-8", "surrogatepass"), digest_size=32).hexdigest()
+    """A storage takes any text but for halves of surrogate pairs, which a claim may have."""
+    if len(key) <= MAX_KEY and key.isascii():
+        return key
+    return blake2b(key.encode("utf-8", "surrogatepass"), digest_size=32).hexdigest()

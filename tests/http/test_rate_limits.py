@@ -1,17 +1,20 @@
 """`rate_limit` of a route file, over both lanes: who gets 429, and what each answer says of its limits."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+import app.rates.client
 import app.rates.storage
 from app.edge.api_keys import digest_key
 from app.pieces import run_at_once
 from app.prepared import pack, prepare, unpack
+from app.rates.storage import LIMIT
 from app.routefile.load import RouteFile, load_route_file
-from tests.harness import Gateway, NatsServer, replying, responder, run_gateway
+from tests.harness import PATIENCE, Gateway, NatsServer, replying, responder, run_gateway
 from tests.redis import RedisServer, run_redis
 
 KEYS = f"""\
@@ -59,6 +62,13 @@ async def gateway(shared_nats: NatsServer, tmp_path: Path) -> AsyncIterator[Gate
         yield gateway
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A storage that answers has time for it, however busy the machine is."""
+    monkeypatch.setattr(app.rates.storage, "LIMIT", PATIENCE)
+    monkeypatch.setattr(app.rates.client, "LIMIT", PATIENCE)
+
+
 @pytest.fixture(scope="module")
 def redis() -> Iterator[RedisServer]:
     with run_redis() as server:
@@ -72,9 +82,11 @@ async def ask(gateway: Gateway, path: str, times: int, **headers: str) -> list[i
 async def test_more_than_the_limit_gets_429_and_each_answer_says_what_is_left(gateway: Gateway) -> None:
     for left, full in ((1, 1800), (0, 3600)):
         response = await gateway.get("/one")
+        told = re.fullmatch(r'"public";r=(\d+);t=(\d+)', response.headers["ratelimit"])
         assert (response.status_code, response.text) == (200, "hi")
         assert response.headers["ratelimit-policy"] == '"public";q=2;w=3600'
-        assert response.headers["ratelimit"] == f'"public";r={left};t={full}'
+        assert told is not None
+        assert (int(told[1]), full - 100 < int(told[2]) <= full) == (left, True)
         assert "retry-after" not in response.headers
     response = await gateway.get("/two")
     problem = response.json()
@@ -146,14 +158,14 @@ async def test_who_is_over_the_limit_is_refused_before_the_body_is_read(gateway:
 
 
 async def test_tokens_come_back_with_time(shared_nats: NatsServer, tmp_path: Path) -> None:
-    limits = LIMITS.replace("public: {average: 2, period: 1h}", "public: {average: 20, period: 1s, burst: 1}")
+    limits = LIMITS.replace("public: {average: 2, period: 1h}", "public: {average: 2, period: 1s, burst: 1}")
     async with (
         responder(shared_nats.url, "r.>", replying(b"hi")),
         run_gateway(shared_nats.url, routes=load(tmp_path, limits)) as gateway,
     ):
-        while (refused := await gateway.get("/one")).status_code != 429:
-            pass
-        assert refused.headers["retry-after"] == "1"
+        answers = await asyncio.gather(*(gateway.get("/one") for _ in range(20)))
+        refused = [response for response in answers if response.status_code == 429]
+        assert {response.headers["retry-after"] for response in refused} == {"1"}
         while (await gateway.get("/one")).status_code != 200:
             pass
 
@@ -180,7 +192,7 @@ async def test_gateways_with_a_storage_count_together(
     ):
         assert await ask(one, "/one", 1) == [200]
         response = await other.get("/two")
-        assert (response.status_code, response.headers["ratelimit"]) == (200, '"public";r=0;t=3600')
+        assert (response.status_code, response.headers["ratelimit"][:14]) == (200, '"public";r=0;t')
         response = await one.get("/two")
         assert (response.status_code, response.json()["type"]) == (429, "/problems/rate-limited")
         assert 1700 < int(response.headers["retry-after"]) <= 1800
@@ -211,6 +223,7 @@ async def test_without_the_storage_requests_are_counted_here_or_refused_and_nobo
         ):
             assert await ask(gateway, "/one", 1) == [200]
             redis.freeze()
+            monkeypatch.setattr(app.rates.storage, "LIMIT", LIMIT)
             assert await ask(gateway, "/one", 3) == statuses
             assert await ask(gateway, "/free", 1) == [200]
             if fallback == "closed":
@@ -218,6 +231,7 @@ async def test_without_the_storage_requests_are_counted_here_or_refused_and_nobo
                 assert response.json()["type"] == "/problems/limits-unavailable"
                 assert (response.json()["retryable"], response.headers["retry-after"]) == (True, "1")
             redis.thaw()
+            monkeypatch.setattr(app.rates.storage, "LIMIT", PATIENCE)
             redis.ask("FLUSHALL")
             answers: list[int] = []
             while 200 not in answers:
