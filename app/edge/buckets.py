@@ -70,13 +70,13 @@ class Buckets:
             self._make_room(now)
             self._full[key] = now + self._interval
             return self._burst - 1
+        self._full.move_to_end(key)
         if full < now:
             full = now
         left = self._burst - 1 - (full - now) * self._rate
         if left < -_TOLERANCE:
             return left
         self._full[key] = full + self._interval
-        self._full.move_to_end(key)
         return left if left > 0 else 0.0
 
     def _make_room(self, now: float) -> None:

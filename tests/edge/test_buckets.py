@@ -59,12 +59,13 @@ def test_buckets_that_are_full_again_are_forgotten() -> None:
 
 def test_beyond_the_bound_the_caller_is_forgotten_who_has_not_called_for_longest() -> None:
     buckets = Buckets(SLOW, most=2)
-    assert count_taken(buckets, "a", 0.0, 4) == 3
-    assert count_taken(buckets, "b", 0.0, 4) == 3
-    assert count_taken(buckets, "c", 0.0, 4) == 3
+    assert count_taken(buckets, "a", 0.0, 3) == 3
+    assert count_taken(buckets, "b", 0.0, 3) == 3
+    assert count_taken(buckets, "a", 0.0, 1) == 0
+    assert count_taken(buckets, "c", 0.0, 3) == 3
     assert len(buckets) == 2
-    assert count_taken(buckets, "b", 0.0, 4) == 0
-    assert count_taken(buckets, "a", 0.0, 4) == 3
+    assert count_taken(buckets, "a", 0.0, 1) == 0
+    assert count_taken(buckets, "b", 0.0, 3) == 3
 
 
 def test_a_bound_that_is_lowered_is_kept_soon() -> None:
