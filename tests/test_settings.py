@@ -283,7 +283,7 @@ def test_a_wrong_storage_is_told_without_its_value(environment: pytest.MonkeyPat
 def test_a_storage_needs_the_libraries_of_the_extra(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("GATEWAY_RATE_LIMIT_STORAGE", "redis://a")
     assert load_settings(check_files=True).rate_limit_storage == "redis://a"
-    environment.setattr(sys, "path", [])
+    environment.setitem(sys.modules, "limits", None)  # as if it were not there
     with pytest.raises(
         SettingsError, match=r"^GATEWAY_RATE_LIMIT_STORAGE: .* pip install 'nats-http-gateway\[redis\]'$"
     ):
