@@ -111,8 +111,8 @@ class Unauthenticated(GatewayError):
 
     slug, title, status = "unauthenticated", "Unauthenticated", 401
     cause = "This route wants to know who calls, and the request has no credentials."
-    cure = "Send an API key or a token, as a header `WWW-Authenticate` of the response and the documentation of the "
-    cure += "route say. Operators: `auth` of the route lists what it takes."
+    cure = "Send an API key, a token or a client certificate, as a header `WWW-Authenticate` of the response and the "
+    cure += "documentation of the route say. Operators: `auth` of the route lists what it takes."
 
     challenge: str = ""
 

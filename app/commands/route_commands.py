@@ -17,15 +17,17 @@ def check(
 ) -> None:
     """Check route files: exit code 0, or 1 and a line for each thing that is wrong in any of them.
 
-    A limit over that of the gateway's settings gets a line that begins with "warning", and so does a `cors` for pages
-    of any origin. Neither is an error.
+    What may not be meant gets a line that begins with "warning", and is no error: a limit over that of the gateway's
+    settings, a `cors` for pages of any origin, a scheme of certificates that nobody can show.
     """
     from ..exchange.plans import Limits, find_lowered
+    from ..routefile.advice import find_unproven
     from ..routefile.cors import find_open
     from ..routefile.load import RouteFileError, load_route_file
     from ..settings import load_settings
 
-    limits = Limits.of(load_settings())
+    settings = load_settings()
+    limits = Limits.of(settings)
     faults: list[str] = []
     for path in files or [choose_file(None)]:
         try:
@@ -33,7 +35,11 @@ def check(
         except RouteFileError as error:
             faults += error.faults
             continue
-        for line in (*find_lowered(file.table, limits), *find_open(file.cors, file.table.routes)):
+        for line in (
+            *find_lowered(file.table, limits),
+            *find_open(file.cors, file.table.routes),
+            *find_unproven(file.sources, can_be_shown=bool(settings.tls_client_ca or settings.trusted_proxies)),
+        ):
             typer.echo(f"nats-http: warning: {path}: {line}", err=True)
         count = len(file.table.routes)
         typer.echo(f"{path}: {count} {'route' if count == 1 else 'routes'}, all right")

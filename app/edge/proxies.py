@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
-from ..formats.fields import Pair
+from ..formats.fields import CLIENT_CERT, Pair
 from .forwarded import read_forwarded, read_x_forwarded
 from .networks import Networks
 from .request import Caller
@@ -21,7 +21,9 @@ _REMEMBERED = 1024  # callers, each with the headers of a proxy
 _MAX_REMEMBERED = 1024  # bytes of such headers; longer ones are read again each time
 _TRUSTED = 4096  # addresses of which it is remembered whether they are trusted
 _FORWARDED, _FOR, _PROTO, _HOST = b"forwarded", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"
-_SAY = frozenset((_FORWARDED, _FOR, _PROTO, _HOST))
+_ADDRESSES = (_FORWARDED, _FOR, _PROTO, _HOST)
+_SAY = frozenset((*_ADDRESSES, CLIENT_CERT))
+_CERTIFICATE: Pair = (CLIENT_CERT, b"")  # who needs it reads it: it is long
 _Said = tuple[Pair, ...]
 _PREFIX = b"x-forwarded-prefix"
 # Segments of unreserved characters (RFC 3986 §2.3), so that the path is the same in a link, in markup and in JSON. None
@@ -55,8 +57,8 @@ class Proxies:
 
     def believe(self, caller: Caller, fields: Sequence[Pair]) -> Caller:
         """Who really calls. If this caller is a trusted proxy, that is the caller that it names in `Forwarded` or
-        `X-Forwarded-…`, if it names one; else it is this caller."""
-        pairs = [pair for pair in fields if pair[0] in _SAY]
+        `X-Forwarded-…`, or whose certificate it shows in `Client-Cert`, if it does; else it is this caller."""
+        pairs = [_CERTIFICATE if pair[0] == CLIENT_CERT else pair for pair in fields if pair[0] in _SAY]
         if not pairs:
             return caller
         said = tuple(pairs)
@@ -73,7 +75,7 @@ class Proxies:
         return found
 
     def _read(self, caller: Caller, said: _Said) -> Caller:
-        joined = {name: b",".join([value for other, value in said if other == name]) for name in _SAY}
+        joined = {name: b",".join([value for other, value in said if other == name]) for name in _ADDRESSES}
         origin = read_forwarded(joined[_FORWARDED], self._trusted).join(
             read_x_forwarded(joined[_FOR], joined[_PROTO], joined[_HOST], self._trusted)
         )

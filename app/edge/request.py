@@ -1,7 +1,7 @@
 """The head of an HTTP request, and who sent it, as all rules see them. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from ..formats.fields import Pair
@@ -21,12 +21,13 @@ Names = tuple[tuple[str, str], ...]
 class PeerCertificate:
     """Whom a caller has proved to be, by a certificate of an authority that the gateway trusts. `subject` and
     `alternatives` (the subject's alternative names, RFC 5280 §4.2.1.6) are in the order of the certificate, `serial` is
-    hexadecimal in capitals, `fingerprint` the SHA-256 of its DER form in small hexadecimal digits."""
+    hexadecimal in capitals, `fingerprint` the SHA-256 of its DER form, `encoded`, in small hexadecimal digits."""
 
     subject: Names
     alternatives: Names
     serial: str
     fingerprint: str
+    encoded: bytes = field(default=b"", repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)  # `find_caller` gives the same one for the same facts

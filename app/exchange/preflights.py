@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from ..edge.cors import Cors, Preflight, list_asked
 from ..edge.request import Request
+from ..formats.fields import CLIENT_CERT
 from ..routing.table import RouteTable
 from .plans import Plan, Plans
 
@@ -40,4 +41,4 @@ def _find_plan(method: str, request: Request, table: RouteTable, plans: Plans) -
 
 
 def _list_read(plans: Sequence[Plan]) -> frozenset[bytes]:
-    return frozenset(_OF_ALL).union(*(plan.relevant for plan in plans))
+    return frozenset(_OF_ALL).union(*(plan.relevant for plan in plans)) - {CLIENT_CERT}  # of proxies only

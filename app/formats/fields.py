@@ -37,6 +37,10 @@ REPLY_HEADERS = (
     "vary",
 )
 
+CLIENT_CERT = b"client-cert"
+"""In it a proxy says which certificate its caller has shown (RFC 9440)."""
+_OF_CERTIFICATES = frozenset(("client-cert", "client-cert-chain"))
+
 TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 §5.6.2, token
 _BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9110 §5.5
 _UPGRADE = frozenset((b"upgrade", b"http2-settings"))
@@ -82,7 +86,7 @@ def can_travel(name: str) -> bool:
 def is_of_proxies(name: str) -> bool:
     """Whether proxies say by such a header who calls. It is never copied from a caller."""
     lowered = name.lower()
-    return lowered == "forwarded" or lowered.startswith("x-forwarded-")
+    return lowered == "forwarded" or lowered in _OF_CERTIFICATES or lowered.startswith("x-forwarded-")
 
 
 def is_clean_value(value: bytes) -> bool:

@@ -98,12 +98,15 @@ class GatewayProtocol(Timed):
 
     def _find_caller(self, certificate: PeerCertificate | None) -> Caller:
         """By the PROXY protocol the client takes the place of the proxy. One that the proxy does not know has no
-        address."""
+        address. The certificate of a trusted proxy counts for nobody: a caller whom it does not name
+        would seem to have it."""
         address, said = self.client[0] if self.client else None, self._announced
         if not isinstance(said, ProxyHeader) or said.is_local:
+            certificate = None if self.proxies.trusts(address) else certificate
             return find_caller(address, self.scheme, self.lane, certificate=certificate)
         self.client = said.source
         announced = said.source[0] if said.source else None
+        certificate = None if self.proxies.trusts(announced) else certificate
         return find_caller(announced, self.scheme, self.lane, certificate=certificate, peer=address)
 
     def _list_others(self) -> "Iterator[GatewayProtocol]":

@@ -318,4 +318,5 @@ def _describe_peer(tls: ssl.SSLObject) -> PeerCertificate | None:
         return None
     subject = tuple(pair for part in found.get("subject", ()) for pair in part)
     alternatives = tuple(found.get("subjectAltName", ()))
-    return PeerCertificate(subject, alternatives, found["serialNumber"], hashlib.sha256(encoded).hexdigest())
+    fingerprint = hashlib.sha256(encoded).hexdigest()
+    return PeerCertificate(subject, alternatives, found["serialNumber"], fingerprint, encoded)

@@ -18,6 +18,7 @@ from ..formats.schemas import Json
 from ..formats.words import suggest
 from ..pieces import Steps
 from .bearer import JwtModel
+from .certificates import CertificateModel, build_certificates
 from .keys import read_key
 from .names import OPEN, HeaderName, PlainName, Scope
 from .strict import StrictModel
@@ -56,10 +57,15 @@ class ApiKeyModel(StrictModel):
         return ("query", self.query) if self.query is not None else ("cookie", self.cookie or "")
 
 
-KINDS: Mapping[str, type[ApiKeyModel] | type[JwtModel]] = {"api-key": ApiKeyModel, "jwt": JwtModel}
+AnyScheme = ApiKeyModel | JwtModel | CertificateModel
+KINDS: Mapping[str, type[ApiKeyModel] | type[JwtModel] | type[CertificateModel]] = {
+    "api-key": ApiKeyModel,
+    "jwt": JwtModel,
+    "client-certificate": CertificateModel,
+}
 """The kinds of schemes, by their `type`."""
 
-SchemeModel = Annotated[ApiKeyModel | JwtModel, Field(discriminator="type")]
+SchemeModel = Annotated[AnyScheme, Field(discriminator="type")]
 
 
 class AuthRulesModel(StrictModel):
@@ -77,7 +83,7 @@ Auth = Annotated[
 ]
 
 
-_SCHEME: TypeAdapter[ApiKeyModel | JwtModel] = TypeAdapter(SchemeModel)
+_SCHEME: TypeAdapter[AnyScheme] = TypeAdapter(SchemeModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +102,8 @@ def build_scheme(name: str, declared: object, entries: Iterable[Json]) -> Steps[
         from .issuers import build_bearer
 
         return build_bearer(name, model, list(entries))
+    if isinstance(model, CertificateModel):
+        return build_certificates(name, model, list(entries))
     keys: dict[bytes, Key] = {}
     for entry in entries:
         digest, key = read_key(entry, name)

@@ -8,8 +8,9 @@ from ..edge.identity import Scheme
 from ..formats.schemas import Json
 from ..formats.words import suggest
 from ..pieces import run_at_once
-from .auth import KINDS, ApiKeyModel, SchemeSource, build_scheme
+from .auth import KINDS, AnyScheme, ApiKeyModel, SchemeSource, build_scheme
 from .bearer import JwtModel
+from .certificates import CertificateModel, read_authority_file
 from .diagnostics import Diagnostics
 from .faults import RouteFileError
 from .files import parse
@@ -71,10 +72,10 @@ def _read_scheme(
     return None
 
 
-_FILES = ("file", "jwks_file", "secret_file")
+_FILES = ("file", "jwks_file", "secret_file", "ca")
 
 
-def _read_entries(model: ApiKeyModel | JwtModel, read_file: ReadFile) -> list[Json]:
+def _read_entries(model: AnyScheme, read_file: ReadFile) -> list[Json]:
     """What is in the file of a scheme, where it has one. Raises RouteFileError where that can't be read, _FileError
     where something in it is wrong."""
     if model.file is None:
@@ -85,6 +86,8 @@ def _read_entries(model: ApiKeyModel | JwtModel, read_file: ReadFile) -> list[Js
             from .issuers import read_issuer_file
 
             return read_issuer_file(model, data)
+        if isinstance(model, CertificateModel):
+            return read_authority_file(data)
         return read_keys(parse(data, model.file), model.file)
     except ValueError as error:
         raise _FileError([f"{model.file}: {error}"]) from None
@@ -92,7 +95,7 @@ def _read_entries(model: ApiKeyModel | JwtModel, read_file: ReadFile) -> list[Js
         raise _FileError(error.faults) from None
 
 
-def _choose_kind(name: str, raw: Json, diagnostics: Diagnostics) -> type[ApiKeyModel] | type[JwtModel] | None:
+def _choose_kind(name: str, raw: Json, diagnostics: Diagnostics) -> type[AnyScheme] | None:
     """The model of a scheme, by its `type`."""
     try:
         check_scheme_name(name)

@@ -127,8 +127,8 @@ class Fields(BaseSettings):
         default=None,
         validation_alias="GATEWAY_TRUSTED_PROXIES",
         description="IP addresses and networks, separated by commas, of proxies that are believed: who calls, in "
-        "`Forwarded` or `X-Forwarded-For`, `-Proto` and `-Host`, and `X-Forwarded-Prefix`, which goes before "
-        "`GATEWAY_ROOT_PATH`. Unset: none.",
+        "`Forwarded` or `X-Forwarded-For`, `-Proto` and `-Host`, with which certificate, in `Client-Cert`, and "
+        "`X-Forwarded-Prefix`, which goes before `GATEWAY_ROOT_PATH`. Unset: none.",
     )
     proxy_protocol: Switch = Field(
         default=False,

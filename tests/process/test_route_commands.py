@@ -122,6 +122,17 @@ def test_a_route_file_for_pages_of_any_origin_gets_a_warning(tmp_path: Path) -> 
     assert done.stderr == f"nats-http: warning: {path}: {line}\n"
 
 
+def test_a_scheme_of_certificates_that_nobody_can_show_gets_a_warning(tmp_path: Path) -> None:
+    path = tmp_path / "machines.yaml"
+    path.write_text(ORDERS + "auth: {machines: {type: client-certificate}}\ndefaults: {auth: machines}\n")
+    line = (
+        "auth.machines: nobody can show a certificate: neither GATEWAY_TLS_CLIENT_CA nor GATEWAY_TRUSTED_PROXIES is set"
+    )
+    done = call("check", str(path))
+    assert (done.returncode, done.stderr) == (0, f"nats-http: warning: {path}: {line}\n")
+    assert call("check", str(path), GATEWAY_TRUSTED_PROXIES="10.0.0.1").stderr == ""
+
+
 def test_explain_shows_which_fields_an_answer_gets(tmp_path: Path) -> None:
     path = tmp_path / "cors.yaml"
     path.write_text(ORDERS + "cors: {allow_origins: 'https://a.example'}\n")

@@ -2,14 +2,17 @@
 
 import json
 from pathlib import Path
+from ssl import DER_cert_to_PEM_cert
 
 import pytest
 
 from app.edge.api_keys import digest_key, make_key
 from app.edge.bearer import BearerTokens
+from app.edge.client_certificates import ClientCertificates
 from app.pieces import run_at_once
 from app.prepared import pack, unpack
 from app.routefile.load import RouteFileError, load_route_file
+from tests.certificates import Issuer
 from tests.issuer import SECRET, make_jwk
 from tests.routefile.files import load, read_faults
 
@@ -217,6 +220,59 @@ def test_a_scheme_of_tokens_survives_the_way_to_another_process(file: Path, keys
     assert isinstance(before, BearerTokens)
     assert (scheme._rules, scheme.fields, scheme.keys.url) == (before._rules, before.fields, before.keys.url)
     assert [key.kid for key in scheme.keys.keys] == [key.kid for key in before.keys.keys]
+
+
+CERTIFICATES = "version: 1\nauth: {machines: {type: client-certificate%s}}\nroutes:\n" + ROUTE.format(
+    ", auth: machines"
+)
+MACHINES = Issuer()
+
+
+@pytest.mark.parametrize(
+    ("rules", "fault"),
+    [
+        (", identity: subject.cn", "auth.machines.identity: \"subject.cn\": must be 'subject.CN', "),
+        (", identity: CN", "auth.machines.identity: \"CN\": must be 'subject.CN', "),
+        (", allow: []", "auth.machines.allow: must not be empty"),
+        (", allow: ~", "auth.machines.allow: must be a list"),
+        (", allow: ['']", 'auth.machines.allow[0]: "": must not be empty'),
+        (", scopes: [a b]", 'auth.machines.scopes[0]: "a b": a scope is 1 to 128'),
+        (", file: ca.pem", "auth.machines.file: unknown key"),
+        (", ca: no.pem", 'auth.machines.ca: "no.pem": no.pem: no such file'),
+        (", ca: keys.yaml", "keys.yaml: takes a file with certificates of authorities in PEM form"),
+        (", ca: leaf.pem", "leaf.pem: a certificate in it is of no authority: whoever has it could sign others"),
+    ],
+)
+def test_a_mistake_in_a_scheme_of_certificates_is_told(file: Path, keys: Path, rules: str, fault: str) -> None:
+    (file.parent / "leaf.pem").write_text(DER_cert_to_PEM_cert(MACHINES.issue("billing")))
+    faults = read_faults(file, CERTIFICATES % rules)
+    assert [found for found in faults if fault in found], faults
+
+
+def test_a_scheme_of_certificates_survives_the_way_to_another_process(file: Path) -> None:
+    (file.parent / "ca.pem").write_bytes(MACHINES.pem + Issuer().pem)
+    read = load(file, CERTIFICATES % ", identity: san.uri, allow: ['spiffe://a/b'], scopes: [a], ca: ca.pem")
+    assert file.parent / "ca.pem" in read.files
+    before, after = read.schemes["machines"], run_at_once(unpack(pack(read))).schemes["machines"]
+    assert isinstance(before, ClientCertificates)
+    assert isinstance(after, ClientCertificates)
+    assert vars(after) == vars(before)
+    assert len(after._authorities) == 2
+
+
+@pytest.mark.parametrize(
+    ("rules", "fault"),
+    [
+        ("headers: [client-cert]", "headers[0]: \"client-cert\": callers could write anything into 'client-cert'"),
+        ("headers: [Client-Cert-Chain]", "callers could write anything into 'Client-Cert-Chain'"),
+        ("headers: [{name: x-a, as: Client-Cert}]", "a service takes 'Client-Cert' for the word of a proxy"),
+        ("params: {Client-Cert: {in: header}}, payload: params", "params.Client-Cert: callers could write anything"),
+        ("params: {q: {header: Client-Cert}}", "a service takes 'Client-Cert' for the word of a proxy"),
+    ],
+)
+def test_no_route_lets_the_certificate_that_a_caller_writes_reach_a_service(file: Path, rules: str, fault: str) -> None:
+    faults = read_faults(file, "version: 1\nroutes:\n" + ROUTE.format(", " + rules))
+    assert [found for found in faults if fault in found], faults
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,76 @@
+"""A scheme of client certificates, as a route file declares it, and the scheme that is made of it."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from ..formats.schemas import Json
+from .names import Scope
+from .strict import StrictModel
+
+if TYPE_CHECKING:
+    from ..edge.client_certificates import ClientCertificates
+
+
+_UNSAID: Any = None
+
+
+class CertificateModel(StrictModel):
+    """Callers who have a certificate of an authority that is trusted."""
+
+    type: Literal["client-certificate"] = Field(description="What callers show.")
+    identity: Literal[
+        "subject.CN",
+        "subject.O",
+        "subject.OU",
+        "subject.UID",
+        "subject.serialNumber",
+        "san.dns",
+        "san.uri",
+        "san.email",
+    ] = Field(
+        "subject.CN",
+        description="What the subject of a caller is: an attribute of the subject of its certificate, or an "
+        "alternative name.",
+    )
+    # Never null where it is set: a list whose lines are all comments must not let everybody in.
+    allow: list[Annotated[str, Field(min_length=1)]] = Field(
+        _UNSAID,
+        min_length=1,
+        description="The subjects that are taken. Default: all whose certificates are right.",
+    )
+    scopes: list[Scope] = Field([], description="What all callers of this scheme may do.")
+    ca: Annotated[str, Field(min_length=1)] | None = Field(
+        None,
+        description="A file with certificates of authorities in PEM form, one of which must have signed the "
+        "certificate itself. Default: all that TLS, or the trusted proxy, takes.",
+    )
+    description: str = Field("", description="For the documentation; CommonMark.")
+
+    @property
+    def file(self) -> str | None:
+        """The file that it needs."""
+        return self.ca
+
+
+def read_authority_file(data: bytes) -> list[Json]:
+    """What is in the file of a scheme, as `build_certificates` takes it. ValueError says what is wrong with it."""
+    from ..edge.client_certificates import read_authorities
+
+    read_authorities(data)
+    return [data.decode("ascii", "ignore")]
+
+
+def build_certificates(name: str, model: CertificateModel, entries: Sequence[Json]) -> "ClientCertificates":
+    """The scheme of a model that has been checked, with what its file has. What it needs is loaded here."""
+    from ..edge.client_certificates import ClientCertificates, read_authorities
+
+    return ClientCertificates(
+        name,
+        identity=model.identity,
+        allow=model.allow or (),
+        scopes=model.scopes,
+        authorities=[found for entry in entries for found in read_authorities(str(entry).encode("ascii"))],
+        description=model.description,
+    )
