@@ -110,7 +110,7 @@ class Unauthenticated(GatewayError):
     """`challenge` is what the scheme asks for that was given a wrong credential, where it says more than usual."""
 
     slug, title, status = "unauthenticated", "Unauthenticated", 401
-    cause = "This route wants to know who calls, and the request has no credentials."
+    cause = "This route, or page of the gateway, wants to know who calls, and the request has no credentials."
     cure = "Send an API key, a token or a client certificate, as a header `WWW-Authenticate` of the response and the "
     cure += "documentation of the route say. Operators: `auth` of the route lists what it takes."
 

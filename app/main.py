@@ -16,6 +16,7 @@ from .checks.checker import Checker
 from .deadlines import Deadlines
 from .edge.cors import Cors
 from .edge.key_sets import KeySet
+from .edge.page_rules import PageRules
 from .errors import CannotStart
 from .exchange.plans import DEFAULT_LINK, Limits
 from .exchange.relay import Relay
@@ -28,6 +29,7 @@ from .http.behind_proxies import ForwardedProtocol, read_announcements
 from .http.bounds import Bounds
 from .http.fast import FastProtocol
 from .http.lane import LaneName
+from .http.page_guard import guard_pages
 from .http.protocol import GatewayProtocol, ProtocolFactory
 from .http.server import GatewayServer, ServerBeside
 from .http.tls import Tls
@@ -48,6 +50,7 @@ from .pages.state import Sources
 from .prepared import PreparedRoutes, prepare
 from .rates.counters import Counters
 from .routefile.load import GREET, RESERVED, Info, RouteFile, load_route_file
+from .routefile.pages import check_page_rules
 from .routing.routes import Route
 from .routing.table import RouteTable
 from .serving import Serving
@@ -154,6 +157,7 @@ def build_gateway(
     if certificate is None and settings.certificate_files:
         certificate = settings.certificate_files.read()
     prepared = _prepare(load_route_file(settings.routes or GREET) if routes is None else routes)
+    check_page_rules(settings.pages_auth, prepared.schemes)
     parts = _Parts(settings, prepared, boards or Boards(Board()), observers)
     app = parts.make_app(True, parts.relay)
     app.openapi = lambda: json.loads(parts.serving.prepared.openapi)  # type: ignore[method-assign] # FastAPI's documented way
@@ -209,6 +213,7 @@ class _Parts:
         found = (getattr(scheme, "keys", None) for scheme in prepared.schemes.values())
         self.jwks.use(keys for keys in found if isinstance(keys, KeySet))
         self.counters.use(prepared.counters.values())
+        self._page_policy = (self._settings.pages_auth or PageRules(())).make_policy(prepared.schemes)
 
     def _make_relay(self, table: RouteTable, place: Place, cors: Cors | None = None) -> Relay:
         settings, pages = self._settings, self._list_pages(place)
@@ -261,6 +266,8 @@ class _Parts:
                 pages=pages,
             )
         self.monitor.add_pages(app, self._assets, place=place, pages=pages)
+        if place is True and self._settings.pages_auth:
+            guard_pages(app, lambda: self._page_policy, patience=self._settings.timeout)
         add_redirects(app)
         app.answer_not_found_early()
         return app

@@ -63,6 +63,7 @@ DEFAULTS = {
     "health_details": None,
     "metrics_address": None,
     "status": True,
+    "pages_auth": None,
     "server_timing": False,
 }
 VARIABLES = {field: str(info.validation_alias) for field, info in Settings.model_fields.items()}
@@ -112,6 +113,9 @@ def test_nothing_needs_to_be_set() -> None:
         ("GATEWAY_ROOT_PATH", "/a-b/c.d/", "root_path", "/a-b/c.d"),
         ("GATEWAY_ROOT_PATH", "/", "root_path", ""),
         ("GATEWAY_TRUSTED_PROXIES", "10.0.0.0/8, ::1", "trusted_proxies", ("10.0.0.0/8", "::1")),
+        ("GATEWAY_PAGES_AUTH", "users", "pages_auth", {"schemes": ("users",), "scopes": ()}),
+        ("GATEWAY_PAGES_AUTH", "a:b:c", "pages_auth", {"schemes": ("a",), "scopes": ("b:c",)}),
+        ("GATEWAY_PAGES_AUTH", "a, b.c:x  y", "pages_auth", {"schemes": ("a", "b.c"), "scopes": ("x", "y")}),
         ("GATEWAY_TIMEOUT", "500ms", "timeout", 0.5),
         ("GATEWAY_MAX_TIMEOUT", "2m", "max_timeout", 120.0),
         ("GATEWAY_MAX_BODY", "0", "max_body", 0),
@@ -174,6 +178,10 @@ def test_settings_are_frozen(field: str) -> None:
 # What is wrong
 
 ROOT = "a path such as /api or /shop/api, of letters, digits, and - . _ ~"
+PAGES = (
+    "schemes of the route file, separated by commas, and perhaps scopes behind a colon, separated by blanks, such as "
+)
+PAGES += "users or users:pages:read"
 AGES = "off, or a whole number with its unit: 3600s, 24h or 365d"
 SIZES = "a whole number of bytes, or one with KiB or MiB: 1048576, 64KiB or 1MiB"
 
@@ -190,6 +198,12 @@ SIZES = "a whole number of bytes, or one with KiB or MiB: 1048576, 64KiB or 1MiB
         *(("GATEWAY_ROOT_PATH", text, f"must be {ROOT}") for text in ("api", "//api", "/a/../b", "/a b", "/a?b", "/é")),
         ("GATEWAY_TRUSTED_PROXIES", "proxy", "must be an IP address or a network such as 10.0.0.0/8"),
         ("GATEWAY_TRUSTED_PROXIES", "10.0.0.1,", "must be an IP address or a network such as 10.0.0.0/8"),
+        *(("GATEWAY_PAGES_AUTH", text, f"must be {PAGES}") for text in ("a b", ":x", "users:", "users: ", "a,", "a;b")),
+        (
+            "GATEWAY_PAGES_AUTH",
+            'users:"',
+            "a scope is 1 to 128 printable ASCII characters without blanks, quotes and backslashes",
+        ),
         ("GATEWAY_TIMEOUT", "2", "a duration is a number above 0 with its unit: 500ms, 2s or 1m"),
         ("GATEWAY_TIMEOUT", "0s", "a duration is a number above 0 with its unit: 500ms, 2s or 1m"),
         ("GATEWAY_MAX_TIMEOUT", "1h", "a duration is a number above 0 with its unit: 500ms, 2s or 1m"),

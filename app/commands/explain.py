@@ -1,13 +1,18 @@
 """`nats-http explain`: what a request would become, told by the relay itself. Sends nothing."""
 
+import asyncio
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
 from ..checks.process import find_fault
+from ..edge.auth import Authenticate
 from ..edge.cors import Cors
+from ..edge.identity import Scheme
+from ..edge.key_sets import KeySet
 from ..edge.request import Caller, Request
-from ..errors import NotFound
+from ..errors import GatewayError, NotFound
 from ..exchange.outbound import Outbound, Streaming, Waiting, body_too_large
 from ..exchange.plans import Limits
 from ..exchange.problems import PROBLEM_TYPE, build_problem
@@ -16,8 +21,10 @@ from ..exchange.responses import Response
 from ..exchange.way_out import WayOut
 from ..formats.fields import Pair
 from ..formats.units import format_duration
+from ..jwks.fetcher import JwksFetcher
 from ..observe.record import Observers
 from ..routing.bodies import Check
+from ..routing.routes import Route
 from ..routing.table import RouteTable
 from ..settings import Settings
 
@@ -52,17 +59,18 @@ def explain_request(
     )
     request.caller = relay.proxies.believe(request.caller, request.headers)
     begun = relay.begin(request)
-    while isinstance(begun, Waiting):  # what it waits for is taken to agree
-        begun = relay.resume(begun, None)
+    while isinstance(begun, Waiting):
+        begun = relay.resume(begun, _wait(begun))
     if begun is None:
         return False, _write_not_found(path, relay.proxies.find_root(request.caller, request.headers))
     if isinstance(begun, Outbound):
         refused = _load(relay, begun, body or b"")
         if refused is None:
-            return True, _write_outbound(begun)
+            return True, _write_outbound(begun, _describe_caller(request, begun.route))
         begun = refused
     response = begun.response if isinstance(begun, Streaming) else begun
-    return response.status < 400, _write_response(response)
+    route = next((route for route in table.routes if route.name == response.route), None)
+    return response.status < 400, _write_response(response, _describe_caller(request, route))
 
 
 def _load(relay: Relay, outbound: Outbound, body: bytes) -> Response | None:
@@ -74,11 +82,63 @@ def _load(relay: Relay, outbound: Outbound, body: bytes) -> Response | None:
     return relay.load_checked(outbound, loaded, find_fault(loaded)) if isinstance(loaded, Check) else loaded
 
 
-def _write_outbound(outbound: Outbound) -> str:
+def fetch_keys_when_asked(schemes: Iterable[Scheme]) -> None:
+    """Have the keys of issuers fetched by the first token that needs them."""
+    found = (getattr(scheme, "keys", None) for scheme in schemes)
+    for keys in found:
+        if isinstance(keys, KeySet) and keys.url is not None:
+            keys.fetch = partial(_fetch, keys)
+
+
+async def _fetch(keys: KeySet) -> None:
+    async with JwksFetcher() as fetcher:
+        fetcher.use([keys])
+        if keys.fetch:  # that of the fetcher, by now
+            await keys.fetch()
+
+
+def _wait(waiting: Waiting) -> GatewayError | None:
+    """What the policy has against the request."""
+
+    async def ask() -> None:
+        await waiting.wait()
+
+    try:
+        asyncio.run(ask())
+    except GatewayError as error:
+        return error
+    return None
+
+
+def _describe_caller(request: Request, route: Route | None) -> list[tuple[str, str]]:
+    """Whom the route asks for, if it does, and who calls."""
+    policies = route.policies if route else ()
+    auth = next((policy for policy in policies if isinstance(policy, Authenticate)), None)
+    if auth is None:
+        return []
+    who = request.identity
+    if who is None:
+        known = "not known"
+    else:
+        scopes = f"with scopes {' '.join(sorted(who.scopes))}" if who.scopes else "without scopes"
+        known = f"{who.subject or '(no name)'}, known by {who.scheme}, {scopes}"
+    return [("asks for", "; ".join(_describe_rules(auth))), ("caller", known)]
+
+
+def _describe_rules(auth: Authenticate) -> Iterator[str]:
+    yield " or ".join(auth.schemes)
+    if auth.scopes:
+        yield f"scopes {' '.join(auth.scopes)}"
+    for name, values in auth.claims.items():
+        yield f"claim {name} {' or '.join(json.dumps(value, ensure_ascii=False) for value in values)}"
+
+
+def _write_outbound(outbound: Outbound, caller: Sequence[tuple[str, str]]) -> str:
     block = outbound.headers.decode("utf-8", "replace").replace("\r\n", "\n").strip().splitlines()
     payload = outbound.payload.decode("utf-8", "replace")
     rows = [
         ("route", outbound.route.name),
+        *caller,
         ("subject", outbound.subject),
         ("payload", payload or "(empty)"),
         ("headers", "\n         ".join(block) or "(none)"),
@@ -88,13 +148,13 @@ def _write_outbound(outbound: Outbound) -> str:
     return "\n".join([*(f"{name:8} {value}" for name, value in rows), *added])
 
 
-def _write_response(response: Response) -> str:
+def _write_response(response: Response, caller: Sequence[tuple[str, str]]) -> str:
     fields = [(name.decode(), value.decode()) for name, value in response.headers if name in _SHOWN]
     is_json = any(value == PROBLEM_TYPE for name, value in response.headers if name == b"content-type")
     text = response.body.decode("utf-8", "replace")
     body = [json.dumps(json.loads(text), indent=2, ensure_ascii=False) if is_json else text] if text else []
     added = [f"adds     {line}" for line in _list_added(response.added)]
-    told = [f"{name:8} {value}" for name, value in fields]
+    told = [f"{name:8} {value}" for name, value in (*caller, *fields)]
     return "\n".join([f"status   {response.status}", *told, *added, *body])
 
 

@@ -13,6 +13,7 @@ from ..exchange.plans import Limits, find_lowered
 from ..prepared import pack, pack_faults
 from ..routefile.files import must_be_waited_for
 from ..routefile.load import RouteFileError, load_route_file
+from ..routefile.pages import check_page_rules
 from ..settings import load_settings
 
 NICENESS = 5  # beside a gateway that serves
@@ -33,8 +34,9 @@ def load(path: Path) -> bytes:
     try:
         if must_be_waited_for(path):
             raise RouteFileError([f"{path}: not a regular file"], [path])
-        file = load_route_file(path)
-        return pack(file, lowered=find_lowered(file.table, Limits.of(load_settings())))
+        file, settings = load_route_file(path), load_settings()
+        check_page_rules(settings.pages_auth, file.schemes, file.files)
+        return pack(file, lowered=find_lowered(file.table, Limits.of(settings)))
     except RouteFileError as error:
         return pack_faults(error.faults, error.files)
 

@@ -18,12 +18,14 @@ def check(
     """Check route files: exit code 0, or 1 and a line for each thing that is wrong in any of them.
 
     What may not be meant gets a line that begins with "warning", and is no error: a limit over that of the gateway's
-    settings, a `cors` for pages of any origin, a scheme of certificates that nobody can show.
+    settings, a `cors` for pages of any origin, a scheme of certificates that nobody can show, keys that never expire,
+    and routes that are open to all and change something, in a file with `auth`.
     """
     from ..exchange.plans import Limits, find_lowered
-    from ..routefile.advice import find_unproven
+    from ..routefile.advice import find_lasting_keys, find_open_routes, find_unproven
     from ..routefile.cors import find_open
     from ..routefile.load import RouteFileError, load_route_file
+    from ..routefile.pages import check_page_rules
     from ..settings import load_settings
 
     settings = load_settings()
@@ -32,6 +34,7 @@ def check(
     for path in files or [choose_file(None)]:
         try:
             file = load_route_file(path)
+            check_page_rules(settings.pages_auth, file.schemes)
         except RouteFileError as error:
             faults += error.faults
             continue
@@ -39,6 +42,8 @@ def check(
             *find_lowered(file.table, limits),
             *find_open(file.cors, file.table.routes),
             *find_unproven(file.sources, can_be_shown=bool(settings.tls_client_ca or settings.trusted_proxies)),
+            *find_open_routes(file.sources, file.table.routes),
+            *find_lasting_keys(file.sources),
         ):
             typer.echo(f"nats-http: warning: {path}: {line}", err=True)
         count = len(file.table.routes)
@@ -80,15 +85,20 @@ def explain(
     ] = None,
     peer: Annotated[str, typer.Option("--from", help="The IP address of the caller.")] = "127.0.0.1",
 ) -> None:
-    """Show what a request would be translated to, without sending it. Exits with 1 if it would be refused."""
+    """Show what a request would be translated to, without sending it. Exits with 1 if it would be refused.
+
+    Where the route asks who calls, it says who that is, or why that is not known. For a token it may fetch the keys of
+    the issuer.
+    """
     from ..routefile.cors import read_cors
     from ..routefile.load import load_route_file
     from ..settings import load_settings
-    from .explain import explain_request
+    from .explain import explain_request, fetch_keys_when_asked
 
     body = None if data is None else _read_data(data)
     pairs = [_parse_header(text) for text in header or []]
     loaded = load_route_file(choose_file(file))
+    fetch_keys_when_asked(loaded.schemes.values())
     is_sent, text = explain_request(
         load_settings(),
         loaded.table,

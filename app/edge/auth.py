@@ -36,8 +36,8 @@ class Authenticate:
         """The query parameters that credentials come in."""
         self._order = tuple(schemes.values())
         self._needed = frozenset(scopes)
-        self._claims = dict(claims or {})
-        self._is_simple = not self._needed and not self._claims
+        self.claims: Claims = dict(claims or {})
+        self._is_simple = not self._needed and not self.claims
         self.errors: tuple[type[GatewayError], ...] = (
             (Unauthenticated,) if self._is_simple else (Unauthenticated, Forbidden)
         )
@@ -94,7 +94,7 @@ class Authenticate:
             raise Forbidden(
                 f"The caller lacks a scope that this route asks for: {missing}.", headers=self._ask(identity)
             )
-        for name, values in self._claims.items():
+        for name, values in self.claims.items():
             if not _has_one(find_claim(identity.claims, name), values):
                 raise Forbidden(f"The caller lacks a claim that this route asks for: {name}.")
 

@@ -1,5 +1,6 @@
 """Who a caller is, and what finds it out: a scheme of `auth`. Pure."""
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -9,6 +10,9 @@ from ..formats.schemas import Json
 
 if TYPE_CHECKING:
     from .request import Request
+
+
+_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,128}")  # RFC 6749 §3.3, scope-token
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,12 @@ class Scheme(Protocol):
 
     def describe(self) -> Mapping[str, Json]:
         """The security scheme of OpenAPI 3.1 (§4.8.27)."""
+
+
+def check_scope(text: str) -> None:
+    """ValueError says what a scope is."""
+    if not _SCOPE.fullmatch(text):
+        raise ValueError("a scope is 1 to 128 printable ASCII characters without blanks, quotes and backslashes")
 
 
 def find_claim(claims: Mapping[str, Json], path: str) -> Json:

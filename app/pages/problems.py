@@ -58,6 +58,10 @@ def add_problems(app: FastAPI, proxies: Proxies, *, pages: Container[str]) -> No
         names = ", ".join(str(detail["loc"][-1]) for detail in error.errors())
         return answer(request, InvalidParameter(f"These parameters break their rules: {names}."))
 
+    async def answer_refusal(request: Request, error: Exception) -> Response:
+        assert isinstance(error, GatewayError)  # noqa: S101
+        return answer(request, error)
+
     async def answer_crash(request: Request, error: Exception) -> Response:
         _log.error("internal-error", path=request.url.path, exc_info=error)
         client = request.client.host if request.client else None
@@ -73,6 +77,7 @@ def add_problems(app: FastAPI, proxies: Proxies, *, pages: Container[str]) -> No
 
     app.add_exception_handler(HTTPException, answer_http)
     app.add_exception_handler(RequestValidationError, answer_invalid)
+    app.add_exception_handler(GatewayError, answer_refusal)
     app.add_exception_handler(Exception, answer_crash)
     app.add_route("/problems", list_problems, include_in_schema=False)
     app.add_route("/problems/{slug}", show_problem, include_in_schema=False)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
+from ..edge.identity import check_scope
 from ..formats.fields import is_token
 from ..routing.identity import check_source
 from .strict import check_with
@@ -12,14 +13,8 @@ from .strict import check_with
 OPEN = "none"
 """What a route says that everybody may call."""
 
-_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,128}")  # RFC 6749 §3.3, scope-token
 _PLAIN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _COOKIE_OR_QUERY = re.compile(r"[A-Za-z0-9._~-]{1,64}")
-
-
-def check_scope(text: str) -> None:
-    if not _SCOPE.fullmatch(text):
-        raise ValueError("a scope is 1 to 128 printable ASCII characters without blanks, quotes and backslashes")
 
 
 def _check_header(text: str) -> None:

@@ -16,6 +16,7 @@ from .kinds import (
     Fallback,
     LogFormat,
     LogLevel,
+    PagesAuth,
     Place,
     Port,
     RootPath,
@@ -226,6 +227,13 @@ class Fields(BaseSettings):
         validation_alias="GATEWAY_STATUS",
         description="Where `/status` is, the live page for people: `on` for the gateway's own port, `off`, or an "
         "address of its own such as `127.0.0.1:9090`.",
+    )
+    pages_auth: PagesAuth | None = Field(
+        default=None,
+        validation_alias="GATEWAY_PAGES_AUTH",
+        description="Who may see `/docs`, `/redoc`, `/openapi.json`, `/status` and `/metrics` on the gateway's own "
+        "port: whom a scheme of the route file knows, such as `users`, or `users:pages:read` with a scope. Unset: "
+        "everybody.",
     )
     server_timing: Switch = Field(
         default=False,

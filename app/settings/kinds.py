@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from ..edge.networks import parse_network
+from ..edge.page_rules import PageRules, parse_page_rules
 from ..edge.proxies import parse_root
 from ..formats.storages import parse_storage
 from ..formats.units import parse_age, parse_count, parse_duration, parse_place, parse_size, parse_switch
@@ -31,7 +32,7 @@ def split_networks(text: object) -> object:
     return networks
 
 
-def from_text(parse: Callable[[str], float | str | tuple[str, int] | None]) -> BeforeValidator:
+def from_text(parse: Callable[[str], float | str | tuple[str, int] | PageRules | None]) -> BeforeValidator:
     return BeforeValidator(lambda value: parse(value) if isinstance(value, str) else value)
 
 
@@ -51,4 +52,5 @@ LogFormat = Literal["json", "text"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 Age = Annotated[int | None, from_text(parse_age)]
 """Whole seconds, or None for `off`."""
+PagesAuth = Annotated[PageRules, from_text(parse_page_rules)]
 RootPath = Annotated[str, from_text(parse_root)]

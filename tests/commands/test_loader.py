@@ -36,6 +36,12 @@ def test_a_valid_file_becomes_a_package_of_its_routes() -> None:
     assert read_head(load(EXAMPLES)).routes == len(load_route_file(EXAMPLES).table.routes)
 
 
+def test_a_file_without_the_schemes_that_pages_ask_for_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_PAGES_AUTH", "users")
+    (fault,) = read_faults(load(EXAMPLES))
+    assert fault.startswith("GATEWAY_PAGES_AUTH 'users': no scheme of this name")
+
+
 def test_a_package_tells_which_limits_are_lowered(tmp_path: Path) -> None:
     path = tmp_path / "routes.yaml"
     line = "  - {{name: r{0}, method: PUT, path: '/r{0}', subject: 'r{0}', max_body: 2MiB}}\n"

@@ -1,14 +1,18 @@
 """check, routes, explain, openapi and schema, as they are typed."""
 
+import asyncio
 import json
+from functools import partial
 from pathlib import Path
 
 import jsonschema_rs
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from app.edge.api_keys import digest_key
 from app.routefile.load import EXAMPLES
 from app.routefile.yamltree import parse_yaml
+from tests.issuer import answering, make_claims, make_jwks, run_issuer, sign
 from tests.process.programs import call
 
 ORDERS = """\
@@ -133,6 +137,26 @@ def test_a_scheme_of_certificates_that_nobody_can_show_gets_a_warning(tmp_path: 
     assert call("check", str(path), GATEWAY_TRUSTED_PROXIES="10.0.0.1").stderr == ""
 
 
+def test_keys_that_never_expire_and_open_routes_that_change_something_get_a_warning(tmp_path: Path) -> None:
+    path = write_guarded(tmp_path)
+    done = call("check", path)
+    line = f"nats-http: warning: {path}: keys.yaml: 1 of 2 keys never expire: sue\n"
+    assert (done.returncode, done.stderr) == (0, line)
+    done = call("check", write_guarded(tmp_path, AUTH.partition("defaults")[0] + "defaults: {auth: none}\n"))
+    opened = "route 'orders-get' and 1 more: with `auth: none` anybody may send DELETE, POST"
+    assert done.stderr == f"nats-http: warning: {path}: {opened}\n{line}"
+
+
+def test_a_setting_for_pages_that_names_no_scheme_of_the_file_is_refused_by_name(tmp_path: Path) -> None:
+    path = write_guarded(tmp_path)
+    fault = (
+        "nats-http: GATEWAY_PAGES_AUTH 'user': no scheme of this name is under `auth` of the route file, did you mean"
+    )
+    done = call("check", path, GATEWAY_PAGES_AUTH="user")
+    assert (done.returncode, done.stderr.startswith(fault), done.stderr.count("\n")) == (1, True, 1), done.stderr
+    assert call("check", path, GATEWAY_PAGES_AUTH="users").returncode == 0
+
+
 def test_explain_shows_which_fields_an_answer_gets(tmp_path: Path) -> None:
     path = tmp_path / "cors.yaml"
     path.write_text(ORDERS + "cors: {allow_origins: 'https://a.example'}\n")
@@ -174,6 +198,72 @@ def test_explain_tells_what_would_be_sent(orders: str) -> None:
             "timeout": "500ms",
         },
     )
+
+
+AUTH = """\
+auth:
+  partners: {type: api-key, header: X-API-Key, file: keys.yaml}
+  users: {type: jwt, issuer: 'https://id.example.com/', audience: orders, jwks_file: jwks.json}
+defaults: {auth: {any: [partners, users], scopes: [orders:read], claims: {tenant: [acme, b]}}}
+"""
+FILE_OF_KEYS = f"""\
+version: 1
+keys:
+  - {{name: sue, sha256: {digest_key(b"sues-key")}, scopes: [orders:read, a], claims: {{tenant: acme}}}}
+  - {{name: bob, sha256: {digest_key(b"bobs-key")}, expires: 2999-01-01}}
+"""
+
+
+def write_guarded(folder: Path, text: str = AUTH) -> str:
+    """The path of a route file that asks who calls."""
+    (folder / "keys.yaml").write_text(FILE_OF_KEYS)
+    (folder / "jwks.json").write_text(json.dumps(make_jwks()))
+    (folder / "guarded.yaml").write_text(ORDERS + text)
+    return str(folder / "guarded.yaml")
+
+
+ASKED = 'partners or users; scopes orders:read; claim tenant "acme" or "b"'
+
+
+@pytest.mark.parametrize(
+    ("header", "caller", "why"),
+    [
+        ("X-API-Key: sues-key", "sue, known by partners, with scopes a orders:read", None),
+        ("X-API-Key: bobs-key", "bob, known by partners, without scopes", "lacks a scope that this route asks for"),
+        ("X-API-Key: key", "not known", "The API key is not valid."),
+        ("Accept: */*", "not known", "the request has no credentials"),
+        (
+            f"Authorization: Bearer {sign(make_claims(tenant='b'))}",
+            "sue, known by users, with scopes orders:read",
+            None,
+        ),
+        (f"Authorization: Bearer {sign()}", "sue, known by users, with", "lacks a claim that this route asks for"),
+        (f"Authorization: Bearer {sign(make_claims(exp=7))}", "not known", "The token has expired."),
+    ],
+)
+def test_explain_says_who_the_caller_is_and_why_it_may_or_may_not(
+    tmp_path: Path, header: str, caller: str, why: str | None
+) -> None:
+    done = call("explain", "GET", "/orders/7", "-H", header, GATEWAY_ROUTES=write_guarded(tmp_path))
+    assert f"asks for {ASKED}" in done.stdout.splitlines()
+    assert f"caller   {caller}" in done.stdout
+    assert done.returncode == (1 if why else 0), done.stdout
+    assert (why or "subject  orders.7") in done.stdout
+    assert header.split()[-1] not in done.stdout or header.endswith((" key", "*/*"))
+
+
+async def test_explain_fetches_the_keys_of_the_issuer_only_for_a_token(tmp_path: Path) -> None:
+    async with run_issuer() as issuer:
+        routes = write_guarded(tmp_path, AUTH.replace("jwks_file: jwks.json", f"jwks_url: '{issuer.url}'"))
+        asked = partial(asyncio.to_thread, call, "explain", "GET", "/orders/7", GATEWAY_ROUTES=routes)
+        done = await asked("-H", "X-API-Key: sues-key")
+        assert (done.returncode, issuer.asked) == (0, 0)
+        done = await asked("-H", f"Authorization: Bearer {sign(make_claims(tenant='b'))}")
+        assert (done.returncode, issuer.asked) == (0, 1)
+        assert "caller   sue, known by users" in done.stdout
+        issuer.answer = answering(b"", status=500)
+        done = await asked("-H", f"Authorization: Bearer {sign()}")
+        assert "status   503" in done.stdout
 
 
 def test_explain_believes_a_trusted_proxy(tmp_path: Path) -> None:

@@ -434,6 +434,19 @@ def test_a_route_file_named_twice_is_one_clear_line(tmp_path: Path, command: str
     assert done.stderr == "nats-http: a.yaml: GATEWAY_ROUTES names b.yaml: give one of the two\n"
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_pages_that_ask_by_a_scheme_which_the_route_file_lacks_are_one_clear_line(workers: str) -> None:
+    done = subprocess.run(
+        serve("--workers", workers),
+        env=clean_environment(GATEWAY_PAGES_AUTH="users"),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    words = "GATEWAY_PAGES_AUTH 'users': no scheme of this name is under `auth` of the route file; it has none"
+    assert (done.returncode, done.stderr) == (1, f"nats-http: {words}\n")
+
+
 def test_credentials_that_can_t_be_right_are_a_line_each_and_no_start(tmp_path: Path) -> None:
     (tmp_path / "user.nk").write_text("SUs3cret")
     variables = {"NATS_NKEY_SEED": str(tmp_path / "user.nk"), "NATS_TLS_CA": "/nowhere"}

@@ -33,9 +33,14 @@ const DARK_REDOC = {
   codeBlock: { backgroundColor: "#0f1315" },
 };
 
+/** With the query of this page: where it asks who calls, the key may be there. */
+function findDocument(element) {
+  return element.dataset.openapi + location.search;
+}
+
 function startSwagger(element) {
   SwaggerUIBundle({
-    url: element.dataset.openapi,
+    url: findDocument(element),
     domNode: element,
     layout: "BaseLayout",
     deepLinking: true,
@@ -49,7 +54,7 @@ function startSwagger(element) {
 
 function startRedoc(element) {
   // Without `sanitize` it takes any markup of a description as it is, scripts too.
-  Redoc.init(element.dataset.openapi, { sanitize: true, theme: dark.matches ? DARK_REDOC : {} }, element);
+  Redoc.init(findDocument(element), { sanitize: true, theme: dark.matches ? DARK_REDOC : {} }, element);
   dark.addEventListener("change", () => location.reload()); // it takes colours only at its start
 }
 

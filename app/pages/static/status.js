@@ -15,7 +15,9 @@ import { Failures, Services } from "./status-lists.js";
 import { Routes } from "./status-routes.js";
 import * as words from "./status-words.js";
 
-const { root, events, snapshot } = document.body.dataset;
+const { root, ...sources } = document.body.dataset;
+// With the query of this page: where it asks who calls, the key may be there.
+const [events, snapshot] = [sources.events, sources.snapshot].map((address) => address + location.search);
 const LIVE = { live: "Live", polling: "Every 2 s", silent: "No answer", paused: "Paused" };
 const NATS = {
   up: { level: "well", text: "connected" },

@@ -1,0 +1,56 @@
+"""Asks who calls before one of the gateway's own pages answers.
+
+Laws:
+1. It stands at the page itself, behind whatever has matched the path, so that no spelling of a path leads past it.
+2. A page is guarded unless OPEN lists it: one that comes later is too.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from fastapi import FastAPI
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ..edge.auth import Authenticate
+from ..errors import KeysUnavailable
+from ..formats.fields import Pair
+from .asgi_exchange import EXCHANGE, AsgiExchange
+
+OPEN = frozenset(
+    (
+        "/",  # leads elsewhere
+        "/livez",
+        "/readyz",
+        "/healthz",
+        "/problems",
+        "/problems/{slug}",
+        "/docs/assets/{name}",  # the same in every gateway, and pages of problems have their icon there
+        "/favicon.ico",
+    )
+)
+_PRIVATE: Pair = (b"cache-control", b"private")
+
+
+def guard_pages(app: FastAPI, find_policy: Callable[[], Authenticate], *, patience: float) -> None:
+    """Have the pages that are there now ask the policy of the moment, whose answer may take `patience` seconds. They
+    raise a GatewayError for whom they don't take."""
+    for page in app.router.routes:
+        if isinstance(page, Route) and page.path not in OPEN:
+            page.app = _guard(page.app, find_policy, patience)
+
+
+def _guard(page: ASGIApp, find_policy: Callable[[], Authenticate], patience: float) -> ASGIApp:
+    async def ask_first(scope: Scope, receive: Receive, send: Send) -> None:
+        exchange: AsgiExchange = scope[EXCHANGE]
+        request = exchange.request
+        request.added += (_PRIVATE,)  # no cache may show it to somebody else
+        if wait := find_policy().check(request, request.headers):
+            try:
+                async with asyncio.timeout(patience):
+                    await wait()
+            except TimeoutError:
+                raise KeysUnavailable from None
+        await page(scope, receive, send)
+
+    return ask_first
