@@ -15,7 +15,7 @@ from .certificates import Certificate
 from .checks.checker import Checker
 from .deadlines import Deadlines
 from .edge.cors import Cors
-from .edge.key_sets import KeySet
+from .edge.key_sets import IssuerKey, KeySet
 from .edge.page_rules import PageRules
 from .errors import CannotStart
 from .exchange.plans import DEFAULT_LINK, Limits
@@ -148,9 +148,12 @@ def build_gateway(
     observers: Observers | None = None,
     boards: Boards | None = None,
     certificate: Certificate | None = None,
+    load_development_keys: Callable[[], tuple[IssuerKey, ...]] | None = None,
 ) -> Gateway:
     """As `create_app`, with all parts. `observers` take the place of the log; `boards` are those of the processes of
     this gateway, where it has several. Without a certificate it reads that of the settings, where they name one.
+    `load_development_keys` is asked for keys that are taken beside those of issuers, where routes have schemes of
+    tokens.
     Raises IncompatibleNats and CertificateError as well."""
     check_nats()
     settings = settings or load_settings(check_files=True)
@@ -158,7 +161,7 @@ def build_gateway(
         certificate = settings.certificate_files.read()
     prepared = _prepare(load_route_file(settings.routes or GREET) if routes is None else routes)
     check_page_rules(settings.pages_auth, prepared.schemes)
-    parts = _Parts(settings, prepared, boards or Boards(Board()), observers)
+    parts = _Parts(settings, prepared, boards or Boards(Board()), observers, load_development_keys)
     app = parts.make_app(True, parts.relay)
     app.openapi = lambda: json.loads(parts.serving.prepared.openapi)  # type: ignore[method-assign] # FastAPI's documented way
     return Gateway(
@@ -181,9 +184,15 @@ class _Parts:
     """What the applications of one gateway share."""
 
     def __init__(
-        self, settings: Settings, prepared: PreparedRoutes, boards: Boards, observers: Observers | None
+        self,
+        settings: Settings,
+        prepared: PreparedRoutes,
+        boards: Boards,
+        observers: Observers | None,
+        load_development_keys: Callable[[], tuple[IssuerKey, ...]] | None,
     ) -> None:
         self._settings = settings
+        self._load_development_keys = load_development_keys
         self.link = _make_link(settings)
         self.checker, self.drain, self.bounds = Checker(), asyncio.Event(), _make_bounds(settings)
         self._links = {DEFAULT_LINK: self.link}
@@ -211,7 +220,11 @@ class _Parts:
 
     def _use_rules(self, prepared: PreparedRoutes) -> None:
         found = (getattr(scheme, "keys", None) for scheme in prepared.schemes.values())
-        self.jwks.use(keys for keys in found if isinstance(keys, KeySet))
+        sets = [keys for keys in found if isinstance(keys, KeySet)]
+        development = self._load_development_keys() if sets and self._load_development_keys else ()
+        for keys in sets:
+            keys.development = development
+        self.jwks.use(sets)
         self.counters.use(prepared.counters.values())
         self._page_policy = (self._settings.pages_auth or PageRules(())).make_policy(prepared.schemes)
 

@@ -19,6 +19,7 @@ from .keys_command import keys
 from .listeners import inherit, listen
 from .route_commands import check, explain, openapi, routes, schema
 from .settings_command import settings
+from .token_command import token
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -221,7 +222,7 @@ def healthcheck(
         raise CommandError(f"{target}: {error}") from None
 
 
-for _command in (check, routes, explain, openapi, schema, settings):
+for _command in (check, routes, explain, openapi, schema, settings, token):
     cli.command()(_command)
 cli.add_typer(keys)
 

@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
 import uvicorn
 
 from ..certificates import Certificate
+from ..edge.key_sets import IssuerKey
 from ..formats.html import STATUS
 from ..http.lane import LaneName
 from ..http.sockets import describe_address
@@ -22,7 +24,9 @@ from ..observe.console import show_path
 from ..observe.record import Observer, Observers, Record
 from ..routefile.load import EXAMPLES, RouteFile
 from ..settings import Settings, child_environment, is_color_wanted
+from .arguments import CommandError
 from .banner import Banner
+from .development import load_development_keys
 from .embedded import LOG, PORT, build_command, find_last_words, is_free, wait_for_url
 from .examples import Examples
 from .extension import load_extension
@@ -36,6 +40,8 @@ from .watch import watch_files
 NATS = "nats-server"
 PATIENCE = 12.0  # seconds; an example responder may take 10 to answer what it took
 WARM_UP = 10.0  # seconds that the banner waits for all parts
+
+_log = structlog.get_logger("nats-http.dev")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +92,7 @@ def run_dev(settings: Settings, listeners: Listeners, source: FileSource, stack:
             link=gateway.link,
             trial=find_trial(file.table, settings),
             examples=examples,
-            notes=tuple(_note(stack, nats_port, source)),
+            notes=tuple(_note(stack, nats_port, source, file)),
         )
         with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
             runner.run(_serve(server, listeners, gateway, source, welcome, children))
@@ -109,8 +115,10 @@ def _choose_port(stack: Stack) -> int:
     return stack.nats_port
 
 
-def _note(stack: Stack, nats_port: int, source: FileSource) -> Iterator[str]:
+def _note(stack: Stack, nats_port: int, source: FileSource, file: RouteFile) -> Iterator[str]:
     """What is worth to be known of the start."""
+    if any(source.declared.get("type") == "jwt" for source in file.sources):
+        yield "Tokens of `nats-http token` are taken here, and by no gateway but `nats-http dev`."
     if stack.embedded and stack.nats_port is None and nats_port != PORT:
         yield f"Port {PORT} is taken, so NATS has another, and a new one at each start; --nats-port chooses one."
     if not stack.embedded and not stack.examples and source.path == EXAMPLES:
@@ -129,10 +137,21 @@ def _build_gateway(settings: Settings, file: RouteFile, certificate: Certificate
     settings = settings.model_copy(update=told)
     hints = Hints(lambda: gateway.serving.table, lambda: gateway.link.server or "localhost:4222")
     observers = _make_observers(hints, settings)
-    gateway = build_gateway(settings, routes=file, observers=observers, certificate=certificate)
+    gateway = build_gateway(
+        settings, routes=file, observers=observers, certificate=certificate, load_development_keys=_load_keys
+    )
     if extend:
         load_extension(extend)(gateway.app)
     return gateway
+
+
+def _load_keys() -> tuple[IssuerKey, ...]:
+    """Those for development; none, and a warning, where this user can have none."""
+    try:
+        return load_development_keys()
+    except (CommandError, RuntimeError) as error:
+        _log.warning("no-development-keys", reason=str(error))
+        return ()
 
 
 def _make_observers(hints: Observer, settings: Settings) -> Observers:

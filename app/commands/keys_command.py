@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .arguments import CommandError
+from .arguments import CommandError, parse_claim
 
 keys = typer.Typer(
     name="keys", help="Make, list and revoke API keys, of which a file has the digests.", no_args_is_help=True
@@ -42,7 +42,7 @@ def add(
     from .key_file import KeyFile
 
     key = make_key()
-    claims = dict(map(_parse_claim, claim or []))
+    claims = dict(map(parse_claim, claim or []))
     opened = KeyFile.read(_choose_file(file), may_be_new=True)
     opened.add(name, digest_key(key.encode("ascii")), scopes=scope or [], claims=claims, expires=expires)
     opened.write()
@@ -70,13 +70,6 @@ def revoke(name: Name, file: FileOption = None) -> None:
     opened.revoke(name)
     opened.write()
     typer.echo(f"nats-http: the key of {name} is no longer in {opened.path}", err=True)
-
-
-def _parse_claim(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not name or not equals:
-        raise CommandError(f"--claim '{text}': a claim is NAME=VALUE")
-    return name, value
 
 
 def _choose_file(file: Path | None) -> Path:

@@ -24,6 +24,10 @@ SYMMETRIC: Mapping[str, int] = {"HS256": 32, "HS384": 48, "HS512": 64}
 ASYMMETRIC = tuple(algorithm for family in FAMILIES.values() for algorithm in family)
 
 
+DEVELOPMENT_KID = "nats-http-dev"
+"""The id of keys for development."""
+
+
 @dataclass(frozen=True, slots=True)
 class IssuerKey:
     """One key, its id in the set, and what it may verify."""
@@ -36,7 +40,8 @@ class IssuerKey:
 class KeySet:
     """The keys of one issuer. `url` is where they are fetched, None where they never change. `fetch` has them fetched
     for a key id that is not known, and returns when that is over. `has_failed` says that the last fetch did.
-    `generation` grows with each change of the keys."""
+    `generation` grows with each change of the keys. `development` are keys that count beside them under `nats-http
+    dev`, and nowhere else."""
 
     def __init__(self, keys: tuple[IssuerKey, ...] = (), *, url: str | None = None) -> None:
         self.url = url
@@ -44,6 +49,7 @@ class KeySet:
         self.generation = 0
         self.has_failed = False
         self.fetch: Callable[[], Awaitable[None]] | None = None
+        self.development: tuple[IssuerKey, ...] = ()
 
     def replace(self, keys: tuple[IssuerKey, ...]) -> None:
         """Go by these from now on."""
@@ -53,6 +59,8 @@ class KeySet:
     def find(self, kid: str | None, algorithm: str) -> IssuerKey | None:
         """The key of this id; without an id, the only one for this algorithm. A set of one key without an id has it for
         every id."""
+        if kid == DEVELOPMENT_KID and self.development:
+            return next((key for key in self.development if algorithm in key.algorithms), None)
         if kid is None or (len(self.keys) == 1 and self.keys[0].kid is None):
             fitting = [key for key in self.keys if algorithm in key.algorithms]
             return fitting[0] if len(fitting) == 1 else None

@@ -1,6 +1,13 @@
 """Settings, from the environment. The only reader of os.environ; docs/settings.md is the reference."""
 
-from .environment import child_environment, find_variable, is_color_wanted, is_nats_url_set, read_variables
+from .environment import (
+    child_environment,
+    find_state_folder,
+    find_variable,
+    is_color_wanted,
+    is_nats_url_set,
+    read_variables,
+)
 from .fields import VARIABLES
 from .load import SettingsError, load_settings, read_sampling
 from .settings import Settings
@@ -10,6 +17,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "child_environment",
+    "find_state_folder",
     "find_variable",
     "is_color_wanted",
     "is_nats_url_set",

@@ -1,6 +1,7 @@
 """Single variables of the environment."""
 
 import os
+from pathlib import Path
 from typing import TextIO
 
 from .fields import VARIABLES
@@ -24,6 +25,12 @@ def is_nats_url_set() -> bool:
 def is_color_wanted(stream: TextIO) -> bool:
     """Whether a stream is a terminal whose user has not said otherwise (no-color.org)."""
     return stream.isatty() and not os.environ.get("NO_COLOR")
+
+
+def find_state_folder() -> Path:
+    """Where this user's files are that stay (XDG Base Directory Specification)."""
+    named = os.environ.get("XDG_STATE_HOME", "")
+    return (Path(named) if named.startswith("/") else Path.home() / ".local" / "state") / "nats-http"
 
 
 def child_environment(**changes: str) -> dict[str, str]:

@@ -3,7 +3,7 @@
 import re
 import subprocess
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,10 +29,10 @@ class Example:
         return re.fullmatch(pattern, output) is not None
 
 
-def find_examples() -> Iterator[Example]:
-    for block in re.findall(r"^```console\n(.*?)^```", README, re.MULTILINE | re.DOTALL):
-        for text in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-            command, _, output = text.partition("\n")
+def find_examples(text: str) -> Iterator[Example]:
+    for block in re.findall(r"^```console\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        for lines in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            command, _, output = lines.partition("\n")
             yield Example(command, output.rstrip("\n"))
 
 
@@ -45,25 +45,31 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     with run([*PROGRAM, "dev", "--port", "0", "--nats-port", "0"], folder / "log", TMPDIR=str(folder)) as dev:
         url = dev.find(r"gateway +(http://\S+)")
         dev.find("(try: curl)")
-        commands = [example.command.replace(ADDRESS, url) for example in EXAMPLES]
-        script = "".join(f"{{ {command}\n}} 2>&1\necho; echo '{END}'\n" for command in commands)
-        (folder / ".curlrc").write_text("no-progress-meter\n")  # which it draws where its output is no terminal
-        path = f"{sysconfig.get_path('scripts')}:/usr/local/bin:/usr/bin:/bin"
-        environment = clean_environment(PATH=path, HOME=str(folder), LC_ALL="C.UTF-8", no_proxy="*")
-        done = subprocess.run(
-            ["bash", "-s"],
-            input=script,
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=3 * PATIENCE,
-        )
+        found = run_examples(EXAMPLES, folder, url)
         assert dev.stop() == 0
+    return found
+
+
+def run_examples(examples: Sequence[Example], folder: Path, url: str) -> list[str]:
+    """What they print, in one shell in this folder, where the gateway is at this address."""
+    commands = [example.command.replace(ADDRESS, url) for example in examples]
+    script = "".join(f"{{ {command}\n}} 2>&1\necho; echo '{END}'\n" for command in commands)
+    (folder / ".curlrc").write_text("no-progress-meter\n")  # which it draws where its output is no terminal
+    path = f"{sysconfig.get_path('scripts')}:/usr/local/bin:/usr/bin:/bin"
+    environment = clean_environment(PATH=path, HOME=str(folder), LC_ALL="C.UTF-8", no_proxy="*")
+    done = subprocess.run(
+        ["bash", "-s"],
+        input=script,
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=3 * PATIENCE,
+    )
     return [output.replace("\r", "").strip("\n") for output in done.stdout.split(END)][:-1]
 
 
-EXAMPLES = [example for example in find_examples() if not example.command.startswith(ELSEWHERE)]
+EXAMPLES = [example for example in find_examples(README) if not example.command.startswith(ELSEWHERE)]
 
 
 def test_the_readme_has_examples() -> None:

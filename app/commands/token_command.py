@@ -1,0 +1,39 @@
+"""`nats-http token`: a token for development, which only `nats-http dev` takes."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .arguments import CommandError, choose_file, parse_claim
+
+
+def token(
+    sub: Annotated[str, typer.Option(help="Whose token it is: the claim `sub`.")],
+    scope: Annotated[list[str] | None, typer.Option(help="What it may be used for; may be repeated.")] = None,
+    claim: Annotated[
+        list[str] | None, typer.Option(help="What else is known of its holder, NAME=VALUE; may be repeated.")
+    ] = None,
+    lasts: Annotated[str, typer.Option(help="How long it is valid: 30s or 10m.")] = "60m",
+    scheme: Annotated[
+        str | None, typer.Option(help="The scheme of the route file, where it has several.", show_default=False)
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option("--routes", help="The route file (GATEWAY_ROUTES).", show_default=False)
+    ] = None,
+) -> None:
+    """Print a token for development, signed with a key that `nats-http dev` makes. Only `nats-http dev` takes it.
+
+    Its issuer and audience are those of the scheme in the route file.
+    """
+    from ..formats.units import parse_duration
+    from ..routefile.load import load_route_file
+    from .development import choose_scheme, find_path, sign
+
+    try:
+        lifetime = parse_duration(lasts)
+    except ValueError as error:
+        raise CommandError(f"--lasts '{lasts}': {error}") from None
+    model = choose_scheme(load_route_file(choose_file(file)).sources, scheme)
+    claims = dict(map(parse_claim, claim or []))
+    typer.echo(sign(model, subject=sub, scopes=scope or [], claims=claims, lifetime=lifetime, path=find_path()))
