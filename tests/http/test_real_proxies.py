@@ -15,9 +15,10 @@ import pytest
 import tests.harness
 from app.main import build_gateway
 from app.observe.record import Observers, Record
+from app.routefile.load import load_route_file
 from app.settings import Settings
-from tests.certificates import Authority
-from tests.harness import PATIENCE, NatsServer, eventually, reserve_port, run_gateway, serve
+from tests.certificates import Authority, write_field
+from tests.harness import PATIENCE, NatsServer, RawPeer, eventually, reserve_port, run_gateway, serve
 
 pytestmark = pytest.mark.soak
 
@@ -97,9 +98,9 @@ def run_haproxy(folder: Path, port: int, gateway: int, more: str) -> Iterator[No
         yield
 
 
-async def ask(port: int, lies: str, tls: ssl.SSLContext | None = None) -> bytes:
+async def ask(port: int, lies: str, tls: ssl.SSLContext | None = None, *, path: str = "/livez") -> bytes:
     """The answer, once the proxy listens."""
-    request = f"GET /livez HTTP/1.1\r\nHost: t\r\n{lies}Connection: close\r\n\r\n".encode()
+    request = f"GET {path} HTTP/1.1\r\nHost: t\r\n{lies}Connection: close\r\n\r\n".encode()
     async with asyncio.timeout(PATIENCE):
         while True:
             with contextlib.suppress(ConnectionRefusedError):
@@ -159,3 +160,52 @@ async def test_haproxy_passes_tls_on_behind_its_header(shared_nats: NatsServer, 
             await eventually(lambda: len(records) >= 5)
     assert {(record.status, record.peer) for record in records} == {(200, CALLER)}
     assert "DOWN" not in (tmp_path / "output").read_text()
+
+
+MUTUAL = """
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 5s
+    timeout server 5s
+frontend https
+    bind 127.0.0.1:{port} ssl crt {folder}/both.pem ca-file {folder}/client-ca.pem verify optional
+    http-request del-header Client-Cert
+    http-request set-header Client-Cert :%[ssl_c_der,base64]: if {{ ssl_c_used }}
+    default_backend gateway
+backend gateway
+    server one 127.0.0.1:{gateway}
+"""
+
+
+async def test_behind_haproxy_that_ends_tls_a_caller_is_known_by_its_certificate_and_by_no_other(
+    shared_nats: NatsServer, tmp_path: Path
+) -> None:
+    """As docs/authentication.md has it. Others may know the certificate of a caller, but not have its key."""
+    authority = Authority(tmp_path)
+    files = authority.write() | authority.write_client_ca()
+    (tmp_path / "both.pem").write_bytes(files["tls_cert"].read_bytes() + files["tls_key"].read_bytes())
+    leaf = authority.ca.issue_cert("sue@example.org", common_name="billing")
+    forged = f"Client-Cert: {write_field(ssl.PEM_cert_to_DER_cert(leaf.cert_chain_pems[0].bytes().decode())).decode()}"
+    (tmp_path / "routes.yaml").write_text(
+        "version: 1\nauth: {machines: {type: client-certificate, allow: [billing]}}\ndefaults: {auth: machines}\n"
+        "routes: [{name: a, method: GET, path: /machines, subject: rp.a, identity: {X-Machine: sub}}]\n"
+    )
+    file = load_route_file(tmp_path / "routes.yaml")
+    async with (
+        RawPeer.connect(shared_nats.url, "rp.a") as peer,
+        run_gateway(shared_nats.url, routes=file, trusted_proxies=("127.0.0.1",)) as gateway,
+    ):
+        configuration = tmp_path / "haproxy.cfg"
+        with reserve_port() as port:
+            configuration.write_text(MUTUAL.format(port=port, folder=tmp_path, gateway=gateway.port))
+            with run(tmp_path, find("haproxy"), "-db", "-f", str(configuration)):
+                path = "/machines"
+                for lies in ("", f"{forged}\r\n"):
+                    answer = await ask(port, lies, authority.trust(), path=path)
+                    assert answer.startswith(b"HTTP/1.1 401 "), (tmp_path / "output").read_text()
+                asking = asyncio.create_task(ask(port, "Client-Cert: x\r\n", authority.trust(leaf), path=path))
+                message = await peer.next()
+                assert b"\r\nX-Machine: billing\r\n" in message.headers
+                peer.publish(message.reply, b"NATS/1.0\r\n\r\n")
+                assert (await asking).startswith(b"HTTP/1.1 200 ")
