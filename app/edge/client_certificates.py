@@ -128,9 +128,10 @@ class ClientCertificates:
         subject = self._choose_subject(claims)
         claims |= {"sub": subject, "scope": " ".join(self._scopes)}
         known = _Known(Identity(self._name, subject, frozenset(self._scopes), claims), begin, end)
-        if len(self._known) == MAX_REMEMBERED:
-            del self._known[next(iter(self._known))]  # the oldest
-        self._known[shown] = known
+        if len(shown) <= MAX_FIELD:  # that of a handshake may be longer
+            if len(self._known) == MAX_REMEMBERED:
+                del self._known[next(iter(self._known))]  # the oldest
+            self._known[shown] = known
         return known
 
     def _choose_subject(self, claims: Mapping[str, Json]) -> str:

@@ -219,7 +219,10 @@ def test_so_many_certificates_are_remembered_and_of_wrong_ones_nothing() -> None
     for name, (fields, _) in HOSTILE.items():
         if name not in ("expired", "not valid yet"):
             refuse(*fields, scheme=scheme)
+    names = [x509.DNSName(f"{number}.example.com") for number in range(MAX_FIELD // 10)]
+    assert ask((), caller=connected(ISSUER.issue("long", alternatives=names)), scheme=scheme)
     assert len(scheme._known) == MAX_REMEMBERED
+    assert max(map(len, scheme._known)) <= MAX_FIELD
 
 
 def test_a_scheme_is_described_as_mutual_tls() -> None:
