@@ -91,6 +91,16 @@ def test_nobody_gets_the_certificate_of_a_proxy() -> None:
     assert believe(caller=proxy).certificate is certificate
 
 
+def test_a_proxy_that_shows_a_certificate_speaks_for_somebody_else_and_the_certificate_is_not_kept() -> None:
+    proxies = Proxies(["10.0.0.0/8"])
+    proxy = replace(PROXY, certificate=PeerCertificate((("commonName", "proxy"),), (), "01", "ab"))
+    told = {believe(("client-cert", f":{number}:"), caller=proxy, proxies=proxies) for number in range(9)}
+    assert [(one.is_forwarded, one.certificate, one.address) for one in told] == [(True, None, "10.0.0.1")]
+    assert b":1:" not in str(proxies._known).encode()
+    stranger = replace(proxy, address="192.0.2.1")
+    assert believe(("client-cert", ":1:"), caller=stranger, proxies=proxies) is stranger
+
+
 @pytest.mark.parametrize("address", ["192.0.2.1", "::ffff:192.0.2.1", "2001:db8::1", None, ""])
 def test_nobody_else_chooses_who_calls(address: str | None) -> None:
     caller = Caller(address=address, scheme="http", lane="asgi")
