@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import redirect_stdout
 from functools import partial
 
 from ..checks.process import find_fault
@@ -104,7 +106,8 @@ def _wait(waiting: Waiting) -> GatewayError | None:
         await waiting.wait()
 
     try:
-        asyncio.run(ask())
+        with redirect_stdout(sys.stderr):  # for what the log says of a fetch
+            asyncio.run(ask())
     except GatewayError as error:
         return error
     return None

@@ -263,7 +263,8 @@ async def test_explain_fetches_the_keys_of_the_issuer_only_for_a_token(tmp_path:
         assert "caller   sue, known by users" in done.stdout
         issuer.answer = answering(b"", status=500)
         done = await asked("-H", f"Authorization: Bearer {sign()}")
-        assert "status   503" in done.stdout
+        assert done.stdout.startswith("status   503\n")
+        assert "keys-not-fetched" in done.stderr
 
 
 def test_explain_believes_a_trusted_proxy(tmp_path: Path) -> None:
