@@ -38,6 +38,29 @@ function findDocument(element) {
   return element.dataset.openapi + location.search;
 }
 
+/** Browsers let no script send a header Cookie: a key that belongs in a cookie becomes one, until "Logout". */
+function keepCookies() {
+  const find = (found) => {
+    const { type, in: place, name } = found?.toJS?.() ?? found ?? {};
+    return type === "apiKey" && place === "cookie" ? name : null;
+  };
+  const write = (name, value) => (document.cookie = `${name}=${value}; path=/; SameSite=Strict`);
+  const authorize = (original) => (given) => {
+    for (const { schema, value } of Object.values(given)) {
+      if (find(schema)) write(find(schema), value);
+    }
+    return original(given);
+  };
+  const logout = (original, system) => (names) => {
+    for (const name of names) {
+      const cookie = find(system.authSelectors.authorized()?.getIn([name, "schema"]));
+      if (cookie) write(cookie, "; max-age=0"); // gone at once
+    }
+    return original(names);
+  };
+  return { statePlugins: { auth: { wrapActions: { authorize, logout } } } };
+}
+
 function startSwagger(element) {
   SwaggerUIBundle({
     url: findDocument(element),
@@ -48,6 +71,7 @@ function startSwagger(element) {
     showCommonExtensions: true,
     validatorUrl: null,
     tryItOutEnabled: true,
+    plugins: [keepCookies],
     presets: [SwaggerUIBundle.presets.apis, SwaggerUIBundle.SwaggerUIStandalonePreset],
   });
 }
