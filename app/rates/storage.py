@@ -40,6 +40,7 @@ class SharedStorage:
         self._url = url
         self._client: StorageClient | None = None
         self._turns = asyncio.Semaphore(MAX_ASKING)
+        self._asking: set[asyncio.Task[float]] = set()
         self._retry_at: float | None = None
         """While it is away: the instant from which on one request asks again."""
 
@@ -51,6 +52,8 @@ class SharedStorage:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         client, self._client = self._client, None
+        if self._asking:
+            await asyncio.wait(self._asking)  # each ends by itself
         if client is not None:
             await client.close()
 
@@ -65,11 +68,7 @@ class SharedStorage:
         if self._retry_at is not None:
             self._retry_at = time.monotonic() + PAUSE  # others do without until this one knows more
         try:
-            async with asyncio.timeout(LIMIT), self._turns:
-                left = await self._client.take(limit, key)
-        except TimeoutError:
-            self._note_failure(f"no answer within {LIMIT:g} seconds")
-            return None
+            left = await self._ask(self._client, limit, key)
         except StorageFailed as error:
             self._note_failure(str(error))
             return None
@@ -77,6 +76,28 @@ class SharedStorage:
             self._retry_at = None
             _log.info("rate-limit-storage-back", storage=self._client.host)
         return left
+
+    async def _ask(self, client: "StorageClient", limit: Limit, key: str) -> float:
+        """Ask in a task of its own: redis-py loses a cancellation now and then, and goes on until a timeout of its own.
+        The request does not wait for that."""
+        asking = asyncio.create_task(self._ask_in_turn(client, limit, key))
+        self._asking.add(asking)
+        asking.add_done_callback(self._forget)
+        try:
+            if not (await asyncio.wait((asking,), timeout=LIMIT))[0]:
+                raise StorageFailed(f"no answer within {LIMIT:g} seconds")
+            return asking.result()
+        finally:
+            asking.cancel()
+
+    async def _ask_in_turn(self, client: "StorageClient", limit: Limit, key: str) -> float:
+        async with self._turns:
+            return await client.take(limit, key)
+
+    def _forget(self, asked: asyncio.Task[float]) -> None:
+        self._asking.discard(asked)
+        if not asked.cancelled():
+            asked.exception()  # so that asyncio reports none that nobody waits for
 
     def _note_failure(self, reason: str) -> None:
         if self._retry_at is None and self._client is not None:
