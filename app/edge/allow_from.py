@@ -1,9 +1,8 @@
 """`allow_from` on a route: only callers from these networks."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from ..errors import Forbidden
-from ..formats.fields import Pair
 from .networks import Networks
 from .request import Request
 
@@ -18,6 +17,6 @@ class AllowFrom:
     def __init__(self, networks: Iterable[str]) -> None:
         self._networks = Networks(networks)
 
-    def check(self, request: Request, _: Sequence[Pair]) -> None:
+    def check(self, request: Request) -> None:
         if request.caller.address not in self._networks:
             raise Forbidden

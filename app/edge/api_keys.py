@@ -8,15 +8,13 @@ Laws:
 import secrets
 import time
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Literal
 
 from ..errors import Unauthenticated
-from ..formats.fields import Pair
 from ..formats.schemas import Json
-from .credentials import find_credentials
+from .credentials import Place, SeveralCredentials, find_credential
 from .identity import Identity
 from .request import Request
 
@@ -30,8 +28,6 @@ _BITS = 256
 _LENGTH = 43  # digits of base 62 for as many bits
 _CHECKSUM = 6  # digits of base 62 for 32 bits
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-
-Place = Literal["header", "query", "cookie"]
 
 
 def make_key() -> str:
@@ -78,17 +74,14 @@ class ApiKeys:
         self.query = name if place == "query" else None
         self.challenge = f'ApiKey realm="{realm}", in="{place}", name="{name}"'
 
-    def identify(self, request: Request, fields: Sequence[Pair]) -> Identity | None:
+    def identify(self, request: Request) -> Identity | None:
         """As Scheme.identify. It never has to be waited for."""
-        if self._place == "header":
-            found = [value for name, value in fields if name == self._wanted]
-        else:
-            found = find_credentials(self._place, self._wanted, request.query, fields)
-        if not found:
+        try:
+            value = find_credential(self._place, self._wanted, request)
+        except SeveralCredentials:
+            raise Unauthenticated("The request has more than one API key.") from None
+        if value is None:
             return None
-        if len(found) > 1:
-            raise Unauthenticated("The request has more than one API key.")
-        value = found[0]
         key = self._keys.get(sha256(value).digest()) if len(value) <= MAX_KEY else None
         if key is None:
             raise Unauthenticated("The API key is not valid.")

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from ..errors import Forbidden, GatewayError, Headers, KeysUnavailable, Unauthenticated
-from ..formats.fields import Pair
 from ..formats.schemas import Json
 from .identity import AsyncIdentify, Identity, Scheme, find_claim
 from .policy import AsyncCheck
@@ -42,13 +41,13 @@ class Authenticate:
             (Unauthenticated,) if self._is_simple else (Unauthenticated, Forbidden)
         )
 
-    def check(self, request: Request, fields: Sequence[Pair]) -> AsyncCheck | None:
+    def check(self, request: Request) -> AsyncCheck | None:
         """As Policy.check. Raises Unauthenticated or Forbidden; what it returns may raise KeysUnavailable as well."""
         waits: tuple[AsyncIdentify, ...] = ()
         wrong: tuple[Unauthenticated, ...] = ()
         for scheme in self._order:
             try:
-                found = scheme.identify(request, fields)
+                found = scheme.identify(request)
             except Unauthenticated as error:
                 wrong = (*wrong, error)
                 continue

@@ -3,8 +3,8 @@
 Laws (RFC 8725):
 1. The algorithm is one that the scheme lists and that the key is for; what the token says of itself decides nothing.
 2. A token says until when it is valid, unless the scheme allows others; by whom it is, and for whom.
-3. A token that was verified is remembered by its digest, until it expires or the keys change. What is remembered is at
-   most MAX_REMEMBERED tokens, of MAX_BYTES. Of a token that is wrong nothing is remembered.
+3. A token that was verified is remembered, by the digest of the field that it came in, until it expires or the keys
+   change: at most MAX_REMEMBERED tokens, of MAX_BYTES. Of a token that is wrong nothing is remembered.
 """
 
 import time
@@ -24,9 +24,8 @@ from jwt.exceptions import (
 )
 
 from ..errors import KeysUnavailable, Unauthenticated
-from ..formats.fields import Pair
 from ..formats.schemas import Json
-from .credentials import find_cookies
+from .credentials import Place, SeveralCredentials, find_credential
 from .identity import AsyncIdentify, Identity, find_claim
 from .key_sets import IssuerKey, KeySet
 from .request import Request
@@ -39,7 +38,6 @@ MAX_KID = 256  # characters
 _AUTHORIZATION = b"authorization"
 _FOREVER = float("inf")
 _SCOPES = ("scope", "scp")
-_SEVERAL = "The request has more than one token."
 
 _DETAILS: tuple[tuple[type[Exception], str], ...] = (
     (ExpiredSignatureError, "The token has expired."),
@@ -91,24 +89,35 @@ class BearerTokens:
         self.challenge = f'Bearer realm="{name}"'
         self._name = name
         self._rules = rules
-        self._header = (header or "Authorization").lower().encode("ascii")
-        self._cookie = None if cookie is None else cookie.encode("ascii")
-        self.fields = frozenset((b"cookie" if self._cookie else self._header,))
+        self._place: Place = "header" if cookie is None else "cookie"
+        self._wanted = (cookie or (header or "Authorization").lower()).encode("ascii")
+        self.fields = frozenset((self._wanted if cookie is None else b"cookie",))
         self._described = _describe(header, cookie, description)
         self._known: dict[bytes, _Remembered] = {}
         self._bytes = 0
         self._generation = keys.generation
 
-    def identify(self, _: Request, fields: Sequence[Pair]) -> Identity | AsyncIdentify | None:
+    def identify(self, request: Request) -> Identity | AsyncIdentify | None:
         """As Scheme.identify. It has to be waited for where the key of the token is not known yet."""
-        token = self._find(fields)
-        if token is None:
+        try:
+            sent = find_credential(self._place, self._wanted, request)
+        except SeveralCredentials:
+            raise self._refuse("The request has more than one token.") from None
+        if sent is None:
             return None
-        digest = sha256(token).digest()
+        digest = sha256(sent).digest()
         known = self._known.get(digest)
         if known is not None and self._generation == self.keys.generation and known.expires > time.time():
             return known.identity
         self._forget_old(digest)
+        return self._identify_unknown(sent, digest)
+
+    def _identify_unknown(self, sent: bytes, digest: bytes) -> Identity | AsyncIdentify | None:
+        token = sent if self._place == "cookie" else _strip_scheme(sent, is_required=self._wanted == _AUTHORIZATION)
+        if token is None:
+            return None
+        if len(token) > MAX_TOKEN:
+            raise self._refuse(f"The token has more than {MAX_TOKEN} bytes.")
         header = self._read_header(token)
         key = self._find_key(header)
         if key is not None:
@@ -129,24 +138,6 @@ class BearerTokens:
 
     def describe(self) -> Mapping[str, Json]:
         return self._described
-
-    def _find(self, fields: Sequence[Pair]) -> bytes | None:
-        if self._cookie is not None:
-            found = find_cookies(self._cookie, fields)
-        else:
-            wanted = self._header
-            values = [value for name, value in fields if name == wanted]
-            if not values:
-                return None
-            is_usual = wanted == _AUTHORIZATION
-            found = [token for value in values if (token := _strip_scheme(value, is_required=is_usual)) is not None]
-            if is_usual and found and len(values) > 1:
-                raise self._refuse(_SEVERAL)
-        if len(found) > 1:
-            raise self._refuse(_SEVERAL)
-        if found and len(found[0]) > MAX_TOKEN:
-            raise self._refuse(f"The token has more than {MAX_TOKEN} bytes.")
-        return found[0] if found else None
 
     def _forget_old(self, digest: bytes) -> None:
         """All tokens, where the keys have changed; else this one, which has expired if it is known."""

@@ -92,10 +92,10 @@ class ClientCertificates:
         self._description = description
         self._known: dict[bytes, _Known] = {}
 
-    def identify(self, request: Request, fields: Sequence[Pair]) -> Identity | None:
+    def identify(self, request: Request) -> Identity | None:
         caller = request.caller
         if caller.is_forwarded:
-            shown = _find_field(fields)
+            shown = _find_field(request.headers)
         else:
             shown = caller.certificate.encoded if caller.certificate else b""
         if not shown:

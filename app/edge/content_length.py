@@ -1,9 +1,6 @@
 """`content_length: required` on a route: no bodies of unknown length."""
 
-from collections.abc import Sequence
-
 from ..errors import LengthRequired
-from ..formats.fields import Pair
 from .request import BODY_METHODS, Request
 
 
@@ -14,7 +11,7 @@ class RequireLength:
     fields = frozenset((b"content-length", b"transfer-encoding"))
     errors = (LengthRequired,)
 
-    def check(self, request: Request, fields: Sequence[Pair]) -> None:
-        names = {name for name, _ in fields}
+    def check(self, request: Request) -> None:
+        names = {name for name, _ in request.headers}
         if b"content-length" not in names and (b"transfer-encoding" in names or request.method in BODY_METHODS):
             raise LengthRequired

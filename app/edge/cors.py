@@ -92,10 +92,10 @@ class Cors:
         self._credentials = (_CREDENTIALS,) if rules.allow_credentials else ()
         self._extra = (*_expose(rules.expose_headers, answers_with), *self._credentials)
 
-    def check(self, request: Request, fields: Sequence[Pair]) -> None:
+    def check(self, request: Request) -> None:
         """Adds to every answer whether a page of this origin may read it."""
         request.vary_by(b"Origin")
-        origin = self._find_allowed(find_values(fields, b"origin"))
+        origin = self._find_allowed(find_values(request.headers, b"origin"))
         if origin is not None and self._takes(request.method):
             request.added += ((_ALLOW_ORIGIN, origin), *self._extra)
 

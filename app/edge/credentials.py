@@ -1,40 +1,49 @@
-"""Finds credentials in the cookies and in the query of a request. Pure.
+"""Finds the credential of a request: in a header, in the query, or in a cookie. Pure.
 
 Law: the work grows with the length of the request, and a value is compared, never evaluated.
 """
 
-from collections.abc import Sequence
 from typing import Literal
 from urllib.parse import unquote_to_bytes
 
-from ..formats.fields import Pair
+from .request import Request
 
-MAX_FOUND = 2
-"""Values of one name that are looked at: a second one is wrong already."""
+Place = Literal["header", "query", "cookie"]
 
 
-def find_credentials(
-    place: Literal["query", "cookie"], name: bytes, query: bytes, fields: Sequence[Pair]
-) -> list[bytes]:
-    """The values of this cookie, or of this query parameter, decoded."""
-    return _find_in_query(name, query) if place == "query" else find_cookies(name, fields)
+class SeveralCredentials(Exception):
+    """Nobody guesses which of them is meant."""
+
+
+def find_credential(place: Place, name: bytes, request: Request) -> bytes | None:
+    """The value of this header (its name in lower case), query parameter (decoded) or cookie (without quotes); None if
+    the request has none. Raises SeveralCredentials."""
+    found: bytes | None = None
+    if place == "header":
+        for field, value in request.headers:
+            if field == name:
+                if found is not None:
+                    raise SeveralCredentials
+                found = value
+        return found
+    values = _find_in_query(name, request.query) if place == "query" else _find_cookies(name, request)
+    if len(values) > 1:
+        raise SeveralCredentials
+    return values[0] if values else None
 
 
 def _find_in_query(name: bytes, query: bytes) -> list[bytes]:
-    found: list[bytes] = []
-    for pair in query.replace(b"+", b" ").split(b"&"):
-        key, _, value = pair.partition(b"=")
-        if (key == name or (b"%" in key and unquote_to_bytes(key) == name)) and len(found) < MAX_FOUND:
-            found.append(unquote_to_bytes(value))
-    return found
+    pairs = (pair.partition(b"=") for pair in query.replace(b"+", b" ").split(b"&"))
+    return [
+        unquote_to_bytes(value)
+        for key, _, value in pairs
+        if key == name or (b"%" in key and unquote_to_bytes(key) == name)
+    ]
 
 
-def find_cookies(name: bytes, fields: Sequence[Pair]) -> list[bytes]:
-    """The values of a cookie (RFC 6265 §4.2), without quotes."""
-    found: list[bytes] = []
-    for field, value in fields:
-        for pair in value.split(b";") if field == b"cookie" else ():
-            key, equals, text = pair.partition(b"=")
-            if equals and key.strip() == name and len(found) < MAX_FOUND:
-                found.append(text.strip().strip(b'"'))
-    return found
+def _find_cookies(name: bytes, request: Request) -> list[bytes]:
+    """RFC 6265 §4.2."""
+    pairs = (
+        pair.partition(b"=") for field, value in request.headers if field == b"cookie" for pair in value.split(b";")
+    )
+    return [text.strip().strip(b'"') for key, equals, text in pairs if equals and key.strip() == name]

@@ -1,11 +1,10 @@
 """Who a caller is, and what finds it out: a scheme of `auth`. Pure."""
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from ..formats.fields import Pair
 from ..formats.schemas import Json
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ class Scheme(Protocol):
     @property
     def challenge(self) -> str: ...
 
-    def identify(self, request: "Request", fields: Sequence[Pair]) -> "Identity | AsyncIdentify | None":
+    def identify(self, request: "Request") -> "Identity | AsyncIdentify | None":
         """Who sends the request; None where it has no credential of this kind. Raises Unauthenticated where it has one
         that is wrong."""
 

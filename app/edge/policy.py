@@ -3,11 +3,10 @@
 The relay asks the policies of a route right after the match, in their order, before it reads a parameter or a body.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from ..errors import GatewayError
-from ..formats.fields import Pair
 from .request import Request
 
 AsyncCheck = Callable[[], Awaitable[None]]
@@ -26,10 +25,9 @@ class Policy(Protocol):
     def errors(self) -> tuple[type[GatewayError], ...]:
         """What it may refuse a request with, for the OpenAPI document."""
 
-    def check(self, request: Request, fields: Sequence[Pair]) -> AsyncCheck | None:
+    def check(self, request: Request) -> AsyncCheck | None:
         """Return None to let the request pass. Raise a GatewayError to refuse it. Return an AsyncCheck where the
-        answer has to be waited for: the request then goes on over ASGI, and `check` is not called again. `fields` holds
-        the header fields of the request that its route looks at, those of `fields` among them.
+        answer has to be waited for: the request then goes on over ASGI, and `check` is not called again.
 
         Fields that it adds to `request.added`, but for `Vary`, stand in every answer to the request, whether it lets it
         pass or refuses it: in the reply of the service, in any problem, and at the head of a stream. So do the names

@@ -9,14 +9,13 @@ Laws:
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from hashlib import blake2b
 from typing import Protocol
 
 from ..errors import GatewayError, LimitsUnavailable, RateLimited
 from ..formats.addresses import find_network
-from ..formats.fields import Pair
 from ..formats.units import format_duration
 from .buckets import Buckets, Limit
 from .identity import find_claim
@@ -68,11 +67,11 @@ class RateLimit:
         self.limit = limit = counter.limit
         self._burst, self._rate = limit.burst, limit.rate
         self._find_key = _choose_key(limit, route)
-        self._policy: Pair = (b"ratelimit-policy", _write_policy(limit))
+        self._policy = (b"ratelimit-policy", _write_policy(limit))
         self._written = b'"%b";r=%%d;t=%%d' % limit.name.encode("ascii")
         self._detail = _describe(limit)
 
-    def check(self, request: Request, _: Sequence[Pair]) -> AsyncCheck | None:
+    def check(self, request: Request) -> AsyncCheck | None:
         counter = self.counter
         if counter.storage is None:
             self._judge(request, counter.buckets.take(self._find_key(request), request.received))

@@ -16,7 +16,7 @@ from ..routing.words import WITH_BODY, Payload
 from ..settings import Settings
 from .origin import list_origin_names
 from .replies import ReplyReader
-from .request_fields import choose_relevant, choose_translated, encode_sent, find_timeout_header, sends_request_id
+from .request_fields import choose_relevant, encode_sent, find_timeout_header, sends_request_id
 
 DEFAULT_LINK = "default"
 """The name of the link to the NATS servers of the settings."""
@@ -38,7 +38,7 @@ class Limits:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What a route means under the limits of this gateway, worked out once. `relevant` are the names of the request
-    headers that the relay looks at, `asked` those that only policies look at; `adds_headers` says that parameters or
+    headers that the relay looks at, `asked` those that the policies look at; `adds_headers` says that parameters or
     what is known of the caller travel as headers; `payloads` has what each method sends. A body with one of the methods
     `refuses_body` is refused, since it would be dropped in silence. `sent` is the header block of a request without
     fields that travel; where `sends_id`, up to the value of its last header, which is the request id. Where
@@ -81,7 +81,7 @@ def make_plan(route: Route, limits: Limits, *, is_alone: bool, before: Plan | No
         policies=_keep_policies(route.policies, before.policies if before else ()),
         cors=next((policy for policy in route.policies if isinstance(policy, Cors)), None),
         relevant=choose_relevant(route),
-        asked=choose_relevant(route) - choose_translated(route),
+        asked=frozenset[bytes]().union(*(policy.fields for policy in route.policies)),
         adds_headers=bool(route.by_header or route.identity),
         payloads={method: route.choose_payload(method) for method in (*route.methods, "HEAD")},
         refuses_body=BODY_METHODS - {method for method in route.methods if route.choose_payload(method) in WITH_BODY},

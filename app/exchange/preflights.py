@@ -41,4 +41,4 @@ def _find_plan(method: str, request: Request, table: RouteTable, plans: Plans) -
 
 
 def _list_read(plans: Sequence[Plan]) -> frozenset[bytes]:
-    return frozenset(_OF_ALL).union(*(plan.relevant for plan in plans)) - {CLIENT_CERT}  # of proxies only
+    return frozenset(_OF_ALL).union(*(plan.relevant | plan.asked for plan in plans)) - {CLIENT_CERT}  # of proxies only

@@ -121,7 +121,7 @@ class Relay:
         """Ask the policies that are left."""
         try:
             for policy in policies:
-                if wait := policy.check(request, fields):
+                if wait := policy.check(request):
                     return Waiting(
                         wait=wait,
                         deadline=request.received + choose_timeout(fields, plan.timeout, plan.max_timeout),
@@ -134,8 +134,6 @@ class Relay:
                     )
         except GatewayError as error:
             return self._answer_problem(request, plan.route.name, request_id, error)
-        if plan.asked:
-            fields = [pair for pair in fields if pair[0] not in plan.asked]
         return self._translate(request, plan, segments, fields, request_id)
 
     def _translate(
@@ -258,7 +256,7 @@ class Relay:
             if (preflight and check_preflight(preflight, request, self._table, self._plans, self._cors)) or allow:
                 return complete(Response(204, Fields(allow), b""), request, self.choose_request_id(request.headers))
         if self._cors:
-            self._cors.check(request, request.headers)
+            self._cors.check(request)
         if not allow:
             return None
         error = MethodNotAllowed(f"This path allows {', '.join(allowed)}.", headers=allow)

@@ -31,12 +31,7 @@ _RELEVANT_TO_BODIES = frozenset((b"content-type", b"content-encoding", b"transfe
 
 
 def choose_relevant(route: Route) -> frozenset[bytes]:
-    """The names of the fields that have a say."""
-    return choose_translated(route).union(*(policy.fields for policy in route.policies))
-
-
-def choose_translated(route: Route) -> frozenset[bytes]:
-    """The same without those that only its policies look at."""
+    """The names of the fields that have a say, whatever its policies look at."""
     names = _RELEVANT.union(route.request_allow.names, route.reader.header_names)
     if route.reply.wrap is not None:
         names |= _RELEVANT_TO_WRAPPED

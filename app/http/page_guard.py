@@ -45,7 +45,7 @@ def _guard(page: ASGIApp, find_policy: Callable[[], Authenticate], patience: flo
         exchange: AsgiExchange = scope[EXCHANGE]
         request = exchange.request
         request.added += (_PRIVATE,)  # no cache may show it to somebody else
-        if wait := find_policy().check(request, request.headers):
+        if wait := find_policy().check(request):
             try:
                 async with asyncio.timeout(patience):
                     await wait()

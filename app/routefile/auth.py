@@ -10,8 +10,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, TypeAdapter, WithJsonSchema, model_validator
 
-from ..edge.api_keys import ApiKeys, Key, Place
+from ..edge.api_keys import ApiKeys, Key
 from ..edge.auth import Authenticate
+from ..edge.credentials import Place
 from ..edge.identity import Scheme
 from ..edge.policy import Policy
 from ..formats.schemas import Json

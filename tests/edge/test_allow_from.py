@@ -11,7 +11,7 @@ def is_allowed(address: str | None, *networks: str) -> bool:
     caller = Caller(address=address, scheme="http", lane="fast")
     request = Request(method="GET", path=b"/", query=b"", headers=(), version="1.1", received=0.0, caller=caller)
     try:
-        AllowFrom(networks).check(request, ())
+        AllowFrom(networks).check(request)
     except Forbidden:
         return False
     return True

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from app.edge.api_keys import MAX_KEY, PREFIX, ApiKeys, Key, Place, digest_key, make_key
+from app.edge.api_keys import MAX_KEY, PREFIX, ApiKeys, Key, digest_key, make_key
+from app.edge.credentials import Place
 from app.edge.identity import Identity
 from app.edge.request import Caller, Request
 from app.errors import Unauthenticated
@@ -23,7 +24,7 @@ def ask(fields: Sequence[Pair] = (), *, query: bytes = b"", place: Place = "head
     keys = {bytes.fromhex(digest_key(text)): key for text, key in known.items()}
     scheme = ApiKeys(keys, place=place, name="X-API-Key" if place == "header" else "key", realm="partners")
     request = Request("GET", b"/", query, fields, "1.1", 0.0, CALLER)
-    return scheme.identify(request, fields)
+    return scheme.identify(request)
 
 
 def test_a_key_has_a_prefix_256_random_bits_and_a_checksum_that_scanners_can_verify() -> None:

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import pytest
 
@@ -10,7 +10,6 @@ from app.edge.auth import Authenticate
 from app.edge.identity import AsyncIdentify, Identity, find_claim
 from app.edge.request import Caller, Request
 from app.errors import Forbidden, GatewayError, KeysUnavailable, Unauthenticated
-from app.formats.fields import Pair
 from app.formats.schemas import Json
 
 CALLER = Caller(address="127.0.0.1", scheme="http", lane="fast")
@@ -26,7 +25,7 @@ class Fixed:
         self.challenge = f'Bearer realm="{name}"'
         self._said = said
 
-    def identify(self, _: Request, __: Sequence[Pair]) -> Identity | AsyncIdentify | None:
+    def identify(self, _: Request) -> Identity | AsyncIdentify | None:
         if isinstance(self._said, Exception):
             raise self._said
         return self._said
@@ -45,7 +44,7 @@ def make_request() -> Request:
 
 def refuse(policy: Authenticate) -> GatewayError:
     with pytest.raises(GatewayError) as caught:
-        policy.check(make_request(), ())
+        policy.check(make_request())
     return caught.value
 
 
@@ -56,7 +55,7 @@ def test_one_credential_that_is_right_is_enough() -> None:
     for first in (None, WRONG, make_identity()):
         policy = Authenticate({"a": Fixed("a", first), "b": Fixed("b", make_identity(scheme="b"))})
         request = make_request()
-        assert policy.check(request, ()) is None
+        assert policy.check(request) is None
         assert request.identity is not None
         assert policy.fields == {b"a", b"b"}
 
@@ -81,7 +80,7 @@ def test_a_scheme_that_has_to_wait_is_waited_for_only_where_no_other_knows_the_c
         raise AssertionError("nobody has to wait")
 
     policy = Authenticate({"a": Fixed("a", wait), "b": Fixed("b", make_identity(scheme="b"))})
-    assert policy.check(make_request(), ()) is None
+    assert policy.check(make_request()) is None
 
 
 async def test_what_is_waited_for_is_refused_or_let_pass_as_well() -> None:
@@ -92,15 +91,15 @@ async def test_what_is_waited_for_is_refused_or_let_pass_as_well() -> None:
         raise WRONG
 
     request = make_request()
-    wait = Authenticate({"a": Fixed("a", know)}).check(request, ())
+    wait = Authenticate({"a": Fixed("a", know)}).check(request)
     assert wait is not None
     await wait()
     assert request.identity is not None
-    wait = Authenticate({"a": Fixed("a", know)}, scopes=["write"]).check(request, ())
+    wait = Authenticate({"a": Fixed("a", know)}, scopes=["write"]).check(request)
     assert wait is not None
     with pytest.raises(Forbidden):
         await wait()
-    wait = Authenticate({"a": Fixed("a", refuse_all), "b": Fixed("b", refuse_all)}).check(request, ())
+    wait = Authenticate({"a": Fixed("a", refuse_all), "b": Fixed("b", refuse_all)}).check(request)
     assert wait is not None
     with pytest.raises(Unauthenticated):
         await wait()
@@ -117,7 +116,7 @@ async def test_an_issuer_that_is_away_is_no_harm_to_the_tokens_of_another() -> N
         raise WRONG
 
     for second, error in ((know, None), (refuse_all, KeysUnavailable)):
-        wait = Authenticate({"a": Fixed("a", fail), "b": Fixed("b", second)}).check(make_request(), ())
+        wait = Authenticate({"a": Fixed("a", fail), "b": Fixed("b", second)}).check(make_request())
         assert wait is not None
         if error is None:
             await wait()
@@ -128,7 +127,7 @@ async def test_an_issuer_that_is_away_is_no_harm_to_the_tokens_of_another() -> N
 
 def test_all_scopes_are_asked_for_and_a_bearer_of_too_few_is_told_which() -> None:
     schemes = {"a": Fixed("a", make_identity("read", "list"))}
-    assert Authenticate(schemes, scopes=["list", "read"]).check(make_request(), ()) is None
+    assert Authenticate(schemes, scopes=["list", "read"]).check(make_request()) is None
     error = refuse(Authenticate(schemes, scopes=["read", "write"]))
     assert (error.status, error.detail) == (403, "The caller lacks a scope that this route asks for: write.")
     assert error.headers == (
@@ -159,7 +158,7 @@ def test_a_claim_has_one_of_the_values(claim: Json, wanted: list[Json], is_right
     schemes = {"a": Fixed("a", make_identity(tenant=claim))}
     policy = Authenticate(schemes, claims={"tenant": wanted})
     if is_right:
-        assert policy.check(make_request(), ()) is None
+        assert policy.check(make_request()) is None
     else:
         assert refuse(policy).status == 403
 

@@ -49,7 +49,7 @@ def make_scheme(keys: KeySet | None = None, **rules: Any) -> BearerTokens:
 
 def ask(scheme: BearerTokens, fields: Sequence[Pair]) -> Identity | None:
     request = Request("GET", b"/", b"", fields, "1.1", 0.0, CALLER)
-    found = scheme.identify(request, fields)
+    found = scheme.identify(request)
     assert found is None or isinstance(found, Identity)
     return found
 
@@ -322,12 +322,12 @@ async def test_a_key_that_is_not_known_is_fetched_and_waited_for() -> None:
 
     for outcome, error in ((fail, KeysUnavailable), (find_nothing, Unauthenticated)):
         keys.fetch = outcome
-        wait = scheme.identify(request, fields)
+        wait = scheme.identify(request)
         assert callable(wait)
         with pytest.raises(error):
             await wait()
     keys.fetch = fetch
-    wait = scheme.identify(request, fields)
+    wait = scheme.identify(request)
     assert callable(wait)
     assert (await wait()).subject == "sue"
     assert ask(scheme, fields)

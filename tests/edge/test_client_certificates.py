@@ -43,7 +43,7 @@ def ask(
     **rules: Any,
 ) -> Identity | None:
     scheme = scheme or ClientCertificates("machines", **rules)
-    return scheme.identify(Request("GET", b"/", b"", fields, "1.1", 0.0, caller), fields)
+    return scheme.identify(Request("GET", b"/", b"", fields, "1.1", 0.0, caller))
 
 
 def refuse(*fields: Pair, **rules: Any) -> str:

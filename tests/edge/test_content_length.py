@@ -12,7 +12,7 @@ CALLER = Caller(address=None, scheme="http", lane="fast")
 def is_allowed(method: str, *headers: Pair) -> bool:
     request = Request(method=method, path=b"/", query=b"", headers=headers, version="1.1", received=0.0, caller=CALLER)
     try:
-        RequireLength().check(request, headers)
+        RequireLength().check(request)
     except LengthRequired:
         return False
     return True

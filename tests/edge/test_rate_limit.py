@@ -26,7 +26,7 @@ def identify(subject: str, scheme: str = "users") -> Identity:
 def check(policy: RateLimit, request: Request) -> GatewayError | None:
     """What a limit in memory says; it never waits."""
     try:
-        assert policy.check(request, ()) is None
+        assert policy.check(request) is None
     except GatewayError as error:
         return error
     return None
@@ -128,7 +128,7 @@ def test_a_period_is_told_in_whole_seconds(period: float, policy: bytes) -> None
 async def test_the_seconds_are_whole_and_enough(left: float, fields: str, wait: bytes | None) -> None:
     counter = Counter(Limit("x", 2, 3600.0, 2, "ip"))
     counter.storage = Answers(left)
-    asked = RateLimit(counter, route="a").check(request := make_request(), ())
+    asked = RateLimit(counter, route="a").check(request := make_request())
     assert asked is not None
     error: RateLimited | None = None
     try:
@@ -164,7 +164,7 @@ async def test_a_storage_is_waited_for_and_its_answer_counts() -> None:
     policy = RateLimit(make_counter(storage), route="a")
     for left, expected in ((1.0, None), (0.0, None), (-1.0, RateLimited)):
         storage.left = left
-        wait = policy.check(request := make_request(), ())
+        wait = policy.check(request := make_request())
         assert wait is not None
         if expected is None:
             await wait()
@@ -181,7 +181,7 @@ async def test_without_its_storage_a_request_is_counted_here_or_refused() -> Non
             policy = RateLimit(make_counter(Answers(None, is_closed, is_away)), route="a")
 
             async def ask(policy: RateLimit = policy) -> None:
-                if wait := policy.check(make_request(), ()):
+                if wait := policy.check(make_request()):
                     await wait()
 
             if not is_closed:

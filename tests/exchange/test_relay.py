@@ -1,6 +1,5 @@
 import json
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -656,7 +655,7 @@ class Turnstile:
     def __hash__(self) -> int:
         return hash(self.most)
 
-    def check(self, _: Request, __: Sequence[Pair]) -> None:
+    def check(self, _: Request) -> None:
         self.passed += 1
         if self.passed > self.most:
             raise Forbidden

@@ -4,7 +4,7 @@ whom it has proved to be by its certificate."""
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,6 @@ import tests.harness
 from app.edge.policy import AsyncCheck
 from app.edge.request import Caller, Request
 from app.errors import GatewayError
-from app.formats.fields import Pair
 from app.main import build_gateway
 from app.routing.routes import Route
 from app.settings import Settings
@@ -50,7 +49,7 @@ class Noting:
     errors: tuple[type[GatewayError], ...] = ()
     seen: list[Caller] = field(default_factory=list)
 
-    def check(self, request: Request, _fields: Sequence[Pair]) -> AsyncCheck | None:
+    def check(self, request: Request) -> AsyncCheck | None:
         self.seen.append(request.caller)
         return None
 

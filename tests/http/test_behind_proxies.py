@@ -3,7 +3,7 @@ from which alone /guarded may be called; a stranger would like to have 192.0.2.6
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,6 @@ from app.edge.allow_from import AllowFrom
 from app.edge.policy import AsyncCheck
 from app.edge.request import Request
 from app.errors import GatewayError
-from app.formats.fields import Pair
 from app.http.lane import LaneName
 from app.main import build_gateway
 from app.observe.record import Observers, Record
@@ -37,7 +36,7 @@ class Waiting:
     fields: frozenset[bytes] = frozenset()
     errors: tuple[type[GatewayError], ...] = ()
 
-    def check(self, _: Request, __: Sequence[Pair]) -> AsyncCheck:
+    def check(self, _: Request) -> AsyncCheck:
         return lambda: asyncio.sleep(0)
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -14,7 +14,6 @@ from app.edge.cors import Cors, CorsRules
 from app.edge.policy import AsyncCheck
 from app.edge.request import Request
 from app.errors import Forbidden
-from app.formats.fields import Pair
 from app.main import build_gateway
 from app.pieces import run_at_once
 from app.prepared import pack, prepare, unpack
@@ -223,7 +222,7 @@ class Counting:
         self._counter = itertools.count(1)
         self._waits = waits
 
-    def check(self, request: Request, _: Sequence[Pair]) -> AsyncCheck | None:
+    def check(self, request: Request) -> AsyncCheck | None:
         if self._waits:
             return lambda: self._count(request)
         self._add(request)

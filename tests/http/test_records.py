@@ -16,7 +16,6 @@ from starlette.responses import PlainTextResponse, StreamingResponse
 from app.edge.policy import AsyncCheck
 from app.edge.request import Request
 from app.errors import GatewayError
-from app.formats.fields import Pair
 from app.http.lane import LaneName
 from app.observe.record import Observers, Record
 from app.routing.routes import Route
@@ -29,8 +28,8 @@ class Broken:
     fields: frozenset[bytes] = frozenset()
     errors: tuple[type[GatewayError], ...] = ()
 
-    def check(self, request: Request, fields: Sequence[Pair]) -> AsyncCheck | None:
-        raise RuntimeError(f"a bug with {request.method} and {fields}")
+    def check(self, request: Request) -> AsyncCheck | None:
+        raise RuntimeError(f"a bug with {request.method}")
 
 
 ROUTES = [

@@ -4,7 +4,7 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
 
@@ -19,7 +19,6 @@ from app.certificates import CertificateFiles
 from app.edge.policy import AsyncCheck
 from app.edge.request import PeerCertificate, Request
 from app.errors import Forbidden
-from app.formats.fields import Pair
 from app.main import build_gateway
 from app.routing.routes import Route
 from app.settings import Settings
@@ -38,7 +37,7 @@ class Noting:
     def __init__(self) -> None:
         self.seen: list[PeerCertificate | None] = []
 
-    def check(self, request: Request, _fields: Sequence[Pair]) -> AsyncCheck | None:
+    def check(self, request: Request) -> AsyncCheck | None:
         self.seen.append(request.caller.certificate)
         return None
 
