@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.cases import CASES, FAST, Case
+from benchmarks.credentials import write_credentials
 from benchmarks.load import Load, Sample, measure
 from benchmarks.report import describe_machine, print_case, print_drift, write_results
 from benchmarks.sink import run_sink
@@ -29,6 +30,8 @@ def main() -> None:
         sys.exit("benchmarks: wrk is not installed (Debian: apt install wrk)")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        cases = [case for case in CASES if re.search(options.only, case.name)]
+        write_credentials(folder, {case.load.credentials for case in cases})
         targets = find_targets(folder, options.targets, options.beside)
         for target in targets.values():
             if target.missing:
@@ -36,10 +39,9 @@ def main() -> None:
         machine = describe_machine()
         print(machine.text, flush=True)
         found: dict[str, dict[str, list[Sample]]] = {}
-        for case in CASES:
-            if re.search(options.only, case.name):
-                found[case.name] = run_case(case, targets, folder, options)
-                print_case(case.name, found[case.name])
+        for case in cases:
+            found[case.name] = run_case(case, targets, folder, options)
+            print_case(case.name, found[case.name])
         drift = run_drift(targets[FAST], folder, options.drift) if options.drift else []
         print_drift(drift)
     if options.out:
@@ -74,11 +76,11 @@ def run_case(
         for target in chosen:
             place = Place(folder, url, find_port(), case.extra_routes, case.workers, collector)
             running[target.name] = stack.enter_context(run_target(target, place))
-            measure(case.load, *running[target.name], responders, seconds=WARM_UP, folder=folder)
+            measure(case.choose_load(target.name), *running[target.name], responders, seconds=WARM_UP, folder=folder)
         for _ in range(options.rounds):
             for name, (address, pid) in running.items():
-                sample = measure(case.load, address, pid, responders, seconds=options.seconds, folder=folder)
-                samples[name].append(sample)
+                load = case.choose_load(name)
+                samples[name].append(measure(load, address, pid, responders, seconds=options.seconds, folder=folder))
     return samples
 
 

@@ -1,6 +1,6 @@
 """What is measured: each case is one load, on the targets that can take it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmarks.load import Load
 
@@ -8,12 +8,16 @@ FAST, ASGI = "gateway, fast lane", "gateway, ASGI lane"
 FAST_TRACES = "gateway, fast lane, traces at 1 %"
 FAST_UNSEEN = "gateway, fast lane, nothing counted"
 FAST_COUNTED = "gateway, fast lane, only counted"
+FAST_OPEN = "gateway, fast lane, a route without it"
 FAST_TIMED = "gateway, fast lane, counted, watched and timed"
 SEEN = (FAST_UNSEEN, FAST_COUNTED, FAST_TIMED, FAST_TRACES)
 """The fast lane with less, and with more, of what makes it seen than as it is shipped."""
 OTHER_FAST, OTHER_ASGI = "other checkout, fast lane", "other checkout, ASGI lane"
 GO, STARLETTE, FASTAPI = "Go net/http + nats.go", "Starlette + nats-py", "FastAPI + nats-py"
 FASTSTREAM, NGINX = "FastStream", "nginx, no NATS"
+
+WITHOUT = (FAST_OPEN, GO)
+"""What is sent the same requests, and has an open route for them."""
 
 BRIDGES = (FAST, ASGI, GO, FASTAPI)
 TRACED = (
@@ -26,11 +30,18 @@ JSON = ("Content-Type: application/json",)
 
 @dataclass(frozen=True, slots=True)
 class Case:
+    """`extra_routes` stand in the table beside those that are measured. Where there is `open_path`, targets that do
+    WITHOUT are asked for that."""
+
     name: str
     load: Load
     targets: tuple[str, ...] = BRIDGES
     extra_routes: int = 0
     workers: int = 1
+    open_path: str | None = None
+
+    def choose_load(self, target: str) -> Load:
+        return replace(self.load, path=self.open_path) if self.open_path and target in WITHOUT else self.load
 
     def takes(self, target: str) -> bool:
         return {OTHER_FAST: FAST, OTHER_ASGI: ASGI}.get(target, target) in self.targets
@@ -51,6 +62,10 @@ def _blob(size: int, name: str) -> Case:
     return Case(f"reply of {name}", Load(f"/blob/{size}", 8 if size > 100_000 else 64))
 
 
+def _edge(name: str, load: Load) -> Case:
+    return Case(name, load, (FAST, ASGI, *WITHOUT), open_path="/greet/sue")
+
+
 CASES = (
     _greet(1, NGINX),
     _greet(8, NGINX),
@@ -64,11 +79,14 @@ CASES = (
     _blob(1 << 10, "1 KiB"),
     _blob(64 << 10, "64 KiB"),
     _blob(900 << 10, "900 KiB"),
-    Case("one of 10 routes", Load("/extra1/greet/sue"), (FAST, GO, FASTAPI), extra_routes=3),
-    Case("one of 10,000 routes", Load("/extra5000/greet/sue"), (FAST, GO, FASTAPI), extra_routes=9_993),
+    Case("one of 20 routes", Load("/extra1/greet/sue"), (FAST, GO, FASTAPI), extra_routes=9),
+    Case("one of 10,000 routes", Load("/extra5000/greet/sue"), (FAST, GO, FASTAPI), extra_routes=9_989),
     Case("headers forwarded", Load("/traced/sue", headers=TRACED)),
-    Case("CORS", Load("/cors/sue", headers=("Origin: https://app.example.com",)), (FAST, ASGI, GO)),
-    Case("rate limit", Load("/limited/sue"), (FAST, ASGI, GO)),
+    _edge("API key", Load("/key/sue", credentials="api-key")),
+    _edge("token (RS256), always the same", Load("/token/sue", credentials="token")),
+    _edge("token (RS256), always a new one", Load("/token/sue", credentials="new-tokens")),
+    _edge("CORS", Load("/cors/sue", headers=("Origin: https://app.example.com",))),
+    _edge("rate limit", Load("/limited/sue")),
     Case("typed parameters", Load("/typed/42?limit=20&deep=true"), (FAST, ASGI, FASTAPI)),
     Case("body checked by schema", Load("/orders", 64, "POST", b'{"item":"tea","amount":2}', JSON)),
     Case("no responders", Load("/nobody/sue", fails=True)),  # a storm: the log sums it up

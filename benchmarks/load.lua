@@ -1,15 +1,20 @@
--- What wrk sends, and what it prints: one line of JSON. Arguments: METHOD PAUSE_MS BODY_FILE [HEADER: VALUE]…
+-- What wrk sends, and what it prints: one line of JSON.
+-- Arguments: METHOD PAUSE_MS BODY_FILE HEADER_FILE [HEADER: VALUE]…  Of HEADER_FILE each request sends one line.
 -- A pause makes callers that think for so long on average between two requests.
 
 function setup(thread)
   thread:set("seed", 1)
 end
 
+function add_header(headers, line)
+  local name, value = line:match("^([^:]+): (.*)$")
+  headers[name] = value
+end
+
 function init(args)
   local headers = {}
-  for index = 4, #args do
-    local name, value = args[index]:match("^([^:]+): (.*)$")
-    headers[name] = value
+  for index = 5, #args do
+    add_header(headers, args[index])
   end
   local body = nil
   if args[3] ~= "-" then
@@ -17,7 +22,16 @@ function init(args)
     body = file:read("*a")
     file:close()
   end
-  request_bytes = wrk.format(args[1], nil, headers, body)
+  requests = {}
+  if args[4] == "-" then
+    requests[1] = wrk.format(args[1], nil, headers, body)
+  else
+    for line in io.lines(args[4]) do
+      add_header(headers, line)
+      requests[#requests + 1] = wrk.format(args[1], nil, headers, body)
+    end
+  end
+  turn = 0
   pause = tonumber(args[2])
   if pause > 0 then
     math.randomseed(seed)
@@ -28,7 +42,8 @@ function init(args)
 end
 
 function request()
-  return request_bytes
+  turn = turn % #requests + 1
+  return requests[turn]
 end
 
 function done(summary, latency, requests)

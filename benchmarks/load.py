@@ -14,7 +14,7 @@ TICK = os.sysconf("SC_CLK_TCK")
 @dataclass(frozen=True, slots=True)
 class Load:
     """What callers send. `pause` is how many milliseconds each thinks between two requests, on average; `fails` says
-    that every answer is an error, as it should be."""
+    that every answer is an error, as it should be; `credentials` is the file of those that they send in turn."""
 
     path: str
     connections: int = 64
@@ -23,6 +23,7 @@ class Load:
     headers: tuple[str, ...] = ()
     pause: int = 0
     fails: bool = False
+    credentials: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,8 @@ def measure(load: Load, address: str, pid: int, responders: Sequence[int], *, se
     """One run of wrk. Raises CalledProcessError when wrk fails."""
     before, busy_before = read_cpu(pid), [read_cpu(one) for one in responders]
     command = ["wrk", "-t1", f"-c{load.connections}", f"-d{seconds}s", "-s", str(SCRIPT), f"{address}{load.path}"]
-    command += ["--", load.method, str(load.pause), _write_body(load.body, folder), *load.headers]
+    command += ["--", load.method, str(load.pause), _write_body(load.body, folder)]
+    command += [str(folder / load.credentials) if load.credentials else "-", *load.headers]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     used = read_cpu(pid) - before
     busy = max(read_cpu(one) - start for one, start in zip(responders, busy_before, strict=True))

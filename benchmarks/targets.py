@@ -22,6 +22,7 @@ from benchmarks.cases import (
     ASGI,
     FAST,
     FAST_COUNTED,
+    FAST_OPEN,
     FAST_TIMED,
     FAST_TRACES,
     FAST_UNSEEN,
@@ -86,8 +87,6 @@ def _with_traces(place: Place) -> tuple[list[str], dict[str, str]]:
 
 
 def _write_routes(place: Place) -> Path:
-    if not place.extra_routes:
-        return ROUTES
     document = yaml.safe_load(ROUTES.read_text())
     document["routes"] += [
         {
@@ -133,6 +132,7 @@ def find_targets(folder: Path, wanted: str, beside: Path | None) -> dict[str, Ta
     has_sdk = all(map(importlib.util.find_spec, ("opentelemetry", "opentelemetry.sdk")))
     targets = (
         Target(FAST, _gateway("fast", HERE)),
+        Target(FAST_OPEN, _gateway("fast", HERE)),
         Target(FAST_UNSEEN, _fast_with(GATEWAY_METRICS_ADDRESS="off", GATEWAY_STATUS="off")),
         Target(FAST_COUNTED, _fast_with(GATEWAY_STATUS="off")),
         Target(FAST_TIMED, _fast_with(GATEWAY_SERVER_TIMING="on")),

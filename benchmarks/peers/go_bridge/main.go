@@ -33,16 +33,13 @@ func main() {
 		log.Fatal(err)
 	}
 	mux := http.NewServeMux()
-	for _, prefix := range []string{"/greet/", "/cors/", "/limited/"} { // without CORS and limits, as a measure of them
-		mux.HandleFunc(prefix, func(w http.ResponseWriter, r *http.Request) {
-			name := r.URL.Path[strings.LastIndex(r.URL.Path, "/")+1:]
-			reply := request(w, nc, nats.NewMsg("greet."+name))
-			if reply != nil {
-				w.Header().Set("Content-Type", "application/json")
-				json.NewEncoder(w).Encode(greeting{string(reply.Data)})
-			}
-		})
-	}
+	mux.HandleFunc("/greet/", func(w http.ResponseWriter, r *http.Request) {
+		reply := request(w, nc, nats.NewMsg("greet."+strings.TrimPrefix(r.URL.Path, "/greet/")))
+		if reply != nil {
+			w.Header().Set("Content-Type", "application/json")
+			json.NewEncoder(w).Encode(greeting{string(reply.Data)})
+		}
+	})
 	mux.HandleFunc("/traced/", func(w http.ResponseWriter, r *http.Request) {
 		msg := nats.NewMsg("greet." + strings.TrimPrefix(r.URL.Path, "/traced/"))
 		for _, name := range []string{"Traceparent", "Tracestate", "X-Request-Id"} {
