@@ -10,12 +10,13 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.cases import CASES, FAST, Case
 from benchmarks.credentials import write_credentials
 from benchmarks.load import Load, Sample, measure
+from benchmarks.pairs import print_pairs, run_pairs
 from benchmarks.report import describe_machine, print_case, print_drift, write_results
 from benchmarks.sink import run_sink
 from benchmarks.targets import Place, Target, find_port, find_targets, run_nats, run_target
@@ -38,6 +39,9 @@ def main() -> None:
                 print(f"LEFT OUT: {target.name}: {target.missing}\n")
         machine = describe_machine()
         print(machine.text, flush=True)
+        if options.pairs:
+            compare_pairs(cases, targets, folder, options)
+            return
         found: dict[str, dict[str, list[Sample]]] = {}
         for case in cases:
             found[case.name] = run_case(case, targets, folder, options)
@@ -57,17 +61,34 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=int, default=3, help="length of one measurement, in whole seconds")
     parser.add_argument("--only", default="", help="a regular expression for the names of cases")
     parser.add_argument("--targets", default="", help="one for the names of targets")
+    parser.add_argument("--pairs", metavar="NAME", help="ratios to the first target of such a name, at the same time")
     parser.add_argument("--beside", type=Path, metavar="DIR", help="another checkout of the gateway, measured as well")
     parser.add_argument("--drift", type=float, default=0, help="minutes of load on the fast lane, to see it drift")
     parser.add_argument("--out", type=Path, help="folder for results.json and chart.svg; without it, none are written")
     return parser.parse_args()
 
 
+def compare_pairs(
+    cases: Sequence[Case], targets: Mapping[str, Target], folder: Path, options: argparse.Namespace
+) -> None:
+    base = next((target for name, target in targets.items() if re.search(options.pairs, name)), None)
+    if base is None:
+        sys.exit(f"benchmarks: no target has a name that --pairs '{options.pairs}' matches")
+    for case in cases:
+        others = [target for target in choose_targets(case, targets) if target is not base]
+        found = run_pairs(case, base, others, folder, rounds=options.rounds, seconds=options.seconds)
+        print_pairs(case.name, base.name, found)
+
+
+def choose_targets(case: Case, targets: Mapping[str, Target]) -> list[Target]:
+    return [target for target in targets.values() if case.takes(target.name) and not target.missing]
+
+
 def run_case(
     case: Case, targets: Mapping[str, Target], folder: Path, options: argparse.Namespace
 ) -> dict[str, list[Sample]]:
     """The samples of each target of a case that is there."""
-    chosen = [target for target in targets.values() if case.takes(target.name) and not target.missing]
+    chosen = choose_targets(case, targets)
     samples: dict[str, list[Sample]] = {target.name: [] for target in chosen}
     with contextlib.ExitStack() as stack:
         url, responders = stack.enter_context(run_nats(folder))
