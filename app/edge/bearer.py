@@ -4,7 +4,7 @@ Laws (RFC 8725):
 1. The algorithm is one that the scheme lists and that the key is for; what the token says of itself decides nothing.
 2. A token says until when it is valid, unless the scheme allows others; by whom it is, and for whom.
 3. A token that was verified is remembered, by the digest of the field that it came in, until it expires or the keys
-   change: at most MAX_REMEMBERED tokens, of MAX_BYTES. Of a token that is wrong nothing is remembered.
+   change: at most MAX_REMEMBERED tokens, in MAX_BYTES. Of a token that is wrong nothing is remembered.
 """
 
 import time
@@ -26,13 +26,13 @@ from jwt.exceptions import (
 from ..errors import KeysUnavailable, Unauthenticated
 from ..formats.schemas import Json
 from .credentials import Place, SeveralCredentials, find_credential
-from .identity import AsyncIdentify, Identity, find_claim
+from .identity import AsyncIdentify, Identity, find_claim, weigh
 from .key_sets import IssuerKey, KeySet
 from .request import Request
 
 MAX_TOKEN = 8 * 1024  # bytes
 MAX_REMEMBERED = 10_000  # tokens
-MAX_BYTES = 16 * 1024 * 1024  # of all tokens that are remembered
+MAX_BYTES = 24 * 1024 * 1024  # of memory for them, and for all that they claim
 MAX_KID = 256  # characters
 
 _AUTHORIZATION = b"authorization"
@@ -150,9 +150,10 @@ class BearerTokens:
     def _forget(self, digest: bytes) -> None:
         self._bytes -= self._known.pop(digest).size
 
-    def _remember(self, digest: bytes, identity: Identity, expires: float, size: int) -> None:
+    def _remember(self, digest: bytes, identity: Identity, expires: float) -> None:
         if digest in self._known:
             self._forget(digest)
+        size = weigh(identity)
         self._known[digest] = _Remembered(identity, expires, size)
         self._bytes += size
         while len(self._known) > MAX_REMEMBERED or self._bytes > MAX_BYTES:
@@ -199,7 +200,7 @@ class BearerTokens:
         scopes = frozenset(_read_scopes(claims, rules.scopes_claim))
         identity = Identity(self._name, subject if isinstance(subject, str) else "", scopes, claims)
         until = expires + rules.leeway if isinstance(expires, int | float) else _FOREVER
-        self._remember(digest, identity, until, len(token))
+        self._remember(digest, identity, until)
         return identity
 
     def _refuse(self, detail: str) -> Unauthenticated:

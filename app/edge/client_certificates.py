@@ -24,12 +24,13 @@ from cryptography.x509.oid import NameOID, ObjectIdentifier
 from ..errors import Unauthenticated
 from ..formats.fields import CLIENT_CERT, Pair
 from ..formats.schemas import Json
-from .identity import Identity
+from .identity import Identity, weigh
 from .request import Request
 
 MAX_FIELD = 8 * 1024  # bytes of `Client-Cert`
 MAX_AUTHORITIES = 100  # of a scheme
 MAX_REMEMBERED = 1024  # certificates, each of at most MAX_FIELD bytes
+MAX_BYTES = 8 * 1024 * 1024  # of memory for them, and for all their names
 
 _ATTRIBUTES: Mapping[ObjectIdentifier, str] = {
     NameOID.COMMON_NAME: "CN",
@@ -57,11 +58,12 @@ _UNSIGNED = (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm)
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """Whose a certificate is, and from when until when, as Unix time."""
+    """Whose a certificate is, and from when until when, as Unix time; and the bytes that it takes in memory."""
 
     identity: Identity
     begin: float
     end: float
+    size: int
 
 
 class ClientCertificates:
@@ -91,6 +93,7 @@ class ClientCertificates:
         self._authorities = tuple(authorities)
         self._description = description
         self._known: dict[bytes, _Known] = {}
+        self._bytes = 0
 
     def identify(self, request: Request) -> Identity | None:
         caller = request.caller
@@ -127,12 +130,18 @@ class ClientCertificates:
             raise Unauthenticated("The certificate is of another authority.")
         subject = self._choose_subject(claims)
         claims |= {"sub": subject, "scope": " ".join(self._scopes)}
-        known = _Known(Identity(self._name, subject, frozenset(self._scopes), claims), begin, end)
+        identity = Identity(self._name, subject, frozenset(self._scopes), claims)
+        known = _Known(identity, begin, end, len(shown) + weigh(identity))
         if len(shown) <= MAX_FIELD:  # that of a handshake may be longer
-            if len(self._known) == MAX_REMEMBERED:
-                del self._known[next(iter(self._known))]  # the oldest
-            self._known[shown] = known
+            self._remember(shown, known)
         return known
+
+    def _remember(self, shown: bytes, known: _Known) -> None:
+        """The oldest give way."""
+        self._known[shown] = known
+        self._bytes += known.size
+        while len(self._known) > MAX_REMEMBERED or self._bytes > MAX_BYTES:
+            self._bytes -= self._known.pop(next(iter(self._known))).size
 
     def _choose_subject(self, claims: Mapping[str, Json]) -> str:
         """Of alternative names the first one that is allowed. Two equal attributes in a subject are refused: others

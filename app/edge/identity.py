@@ -1,6 +1,7 @@
 """Who a caller is, and what finds it out: a scheme of `auth`. Pure."""
 
 import re
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -10,6 +11,9 @@ from ..formats.schemas import Json
 if TYPE_CHECKING:
     from .request import Request
 
+
+OVERHEAD = 512
+"""Bytes that an identity takes beside its claims, about."""
 
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,128}")  # RFC 6749 §3.3, scope-token
 
@@ -64,3 +68,18 @@ def find_claim(claims: Mapping[str, Json], path: str) -> Json:
     for part in path.split("."):
         found = found.get(part) if isinstance(found, dict) else None
     return found
+
+
+def weigh(identity: Identity) -> int:
+    """Bytes of memory that it takes, about. A claim may take many times more than its text: twenty for `[[],[]]`."""
+    total = OVERHEAD
+    waiting: list[Json] = [dict(identity.claims)]
+    while waiting:
+        value = waiting.pop()
+        total += sys.getsizeof(value)
+        if isinstance(value, dict):
+            waiting += value
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+    return total

@@ -286,6 +286,20 @@ def test_the_memory_for_right_tokens_is_bounded(monkeypatch: pytest.MonkeyPatch)
     assert scheme._bytes == sum(known.size for known in scheme._known.values())
 
 
+def test_the_memory_for_right_tokens_is_bounded_whatever_they_claim(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bearer, "MAX_BYTES", 1 << 20)
+    scheme = make_scheme(KeySet(make_secret(SECRET)), algorithms=frozenset(("HS256",)))
+    tokens = [jwt.encode(make_claims(sub=str(number), deep=[[]] * 1900), SECRET, "HS256") for number in range(100)]
+    tracemalloc.start()
+    for token in tokens:
+        assert ask(scheme, show(token))
+    gc.collect()
+    grown = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert scheme._known
+    assert grown < 2 << 20
+
+
 def test_wrong_tokens_do_not_grow_the_memory() -> None:
     scheme = make_scheme(KeySet(make_secret(SECRET)), algorithms=frozenset(("HS256",)))
     head, _, signature = jwt.encode(make_claims(), SECRET, "HS256").rpartition(".")

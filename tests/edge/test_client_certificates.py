@@ -1,6 +1,8 @@
 """Client certificates: whom a scheme knows by one, and what it refuses."""
 
 import base64
+import gc
+import tracemalloc
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
+from app.edge import client_certificates
 from app.edge.client_certificates import (
     MAX_FIELD,
     MAX_REMEMBERED,
@@ -223,6 +226,22 @@ def test_so_many_certificates_are_remembered_and_of_wrong_ones_nothing() -> None
     assert ask((), caller=connected(ISSUER.issue("long", alternatives=names)), scheme=scheme)
     assert len(scheme._known) == MAX_REMEMBERED
     assert max(map(len, scheme._known)) <= MAX_FIELD
+
+
+def test_the_memory_for_right_certificates_is_bounded_whatever_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_certificates, "MAX_BYTES", 1 << 20)
+    scheme = ClientCertificates("machines")
+    names = [x509.DNSName("ab")] * 1_200
+    shown = write_field(ISSUER.issue("m0000", alternatives=names))
+    tracemalloc.start()
+    for number in range(100):
+        value = base64.b64encode(base64.b64decode(shown.strip(b":")).replace(b"m0000", b"m%04d" % number))
+        assert ask(((b"client-cert", b":%b:" % value),), scheme=scheme)
+    gc.collect()
+    grown = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert scheme._known
+    assert grown < 2 << 20
 
 
 def test_a_scheme_is_described_as_mutual_tls() -> None:
