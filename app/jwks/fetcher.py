@@ -2,7 +2,7 @@
 
 Laws:
 1. No request waits for keys, but one whose token names a key that is not known. For those there is one fetch at a time,
-   and one in PAUSE at most.
+   and one in PAUSE at most. When it is over, WAKES of them go on in each turn of the event loop: thousands may wait.
 2. The keys stay while the issuer is away or says something that is no JWK set.
 3. An answer is at most MAX_ANSWER bytes, and complete within LIMIT. Redirects are not followed: the URL of the route
    file is the one that is trusted.
@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import random
 import time
+from collections import OrderedDict
 from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -29,7 +30,10 @@ LIMIT = 5.0  # seconds that a fetch may take
 MAX_ANSWER = 256 * 1024  # bytes
 REFRESH = 300.0  # seconds between two fetches
 PAUSE = 30.0  # seconds between two fetches for keys that are not known
+WAKES = 4  # requests that go on in one turn of the event loop
 FIRST_RETRY, LAST_RETRY = 1.0, 60.0  # seconds after a fetch that failed; each is twice the one before
+
+_Waiting = OrderedDict[asyncio.Future[None], None]
 
 _log = structlog.get_logger("nats-http.jwks")
 
@@ -86,8 +90,9 @@ class _Source:
         self._has_failed = False
         self._asked_at = -PAUSE  # an instant
         self._wanted = asyncio.Event()
-        self._done = asyncio.Event()
-        """Set while no fetch is under way; the first one is from the start."""
+        self._is_fetching = True  # the first one is under way from the start
+        self._waiting: _Waiting = OrderedDict()
+        """The requests that wait for a fetch; each has a connection of its own, which bounds them."""
         self._task = asyncio.create_task(self._run())
 
     def serve(self, sets: list[KeySet]) -> None:
@@ -100,7 +105,7 @@ class _Source:
 
     def close(self) -> None:
         self._task.cancel()
-        self._done.set()
+        self._end_fetch()
 
     async def ended(self) -> None:
         await asyncio.wait({self._task})
@@ -109,11 +114,31 @@ class _Source:
         """For a key that is not known: waits for the fetch that is under way, or for a new one, unless the last one
         for such a key is less than PAUSE ago."""
         now = time.monotonic()
-        if self._done.is_set() and now - self._asked_at >= PAUSE:
+        if not self._is_fetching and now - self._asked_at >= PAUSE:
             self._asked_at = now
-            self._done.clear()
+            self._is_fetching = True
             self._wanted.set()
-        await self._done.wait()
+        if not self._is_fetching:
+            return
+        waiting, one = self._waiting, asyncio.get_running_loop().create_future()
+        waiting[one] = None
+        try:
+            await one
+        finally:
+            waiting.pop(one, None)
+
+    def _end_fetch(self) -> None:
+        self._is_fetching = False
+        waiting, self._waiting = self._waiting, OrderedDict()
+        self._wake(waiting)
+
+    def _wake(self, waiting: _Waiting) -> None:
+        for _ in range(min(WAKES, len(waiting))):
+            one, _ = waiting.popitem(last=False)
+            if not one.done():  # one that is cancelled is still here for the rest of a turn
+                one.set_result(None)
+        if waiting:
+            asyncio.get_running_loop().call_soon(self._wake, waiting)
 
     async def _run(self) -> None:
         retry = FIRST_RETRY
@@ -122,13 +147,13 @@ class _Source:
                 while True:
                     self._wanted.clear()
                     await self._fetch(client)
-                    self._done.set()
+                    self._end_fetch()
                     pause = retry if self._has_failed else REFRESH
                     retry = min(2 * retry, LAST_RETRY) if self._has_failed else FIRST_RETRY
                     await self._rest(pause * random.uniform(0.8, 1.0))  # noqa: S311 - not to come in step
-                    self._done.clear()
+                    self._is_fetching = True
         finally:
-            self._done.set()
+            self._end_fetch()
 
     async def _rest(self, pause: float) -> None:
         """For so many seconds, unless somebody wants a fetch."""

@@ -117,6 +117,32 @@ async def test_for_a_key_that_is_not_known_there_is_one_fetch_in_a_while() -> No
             assert issuer.asked == 2
 
 
+async def test_thousands_that_wait_for_a_key_go_on_a_few_at_a_time_so_that_others_come_between() -> None:
+    async with run_issuer() as issuer:
+        keys = KeySet(url=issuer.url)
+        async with fetching(keys):
+            await eventually(lambda: keys.keys)
+            fetch = keys.fetch
+            assert fetch is not None
+            turns: list[int] = [0]
+
+            def count() -> None:
+                turns.append(0)
+                asyncio.get_running_loop().call_soon(count)
+
+            async def wait() -> None:
+                await fetch()
+                turns[-1] += 1
+
+            issuer.answer = hang
+            waiting = [asyncio.create_task(wait()) for _ in range(2000)]
+            await eventually(lambda: issuer.asked == 2)
+            count()
+            await asyncio.gather(*waiting)
+            assert sum(turns) == 2000
+            assert max(turns) <= fetcher.WAKES
+
+
 async def test_a_request_before_the_first_answer_waits_for_it() -> None:
     async with run_issuer() as issuer:
         gate = asyncio.Event()
