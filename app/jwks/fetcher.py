@@ -11,6 +11,7 @@ Laws:
 
 import asyncio
 import contextlib
+import math
 import random
 import time
 from collections import OrderedDict
@@ -153,6 +154,7 @@ class _Source:
                     await self._rest(pause * random.uniform(0.8, 1.0))  # noqa: S311 - not to come in step
                     self._is_fetching = True
         finally:
+            self._asked_at = math.inf  # nobody fetches any more
             self._end_fetch()
 
     async def _rest(self, pause: float) -> None:

@@ -9,7 +9,7 @@ import pytest
 from app.edge.key_sets import KeySet
 from app.jwks import client, fetcher
 from app.jwks.fetcher import MAX_ANSWER, JwksFetcher
-from tests.harness import eventually
+from tests.harness import PATIENCE, eventually
 from tests.issuer import (
     EC_KEY,
     Answer,
@@ -141,6 +141,15 @@ async def test_thousands_that_wait_for_a_key_go_on_a_few_at_a_time_so_that_other
             await asyncio.gather(*waiting)
             assert sum(turns) == 2000
             assert max(turns) <= fetcher.WAKES
+
+
+async def test_who_asks_when_all_fetches_have_ended_does_not_wait() -> None:
+    async with run_issuer() as issuer:
+        keys = KeySet(url=issuer.url)
+        async with fetching(keys):
+            await eventually(lambda: keys.keys)
+        assert keys.fetch is not None
+        await asyncio.wait_for(keys.fetch(), PATIENCE)
 
 
 async def test_a_request_before_the_first_answer_waits_for_it() -> None:
