@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from app.http.lane import LaneName
+from tests.bounds.bystander import Question
 from tests.bounds.memory import MIB
 from tests.bounds.sending import Sending
+from tests.bounds.shaking import Shaking
 
 ROUTES = Path(__file__).with_name("routes.yaml")
 
@@ -29,12 +31,14 @@ class Attack:
     """What is sent, and what it may cost."""
 
     name: str
-    sends: tuple[Sending, ...] = ()
+    sends: tuple[Sending | Shaking, ...] = ()
     """A process sends each."""
     seconds: float = 1.0
     settings: Mapping[str, str] = field(default_factory=dict)
     watches: str = "/livez"
     """What the bystander asks for. It must be 200."""
+    shows: str = ""
+    """A header field by which the bystander is known."""
     growth: int = GROWTH
     prompt: float = PROMPT
     """Seconds in which the bystander is answered."""
@@ -43,10 +47,14 @@ class Attack:
     """An event in the log that ends the attack, after its seconds."""
     lies: bytes = b""
     """What the NATS server says over and over. Then there are no services."""
+    has_slow_issuer: bool = False
+    """Whether the issuer of tokens tells its keys once, and never again."""
     fills_pipe: bool = False
     """Whether nobody reads the log."""
     speaks_tls: bool = False
     """Whether the gateway speaks HTTPS, and so does the bystander."""
+    asks_certificates: bool = False
+    """Whether it asks callers for certificates."""
     is_quick: bool = False
     """Whether `make test` runs it as well."""
 
@@ -60,9 +68,16 @@ class Attack:
         return self.prompt * max(1.0, rest / REST)
 
     @property
+    def question(self) -> Question:
+        """What the bystander asks."""
+        return Question(self.watches, self.shows)
+
+    @property
     def spoils(self) -> bool:
         """Whether the gateway is not the same afterwards."""
-        return bool(self.acts or self.lies or self.fills_pipe or self.settings or self.speaks_tls)
+        return bool(
+            self.acts or self.lies or self.has_slow_issuer or self.fills_pipe or self.settings or self.speaks_tls
+        )
 
 
 def head(method: str, target: str, *fields: str) -> bytes:

@@ -11,7 +11,9 @@ from tests.bounds.attacks import CHILDREN, Attack
 from tests.bounds.bystander import Wait, watch
 from tests.bounds.memory import MIB, Memory
 from tests.bounds.processes import hear, make_event, start_teller
+from tests.bounds.sending import Sending
 from tests.bounds.sending import attack as send
+from tests.bounds.shaking import shake
 from tests.bounds.stage import Gateway
 
 REST = 0.3  # seconds in which the bystander is alone
@@ -52,10 +54,14 @@ def run_attack(attack: Attack, gateway: Gateway) -> Seen:
     gateway.go.clear()
     with contextlib.ExitStack() as stack:
         bystander = stack.enter_context(
-            start_teller(watch, gateway.port, attack.watches, attack.speaks_tls, gateway.pid, stop)
+            start_teller(watch, gateway.port, attack.question, attack.speaks_tls, gateway.pid, stop)
         )
         senders = [
-            stack.enter_context(start_teller(send, gateway.port, sending, attack.seconds, gateway.go))
+            stack.enter_context(
+                start_teller(
+                    send if isinstance(sending, Sending) else shake, gateway.port, sending, attack.seconds, gateway.go
+                )
+            )
             for sending in attack.sends
         ]
         time.sleep(REST)

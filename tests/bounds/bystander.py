@@ -31,12 +31,25 @@ class Wait:
         return max(0.0, self.seconds - self.machine)
 
 
-class _Caller:
-    """Asks for one path, on a connection that is kept and on fresh ones."""
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A GET. `field` is a header field, if there is any."""
 
-    def __init__(self, port: int, path: str, speaks_tls: bool) -> None:
+    path: str
+    field: str = ""
+
+    def write(self, *fields: str) -> bytes:
+        """Its bytes."""
+        lines = (f"GET {self.path} HTTP/1.1", "Host: t", *fields, *((self.field,) if self.field else ()), "", "")
+        return "\r\n".join(lines).encode()
+
+
+class _Caller:
+    """Asks one question, on a connection that is kept and on fresh ones."""
+
+    def __init__(self, port: int, question: Question, speaks_tls: bool) -> None:
         self._port = port
-        self._path = path
+        self._question = question
         self._speaks_tls = speaks_tls
         self._kept: socket.socket | None = None
 
@@ -52,7 +65,7 @@ class _Caller:
 
     def ask_fresh(self) -> int:
         """The status."""
-        return get(self._port, self._path, speaks_tls=self._speaks_tls)[0]
+        return get(self._port, self._question, speaks_tls=self._speaks_tls)[0]
 
     def close(self) -> None:
         """What it keeps."""
@@ -61,13 +74,13 @@ class _Caller:
             self._kept = None
 
     def _ask(self, connection: socket.socket) -> int:
-        return ask(connection, f"GET {self._path} HTTP/1.1\r\nHost: t\r\n\r\n".encode())[0]
+        return ask(connection, self._question.write())[0]
 
 
-def watch(port: int, path: str, speaks_tls: bool, pid: int, stop: Event, results: Connection) -> None:
+def watch(port: int, question: Question, speaks_tls: bool, pid: int, stop: Event, results: Connection) -> None:
     """Ask in both ways by turns, until it is stopped; then tell all waits."""
     waits: list[Wait] = []
-    caller = _Caller(port, path, speaks_tls)
+    caller = _Caller(port, question, speaks_tls)
     results.send("ready")
     while not stop.wait(GAP):
         waits.append(_measure(pid, caller.ask_fresh))
@@ -88,10 +101,10 @@ def _measure(pid: int, ask: Callable[[], int]) -> Wait:
     return Wait(began, time.monotonic() - began, _read_delays(pid) - delay, fault)
 
 
-def get(port: int, path: str, *, speaks_tls: bool = False) -> tuple[int, bytes]:
+def get(port: int, question: Question, *, speaks_tls: bool = False) -> tuple[int, bytes]:
     """Status and body. OSError where there is no answer."""
     with _open(port, speaks_tls) as connection:
-        return ask(connection, f"GET {path} HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n".encode())
+        return ask(connection, question.write("Connection: close"))
 
 
 def ask(connection: socket.socket, request: bytes) -> tuple[int, bytes]:

@@ -12,7 +12,8 @@ import selectors
 import socket
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Event
 from typing import Literal
@@ -31,6 +32,8 @@ class Sending:
 
     first: bytes = field(repr=False)
     again: bytes = field(default=b"", repr=False)
+    makes: Callable[[], bytes] | None = None
+    """Makes `again`, where that is large, or takes long."""
     most: int = 64 * 1024 * 1024
     connections: int = 1
     rate: float = math.inf
@@ -114,6 +117,8 @@ def attack(port: int, sending: Sending, seconds: float, go: Event, results: Conn
     os.nice(10)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if sending.makes is not None:
+        sending = replace(sending, again=sending.makes())
     again = sending.again
     block = memoryview(again * (PIECE // len(again) + 2) if again else b"")
     results.send("ready")

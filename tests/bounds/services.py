@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import json
 from multiprocessing.synchronize import Event
 
+from tests.bounds.credentials import JWKS
 from tests.harness import RawMessage, RawPeer
 
 SUBJECTS = ("echo", "greet.*", "slow.*", "never.*", "large.*", "many.*", "fields.*")
@@ -39,6 +41,28 @@ def _answer(peer: RawPeer, message: RawMessage) -> None:
         payload = LARGE if kind == "large" else b"hello"
         reply = b"PUB %b %d\r\n%b\r\n" % (message.reply, len(payload), payload)
         peer.write(reply * (MANY if kind == "many" else 1))
+
+
+def tell_keys_once(port: int) -> None:
+    """Be an issuer of tokens that tells its public keys to the first who asks, and lets all others wait."""
+    asyncio.run(_tell_keys_once(port))
+
+
+async def _tell_keys_once(port: int) -> None:
+    body = json.dumps(JWKS).encode()
+    answers = [b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b" % (len(body), body)]
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        if not answers:
+            await reader.read()
+        else:
+            writer.write(answers.pop())
+            await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", port) as server:
+        await server.serve_forever()
 
 
 def lie(port: int, words: bytes, seconds: float, go: Event) -> None:

@@ -13,10 +13,11 @@ from pathlib import Path
 
 from app.http.lane import LaneName
 from tests.bounds.attacks import ROUTES, Attack
-from tests.bounds.bystander import get
+from tests.bounds.bystander import Question, get
+from tests.bounds.credentials import write_files
 from tests.bounds.memory import MIB, find_family, measure
 from tests.bounds.processes import make_event, start
-from tests.bounds.services import lie
+from tests.bounds.services import lie, tell_keys_once
 from tests.certificates import Authority
 from tests.harness import PATIENCE, reserve_port
 from tests.process.programs import PROGRAM, Process, run
@@ -83,7 +84,7 @@ class Gateway:
         return self._get(path)[0]
 
     def _get(self, path: str) -> tuple[int, bytes]:
-        return get(self.port, path, speaks_tls=self.speaks_tls)
+        return get(self.port, Question(path), speaks_tls=self.speaks_tls)
 
     def is_as_new(self) -> bool:
         """Whether it can be attacked again, and what is seen then is of the new attack."""
@@ -96,6 +97,7 @@ def run_gateway(directory: Path, nats: str, lane: LaneName, attack: Attack) -> I
     nobody reads."""
     directory.mkdir()
     routes = Path(shutil.copy(ROUTES, directory))
+    write_files(directory)
     with contextlib.ExitStack() as stack:
         port, log = stack.enter_context(reserve_port()), directory / "log"
         if attack.fills_pipe:
@@ -106,23 +108,31 @@ def run_gateway(directory: Path, nats: str, lane: LaneName, attack: Attack) -> I
             liar = stack.enter_context(reserve_port())
             stack.enter_context(start(lie, liar, attack.lies, attack.seconds, go))
             nats = f"nats://127.0.0.1:{liar}"
+        if attack.has_slow_issuer:
+            issuer = stack.enter_context(reserve_port())
+            stack.enter_context(start(tell_keys_once, issuer))
+            text = routes.read_text().replace("jwks_file: keys.json", f"jwks_url: 'http://127.0.0.1:{issuer}/keys'")
+            routes.write_text(text)
         settings = {"NATS_URL": nats, "GATEWAY_ROUTES": str(routes), "GATEWAY_HEALTH_DETAILS": "on", **attack.settings}
         if attack.speaks_tls:
-            files = Authority(directory).write()
+            authority = Authority(directory)
+            files = authority.write()
             settings |= {"GATEWAY_TLS_CERT": str(files["tls_cert"]), "GATEWAY_TLS_KEY": str(files["tls_key"])}
+        if attack.asks_certificates:
+            settings["GATEWAY_TLS_CLIENT_CA"] = str(authority.write_client_ca()["tls_client_ca"])
         command = [*PROGRAM, "serve", "--port", str(port), "--lane", lane]
         process = stack.enter_context(run(command, log, **settings))
-        yield _wait_for(process, port, routes, go, speaks_tls=attack.speaks_tls)
+        yield _wait_for(process, port, routes, go, attack)
 
 
-def _wait_for(process: Process, port: int, routes: Path, go: Event, *, speaks_tls: bool) -> Gateway:
+def _wait_for(process: Process, port: int, routes: Path, go: Event, attack: Attack) -> Gateway:
     """Until it is ready, and has answered a route and told of itself: what that takes is not of an attack."""
-    end = time.monotonic() + PATIENCE
+    end, speaks_tls = time.monotonic() + PATIENCE, attack.speaks_tls
     while True:
         with contextlib.suppress(OSError):
-            if get(port, "/readyz", speaks_tls=speaks_tls)[0] == 200:
-                for path in ("/greet/sue", "/livez", "/healthz"):
-                    get(port, path, speaks_tls=speaks_tls)
+            if get(port, Question("/readyz"), speaks_tls=speaks_tls)[0] == 200:
+                for question in (Question("/greet/sue"), attack.question, Question("/livez"), Question("/healthz")):
+                    get(port, question, speaks_tls=speaks_tls)
                 break
         assert time.monotonic() < end
         assert process.process.poll() is None

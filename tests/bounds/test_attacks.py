@@ -11,7 +11,14 @@ from dataclasses import replace
 import pytest
 
 from app.http.lane import LaneName
-from tests.bounds import attacks_on_bodies, attacks_on_connections, attacks_on_heads, attacks_on_nats, attacks_on_tls
+from tests.bounds import (
+    attacks_on_bodies,
+    attacks_on_connections,
+    attacks_on_credentials,
+    attacks_on_heads,
+    attacks_on_nats,
+    attacks_on_tls,
+)
 from tests.bounds.attacks import MANY, STORM, Attack
 from tests.bounds.bout import run_attack
 from tests.bounds.report import Row
@@ -28,6 +35,9 @@ _TABLES: tuple[Attack, ...] = (
     *attacks_on_connections.CONNECTIONS,
     *attacks_on_connections.UNREAD,
     *attacks_on_tls.HANDSHAKES,
+    *attacks_on_credentials.FLOODS,
+    *attacks_on_credentials.ISSUERS,
+    *attacks_on_credentials.CERTIFICATES,
     *attacks_on_nats.SERVICES,
     *attacks_on_nats.LOGS,
     *attacks_on_nats.LIES,
