@@ -17,6 +17,8 @@ _NO_LENGTH = frozenset((204, 304))
 _REMEMBERED = 256  # header fields that `Vary` was joined with
 SHORT = 1024  # bytes of those
 _WITH_LENGTH = b"%bx-request-id: %b\r\nx-content-type-options: nosniff\r\ncontent-length: %d\r\n"
+_SERVER_TIMING = b"server-timing"
+_WITH_TIMING = _WITH_LENGTH + b"server-timing: %b\r\n"  # in one go, as it is half of what the header costs
 _WITHOUT_LENGTH = b"%bx-request-id: %b\r\nx-content-type-options: nosniff\r\n"
 
 encode_json = to_json
@@ -41,8 +43,8 @@ class Fields:
 class Response:
     """An HTTP response. `slug` says what failed, if anything did; `closes` that the connection is to be closed;
     `length` is the Content-Length, None for none. `added` are fields that depend on the request, such as those of its
-    policies. The other four are for its record: the name of the route, whether the service has run, the seconds that
-    its reply took, and what else is to be known of a failure."""
+    policies, `timing` is the value of `Server-Timing`. The other four are for its record: the name of the route,
+    whether the service has run, the seconds that its reply took, and what else is to be known of a failure."""
 
     status: int
     fields: Fields
@@ -56,6 +58,7 @@ class Response:
     reply_time: float | None = None
     facts: Facts = ()
     added: tuple[Pair, ...] = ()
+    timing: bytes = b""
 
     @property
     def headers(self) -> list[Pair]:
@@ -63,6 +66,8 @@ class Response:
         headers = [*self.fields.pairs, (b"x-request-id", self.request_id), NOSNIFF]
         if self.length is not None:
             headers.append((b"content-length", b"%d" % self.length))
+        if self.timing:
+            headers.append((_SERVER_TIMING, self.timing))
         headers += self.added
         return headers
 
@@ -70,6 +75,10 @@ class Response:
         """The same in wire form."""
         if self.length is None:
             encoded = _WITHOUT_LENGTH % (self.fields.wire, self.request_id)
+            if self.timing:
+                encoded += encode_fields(((_SERVER_TIMING, self.timing),))
+        elif self.timing:
+            encoded = _WITH_TIMING % (self.fields.wire, self.request_id, self.length, self.timing)
         else:
             encoded = _WITH_LENGTH % (self.fields.wire, self.request_id, self.length)
         return encoded + encode_fields(self.added) if self.added else encoded
