@@ -27,7 +27,11 @@ from .types import Value
 
 
 def _read_rules(value: object) -> object:
-    return {"any": [value]} if isinstance(value, str) else value
+    if isinstance(value, str):
+        return {"any": [value]}
+    if not isinstance(value, dict):
+        raise ValueError("must be a scheme, `none`, or a mapping such as `{any: [users, partners], scopes: [read]}`")
+    return value
 
 
 class ApiKeyModel(StrictModel):
@@ -137,6 +141,7 @@ def find_rule_faults(
         return
     for index, name in enumerate(rules.any):
         if name not in (known or ()):
-            names = ", ".join(known or ())
-            hint = suggest(name, known or ()) or (f"; known are {names}" if names else "; the file declares none")
+            names = "".join(f"{scheme}, " for scheme in known or ())
+            others = f"; known are {names}and `none` for everybody" if names else "; the file declares none"
+            hint = suggest(name, known or ()) or others
             yield ("any", index), f"no scheme of this name is under `auth`{hint}"

@@ -1,6 +1,6 @@
 """What routes have from `defaults`. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..formats.schemas import Json
@@ -38,6 +38,16 @@ def apply_defaults(defaults: Mapping[str, Json], route: Mapping[str, Json]) -> d
 def join(defaults: Mapping[str, Json], own: Mapping[str, Json]) -> dict[str, Json]:
     """Both; where both have a key, `own` counts, and mappings whose keys are joined have those of both."""
     return _join(defaults, own, _JOINED)
+
+
+def find_whole(path: Sequence[str | int]) -> tuple[str | int, ...]:
+    """The beginning of the path to a value of a route, up to what is either the whole route's or from `defaults`."""
+    joined = _JOINED
+    for end, key in enumerate(path[2:], 3):
+        if key not in joined:
+            return tuple(path[:end])
+        joined = joined[str(key)]
+    return tuple(path)
 
 
 def _join(defaults: Mapping[str, Json], own: Mapping[str, Json], joined: Mapping[str, Any]) -> dict[str, Json]:

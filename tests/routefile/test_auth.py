@@ -35,9 +35,12 @@ def keys(tmp_path: Path) -> Path:
         ("", "4:5: routes[0].auth: is missing: the file declares `auth`, so that each route says who may call it"),
         (
             ", auth: partner",
-            "4:56: routes[0].auth.any[0]: no scheme of this name is under `auth`, did you mean `partners`",
+            '4:56: routes[0].auth: "partner": no scheme of this name is under `auth`, did you mean `partners`?',
         ),
-        (", auth: other", "4:56: routes[0].auth.any[0]: no scheme of this name is under `auth`; known are partners"),
+        (
+            ", auth: other",
+            '4:56: routes[0].auth: "other": no scheme of this name is under `auth`; known are partners, and `none` for',
+        ),
         (", auth: {any: [partners, x]}", '4:73: routes[0].auth.any[1]: "x": no scheme of this name is under'),
         (", auth: {any: []}", "4:62: routes[0].auth.any: must not be empty"),
         (", auth: {any: [none, partners]}", "4:56: routes[0].auth: `none` takes everybody"),
@@ -45,13 +48,45 @@ def keys(tmp_path: Path) -> Path:
         (", auth: {any: [partners], scopes: [a b]}", '4:83: routes[0].auth.scopes[0]: "a b": a scope is 1 to 128'),
         (", auth: {any: [partners], scope: [a]}", "4:74: routes[0].auth.scope: unknown key, did you mean `scopes`?"),
         (", auth: {scopes: [a]}", "4:56: routes[0].auth.any: is missing"),
-        (", auth: 7", "4:56: routes[0].auth: 7: must be a mapping"),
-        (", auth: ~", "4:56: routes[0].auth: must be a mapping"),
+        (", auth: 7", "4:56: routes[0].auth: 7: must be a scheme, `none`, or a mapping such as `{any: ["),
+        (", auth: false", "4:56: routes[0].auth: false: must be a scheme, `none`, or a mapping such as"),
+        (", auth: [partners]", "4:56: routes[0].auth: must be a scheme, `none`, or a mapping such as"),
+        (", auth: ~", "4:56: routes[0].auth: must be a scheme, `none`, or a mapping such as"),
     ],
 )
 def test_a_mistake_in_the_rules_of_a_route_is_told_at_its_place(file: Path, keys: Path, rules: str, fault: str) -> None:
     (found,) = read_faults(file, HEAD + ROUTE.format(rules))
     assert found.startswith(fault)
+
+
+@pytest.mark.parametrize(
+    ("rules", "fault"),
+    [
+        (", auth: partner", '5:56: routes[0].auth: "partner": no scheme of this name is under `auth`, did you mean'),
+        (", auth: off", '5:56: routes[0].auth: "off": no scheme of this name is under `auth`; known are partners, and'),
+        (", auth: {scopes: [a]}", "5:56: routes[0].auth.any: is missing"),
+        (", auth: {}", "5:56: routes[0].auth.any: is missing"),
+        (", params: {q: {in: nowhere}}", '5:67: routes[0].params.q.in: "nowhere": must be'),
+        (", reply: {status: 99}", "5:66: routes[0].reply.status: 99: a reply status is 200 to 599"),
+    ],
+)
+def test_a_mistake_of_a_route_is_not_looked_for_in_defaults_that_it_overrides(
+    file: Path, keys: Path, rules: str, fault: str
+) -> None:
+    auth, more = (
+        "auth: {any: [partners], scopes: [b]}",
+        "params: {q: {in: query}}, reply: {status: 200}, payload: params",
+    )
+    defaults = f"defaults: {{{auth}, {more}}}\nroutes:\n"
+    (found,) = read_faults(file, HEAD.replace("routes:\n", defaults) + ROUTE.format(rules))
+    assert found.startswith(fault), found
+
+
+def test_a_mistake_in_the_auth_of_defaults_is_told_there_once(file: Path, keys: Path) -> None:
+    head = HEAD.replace("routes:\n", "defaults: {auth: partner}\nroutes:\n")
+    (found,) = read_faults(file, head + ROUTE.format("") + "  - {name: b, method: GET, path: /b, subject: b}\n")
+    assert found.startswith('3:18: routes[0].auth: "partner": no scheme of this name is under `auth`, did you mean')
+    assert found.endswith("`partners`? (and in 1 more route)")
 
 
 @pytest.mark.parametrize(

@@ -81,17 +81,23 @@ def test_routes_that_are_handed_on_count_together_as_before(file: Path) -> None:
 @pytest.mark.parametrize(
     ("keys", "fault"),
     [
-        ("rate_limit: publik", "8:17: routes[0].rate_limit[0]: no limit of this name is under `rate_limits`, did you"),
+        (
+            "rate_limit: publik",
+            '8:17: routes[0].rate_limit: "publik": no limit of this name is under `rate_limits`, did',
+        ),
         (
             "rate_limit: other",
-            "8:17: routes[0].rate_limit[0]: no limit of this name is under `rate_limits`; known are ",
+            '8:17: routes[0].rate_limit: "other": no limit of this name is under `rate_limits`; known are ',
         ),
         ("rate_limit: [public, public]", '8:26: routes[0].rate_limit[1]: "public": is there already'),
         ("rate_limit: [public, none]", "8:17: routes[0].rate_limit: `none` is no limit: it goes with no other"),
         ("rate_limit: []", "8:17: routes[0].rate_limit: must not be empty"),
         ("rate_limit:", "8:16: routes[0].rate_limit: must be a list"),
         ("rate_limit: 5", "8:17: routes[0].rate_limit: 5: must be a list"),
-        ("rate_limit: keys", "8:17: routes[0].rate_limit[0]: this limit is `by: key`, and everybody may call this"),
+        (
+            "rate_limit: keys",
+            '8:17: routes[0].rate_limit: "keys": this limit is `by: key`, and everybody may call this',
+        ),
     ],
 )
 def test_a_mistake_of_a_route_is_told_with_its_place(file: Path, keys: str, fault: str) -> None:
