@@ -59,6 +59,11 @@ class ParameterModel(StrictModel):
     header: str | None = Field(
         None, description="The NATS header in which it goes to the service, beside a body or instead of the payload."
     )
+    claim: str | None = Field(
+        None,
+        description="With `in: claim`: the name of the claim, or the path to it, such as `org.id`. Default: the name "
+        "of the parameter.",
+    )
     token: Token | None = Field(
         None,
         description="How a text that need not be a token becomes one in the subject: `escaped`, every byte but "

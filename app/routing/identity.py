@@ -63,9 +63,10 @@ def _write(source: str, request: Request) -> str | None:
 
 def read_claim(parameter: Parameter, identity: Identity | None) -> str:
     """The text of the claim that a parameter is. Raises Forbidden where the caller has no such claim."""
-    claim: Json = find_claim(identity.claims, parameter.name) if identity else None
+    name = parameter.claim or parameter.name
+    claim: Json = find_claim(identity.claims, name) if identity else None
     if claim is None or isinstance(claim, list | dict):
-        raise Forbidden(f"The caller lacks a claim that this route asks for: {parameter.name}.")
+        raise Forbidden(f"The caller lacks a claim that this route asks for: {name}.")
     return write_value(claim)
 
 

@@ -26,10 +26,11 @@ Format = Literal["uuid", "date", "date-time", "email", "ipv4", "ipv6", "uri"]
 
 MAX_MANY = 256  # values of one query parameter
 MAX_NAME = 64  # characters of the name of one
+MAX_CLAIM = 128  # characters of the name of a claim
 TOKEN_PATTERN = r"^[^.*>/\s]+$"  # in documentation, the part of the token rule that a pattern can say  # noqa: S105
 
 _QUERY_NAME = re.compile(rf"[A-Za-z0-9_.~$@:\[\]-]{{1,{MAX_NAME}}}")
-_CLAIM = re.compile(rf"[!-~]{{1,{MAX_NAME}}}")
+_CLAIM_PARAMETER = re.compile(rf"[!-~]{{1,{MAX_NAME}}}")
 # OpenAPI 3.1 ignores the first three as parameters; the gateway reads the others itself.
 _TAKEN_HEADERS = frozenset(("accept", "content-type", "authorization", "x-request-timeout", "x-request-id"))
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}", re.ASCII)
@@ -54,7 +55,8 @@ class Parameter:
     `required` and `default` are for each of its items. They come as a parameter that is repeated or, with a
     `separator`, as one text. With a `header` the value goes to the service in the NATS header of that name, one for
     each item, and not into the payload. `token` says how its text becomes the token of a subject where it need not be
-    one itself. What is wrong with it is in `faults`.
+    one itself. `claim` is the name of the claim, or the path to it, if that is not the name of the parameter. What is
+    wrong with it is in `faults`.
 
     `schema` checks one value (of a list: one item), and is None where every text will do.
     """
@@ -74,6 +76,7 @@ class Parameter:
     required: bool | None = None
     default: Value | None = None
     header: str | None = None
+    claim: str | None = None
     token: Token | None = None
     description: str = ""
     example: Value | None = None
@@ -167,10 +170,9 @@ def _find_faults(parameter: Parameter) -> Iterator[Fault]:
         yield Fault((), "a path parameter is named with letters, digits, _ and -")
     if location == "query" and not _QUERY_NAME.fullmatch(parameter.name):
         yield Fault((), "a query parameter is named with 1 to 64 of letters, digits and _.~$@:[]-")
-    if location == "claim" and not _CLAIM.fullmatch(parameter.name):
-        yield Fault((), "a parameter from a claim is named as that claim, with 1 to 64 printable ASCII characters")
     if location == "header":
         yield from _find_header_faults(parameter.name)
+    yield from _find_claim_faults(parameter)
     yield from _find_rule_faults(parameter)
     if parameter.many and location != "query":
         yield Fault(("many",), "only a query parameter can be repeated")
@@ -199,6 +201,16 @@ def _find_rule_faults(parameter: Parameter) -> Iterator[Fault]:
         least, most = rules[low][0], rules[high][0]
         if isinstance(least, int | float) and isinstance(most, int | float) and least > most:
             yield Fault((high,), f"it is below {low}, so that no value would do")
+
+
+def _find_claim_faults(parameter: Parameter) -> Iterator[Fault]:
+    is_of_claim, claim = parameter.location == "claim", parameter.claim
+    if is_of_claim and not _CLAIM_PARAMETER.fullmatch(parameter.name):
+        yield Fault((), "a parameter from a claim is named with 1 to 64 printable ASCII characters")
+    if claim is not None and not is_of_claim:
+        yield Fault(("claim",), "only a parameter with `in: claim` comes from a claim")
+    elif claim is not None and not (claim.isprintable() and 0 < len(claim) <= MAX_CLAIM):
+        yield Fault(("claim",), f"the name of a claim has 1 to {MAX_CLAIM} printable characters")
 
 
 def _find_header_faults(name: str) -> Iterator[Fault]:

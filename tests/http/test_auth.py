@@ -155,6 +155,11 @@ routes:
     path: /orders/{id}
     subject: 'tenants.{tenant}.orders.{id}'
     params: {tenant: {in: claim}}
+  - name: deep
+    method: GET
+    path: /deep
+    subject: 'tenants.{org}.{shop}'
+    params: {org: {in: claim, claim: org.id}, shop: {in: claim, claim: 'https://shop.test/tenant'}}
   - name: payload
     method: POST
     path: /orders
@@ -167,6 +172,7 @@ EVIL = f"""\
   - {{name: dots, sha256: {digest_key(b"dots-key")}, claims: {{tenant: a.b}}}}
   - {{name: wild, sha256: {digest_key(b"wild-key")}, claims: {{tenant: '>'}}}}
   - {{name: lines, sha256: {digest_key(b"lines-key")}, claims: {{tenant: "a\\r\\nX-User: root"}}}}
+  - {{name: deep, sha256: {digest_key(b"deep-key")}, claims: {{org: {{id: o1}}, 'https://shop.test/tenant': s1}}}}
   - {{name: lists, sha256: {digest_key(b"lists-key")}, claims: {{tenant: [a]}}}}
   - {{name: long, sha256: {digest_key(b"long-key")}, claims: {{tenant: aaaaaaaaaaaaaaaa}}}}
 """
@@ -203,6 +209,22 @@ async def test_the_service_learns_who_calls_and_no_caller_can_forge_it(
             assert (await asked).status_code == 200
             if "orders" in path:
                 assert message.subject == "tenants.acme.orders.7"
+
+
+async def test_a_claim_within_another_or_with_dots_in_its_name_goes_into_the_subject(
+    shared_nats: NatsServer, identity: RouteFile
+) -> None:
+    async with (
+        RawPeer.connect(shared_nats.url, "tenants.>") as peer,
+        run_gateway(shared_nats.url, routes=identity) as gateway,
+    ):
+        asked = asyncio.create_task(gateway.get("/deep", x_api_key="deep-key"))
+        message = await peer.next()
+        assert message.subject == "tenants.o1.s1"
+        peer.publish(message.reply, b"NATS/1.0\r\n\r\n", b"hi")
+        assert (await asked).status_code == 200
+        refused = await gateway.get("/deep", x_api_key="sues-key")
+        assert (refused.status_code, "asks for: org.id." in refused.json()["detail"]) == (403, True)
 
 
 async def test_a_claim_goes_into_the_payload_and_a_body_can_not_say_it(

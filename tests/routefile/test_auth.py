@@ -324,7 +324,7 @@ def test_no_route_lets_the_certificate_that_a_caller_writes_reach_a_service(file
         (", payload: params, params: {t: {in: claim, many: true}}", "params.t.many: true: only a query parameter"),
         (", payload: params, params: {t: {in: claim, required: false}}", "params.t.required: false: a claim parameter"),
         (", payload: params, params: {t: {in: claim, default: a}}", 'params.t.default: "a": a parameter that is'),
-        (", payload: params, params: {'t u': {in: claim}}", "params.t u: a parameter from a claim is named as"),
+        (", payload: params, params: {'t u': {in: claim}}", "params.t u: a parameter from a claim is named with"),
         (", params: {t: {in: claim}}", "params.t: parameter 't' would go nowhere"),
     ],
 )
