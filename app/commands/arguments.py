@@ -1,11 +1,15 @@
 """What several commands take, and how they fail."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import CannotStart
+
+if TYPE_CHECKING:
+    from ..formats.schemas import Json
 
 File = Annotated[
     Path | None,
@@ -13,17 +17,40 @@ File = Annotated[
 ]
 """A route file."""
 
+ClaimOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="What else is known of its holder, NAME=VALUE; may be repeated. A value that is JSON, such as 5 or true, "
+        "keeps its type."
+    ),
+]
+"""Claims of a key or a token, for `parse_claims`."""
+
 
 class CommandError(CannotStart):
     """A command can't go on; the text is one clear line that says what to do."""
 
 
-def parse_claim(text: str) -> tuple[str, str]:
-    """A claim of a key or a token. Raises CommandError."""
-    name, equals, value = text.partition("=")
-    if not name or not equals:
-        raise CommandError(f"--claim '{text}': a claim is NAME=VALUE")
-    return name, value
+def parse_claims(texts: Sequence[str]) -> "dict[str, Json]":
+    """The claims of a key or a token. A value that is JSON is that; all else is a text. Raises CommandError."""
+    claims: dict[str, Json] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not name or not equals:
+            raise CommandError(f"--claim '{text}': a claim is NAME=VALUE")
+        if name in claims:
+            raise CommandError(f"--claim '{text}': the claim {name} is there already; a list is {name}='[1, 2]'")
+        claims[name] = _read_value(value)
+    return claims
+
+
+def _read_value(text: str) -> "Json":
+    from ..formats.schemas import parse_json
+
+    try:
+        return parse_json(text.encode("utf-8", "surrogateescape"))
+    except ValueError:
+        return text
 
 
 def choose_file(file: Path | None) -> Path:

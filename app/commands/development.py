@@ -117,4 +117,7 @@ def sign(
         granted = {model.scopes_claim: list(scopes)} if model.scopes_claim else {"scope": " ".join(scopes)}
     about = {"iss": model.issuer, "aud": model.audience[0], "sub": subject, "iat": now, "exp": now + int(lifetime)}
     key = curve if algorithm in _EC else modulus
-    return jwt.encode({**about, **granted, **claims}, key, algorithm, headers={"kid": DEVELOPMENT_KID})
+    try:
+        return jwt.encode({**about, **granted, **claims}, key, algorithm, headers={"kid": DEVELOPMENT_KID})
+    except TypeError as error:
+        raise CommandError(f"no token can have these claims: {error}") from None

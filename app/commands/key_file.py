@@ -44,7 +44,7 @@ class KeyFile:
         return cls(path, text, tree, read_keys(tree, str(path)))
 
     def add(
-        self, name: str, digest: str, *, scopes: Sequence[str], claims: Mapping[str, str], expires: str | None
+        self, name: str, digest: str, *, scopes: Sequence[str], claims: Mapping[str, Json], expires: str | None
     ) -> None:
         """Raises CommandError where the name is taken, or a value is not allowed in a file."""
         if any(entry["name"] == name for entry in self._list()):

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .arguments import CommandError, parse_claim
+from .arguments import ClaimOption, CommandError, parse_claims
 
 keys = typer.Typer(
     name="keys", help="Make, list and revoke API keys, of which a file has the digests.", no_args_is_help=True
@@ -26,9 +26,7 @@ Name = Annotated[str, typer.Argument(help="Whose key it is.")]
 def add(
     name: Name,
     scope: Annotated[list[str] | None, typer.Option(help="What it may be used for; may be repeated.")] = None,
-    claim: Annotated[
-        list[str] | None, typer.Option(help="What else is known of its holder, NAME=VALUE; may be repeated.")
-    ] = None,
+    claim: ClaimOption = None,
     expires: Annotated[
         str | None, typer.Option(help="When it expires: 2027-01-31, or 2027-01-31T12:00:00Z.", show_default=False)
     ] = None,
@@ -42,7 +40,7 @@ def add(
     from .key_file import KeyFile
 
     key = make_key()
-    claims = dict(map(parse_claim, claim or []))
+    claims = parse_claims(claim or [])
     opened = KeyFile.read(_choose_file(file), may_be_new=True)
     opened.add(name, digest_key(key.encode("ascii")), scopes=scope or [], claims=claims, expires=expires)
     opened.write()

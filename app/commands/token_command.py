@@ -5,15 +5,13 @@ from typing import Annotated
 
 import typer
 
-from .arguments import CommandError, choose_file, parse_claim
+from .arguments import ClaimOption, CommandError, choose_file, parse_claims
 
 
 def token(
     sub: Annotated[str, typer.Option(help="Whose token it is: the claim `sub`.")],
     scope: Annotated[list[str] | None, typer.Option(help="What it may be used for; may be repeated.")] = None,
-    claim: Annotated[
-        list[str] | None, typer.Option(help="What else is known of its holder, NAME=VALUE; may be repeated.")
-    ] = None,
+    claim: ClaimOption = None,
     lasts: Annotated[str, typer.Option(help="How long it is valid: 30s or 10m.")] = "60m",
     scheme: Annotated[
         str | None, typer.Option(help="The scheme of the route file, where it has several.", show_default=False)
@@ -35,5 +33,5 @@ def token(
     except ValueError as error:
         raise CommandError(f"--lasts '{lasts}': {error}") from None
     model = choose_scheme(load_route_file(choose_file(file)).sources, scheme)
-    claims = dict(map(parse_claim, claim or []))
+    claims = parse_claims(claim or [])
     typer.echo(sign(model, subject=sub, scopes=scope or [], claims=claims, lifetime=lifetime, path=find_path()))

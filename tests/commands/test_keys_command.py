@@ -34,6 +34,14 @@ def test_keys_are_listed_without_their_digests(keys: Path) -> None:
     ]
 
 
+def test_claims_of_a_key_may_be_any_json(keys: Path) -> None:
+    values = ("level=5", "is_admin=true", "groups=[1, 2.5e20]", 'org={"id": "o1"}', 'code="007"')
+    claims = [word for value in values for word in ("--claim", value)]
+    assert call("keys", "add", "sue", *claims, "--file", str(keys)).returncode == 0
+    shown = '{"level": 5, "is_admin": true, "groups": [1, 2.5e+20], "org": {"id": "o1"}, "code": "007"}'
+    assert shown in call("keys", "list", "--file", str(keys)).stdout
+
+
 def test_a_key_that_is_revoked_is_gone_and_all_else_stays_as_it_was_written(keys: Path) -> None:
     written = f"# Ours\nversion: 1\nkeys:\n- name: a  # first\n  sha256: {digest_key(b'a')}\n"
     keys.write_text(written)

@@ -63,11 +63,25 @@ def test_a_token_for_development_is_refused_outside_of_it(own_nats: NatsServer, 
 
 def test_a_token_says_what_it_was_asked_for(state: Path) -> None:
     token = make_token(
-        "--sub", "sue", "--scope", "a", "--scope", "b", "--claim", "tenant=x", "--lasts", "30s", state=state
+        *(
+            "--sub",
+            "sue",
+            "--scope",
+            "a",
+            "--scope",
+            "b",
+            "--claim",
+            "tenant=x",
+            "--claim",
+            "level=5",
+            "--lasts",
+            "30s",
+        ),
+        state=state,
     )
     curve = load_development_keys()[0].key
     claims = jwt.decode(token, curve, ["ES256"], audience="orders", issuer="https://id.example.com/")
-    assert (claims["sub"], claims["scope"], claims["tenant"]) == ("sue", "a b", "x")
+    assert (claims["sub"], claims["scope"], claims["tenant"], claims["level"]) == ("sue", "a b", "x", 5)
     assert claims["exp"] - claims["iat"] == 30
     assert jwt.get_unverified_header(token)["kid"] == DEVELOPMENT_KID
 
@@ -110,6 +124,7 @@ JWT = "{type: jwt, issuer: i, audience: b, jwks_url: 'https://i/'%s}"
         (f"a: {JWT % ', algorithms: [EdDSA]'}", (), "no key for development is for EdDSA: allow ES256 or RS256"),
         (f"a: {JWT % ''}", ("--lasts", "1 year"), "--lasts '1 year': a duration is a number above 0 with its unit"),
         (f"a: {JWT % ''}", ("--claim", "a"), "--claim 'a': a claim is NAME=VALUE"),
+        (f"a: {JWT % ''}", ("--claim", "iss=5"), "no token can have these claims: Issuer (iss) must be a string"),
     ],
 )
 def test_what_no_token_can_be_made_for_is_one_clear_line(
