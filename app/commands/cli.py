@@ -23,6 +23,7 @@ from .token_command import token
 
 if TYPE_CHECKING:
     from ..settings import Settings
+    from .reload import FileSource
 
 cli = typer.Typer(
     name="nats-http",
@@ -120,13 +121,11 @@ def dev(
     if settings.workers > 1:
         typer.echo(f"nats-http: warning: dev has one worker; GATEWAY_WORKERS={settings.workers} is for serve", err=True)
     with listen(settings, host, port) as listeners:
-        from ..exchange.plans import Limits
         from ..observe.log import configure_logging
         from ..observe.stream import QueuedStream
         from ..routefile.load import EXAMPLES
         from .dev import PartEnded, Stack, run_dev
         from .embedded import ServerMissing
-        from .reload import FileSource
 
         color = is_color_wanted(sys.stderr)
         configure_logging(color=color, form=settings.log_format or "text", level=settings.log_level)
@@ -135,7 +134,7 @@ def dev(
         examples = examples or (embedded and path == EXAMPLES)
         stack = Stack(embedded=embedded, nats_port=nats_port, examples=examples, lane=lane, extend=extend)
         try:
-            run_dev(settings, listeners, FileSource(path, Limits.of(settings), settings.certificate_files), stack)
+            run_dev(settings, listeners, _open_source(path, settings), stack)
         except (PartEnded, ServerMissing, RuntimeError) as error:
             raise CommandError(str(error)) from None
 
@@ -167,11 +166,10 @@ def serve(
     settings = load_settings(check_files=fd is None)  # a worker may be started while a file is being replaced
     _check_one_file(file, settings)
     with listen(settings, host, port) if fd is None else inherit(settings, fd, beside_fd or []) as listeners:
-        from ..exchange.plans import Limits
         from ..observe.board import Boards
         from ..observe.log import configure_logging
         from ..routefile.load import GREET
-        from .reload import FileSource, PipeSource
+        from .reload import PipeSource
         from .serve import run_gateway, run_workers
 
         color = is_color_wanted(sys.stderr)
@@ -182,7 +180,7 @@ def serve(
             run_gateway(settings, listeners, pipe, lane=lane, extend=extend, boards=boards, sign_fd=sign_fd)
             return
         path = file or settings.routes or GREET
-        source = FileSource(path, Limits.of(settings), settings.certificate_files)
+        source = _open_source(path, settings)
         count = workers or settings.workers
         if count == 1:
             run_gateway(settings, listeners, source, lane=lane, extend=extend)
@@ -230,6 +228,18 @@ cli.add_typer(keys)
 def _check_one_file(file: Path | None, settings: "Settings") -> None:
     if file and settings.routes:
         raise CommandError(f"{file}: GATEWAY_ROUTES names {settings.routes}: give one of the two")
+
+
+def _open_source(path: Path, settings: "Settings") -> "FileSource":
+    from ..exchange.plans import Limits
+    from .reload import FileSource
+
+    return FileSource(
+        path,
+        Limits.of(settings),
+        settings.certificate_files,
+        takes_client_certificates=settings.takes_client_certificates,
+    )
 
 
 def _end_at_signals() -> None:

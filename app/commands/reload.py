@@ -33,6 +33,7 @@ from ..observe.gauges import Ask
 from ..pages.monitor import list_gauges_of_file
 from ..pieces import run_at_once, run_in_pieces
 from ..prepared import MAX_LOWERED, PreparedRoutes, pack_faults, read_head, unpack
+from ..routefile.advice import UNPROVEN, find_unproven
 from ..routefile.load import RouteFile, RouteFileError, load_route_file
 from .hangups import Hangups
 from .listeners import Listeners
@@ -89,12 +90,21 @@ class Reading:
 
 class FileSource:
     """The route file, read again at each SIGHUP, and when it is asked. A warning tells which of its limits are over
-    `limits`. `files` are all that it was last read from, right or wrong; `path` is the first. The files of the
+    `limits`, and at the start one tells which of its schemes take certificates of callers, unless those can reach the
+    gateway. `files` are all that it was last read from, right or wrong; `path` is the first. The files of the
     certificate are read again at the same time."""
 
-    def __init__(self, path: Path, limits: Limits, certificate: CertificateFiles | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        limits: Limits,
+        certificate: CertificateFiles | None = None,
+        *,
+        takes_client_certificates: bool = True,
+    ) -> None:
         self.path = path
         self._limits = limits
+        self._takes_client_certificates = takes_client_certificates
         self.files: Sequence[Path] = (path,)
         self.is_right = True
         """Whether the last reading was successful."""
@@ -114,6 +124,8 @@ class FileSource:
         file = load_route_file(self.path)
         self.files = file.files
         _warn_of_lowered(list(islice(find_lowered(file.table, self._limits), MAX_LOWERED)))
+        if schemes := find_unproven(file.sources, can_be_shown=self._takes_client_certificates):
+            _log.warning("no-client-certificates", schemes=schemes, reason=UNPROVEN)
         return file
 
     def load_certificate(self) -> Certificate | None:

@@ -1,6 +1,7 @@
 """The commands for route files: check, routes, explain, openapi, schema. Each imports what it needs."""
 
 import json
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -18,12 +19,12 @@ def check(
     """Check route files: exit code 0, or 1 and a line for each thing that is wrong in any of them.
 
     What may not be meant gets a line that begins with "warning", and is no error: a limit over that of the gateway's
-    settings, a `cors` for pages of any origin, a scheme of certificates that nobody can show, keys that never expire,
-    and routes that are open to all and change something, in a file with `auth`.
+    settings, a `cors` for pages of any origin, a scheme or a rate limit that no route uses, a scheme of certificates
+    that nobody can show, keys that never expire or have expired, and routes that are open to all and change something,
+    in a file with `auth`.
     """
     from ..exchange.plans import Limits, find_lowered
-    from ..routefile.advice import find_lasting_keys, find_open_routes, find_unproven
-    from ..routefile.cors import find_open
+    from ..routefile.advice import find_advice
     from ..routefile.load import RouteFileError, load_route_file
     from ..routefile.pages import check_page_rules
     from ..settings import load_settings
@@ -40,10 +41,12 @@ def check(
             continue
         for line in (
             *find_lowered(file.table, limits),
-            *find_open(file.cors, file.table.routes),
-            *find_unproven(file.sources, can_be_shown=bool(settings.tls_client_ca or settings.trusted_proxies)),
-            *find_open_routes(file.sources, file.table.routes),
-            *find_lasting_keys(file.sources),
+            *find_advice(
+                file,
+                pages=settings.pages_auth.schemes if settings.pages_auth else (),
+                can_be_shown=settings.takes_client_certificates,
+                now=time.time(),
+            ),
         ):
             typer.echo(f"nats-http: warning: {path}: {line}", err=True)
         count = len(file.table.routes)

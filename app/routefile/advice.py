@@ -1,25 +1,56 @@
 """What `nats-http check` warns of in a route file that is right: each is allowed, and perhaps not meant. Pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from ..edge.auth import Authenticate
+from ..edge.rate_limit import RateLimit
+from ..formats.schemas import Json
 from ..routing.routes import Route
 from .auth import SchemeSource
+from .cors import find_open
+from .keys import has_expired
+
+if TYPE_CHECKING:
+    from .load import RouteFile
 
 MAX_SHOWN = 3  # names of keys in a line
 
 
-def find_unproven(sources: Sequence[SchemeSource], *, can_be_shown: bool) -> Iterator[str]:
-    """A line for each scheme of client certificates, where nothing can show one to the gateway."""
-    for source in sources:
-        if source.declared.get("type") == "client-certificate" and not can_be_shown:
-            yield (
-                f"auth.{source.name}: nobody can show a certificate: neither GATEWAY_TLS_CLIENT_CA nor "
-                "GATEWAY_TRUSTED_PROXIES is set"
-            )
+def find_advice(file: "RouteFile", *, pages: Sequence[str], can_be_shown: bool, now: float) -> Iterator[str]:
+    """A line for each. `pages` are the schemes that the gateway's own pages ask; `can_be_shown` says whether a client
+    certificate can reach the gateway; `now` is the Unix time."""
+    routes = file.table.routes
+    yield from find_open(file.cors, routes)
+    yield from _find_unused(file, pages)
+    for name in find_unproven(file.sources, can_be_shown=can_be_shown):
+        yield f"auth.{name}: nobody can show a certificate: {UNPROVEN}"
+    yield from _find_open_routes(file.sources, routes)
+    yield from _find_doubtful_keys(file.sources, now)
 
 
-def find_open_routes(sources: Sequence[SchemeSource], routes: Sequence[Route]) -> Iterator[str]:
+UNPROVEN = "neither GATEWAY_TLS_CLIENT_CA nor GATEWAY_TRUSTED_PROXIES is set"
+
+
+def find_unproven(sources: Sequence[SchemeSource], *, can_be_shown: bool) -> list[str]:
+    """The schemes of client certificates, if nobody can show one to the gateway."""
+    found = [source.name for source in sources if source.declared.get("type") == "client-certificate"]
+    return [] if can_be_shown else found
+
+
+def _find_unused(file: "RouteFile", pages: Sequence[str]) -> Iterator[str]:
+    policies = [policy for route in file.table.routes for policy in route.policies]
+    schemes = {name for policy in policies if isinstance(policy, Authenticate) for name in policy.schemes}
+    for name in file.schemes:
+        if name not in schemes and name not in pages:
+            yield f"auth.{name}: no route uses this scheme, nor does GATEWAY_PAGES_AUTH"
+    limits = {policy.limit.name for policy in policies if isinstance(policy, RateLimit)}
+    for name in file.counters:
+        if name not in limits:
+            yield f"rate_limits.{name}: no route uses this limit"
+
+
+def _find_open_routes(sources: Sequence[SchemeSource], routes: Sequence[Route]) -> Iterator[str]:
     """A line for all routes with which anybody may change something, though the file has schemes."""
     found = [route for route in routes if set(route.methods) - {"GET"} and not _asks(route)] if sources else []
     if found:
@@ -31,16 +62,22 @@ def _asks(route: Route) -> bool:
     return any(isinstance(policy, Authenticate) for policy in route.policies)
 
 
-def find_lasting_keys(sources: Sequence[SchemeSource]) -> Iterator[str]:
-    """A line for each file with API keys that never expire."""
+def _find_doubtful_keys(sources: Sequence[SchemeSource], now: float) -> Iterator[str]:
+    """A line for each file with API keys that never expire, and for each with some that have expired."""
     files = {str(source.declared["file"]): source for source in sources if source.declared.get("type") == "api-key"}
     for name, source in files.items():
         keys = [entry for entry in source.entries if isinstance(entry, dict)]
-        lasting = [str(key["name"]) for key in keys if "expires" not in key]
-        if lasting:
-            shown = ", ".join(lasting[:MAX_SHOWN])
-            more = f" and {len(lasting) - MAX_SHOWN} more" if len(lasting) > MAX_SHOWN else ""
-            yield f"{name}: {len(lasting)} of {len(keys)} keys never expire: {shown}{more}"
+        yield from _list_keys(name, keys, "never expire", lambda key: "expires" not in key)
+        yield from _list_keys(name, keys, "have expired", lambda key: has_expired(key.get("expires"), now))
+
+
+def _list_keys(
+    file: str, keys: Sequence[Mapping[str, Json]], what: str, is_meant: Callable[[Mapping[str, Json]], bool]
+) -> Iterator[str]:
+    found = [str(key["name"]) for key in keys if is_meant(key)]
+    if found:
+        more = f" and {len(found) - MAX_SHOWN} more" if len(found) > MAX_SHOWN else ""
+        yield f"{file}: {len(found)} of {len(keys)} keys {what}: {', '.join(found[:MAX_SHOWN])}{more}"
 
 
 def _count_others(name: str, count: int) -> str:

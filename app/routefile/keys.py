@@ -47,6 +47,11 @@ def parse_expiry(text: str) -> float:
     return (instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant).timestamp()
 
 
+def has_expired(expires: Json, now: float) -> bool:
+    """Whether a key whose `expires` has been checked is refused at this Unix time."""
+    return isinstance(expires, str) and parse_expiry(expires) <= now
+
+
 class KeyModel(StrictModel):
     """One key."""
 

@@ -55,6 +55,11 @@ class Settings(Fields):
         return CertificateFiles(self.tls_cert, self.tls_key, self.tls_client_ca)
 
     @property
+    def takes_client_certificates(self) -> bool:
+        """Whether a certificate of a caller can reach the gateway, by TLS or from a proxy."""
+        return bool(self.tls_client_ca or self.trusted_proxies)
+
+    @property
     def scheme(self) -> str:
         """Of the addresses on the gateway's own port."""
         return "http" if self.certificate_files is None else "https"

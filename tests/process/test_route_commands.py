@@ -144,6 +144,10 @@ def test_keys_that_never_expire_and_open_routes_that_change_something_get_a_warn
     assert (done.returncode, done.stderr) == (0, line)
     done = call("check", write_guarded(tmp_path, AUTH.partition("defaults")[0] + "defaults: {auth: none}\n"))
     opened = "route 'orders-get' and 1 more: with `auth: none` anybody may send DELETE, POST"
+    unused = [f"auth.{name}: no route uses this scheme, nor does GATEWAY_PAGES_AUTH" for name in ("partners", "users")]
+    told = "".join(f"nats-http: warning: {path}: {text}\n" for text in (*unused, opened))
+    assert done.stderr == told + line
+    done = call("check", path, GATEWAY_PAGES_AUTH="users,partners")
     assert done.stderr == f"nats-http: warning: {path}: {opened}\n{line}"
 
 

@@ -447,6 +447,22 @@ def test_pages_that_ask_by_a_scheme_which_the_route_file_lacks_are_one_clear_lin
     assert (done.returncode, done.stderr) == (1, f"nats-http: {words}\n")
 
 
+@pytest.mark.parametrize("more", [(), pytest.param(("--workers", "2"), marks=pytest.mark.soak)])
+def test_a_scheme_of_certificates_that_nobody_can_show_is_told_once_at_the_start(
+    tmp_path: Path, own_nats: NatsServer, more: tuple[str, ...]
+) -> None:
+    routes = tmp_path / "routes.yaml"
+    auth = "auth: {machines: {type: client-certificate}}\ndefaults: {auth: machines}"
+    routes.write_text(f"version: 1\n{auth}\nroutes: [{{name: a, method: GET, path: /a, subject: a}}]\n")
+    with run(serve(str(routes), *more), tmp_path / "log", NATS_URL=own_nats.url) as gateway:
+        gateway.wait_for_connections(len(more) or 1)
+        (line,) = [line for line in gateway.log.splitlines() if "no-client-certificates" in line]
+        assert gateway.stop() == 0
+    told = json.loads(line)
+    assert (told["level"], told["schemes"]) == ("warning", ["machines"])
+    assert told["reason"] == "neither GATEWAY_TLS_CLIENT_CA nor GATEWAY_TRUSTED_PROXIES is set"
+
+
 def test_credentials_that_can_t_be_right_are_a_line_each_and_no_start(tmp_path: Path) -> None:
     (tmp_path / "user.nk").write_text("SUs3cret")
     variables = {"NATS_NKEY_SEED": str(tmp_path / "user.nk"), "NATS_TLS_CA": "/nowhere"}
