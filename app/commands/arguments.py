@@ -17,6 +17,9 @@ File = Annotated[
 ]
 """A route file."""
 
+ScopeOption = Annotated[list[str] | None, typer.Option(help="What it may be used for; may be repeated.")]
+"""Scopes of a key or a token, for `parse_scopes`."""
+
 ClaimOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -29,6 +32,23 @@ ClaimOption = Annotated[
 
 class CommandError(CannotStart):
     """A command can't go on; the text is one clear line that says what to do."""
+
+
+def parse_scopes(texts: Sequence[str]) -> list[str]:
+    """The scopes of a key or a token. Raises CommandError. RFC 6749 allows a comma in a scope, but whoever types one
+    means several scopes."""
+    from ..edge.identity import check_scope
+
+    for text in texts:
+        found = text.replace(",", " ").split()
+        if found and found != [text]:
+            words = " ".join(f"--scope {scope}" for scope in found)
+            raise CommandError(f"--scope '{text}': write one scope each: {words}")
+        try:
+            check_scope(text.replace(",", ""))
+        except ValueError as error:
+            raise CommandError(f"--scope '{text}': {error}") from None
+    return list(texts)
 
 
 def parse_claims(texts: Sequence[str]) -> "dict[str, Json]":

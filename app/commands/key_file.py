@@ -14,6 +14,7 @@ from typing import Self
 from ..formats.schemas import Json
 from ..routefile.faults import RouteFileError
 from ..routefile.files import parse, read_bytes
+from ..routefile.keys import has_expired
 from ..routefile.schemes import read_keys
 from ..routefile.yamltree import Tree
 from .arguments import CommandError
@@ -94,15 +95,15 @@ class KeyFile:
         except OSError as error:
             raise CommandError(f"{self.path}: {(error.strerror or str(error)).lower()}") from None
 
-    def list_rows(self) -> Iterator[tuple[str, str, str, str]]:
-        """Name, scopes, claims and expiry of each key."""
+    def list_rows(self, now: float) -> Iterator[tuple[str, str, str, str]]:
+        """Name, scopes, claims and expiry of each key. One that has expired at this Unix time is marked."""
         for entry in self._list():
-            scopes, claims = entry.get("scopes"), entry.get("claims")
+            scopes, claims, expires = entry.get("scopes"), entry.get("claims"), entry.get("expires")
             yield (
                 str(entry["name"]),
                 " ".join(map(str, scopes)) if isinstance(scopes, list) and scopes else "-",
                 json.dumps(claims, ensure_ascii=False) if claims else "-",
-                str(entry.get("expires") or "never"),
+                f"{expires or 'never'}{' (expired)' if has_expired(expires, now) else ''}",
             )
 
     def _list(self) -> list[dict[str, Json]]:

@@ -1,11 +1,12 @@
 """`nats-http keys`: API keys are made, listed and revoked in a file. docs/authentication.md is the reference."""
 
+import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .arguments import ClaimOption, CommandError, parse_claims
+from .arguments import ClaimOption, CommandError, ScopeOption, parse_claims, parse_scopes
 
 keys = typer.Typer(
     name="keys", help="Make, list and revoke API keys, of which a file has the digests.", no_args_is_help=True
@@ -25,7 +26,7 @@ Name = Annotated[str, typer.Argument(help="Whose key it is.")]
 @keys.command()
 def add(
     name: Name,
-    scope: Annotated[list[str] | None, typer.Option(help="What it may be used for; may be repeated.")] = None,
+    scope: ScopeOption = None,
     claim: ClaimOption = None,
     expires: Annotated[
         str | None, typer.Option(help="When it expires: 2027-01-31, or 2027-01-31T12:00:00Z.", show_default=False)
@@ -40,9 +41,11 @@ def add(
     from .key_file import KeyFile
 
     key = make_key()
-    claims = parse_claims(claim or [])
+    scopes, claims = parse_scopes(scope or []), parse_claims(claim or [])
+    if expires is not None:
+        _check_expiry(expires)
     opened = KeyFile.read(_choose_file(file), may_be_new=True)
-    opened.add(name, digest_key(key.encode("ascii")), scopes=scope or [], claims=claims, expires=expires)
+    opened.add(name, digest_key(key.encode("ascii")), scopes=scopes, claims=claims, expires=expires)
     opened.write()
     typer.echo(key)
     typer.echo(f"nats-http: {opened.path} has the digest of {name}'s key. The key is shown this once.", err=True)
@@ -53,7 +56,7 @@ def list_(file: FileOption = None) -> None:
     """Print a table of the keys: names, scopes, claims and when they expire. A file never has the keys themselves."""
     from .key_file import KeyFile
 
-    rows = [("NAME", "SCOPES", "CLAIMS", "EXPIRES"), *KeyFile.read(_choose_file(file)).list_rows()]
+    rows = [("NAME", "SCOPES", "CLAIMS", "EXPIRES"), *KeyFile.read(_choose_file(file)).list_rows(time.time())]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
@@ -68,6 +71,19 @@ def revoke(name: Name, file: FileOption = None) -> None:
     opened.revoke(name)
     opened.write()
     typer.echo(f"nats-http: the key of {name} is no longer in {opened.path}", err=True)
+
+
+def _check_expiry(text: str) -> None:
+    from ..routefile.keys import has_expired, parse_expiry
+
+    try:
+        parse_expiry(text)
+    except ValueError as error:
+        raise CommandError(f"--expires '{text}': {error}") from None
+    if has_expired(text, time.time()):
+        raise CommandError(
+            f"--expires '{text}': this is over: nobody could use the key; a date means its beginning in UTC"
+        )
 
 
 def _choose_file(file: Path | None) -> Path:

@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
-from .arguments import ClaimOption, CommandError, choose_file, parse_claims
+from .arguments import ClaimOption, CommandError, ScopeOption, choose_file, parse_claims, parse_scopes
 
 
 def token(
     sub: Annotated[str, typer.Option(help="Whose token it is: the claim `sub`.")],
-    scope: Annotated[list[str] | None, typer.Option(help="What it may be used for; may be repeated.")] = None,
+    scope: ScopeOption = None,
     claim: ClaimOption = None,
     lasts: Annotated[str, typer.Option(help="How long it is valid: 30s or 10m.")] = "60m",
     scheme: Annotated[
@@ -33,5 +33,5 @@ def token(
     except ValueError as error:
         raise CommandError(f"--lasts '{lasts}': {error}") from None
     model = choose_scheme(load_route_file(choose_file(file)).sources, scheme)
-    claims = parse_claims(claim or [])
-    typer.echo(sign(model, subject=sub, scopes=scope or [], claims=claims, lifetime=lifetime, path=find_path()))
+    scopes, claims = parse_scopes(scope or []), parse_claims(claim or [])
+    typer.echo(sign(model, subject=sub, scopes=scopes, claims=claims, lifetime=lifetime, path=find_path()))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.commands.arguments import CommandError, parse_claims
+from app.commands.arguments import CommandError, parse_claims, parse_scopes
 from app.formats.schemas import Json
 
 
@@ -43,3 +43,22 @@ def test_a_claim_without_a_name_and_one_that_stands_twice_are_refused(texts: lis
     with pytest.raises(CommandError) as caught:
         parse_claims(texts)
     assert str(caught.value) == fault
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("a:read,b", "write one scope each: --scope a:read --scope b"),
+        ("a b", "write one scope each: --scope a --scope b"),
+        ("a,", "write one scope each: --scope a"),
+        (" a, b ", "write one scope each: --scope a --scope b"),
+        ("", "a scope is 1 to 128 printable"),
+        (",", "a scope is 1 to 128 printable"),
+        ('a"', "a scope is 1 to 128 printable"),
+    ],
+)
+def test_several_scopes_in_one_and_what_is_no_scope_are_refused(text: str, fault: str) -> None:
+    with pytest.raises(CommandError) as caught:
+        parse_scopes(["a:write", text])
+    assert str(caught.value).startswith(f"--scope '{text}': {fault}")
+    assert parse_scopes(["a:write", "b"]) == ["a:write", "b"]

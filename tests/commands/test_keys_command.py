@@ -42,6 +42,11 @@ def test_claims_of_a_key_may_be_any_json(keys: Path) -> None:
     assert shown in call("keys", "list", "--file", str(keys)).stdout
 
 
+def test_a_key_that_has_expired_is_marked_in_the_list(keys: Path) -> None:
+    keys.write_text(f"version: 1\nkeys:\n  - {{name: a, sha256: {digest_key(b'a')}, expires: 2020-01-31}}\n")
+    assert call("keys", "list", "--file", str(keys)).stdout.splitlines()[1].endswith("2020-01-31 (expired)")
+
+
 def test_a_key_that_is_revoked_is_gone_and_all_else_stays_as_it_was_written(keys: Path) -> None:
     written = f"# Ours\nversion: 1\nkeys:\n- name: a  # first\n  sha256: {digest_key(b'a')}\n"
     keys.write_text(written)
@@ -67,9 +72,10 @@ def test_the_last_key_can_be_revoked_and_another_added(keys: Path) -> None:
     [
         (["add", "sue"], "has a key of sue already"),
         (["add", "a b"], "a name is 1 to 128 of letters"),
-        (["add", "bob", "--scope", "a b"], "a scope is 1 to 128 printable"),
+        (["add", "bob", "--scope", "a,b"], "--scope 'a,b': write one scope each: --scope a --scope b"),
         (["add", "bob", "--claim", "tenant"], "a claim is NAME=VALUE"),
-        (["add", "bob", "--expires", "tomorrow"], "must be a date such as"),
+        (["add", "bob", "--expires", "tomorrow"], "--expires 'tomorrow': must be a date such as"),
+        (["add", "bob", "--expires", "2020-01-01"], "--expires '2020-01-01': this is over: nobody could use the key"),
         (["revoke", "bob"], "has no key of bob"),
     ],
 )

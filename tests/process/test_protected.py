@@ -124,6 +124,7 @@ JWT = "{type: jwt, issuer: i, audience: b, jwks_url: 'https://i/'%s}"
         (f"a: {JWT % ', algorithms: [EdDSA]'}", (), "no key for development is for EdDSA: allow ES256 or RS256"),
         (f"a: {JWT % ''}", ("--lasts", "1 year"), "--lasts '1 year': a duration is a number above 0 with its unit"),
         (f"a: {JWT % ''}", ("--claim", "a"), "--claim 'a': a claim is NAME=VALUE"),
+        (f"a: {JWT % ''}", ("--scope", "a,b"), "--scope 'a,b': write one scope each: --scope a --scope b"),
         (f"a: {JWT % ''}", ("--claim", "iss=5"), "no token can have these claims: Issuer (iss) must be a string"),
     ],
 )
