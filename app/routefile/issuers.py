@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Sequence
+from contextlib import suppress
 
 from ..edge.bearer import BearerTokens, TokenRules
 from ..edge.jwk import has_private_key, make_secret, read_keys
@@ -14,6 +15,7 @@ def read_issuer_file(model: JwtModel, data: bytes) -> list[Json]:
     """What is in the file of a scheme, as `build_bearer` takes it. ValueError says what is wrong with it."""
     if model.secret_file is not None:
         secret = data.rstrip(b"\r\n")
+        _check_secret(secret)
         least = max(SYMMETRIC[name] for name in model.allowed)
         if len(secret) < least:
             raise ValueError(f"the secret has less than {least} bytes")
@@ -21,12 +23,28 @@ def read_issuer_file(model: JwtModel, data: bytes) -> list[Json]:
     try:
         document = parse_json(data)
     except ValueError:
-        raise ValueError("it is not JSON") from None
+        raise ValueError(f"it is not JSON, and so no JWK set: {_EXAMPLE}") from None
     if has_private_key(document):
         raise ValueError("it has a private key or a secret: only public keys belong here")
-    if not any(key.algorithms & model.allowed for key in read_keys(document)):
-        raise ValueError("no key in it is for one of the algorithms")
+    found = frozenset[str]().union(*(key.algorithms for key in read_keys(document)))
+    if not found & model.allowed:
+        allowed = ", ".join(sorted(model.allowed))
+        raise ValueError(f"its keys are for {', '.join(sorted(found))}, and not for `algorithms`: {allowed}")
     return [document]
+
+
+_EXAMPLE = '{"keys": [{"kty": "RSA", "kid": …, "n": …, "e": …}]}'
+
+
+def _check_secret(secret: bytes) -> None:
+    """ValueError for what everybody may know: a JWK set, or a public key. With it anybody could sign."""
+    kind = "PEM" if secret.lstrip().startswith(b"-----BEGIN ") else ""
+    with suppress(ValueError):
+        kind = "JSON" if isinstance(parse_json(secret), dict | list) else kind
+    if kind:
+        raise ValueError(
+            f"it is {kind}, and no secret: public keys belong in `jwks_file`; `openssl rand -hex 32` makes one"
+        )
 
 
 def build_bearer(name: str, model: JwtModel, entries: Sequence[Json]) -> BearerTokens:

@@ -60,12 +60,14 @@ def _read_scheme(
     model, right = validate(kind, raw, ("auth", name), diagnostics) if kind else (None, raw)
     if model is None or not isinstance(right, dict):
         return None
+    key = next((key for key in _FILES if key in right), "")
     try:
         return SchemeSource(name, right, _read_entries(model, read_file))
     except _FileError as error:
         faults += error.faults
+    except ValueError as error:
+        diagnostics.add(("auth", name, key), str(error), model.file)
     except RouteFileError as error:
-        key = next(key for key in _FILES if key in right)
         hint = "; `nats-http keys add` makes a file of keys" if isinstance(model, ApiKeyModel) else ""
         for fault in error.faults:
             diagnostics.add(("auth", name, key), f"{fault}{hint}", model.file)
@@ -77,20 +79,18 @@ _FILES = ("file", "jwks_file", "secret_file", "ca")
 
 def _read_entries(model: AnyScheme, read_file: ReadFile) -> list[Json]:
     """What is in the file of a scheme, where it has one. Raises RouteFileError where that can't be read, _FileError
-    where something in it is wrong."""
+    where something in it is wrong and has a place there, else ValueError."""
     if model.file is None:
         return []
     data = read_file(model.file)
-    try:
-        if isinstance(model, JwtModel):
-            from .issuers import read_issuer_file
+    if isinstance(model, JwtModel):
+        from .issuers import read_issuer_file
 
-            return read_issuer_file(model, data)
-        if isinstance(model, CertificateModel):
-            return read_authority_file(data)
+        return read_issuer_file(model, data)
+    if isinstance(model, CertificateModel):
+        return read_authority_file(data)
+    try:
         return read_keys(parse(data, model.file), model.file)
-    except ValueError as error:
-        raise _FileError([f"{model.file}: {error}"]) from None
     except RouteFileError as error:
         raise _FileError(error.faults) from None
 

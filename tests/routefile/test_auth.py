@@ -202,14 +202,36 @@ JWKS = {"keys": [make_jwk()]}
         (", secret_file: secret, algorithms: [RS256]", "auth.users: HS256, HS384 and HS512 go with a `secret_file`"),
         (", jwks_file: keys.json, algorithms: [none]", "auth.users.algorithms[0]: \"none\": must be 'RS256'"),
         (", jwks_file: keys.json, algorithms: []", "auth.users.algorithms: must not be empty"),
-        (", jwks_file: keys.json, algorithms: [ES256]", "keys.json: no key in it is for one of the algorithms"),
+        (
+            ", jwks_file: keys.json, algorithms: [ES256, EdDSA]",
+            "RS256, RS384, RS512, and not for `algorithms`: ES256, EdDSA",
+        ),
         (", jwks_file: keys.json, leeway: 5", "auth.users.leeway: 5: "),
         (", jwks_file: keys.json, audiences: b", "auth.users.audiences: unknown key, did you mean `audience`?"),
         (", jwks_file: nowhere.json", 'auth.users.jwks_file: "nowhere.json": nowhere.json: no such file'),
-        (", jwks_file: private.json", "private.json: it has a private key or a secret: only public keys belong here"),
-        (", jwks_file: secret", "secret: it is not JSON"),
-        (", secret_file: short", "short: the secret has less than 32 bytes"),
-        (", secret_file: secret, algorithms: [HS512]", "secret: the secret has less than 64 bytes"),
+        (
+            ", jwks_file: private.json",
+            'auth.users.jwks_file: "private.json": it has a private key or a secret: only pub',
+        ),
+        (
+            ", jwks_file: secret",
+            'auth.users.jwks_file: "secret": it is not JSON, and so no JWK set: {"keys": [{"kty": "RSA"',
+        ),
+        (
+            ", jwks_file: public.pem",
+            'auth.users.jwks_file: "public.pem": it is not JSON, and so no JWK set: {"keys": [',
+        ),
+        (", jwks_file: list.json", 'auth.users.jwks_file: "list.json": it is no JWK set: an object with a list `keys`'),
+        (", secret_file: short", '2:64: auth.users.secret_file: "short": the secret has less than 32 bytes'),
+        (", secret_file: secret, algorithms: [HS512]", 'secret_file: "secret": the secret has less than 64 bytes'),
+        (
+            ", secret_file: keys.json",
+            'secret_file: "keys.json": it is JSON, and no secret: public keys belong in `jwks_',
+        ),
+        (
+            ", secret_file: public.pem",
+            'secret_file: "public.pem": it is PEM, and no secret: public keys belong in `jwks',
+        ),
         (", jwks_url: http://id.example.com/keys", "must begin with https://, or anybody on the way could"),
         (", jwks_url: http://127.0.0.1.example.com/", "must begin with https://, or anybody on the way could"),
         (", jwks_url: http://localhost.example.com/", "must begin with https://, or anybody on the way could"),
@@ -229,6 +251,8 @@ def test_a_mistake_in_a_scheme_of_tokens_is_told(file: Path, keys: str, fault: s
     (file.parent / "private.json").write_text(json.dumps({"keys": [{**make_jwk(), "d": "AQAB"}]}))
     (file.parent / "secret").write_bytes(SECRET[:40])
     (file.parent / "short").write_bytes(b"a-secret-that-nobody-sees\n")
+    (file.parent / "public.pem").write_text(f"-----BEGIN PUBLIC KEY-----\n{'A' * 60}\n-----END PUBLIC KEY-----\n")
+    (file.parent / "list.json").write_text("[]")
     faults = read_faults(file, JWT % keys)
     assert [found for found in faults if fault in found], faults
     assert "a-secret" not in str(faults)
@@ -274,8 +298,14 @@ MACHINES = Issuer()
         (", scopes: [a b]", 'auth.machines.scopes[0]: "a b": a scope is 1 to 128'),
         (", file: ca.pem", "auth.machines.file: unknown key"),
         (", ca: no.pem", 'auth.machines.ca: "no.pem": no.pem: no such file'),
-        (", ca: keys.yaml", "keys.yaml: takes a file with certificates of authorities in PEM form"),
-        (", ca: leaf.pem", "leaf.pem: a certificate in it is of no authority: whoever has it could sign others"),
+        (
+            ", ca: keys.yaml",
+            '2:49: auth.machines.ca: "keys.yaml": takes a file with certificates of authorities in PEM form',
+        ),
+        (
+            ", ca: leaf.pem",
+            'auth.machines.ca: "leaf.pem": a certificate in it is of no authority: whoever has it could si',
+        ),
     ],
 )
 def test_a_mistake_in_a_scheme_of_certificates_is_told(file: Path, keys: Path, rules: str, fault: str) -> None:
