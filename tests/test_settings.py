@@ -197,6 +197,11 @@ SIZES = "a whole number of bytes, or one with KiB or MiB: 1048576, 64KiB or 1MiB
         ("GATEWAY_WORKERS", "0", "must be a whole number, 1 or more"),
         *(("GATEWAY_ROOT_PATH", text, f"must be {ROOT}") for text in ("api", "//api", "/a/../b", "/a b", "/a?b", "/é")),
         ("GATEWAY_TRUSTED_PROXIES", "proxy", "must be an IP address or a network such as 10.0.0.0/8"),
+        (
+            "GATEWAY_TRUSTED_PROXIES",
+            "10.0.0.1 ::1",
+            "must have commas between the addresses and networks: 10.0.0.1, ::1",
+        ),
         ("GATEWAY_TRUSTED_PROXIES", "10.0.0.1,", "must be an IP address or a network such as 10.0.0.0/8"),
         *(("GATEWAY_PAGES_AUTH", text, f"must be {PAGES}") for text in ("a b", ":x", "users:", "users: ", "a,", "a;b")),
         (
@@ -329,6 +334,7 @@ def test_all_that_is_wrong_is_told_at_once_and_no_secret(environment: pytest.Mon
         ("GATEWAY_HOSTS", "GATEWAY_HOST"),
         ("GATEWAY_DRAIN_TIME", "GATEWAY_DRAIN_TIMEOUT"),
         ("GATEWAY_PORT", "PORT"),
+        ("GATEWAY_RATE_LIMIT_STORE", "GATEWAY_RATE_LIMIT_STORAGE"),
         ("GATEWAY_NATS_URL", "NATS_URL"),
     ],
 )
@@ -337,6 +343,24 @@ def test_a_misspelt_setting_is_an_error_that_names_the_right_one(
 ) -> None:
     environment.setenv(name, "2s")
     assert read_faults() == [f"{name}: unknown setting, did you mean {meant}?"]
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("GATEWAY_CORS", "cors"),
+        ("GATEWAY_CORS_ALLOW_ORIGINS", "cors"),
+        ("GATEWAY_AUTH", "auth"),
+        ("GATEWAY_RATE_LIMIT", "rate_limit"),
+        ("GATEWAY_RATE_LIMITS", "rate_limits"),
+        ("GATEWAY_ALLOW_FROM", "allow_from"),
+    ],
+)
+def test_a_setting_for_what_the_route_file_says_is_an_error_that_leads_there(
+    environment: pytest.MonkeyPatch, name: str, key: str
+) -> None:
+    environment.setenv(name, "x")
+    assert read_faults() == [f"{name}: unknown setting, the route file has a key `{key}` for this"]
 
 
 def test_an_unknown_setting_is_an_error_also_where_none_has_a_name_like_it(environment: pytest.MonkeyPatch) -> None:

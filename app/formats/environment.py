@@ -14,6 +14,7 @@ _LIKE = 0.8  # of 1: how much a name must be like that of a setting
 _OF_SERVICES = re.compile(
     r"GATEWAY_(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"
 )
+_OF_ROUTES = re.compile(r"GATEWAY_(CORS|AUTH|IDENTITY|ALLOW_FROM|RATE_LIMITS?)(?:(?<=CORS|AUTH)_\w+)?")
 _ADDRESS = re.compile(r"(?:tcp|udp|sctp)://")
 
 
@@ -21,9 +22,7 @@ def find_unknown(environment: Mapping[str, str], known: Sequence[str]) -> Iterat
     """A line for each variable that looks like a setting and is none, with the name that was probably meant."""
     for name in sorted(environment):
         if name.startswith(PREFIX) and name not in known and not _is_of_service(name, environment[name]):
-            meant = _guess(name, known)
-            hint = f"did you mean {meant}?" if meant else "`nats-http settings` lists all that there are"
-            yield f"{name}: unknown setting, {hint}"
+            yield f"{name}: unknown setting, {_advise(name, known)}"
 
 
 def quote_value(value: str, *, most: int = _MAX_SHOWN) -> str:
@@ -35,6 +34,13 @@ def quote_value(value: str, *, most: int = _MAX_SHOWN) -> str:
 def _is_of_service(name: str, value: str) -> bool:
     is_port = name.endswith("_PORT") and _ADDRESS.match(value) is not None
     return is_port or _OF_SERVICES.fullmatch(name) is not None
+
+
+def _advise(name: str, known: Sequence[str]) -> str:
+    if match := _OF_ROUTES.fullmatch(name):
+        return f"the route file has a key `{match[1].lower()}` for this"
+    meant = _guess(name, known)
+    return f"did you mean {meant}?" if meant else "`nats-http settings` lists all that there are"
 
 
 def _guess(name: str, known: Sequence[str]) -> str | None:

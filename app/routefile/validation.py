@@ -30,6 +30,7 @@ _WORDS = {
     "string_too_short": "must not be empty",
     "missing": "is missing",
 }
+_BOUNDS = {"greater_than_equal": "must be {ge} or more", "less_than_equal": "must be at most {le}"}
 
 # What keys are called in other formats.
 _OTHER_NAMES = {
@@ -100,6 +101,8 @@ def _describe(detail: ErrorDetails) -> str:
         expected = str(detail.get("ctx", {}).get("expected", ""))
         choices = [choice.strip("' ") for choice in expected.replace(" or ", ",").split(",")]
         return f"must be {expected}{suggest(str(detail['input']), choices)}"
+    if detail["type"] in _BOUNDS:
+        return _BOUNDS[detail["type"]].format(**detail.get("ctx", {}))
     return _WORDS.get(detail["type"], detail["msg"].removeprefix("Value error, "))
 
 

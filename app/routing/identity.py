@@ -77,15 +77,13 @@ def refuse_claim(error: InvalidParameter) -> Forbidden:
 
 def find_identity_faults(route: "Route") -> Iterator[Fault]:
     """What is wrong with `identity` of a route, and with its parameters from claims."""
-    taken = {name.lower() for name in list_sent_names(route.headers, route.renamed)}
-    taken |= {name.lower() for name, _ in route.send_headers}
-    taken |= {parameter.header.lower() for parameter in route.parameters if parameter.header}
+    taken = _list_taken(route)
     for name, source in route.identity:
         if not can_travel(name) or name.lower() in _OURS:
             yield Fault(("identity", name), f"header '{name}' can't be sent")
         elif name.lower() in taken:
-            yield Fault(("identity", name), "`headers`, `send_headers`, a parameter or `identity` has this header")
-        taken.add(name.lower())
+            yield Fault(("identity", name), taken[name.lower()])
+        taken[name.lower()] = "`identity` has this header already"
         try:
             check_source(source)
         except ValueError as error:
@@ -95,6 +93,15 @@ def find_identity_faults(route: "Route") -> Iterator[Fault]:
     for parameter in route.parameters:
         if parameter.location == "claim":
             yield Fault(("params", parameter.name, "in"), "only a route with `auth` knows the claims of its callers")
+
+
+def _list_taken(route: "Route") -> dict[str, str]:
+    """Headers that can't be in `identity`, and why."""
+    sent = list_sent_names(route.headers, route.renamed)
+    taken = {name.lower(): "`headers` lets callers write this header" for name in sent}
+    taken |= {name.lower(): "`send_headers` has this header already" for name, _ in route.send_headers}
+    named = [parameter for parameter in route.parameters if parameter.header]
+    return taken | {str(p.header).lower(): f"the parameter '{p.name}' is sent in this header" for p in named}
 
 
 def find_forged(routes: Sequence["Route"]) -> Iterator[tuple[int, Fault]]:

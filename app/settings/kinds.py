@@ -28,6 +28,8 @@ def split_networks(text: object) -> object:
         return text
     networks = tuple(network.strip() for network in text.split(","))
     for network in networks:
+        if len(parts := network.split()) > 1:
+            raise ValueError(f"must have commas between the addresses and networks: {', '.join(parts)}")
         parse_network(network)
     return networks
 

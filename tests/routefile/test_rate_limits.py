@@ -110,9 +110,10 @@ def test_a_mistake_of_a_route_is_told_with_its_place(file: Path, keys: str, faul
     ("limits", "fault"),
     [
         ("{public: {}}", "4:23: rate_limits.public.average: is missing"),
-        ("{public: {average: 0}}", "4:33: rate_limits.public.average: 0: "),
+        ("{public: {average: 0}}", "4:33: rate_limits.public.average: 0: must be 1 or more"),
+        ("{public: {average: 1000001}}", "4:33: rate_limits.public.average: 1000001: must be at most 1000000"),
         ("{public: {average: 1.5}}", "4:33: rate_limits.public.average: 1.5: must be a whole number"),
-        ("{public: {average: 1, burst: 0}}", "4:43: rate_limits.public.burst: 0: "),
+        ("{public: {average: 1, burst: 0}}", "4:43: rate_limits.public.burst: 0: must be 1 or more"),
         ("{public: {average: 1, burst: }}", "4:43: rate_limits.public.burst: must be a whole number"),
         ("{public: {average: 1, period: 1}}", "4:44: rate_limits.public.period: 1: "),
         ("{public: {average: 1, period: 0s}}", '4:44: rate_limits.public.period: "0s": a duration is a number'),
