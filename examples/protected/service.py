@@ -1,4 +1,5 @@
-"""Answers `orders.*`. It never sees a token: the gateway tells it in `X-User` who calls.
+"""Answers `orders.*`. It never sees a token: the gateway tells it in `X-User` who calls. A token without `sub` names
+nobody, and then the header is not there.
 
 $ python service.py        # NATS_URL says where NATS is
 """
@@ -15,6 +16,10 @@ ORDERS: list[dict[str, str]] = []
 
 async def answer(message: Msg) -> None:
     user = (message.headers or {}).get("X-User", "")
+    if not user and message.subject != "orders.prices":
+        message.headers = {"Nats-Service-Error-Code": "403", "Nats-Service-Error": "the token names no user"}
+        await message.respond(b"")
+        return
     match message.subject:
         case "orders.list":
             reply: object = [order for order in ORDERS if order["user"] == user]

@@ -13,7 +13,7 @@ from app.commands.development import load_development_keys
 from app.edge.key_sets import DEVELOPMENT_KID
 from tests.harness import NatsServer
 from tests.process.programs import PROGRAM, call, run, wait_until_ready
-from tests.process.test_readme import find_examples, run_examples
+from tests.process.test_readme import ADDRESS, Example, find_examples, run_examples
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "protected"
 ROUTES = str(EXAMPLE / "routes.yaml")
@@ -38,6 +38,9 @@ def test_the_example_does_what_its_readme_says(tmp_path: Path) -> None:
     shutil.copytree(EXAMPLE, folder)
     examples = list(find_examples((EXAMPLE / "README.md").read_text(encoding="utf-8")))
     assert len(examples) > 7
+    made = "$(nats-http token --routes routes.yaml --sub '' --scope orders:read)"
+    nobody = f'curl -o /dev/null -w "%{{http_code}}" -H "Authorization: Bearer {made}" {ADDRESS}/orders'
+    examples.append(Example(nobody, "403"))
     command = [*PROGRAM, "dev", "--port", "0", "--nats-port", "0", str(folder / "routes.yaml")]
     with run(command, tmp_path / "log", TMPDIR=str(tmp_path), HOME=str(folder)) as dev:
         url, nats = dev.find(r"gateway +(http://\S+)"), dev.find(r"NATS +(nats://\S+)")
