@@ -16,9 +16,13 @@ FileOption = Annotated[
     Path | None,
     typer.Option(
         "--file",
-        help="The file of keys (that of the route file in GATEWAY_ROUTES, else keys.yaml).",
+        help="The file of keys (that of the route file, else keys.yaml).",
         show_default=False,
     ),
+]
+RoutesOption = Annotated[
+    Path | None,
+    typer.Option("--routes", help="The route file that names the file of keys (GATEWAY_ROUTES).", show_default=False),
 ]
 Name = Annotated[str, typer.Argument(help="Whose key it is.")]
 
@@ -32,6 +36,7 @@ def add(
         str | None, typer.Option(help="When it expires: 2027-01-31, or 2027-01-31T12:00:00Z.", show_default=False)
     ] = None,
     file: FileOption = None,
+    routes: RoutesOption = None,
 ) -> None:
     """Make a key of 256 random bits, print it once, and write its digest to the file.
 
@@ -44,7 +49,7 @@ def add(
     scopes, claims = parse_scopes(scope or []), parse_claims(claim or [])
     if expires is not None:
         _check_expiry(expires)
-    opened = KeyFile.read(_choose_file(file), may_be_new=True)
+    opened = KeyFile.read(_choose_file(file, routes), may_be_new=True)
     opened.add(name, digest_key(key.encode("ascii")), scopes=scopes, claims=claims, expires=expires)
     opened.write()
     typer.echo(key)
@@ -52,22 +57,22 @@ def add(
 
 
 @keys.command("list")
-def list_(file: FileOption = None) -> None:
+def list_(file: FileOption = None, routes: RoutesOption = None) -> None:
     """Print a table of the keys: names, scopes, claims and when they expire. A file never has the keys themselves."""
     from .key_file import KeyFile
 
-    rows = [("NAME", "SCOPES", "CLAIMS", "EXPIRES"), *KeyFile.read(_choose_file(file)).list_rows(time.time())]
+    rows = [("NAME", "SCOPES", "CLAIMS", "EXPIRES"), *KeyFile.read(_choose_file(file, routes)).list_rows(time.time())]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 @keys.command()
-def revoke(name: Name, file: FileOption = None) -> None:
+def revoke(name: Name, file: FileOption = None, routes: RoutesOption = None) -> None:
     """Take a key out of the file. A gateway that runs refuses it from the next SIGHUP on."""
     from .key_file import KeyFile
 
-    opened = KeyFile.read(_choose_file(file))
+    opened = KeyFile.read(_choose_file(file, routes))
     opened.revoke(name)
     opened.write()
     typer.echo(f"nats-http: the key of {name} is no longer in {opened.path}", err=True)
@@ -86,14 +91,16 @@ def _check_expiry(text: str) -> None:
         )
 
 
-def _choose_file(file: Path | None) -> Path:
-    """The one that the command line names, else the one of the route file of the settings."""
+def _choose_file(file: Path | None, routes: Path | None) -> Path:
+    """The one that the command line names, or that of its route file, or of the route file of the settings."""
     from ..settings import load_settings
     from .key_file import find_key_files
 
+    if file and routes:
+        raise CommandError("--file and --routes both name the file of keys: give one")
     if file is not None:
         return file
-    routes = load_settings().routes
+    routes = routes or load_settings().routes
     found = find_key_files(routes) if routes else []
     if len(found) > 1:
         raise CommandError(f"{routes} names several files of keys: choose one with --file")

@@ -100,4 +100,11 @@ def test_the_file_is_that_of_the_route_file(tmp_path: Path) -> None:
     routes.write_text("version: 1\nauth: {a: {type: api-key, header: x, file: my-keys.yaml}}\nroutes: []\n")
     assert call("keys", "add", "sue", GATEWAY_ROUTES=str(routes)).returncode == 0
     assert (tmp_path / "my-keys.yaml").exists()
+    for command in (("add", "bob"), ("list",), ("revoke", "bob")):
+        assert call("keys", *command, "--routes", str(routes)).returncode == 0
+    done = call("keys", "list", "--routes", str(routes), "--file", "keys.yaml")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "nats-http: --file and --routes both name the file of keys: give one\n",
+    )
     assert call("keys", "list", "--file", str(tmp_path / "none.yaml")).stderr.endswith("no such file or directory\n")
