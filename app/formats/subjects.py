@@ -22,6 +22,7 @@ MAX_SUBJECT = 2048  # bytes: with the reply subject, well under the 4,096 of a c
 PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_-]*)\}")
 TAIL = re.compile(r"\{([A-Za-z_][A-Za-z0-9_-]*)\.\.\.\}")  # `{path...}`, as Go's router spells it
 _LAST_TAIL = re.compile(rf"\.{TAIL.pattern}\Z")
+_DOTTED = re.compile(r"\{([^{}]+\.[^{}]+)\}")
 PERCENT = ord("%")  # a number is found in bytes at a tenth of the cost of b"%"
 BROKEN_ENCODING = re.compile(rb"%(?![0-9A-Fa-f]{2})")  # RFC 3986 §2.1
 
@@ -122,4 +123,7 @@ def _explain_token(token: str, text: str) -> str:
         return "a tail such as {path...} is its last token"
     if token in ("*", ">"):
         return f"a request goes to one subject, and '{token}' is a wildcard; a parameter such as {{id}} takes one token"
+    if match := _DOTTED.search(text):
+        claim = f"{{in: claim, claim: {match[1]}}}"
+        return f"'{match[0]}' is no name of a parameter; a parameter `org` can be this claim: {claim}"
     return f"'{token}' is neither a literal token nor a parameter such as {{id}}"

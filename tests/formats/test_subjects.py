@@ -219,3 +219,11 @@ def test_a_subject_has_at_most_2048_bytes(character: str) -> None:
     assert MAX_SUBJECT - width < len(subject.encode()) <= MAX_SUBJECT
     with pytest.raises(UriTooLong, match=r"^The path makes a subject of more than 2048 bytes\.$"):
         SubjectTemplate.parse("a.{x}").fill({"x": exact["x"] + character})
+
+
+@pytest.mark.parametrize("name", ["org.id", "https://shop.example/tenant"])
+def test_a_parameter_with_a_dot_in_its_name_is_refused_with_what_to_write_for_a_claim(name: str) -> None:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - its text is looked at
+        SubjectTemplate.parse(f"shop.{{{name}}}.a")
+    told = f"'{{{name}}}' is no name of a parameter; a parameter `org` can be this claim: {{in: claim, claim: {name}}}"
+    assert str(caught.value) == f"subject 'shop.{{{name}}}.a': {told}"
