@@ -2,8 +2,9 @@
 traces are wanted.
 
 Laws:
-1. A request whose trace is not sampled costs a look at its headers. Its spans are made at its end, both at once, from
-   its record: to start two that nobody keeps would take the SDK a quarter of the time of a request.
+1. A request whose trace is not sampled costs a look at its headers. The spans of one that is sampled are made at its
+   end, both at once, from its record, and go straight to the queue: to start and end two spans, with a lock, a sampler
+   and copies of all attributes for each, would take the SDK five times as long.
 2. No collector holds up a request. A thread of the SDK sends spans from a queue of OTEL_BSP_MAX_QUEUE_SIZE; what does
    not fit is dropped. The stop waits STOP_PATIENCE for the rest.
 3. What goes wrong with that is one line of the log in REPORT_INTERVAL.
@@ -16,29 +17,20 @@ import asyncio
 import logging
 import threading
 import time
+from collections.abc import Mapping
 from typing import Self
 
 import requests
 import structlog
-from opentelemetry.context import Context
+from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanLimits
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.sdk.trace.id_generator import IdGenerator
-from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
-from opentelemetry.trace import (
-    NonRecordingSpan,
-    Span,
-    SpanContext,
-    SpanKind,
-    Status,
-    StatusCode,
-    TraceFlags,
-    Tracer,
-    TraceState,
-    set_span_in_context,
-)
+from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
+from opentelemetry.util.types import AttributeValue
 from requests.adapters import HTTPAdapter
 
 from .record import Record
@@ -53,6 +45,7 @@ MAX_MESSAGE = 300  # characters of a message of the SDK
 MAX_PATH = 1024  # characters of a path in a span, of which the queue may hold many
 CALLER_GONE = "caller-gone"
 
+
 Attributes = dict[str, str | int]
 
 # RFC 9110 and PATCH, as the semantic conventions have them: any caller can make up others.
@@ -60,6 +53,9 @@ _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTION
 _OTHER_METHOD = "_OTHER"
 _MAX_METHOD = 32  # characters of such a one
 _SCHEMA = "https://opentelemetry.io/schemas/1.37.0"
+
+_USUAL_LIMITS = 128, None  # attributes, and characters of one
+_UNSET, _FAILED = Status(StatusCode.UNSET), Status(StatusCode.ERROR)
 
 _log = structlog.get_logger("nats-http.traces")
 
@@ -70,16 +66,17 @@ class Tracing:
 
     def __init__(self, sampling: Sampling, *, version: str) -> None:
         self._sampling = sampling
-        self._sampler = TraceIdRatioBased(sampling.ratio)
         # In hex, since so it is compared at a fifth of the cost; `g` is over every hex digit.
-        self._bound = b"%016x" % self._sampler.bound if sampling.ratio < 1 else b"g"
-        self._version = version
-        self._tracer: Tracer | None = None
-        self._ids = _GivenIds()
-        self._make_provider().shutdown()
+        self._bound = b"%016x" % TraceIdRatioBased(sampling.ratio).bound if sampling.ratio < 1 else b"g"
+        self._resource = _make_resource(version)
+        self._scope = InstrumentationScope(SERVICE, version, _SCHEMA)
+        limits = SpanLimits()
+        bounds = limits.max_span_attributes, limits.max_span_attribute_length
+        self._limits = None if bounds == _USUAL_LIMITS else bounds
+        self._processor: BatchSpanProcessor | None = None
 
     def decide(self, trace_id: bytes, parent: Parent | None) -> bool:
-        """As the sampler of the provider will, at a fraction of the cost."""
+        """As the samplers of the SDK do, at a fraction of the cost."""
         if parent is not None and self._sampling.by_parent:
             return bool(parent.flags & TraceFlags.SAMPLED)
         return self.starts(trace_id[16:])
@@ -90,61 +87,86 @@ class Tracing:
 
     async def __aenter__(self) -> Self:
         _report_by_our_log()
-        self._provider = self._make_provider()
-        self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(session=_make_session())))
-        self._tracer = self._provider.get_tracer(SERVICE, self._version, _SCHEMA)
+        self._processor = BatchSpanProcessor(OTLPSpanExporter(session=_make_session()))
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """In a thread of its own: the SDK would wait for half a minute for a collector that hangs."""
-        self._tracer = None
-        stopping = threading.Thread(target=self._provider.shutdown, name="traces", daemon=True)
+        processor, self._processor = self._processor, None
+        if processor is None:
+            return
+        stopping = threading.Thread(target=processor.shutdown, name="traces", daemon=True)
         stopping.start()
         end = time.monotonic() + STOP_PATIENCE
         while stopping.is_alive() and time.monotonic() < end:
             await asyncio.sleep(0.01)
 
-    def _make_provider(self) -> TracerProvider:
-        resource = Resource.create({SERVICE_VERSION: self._version})
-        if str(resource.attributes[SERVICE_NAME]).startswith("unknown_service"):  # no variable says it
-            resource = resource.merge(Resource({SERVICE_NAME: SERVICE}))
-        sampler = ParentBased(self._sampler) if self._sampling.by_parent else self._sampler
-        return TracerProvider(sampler, resource, shutdown_on_exit=False, id_generator=self._ids)
-
     def end(self, trace: Trace, record: Record, around: Surroundings) -> None:
         """The request is over: make its spans."""
-        if self._tracer is None:
+        if self._processor is None:
             return
-        self._ids.trace_id, self._ids.span_id = int(trace.trace_id, 16), int(trace.server_id, 16)
-        method, path = record.method if record.method in _METHODS else "HTTP", around.path
-        span = self._tracer.start_span(
-            f"{method} {path}" if path else method,
-            _follow(trace.parent),
-            SpanKind.SERVER,
-            _describe_exchange(record, around),
-            start_time=around.tell_time(around.received),
-        )
-        if record.status >= 500:
-            span.set_status(Status(StatusCode.ERROR))
+        method, path, parent = record.method if record.method in _METHODS else "HTTP", around.path, trace.parent
+        trace_id, state = int(trace.trace_id, 16), _read_state(parent)
+        flags = TraceFlags((parent.flags if parent else 0) | TraceFlags.SAMPLED)
+        server = SpanContext(trace_id, int(trace.server_id, 16), False, flags, state)
         end = around.received + record.duration
         if trace.sent is not None:
-            self._ids.span_id = int(trace.client_id, 16)
-            self._end_sent(self._tracer, span, trace.sent, record, around, end)
-        span.end(around.tell_time(end))
-
-    def _end_sent(
-        self, tracer: Tracer, parent: Span, sent: Sent, record: Record, around: Surroundings, end: float
-    ) -> None:
-        span = tracer.start_span(
-            f"request {sent.template}",  # the subject itself has a value for each caller
-            set_span_in_context(parent, Context()),
-            SpanKind.CLIENT,
-            _describe_sent(sent, record, around.server),
-            start_time=around.tell_time(sent.at),
+            client = SpanContext(trace_id, int(trace.client_id, 16), False, flags, state)
+            self._processor.on_end(self._make_sent(client, server, trace.sent, record, around, end))
+        self._processor.on_end(
+            ReadableSpan(
+                f"{method} {path}" if path else method,
+                server,
+                None if parent is None else _make_remote(trace_id, parent, state),
+                self._resource,
+                self._bound_all(_describe_exchange(record, around)),
+                kind=SpanKind.SERVER,
+                status=_FAILED if record.status >= 500 else _UNSET,
+                start_time=around.tell_time(around.received),
+                end_time=around.tell_time(end),
+                instrumentation_scope=self._scope,
+            )
         )
-        if record.slug not in (None, CALLER_GONE):
-            span.set_status(Status(StatusCode.ERROR))
-        span.end(around.tell_time(end if record.reply_time is None else min(end, sent.at + record.reply_time)))
+
+    def _make_sent(
+        self, context: SpanContext, parent: SpanContext, sent: Sent, record: Record, around: Surroundings, end: float
+    ) -> ReadableSpan:
+        return ReadableSpan(
+            f"request {sent.template}",  # the subject itself has a value for each caller
+            context,
+            parent,
+            self._resource,
+            self._bound_all(_describe_sent(sent, record, around.server)),
+            kind=SpanKind.CLIENT,
+            status=_UNSET if record.slug in (None, CALLER_GONE) else _FAILED,
+            start_time=around.tell_time(sent.at),
+            end_time=around.tell_time(end if record.reply_time is None else min(end, sent.at + record.reply_time)),
+            instrumentation_scope=self._scope,
+        )
+
+    def _bound_all(self, attributes: Attributes) -> Mapping[str, AttributeValue]:
+        """By the limits of the environment."""
+        if self._limits is None:
+            return attributes
+        most, longest = self._limits
+        return BoundedAttributes(most, attributes, max_value_len=longest)
+
+
+class _Same(Resource):
+    """The resource of all spans. The exporter asks for its hash once for each span."""
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
+def _make_resource(version: str) -> Resource:
+    resource = Resource.create({SERVICE_VERSION: version})
+    if str(resource.attributes[SERVICE_NAME]).startswith("unknown_service"):  # no variable says it
+        resource = resource.merge(Resource({SERVICE_NAME: SERVICE}))
+    return _Same(resource.attributes, resource.schema_url)
 
 
 class _ShortAnswers(HTTPAdapter):
@@ -170,22 +192,6 @@ def _make_session() -> requests.Session:
     for scheme in ("http://", "https://"):
         session.mount(scheme, _ShortAnswers())
     return session
-
-
-class _GivenIds(IdGenerator):
-    """The next span has the ids that its service was told long before."""
-
-    trace_id = span_id = 1
-
-    def generate_trace_id(self) -> int:
-        return self.trace_id
-
-    def generate_span_id(self) -> int:
-        return self.span_id
-
-    def is_trace_id_random(self) -> bool:
-        """False leaves the flag of Level 2 as the caller had it."""
-        return False
 
 
 class _Reports(logging.Handler):
@@ -214,13 +220,12 @@ def _report_by_our_log() -> None:
         logger.addHandler(_Reports())
 
 
-def _follow(parent: Parent | None) -> Context:
-    if parent is None:
-        return Context()
-    state = TraceState.from_header([parent.state.decode("ascii")]) if parent.state else None
-    flags = TraceFlags(parent.flags)
-    ids = int(parent.trace_id, 16), int(parent.span_id, 16)
-    return set_span_in_context(NonRecordingSpan(SpanContext(*ids, True, flags, state)), Context())
+def _make_remote(trace_id: int, parent: Parent, state: TraceState | None) -> SpanContext:
+    return SpanContext(trace_id, int(parent.span_id, 16), True, TraceFlags(parent.flags), state)
+
+
+def _read_state(parent: Parent | None) -> TraceState | None:
+    return TraceState.from_header([parent.state.decode("ascii")]) if parent and parent.state else None
 
 
 def _describe_exchange(record: Record, around: Surroundings) -> Attributes:

@@ -223,6 +223,22 @@ async def test_a_request_whose_policy_waits_is_one_trace_as_well(
     ]
 
 
+async def test_attributes_are_as_long_and_as_many_as_the_environment_allows(
+    shared_nats: NatsServer, gateway_variables: Callable[..., None]
+) -> None:
+    route = Route(name="held", methods=("GET",), path="/held", subject="held")
+    with run_collector() as collector:
+        gateway_variables(
+            collector.url, OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT="2", OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT="3"
+        )
+        async with listening(shared_nats.url, "held"), run_gateway(shared_nats.url, routes=[route]) as gateway:
+            assert (await gateway.get("/held")).status_code == 200
+    for span in collector.spans:
+        assert len(span.attributes) == 3
+        assert {len(value) for value in span.attributes.values() if isinstance(value, str)} == {2}
+    assert len(collector.spans) == 2
+
+
 # Failures
 
 
