@@ -34,6 +34,7 @@ MAX_TOKEN = 8 * 1024  # bytes
 MAX_REMEMBERED = 10_000  # tokens
 MAX_BYTES = 24 * 1024 * 1024  # of memory for them, and for all that they claim
 MAX_KID = 256  # characters
+MAX_TIME = 2**53  # seconds since 1970, of the times in a token
 
 _AUTHORIZATION = b"authorization"
 _FOREVER = float("inf")
@@ -193,8 +194,8 @@ class BearerTokens:
             detail = next((text for kind, text in _DETAILS if isinstance(error, kind)), _NO_TOKEN)
             raise self._refuse(detail) from None
         for name in ("exp", "nbf", "iat"):
-            if isinstance(claims.get(name), bool) or not isinstance(claims.get(name, 0), int | float):
-                raise self._refuse(f"The claim {name} of the token is no number.")
+            if not _is_time(claims.get(name, 0)):
+                raise self._refuse(f"The claim {name} of the token is no time.")
         expires = claims.get("exp")
         subject = claims.get("sub")
         scopes = frozenset(_read_scopes(claims, rules.scopes_claim))
@@ -219,6 +220,11 @@ def _strip_scheme(value: bytes, *, is_required: bool) -> bytes | None:
     if scheme.lower() == b"bearer":
         return token.strip()
     return None if is_required or blank else value
+
+
+def _is_time(value: Json) -> bool:
+    """RFC 7519 §2, NumericDate. JSON has numbers that are too large for any clock, and for a float."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MAX_TIME
 
 
 def _read_scopes(claims: Mapping[str, Json], name: str | None) -> list[str]:
