@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..edge.auth import Authenticate
 from ..edge.identity import Identity, find_claim
 from ..edge.request import Request
-from ..errors import Forbidden, InvalidParameter
+from ..errors import Forbidden, InvalidParameter, UriTooLong
 from ..formats.fields import Pair, can_travel, is_clean_value
 from .faults import Fault
 from .headers import Texts, list_sent_names
@@ -36,13 +36,29 @@ def list_identity(headers: Texts, request: Request) -> list[Pair]:
     pairs = []
     for name, source in headers:
         text = _write(source, request)
-        if text is None:
-            continue
-        value = text.encode("utf-8", "surrogatepass")
-        if not is_clean_value(value) or value != value.strip():
-            raise Forbidden(f"What the credentials say of {source} can't be sent to the service.")
-        pairs.append((name.encode("ascii"), value))
+        if text is not None:
+            pairs.append((name.encode("ascii"), _encode_header(text, source)))
     return pairs
+
+
+def _encode(text: str, source: str) -> bytes:
+    """Raises Forbidden for half of a surrogate pair, which JSON can write and UTF-8 can't."""
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise _refuse_text(source) from None
+
+
+def _encode_header(text: str, source: str) -> bytes:
+    """Raises Forbidden where no header can have this value."""
+    value = _encode(text, source)
+    if not is_clean_value(value) or value != value.strip():
+        raise _refuse_text(source)
+    return value
+
+
+def _refuse_text(source: str) -> Forbidden:
+    return Forbidden(f"What the credentials say of {source} can't be sent to the service.")
 
 
 def _write(source: str, request: Request) -> str | None:
@@ -62,16 +78,21 @@ def _write(source: str, request: Request) -> str | None:
 
 
 def read_claim(parameter: Parameter, identity: Identity | None) -> str:
-    """The text of the claim that a parameter is. Raises Forbidden where the caller has no such claim."""
+    """The text of the claim that a parameter is. Raises Forbidden where the caller has no such claim, or one that can't
+    be sent."""
     name = parameter.claim or parameter.name
     claim: Json = find_claim(identity.claims, name) if identity else None
     if claim is None or isinstance(claim, list | dict):
         raise Forbidden(f"The caller lacks a claim that this route asks for: {name}.")
-    return write_value(claim)
+    text = write_value(claim)
+    check = _encode if parameter.header is None else _encode_header
+    check(text, f"{_CLAIMS}{name}")
+    return text
 
 
-def refuse_claim(error: InvalidParameter) -> Forbidden:
-    """403 and not 422, for a claim that breaks the rules of its parameter: the caller can change no claim."""
+def refuse_claim(error: InvalidParameter | UriTooLong) -> Forbidden:
+    """403, and neither 422 nor 414, for a claim that breaks the rules of its parameter: the caller can change no
+    claim."""
     return Forbidden(f"A claim of the caller can't be used. {error.detail}")
 
 

@@ -165,7 +165,7 @@ class _Reading:
             if write := self._writers.get(parameter.name):
                 self.tokens[parameter.name] = write(text, parameter.label)
             self.values[parameter.name] = parameter.parse(text)
-        except InvalidParameter as error:
+        except (InvalidParameter, UriTooLong) as error:
             raise refuse_claim(error) from None
 
     def _take(self, parameter: Parameter, raws: Sequence[bytes]) -> None:

@@ -3,12 +3,14 @@
 import asyncio
 from pathlib import Path
 
+import jwt
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from app.edge.api_keys import digest_key
 from app.routefile.load import RouteFile, load_route_file
 from tests.harness import NatsServer, RawPeer, replying, responder, run_gateway
+from tests.issuer import SECRET, make_claims
 
 KEYS = f"""\
 version: 1
@@ -260,6 +262,41 @@ async def test_a_claim_that_can_not_be_used_is_403_and_nothing_is_sent(
         assert long.status_code == 403
         with pytest.raises(TimeoutError):
             await peer.next(timeout=0.1)
+
+
+TOKENS = """\
+version: 1
+auth: {users: {type: jwt, issuer: 'https://id.example.com/', audience: orders, secret_file: secret}}
+defaults: {auth: users}
+routes:
+  - {name: plain, method: GET, path: /plain, subject: 'a.{x}', params: {x: {in: claim}}}
+  - {name: escaped, method: GET, path: /escaped, subject: 'a.{x}', params: {x: {in: claim, token: escaped}}}
+  - {name: base64url, method: GET, path: /base64url, subject: 'a.{x}', params: {x: {in: claim, token: base64url}}}
+  - {name: payload, method: GET, path: /payload, subject: a.b, payload: params, params: {x: {in: claim}}}
+  - {name: pattern, method: GET, path: /pattern, subject: a.b, payload: params, params: {x: {in: claim, pattern: '.*'}}}
+  - {name: header, method: GET, path: /header, subject: a.b, params: {x: {in: claim, header: X-X}}}
+  - {name: identity, method: GET, path: /identity, subject: a.b, identity: {X-X: claims.x}}
+"""
+
+
+async def test_no_claim_of_a_token_makes_anything_but_a_request_or_a_403(
+    shared_nats: NatsServer, tmp_path: Path
+) -> None:
+    (tmp_path / "secret").write_bytes(SECRET)
+    (tmp_path / "routes.yaml").write_text(TOKENS)
+    routes = load_route_file(tmp_path / "routes.yaml")
+    encoded = {"escaped", "base64url", "payload", "pattern"}
+    hostile = {"\ud800": set[str](), "a\x00b": encoded, " a ": encoded}
+    hostile["a" * 3000] = {"payload", "pattern", "header", "identity"}
+    async with (
+        responder(shared_nats.url, "a.*", replying(b"hi")),
+        run_gateway(shared_nats.url, routes=routes) as gateway,
+    ):
+        for claim, takers in hostile.items():
+            token = jwt.encode(make_claims(x=claim), SECRET, "HS256")
+            for route in routes.table.routes:
+                response = await gateway.get(route.path, authorization=f"Bearer {token}")
+                assert response.status_code == (200 if route.name in takers else 403)
 
 
 async def test_a_parameter_from_a_claim_is_none_of_the_callers_in_the_document(
