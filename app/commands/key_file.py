@@ -15,7 +15,7 @@ from ..formats.schemas import Json
 from ..routefile.faults import RouteFileError
 from ..routefile.files import parse, read_bytes
 from ..routefile.keys import has_expired
-from ..routefile.schemes import read_keys
+from ..routefile.schemes import read_key_file
 from ..routefile.yamltree import Tree
 from .arguments import CommandError
 
@@ -41,8 +41,7 @@ class KeyFile:
 
     @classmethod
     def _parse(cls, path: Path, text: str) -> Self:
-        tree = parse(text.encode("utf-8"), str(path))
-        return cls(path, text, tree, read_keys(tree, str(path)))
+        return cls(path, text, *read_key_file(text.encode("utf-8"), str(path)))
 
     def add(
         self, name: str, digest: str, *, scopes: Sequence[str], claims: Mapping[str, Json], expires: str | None

@@ -5,6 +5,7 @@ Laws:
 2. A request with two keys, or with one that is too long, is refused: nobody guesses which one is meant.
 """
 
+import re
 import secrets
 import time
 import zlib
@@ -27,6 +28,7 @@ MAX_KEY = 512  # bytes of a key in a request
 _BITS = 256
 _LENGTH = 43  # digits of base 62 for as many bits
 _CHECKSUM = 6  # digits of base 62 for 32 bits
+_KEY = re.compile(rf"{PREFIX}[0-9A-Za-z]+")
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
@@ -40,6 +42,11 @@ def make_key() -> str:
 def digest_key(key: bytes) -> str:
     """What a key is known by: its SHA-256 in hexadecimal digits."""
     return sha256(key).hexdigest()
+
+
+def hide_keys(text: str) -> str:
+    """The same text, without the keys in it that `make_key` has made."""
+    return _KEY.sub(f"{PREFIX}…", text)
 
 
 def _write_number(number: int, length: int) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from ..edge.api_keys import ApiKeys
+from ..edge.api_keys import ApiKeys, hide_keys
 from ..edge.identity import Scheme
 from ..formats.schemas import Json
 from ..formats.words import suggest
@@ -90,7 +90,7 @@ def _read_entries(model: AnyScheme, read_file: ReadFile) -> list[Json]:
     if isinstance(model, CertificateModel):
         return read_authority_file(data)
     try:
-        return read_keys(parse(data, model.file), model.file)
+        return read_key_file(data, model.file)[1]
     except RouteFileError as error:
         raise _FileError(error.faults) from None
 
@@ -124,8 +124,17 @@ class _FileError(Exception):
         self.faults = faults
 
 
-def read_keys(tree: Tree, name: str) -> list[Json]:
-    """The keys of a file of this name, checked. Raises RouteFileError."""
+def read_key_file(data: bytes, name: str) -> tuple[Tree, list[Json]]:
+    """The keys of a file of this name, checked. Raises RouteFileError, without any key that stands in the place of
+    something else."""
+    try:
+        tree = parse(data, name)
+        return tree, _read_keys(tree, name)
+    except RouteFileError as error:
+        raise RouteFileError([hide_keys(fault) for fault in error.faults]) from None
+
+
+def _read_keys(tree: Tree, name: str) -> list[Json]:
     diagnostics = Diagnostics(tree, name)
     data: Json = {} if tree.data is None else tree.data
     model = validate(KeyFileModel, data, (), diagnostics, shows_values=False)[0]
