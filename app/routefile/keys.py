@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from ..edge.api_keys import FOREVER, Key
+from ..edge.api_keys import FOREVER, Key, digest_key
 from ..edge.identity import Identity
 from ..formats.schemas import Json
 from .names import Scope
@@ -19,6 +19,7 @@ from .strict import StrictModel, check_with
 MAX_KEYS = 100_000  # of a file
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_OF_NOTHING = digest_key(b"")  # a shell makes it of a variable that is not set
 _NAME = re.compile(r"[A-Za-z0-9._@-]{1,128}")
 
 
@@ -32,6 +33,8 @@ def _check_digest(text: str) -> None:
         raise ValueError(
             "must be the SHA-256 of a key, 64 hexadecimal digits in lower case; `nats-http keys add` makes it"
         )
+    if text == _OF_NOTHING:
+        raise ValueError("this is the SHA-256 of nothing: whoever sends an empty key would have it")
 
 
 def parse_expiry(text: str) -> float:

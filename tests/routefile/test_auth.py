@@ -136,6 +136,10 @@ def test_a_route_that_names_a_scheme_of_a_file_without_any_is_refused(file: Path
         ),
         (f"version: 1\nkeys: [{{name: a, sha256: {DIGEST.upper()}}}]\n", "keys.yaml:2:26: keys[0].sha256: must be the"),
         (
+            f"version: 1\nkeys: [{{name: a, sha256: {digest_key(b'')}}}]\n",
+            "keys.yaml:2:26: keys[0].sha256: this is the",
+        ),
+        (
             f"version: 1\nkeys: [{{name: a, sha256: {DIGEST}, expires: soon}}]\n",
             "keys.yaml:2:101: keys[0].expires: must",
         ),
