@@ -25,7 +25,8 @@ def find_credential(place: Place, name: bytes, request: Request) -> bytes | None
                 if found is not None:
                     raise SeveralCredentials
                 found = value
-        return found
+        # RFC 9110 §5.5: blanks at the end are no part of a value; our parser leaves them there.
+        return found if found is None else found.rstrip(b" \t")
     values = _find_in_query(name, request.query) if place == "query" else _find_cookies(name, request)
     if len(values) > 1:
         raise SeveralCredentials

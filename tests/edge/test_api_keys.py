@@ -45,6 +45,7 @@ def test_a_key_has_a_prefix_256_random_bits_and_a_checksum_that_scanners_can_ver
     [
         ("header", [(b"x-api-key", RIGHT)], b""),
         ("header", [(b"x-other", b"x"), (b"x-api-key", RIGHT)], b""),
+        ("header", [(b"x-api-key", RIGHT + b" \t ")], b""),
         ("query", [], b"key=nhg_right"),
         ("query", [], b"a=1&k%65y=nhg%5Fright&b="),
         ("query", [], b"key=a+b"),

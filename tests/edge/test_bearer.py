@@ -211,6 +211,7 @@ def test_a_token_may_come_in_a_header_of_its_own_or_in_a_cookie() -> None:
     by_header = BearerTokens("a", rules, keys, header="X-Token")
     by_cookie = BearerTokens("a", rules, keys, cookie="session")
     assert ask(by_header, [(b"x-token", token)])
+    assert ask(by_header, [(b"x-token", token + b" \t")])
     assert ask(by_header, [(b"x-token", b"Bearer " + token)])
     assert ask(by_cookie, [(b"cookie", b"a=b; session=" + token)])
     assert ask(by_header, show(token)) is ask(by_cookie, show(token)) is None
