@@ -4,14 +4,15 @@ Laws:
 1. A request waits LIMIT for the storage at most, whatever that does.
 2. At most MAX_ASKING requests ask at a time, each on a connection; others wait for their turn, within LIMIT.
 3. When it does not answer, it is away for PAUSE: nobody asks, and nobody waits. Then one request asks whether it is
-   back.
+   back, and goes on asking where its caller leaves: nobody keeps the storage away from others by that.
 4. The log says once that it is away, and once that it is back, without a word of its address but the host.
 """
 
 import asyncio
 import time
+from collections.abc import Coroutine
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import structlog
 
@@ -24,6 +25,7 @@ LIMIT = 0.2  # seconds
 PAUSE = 1.0  # seconds
 MAX_ASKING = 64
 
+_Left = TypeVar("_Left")
 _log = structlog.get_logger("nats-http.rates")
 
 
@@ -40,7 +42,7 @@ class SharedStorage:
         self._url = url
         self._client: StorageClient | None = None
         self._turns = asyncio.Semaphore(MAX_ASKING)
-        self._asking: set[asyncio.Task[float]] = set()
+        self._asking: set[asyncio.Task[Any]] = set()
         self._retry_at: float | None = None
         """While it is away: the instant from which on one request asks again."""
 
@@ -65,24 +67,27 @@ class SharedStorage:
         """As `Buckets.take`; None where the storage does not answer in time."""
         if self._client is None or self.is_away:
             return None
-        if self._retry_at is not None:
-            self._retry_at = time.monotonic() + PAUSE  # others do without until this one knows more
+        if self._retry_at is None:
+            return await self._ask_and_note(self._client, limit, key)
+        self._retry_at = time.monotonic() + PAUSE  # others do without until this one knows more
+        return await asyncio.shield(self._start(self._ask_and_note(self._client, limit, key)))
+
+    async def _ask_and_note(self, client: "StorageClient", limit: Limit, key: str) -> float | None:
+        """As `take`, and note whether it is away."""
         try:
-            left = await self._ask(self._client, limit, key)
+            left = await self._ask(client, limit, key)
         except StorageFailed as error:
             self._note_failure(str(error))
             return None
         if self._retry_at is not None:
             self._retry_at = None
-            _log.info("rate-limit-storage-back", storage=self._client.host)
+            _log.info("rate-limit-storage-back", storage=client.host)
         return left
 
     async def _ask(self, client: "StorageClient", limit: Limit, key: str) -> float:
         """Ask in a task of its own: redis-py loses a cancellation now and then, and goes on until a timeout of its own.
         The request does not wait for that."""
-        asking = asyncio.create_task(self._ask_in_turn(client, limit, key))
-        self._asking.add(asking)
-        asking.add_done_callback(self._forget)
+        asking = self._start(self._ask_in_turn(client, limit, key))
         try:
             if not (await asyncio.wait((asking,), timeout=LIMIT))[0]:
                 raise StorageFailed(f"no answer within {LIMIT:g} seconds")
@@ -94,7 +99,13 @@ class SharedStorage:
         async with self._turns:
             return await client.take(limit, key)
 
-    def _forget(self, asked: asyncio.Task[float]) -> None:
+    def _start(self, asking: Coroutine[None, None, _Left]) -> "asyncio.Task[_Left]":
+        task = asyncio.create_task(asking)
+        self._asking.add(task)
+        task.add_done_callback(self._forget)
+        return task
+
+    def _forget(self, asked: "asyncio.Task[Any]") -> None:
         self._asking.discard(asked)
         if not asked.cancelled():
             asked.exception()  # so that asyncio reports none that nobody waits for

@@ -113,6 +113,20 @@ async def test_a_server_that_goes_and_comes_back_counts_again_and_the_log_says_b
     assert log.count("rate-limit-storage-away") == log.count("rate-limit-storage-back") == 1
 
 
+async def test_callers_who_leave_at_once_do_not_keep_it_away(
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with SharedStorage(redis.url, is_closed=True) as storage:
+        storage._note_failure("as before")
+        monkeypatch.setattr(app.rates.storage, "PAUSE", 2 * PATIENCE)
+        storage._retry_at = 0.0
+        leaving = asyncio.create_task(storage.take(HOURLY, "a"))
+        await asyncio.sleep(0)  # it asks
+        leaving.cancel()
+        await eventually(lambda: not storage.is_away)
+        assert await storage.take(HOURLY, "a") is not None
+
+
 async def test_what_the_server_refuses_is_as_if_it_were_away_and_no_password_is_told(
     redis: RedisServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
