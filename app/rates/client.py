@@ -17,6 +17,8 @@ from ..edge.buckets import Limit
 from .storage import LIMIT, MAX_ASKING, StorageFailed
 
 _PREFIX = "nats-http:rate"
+# redis-py lets the last three through where what answers is no Redis.
+_NO_ANSWER = (RedisError, OSError, ValueError, TypeError, RecursionError)
 
 # In microseconds. A bucket is the instant at which it is full again; it is kept for no longer. Returns millionths of a
 # token: those that are left or, less than 0, what was missing of one.
@@ -58,9 +60,9 @@ class StorageClient:
         name = f"{_PREFIX}:{limit.name}:{key}"
         try:
             left = await self._take(keys=[name], args=[repr(1_000_000 / limit.rate), limit.burst])
-        except (RedisError, OSError) as error:
+            return int(left) / 1_000_000
+        except _NO_ANSWER as error:
             raise StorageFailed(type(error).__name__) from None
-        return int(left) / 1_000_000
 
     async def close(self) -> None:
         """Close all connections."""

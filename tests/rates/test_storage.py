@@ -138,6 +138,35 @@ async def test_what_the_server_refuses_is_as_if_it_were_away_and_no_password_is_
     assert "word" not in log.replace("password", "")
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"$-1\r\n",
+        b"$3\r\nabc\r\n",
+        b"*1\r\n:1\r\n",
+        b":abc\r\n",
+        b"$-5\r\nx\r\n",
+        b"*1\r\n" * 5000,
+        b"+" + b"x" * 100_000,
+        b":" + b"9" * 5000 + b"\r\n",
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+    ],
+)
+async def test_what_is_no_answer_is_as_if_it_were_away(answer: bytes) -> None:
+    replies = ((b"EVALSHA", answer), (b"HELLO", b"%1\r\n+proto\r\n:3\r\n"), (b"", b"+OK\r\n"))
+
+    async def lie(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(4096):
+            for command in data.split(b"*")[1:]:
+                writer.write(next(reply for word, reply in replies if word in command))
+        writer.close()
+
+    server = await asyncio.start_server(lie, "127.0.0.1", 0)
+    async with server, SharedStorage(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0", is_closed=True) as it:
+        assert await it.take(HOURLY, "a") is None
+        assert it.is_away
+
+
 async def test_it_is_reached_by_a_socket_of_this_machine_and_by_tls(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
