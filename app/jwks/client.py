@@ -17,18 +17,22 @@ _HEADERS = {"accept": "application/jwk-set+json, application/json", "accept-enco
 
 
 class IssuerClient:
-    """An async context manager, which may be made in any thread."""
+    """An async context manager, which may be made in any thread. Raises FetchFailed where the environment names a proxy
+    that can't be used."""
 
     def __init__(self, url: str) -> None:
         is_secure = urlsplit(url).scheme == "https"
         self._url = url
-        self._client = httpx.AsyncClient(
-            verify=ssl.create_default_context() if is_secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
-            follow_redirects=False,
-            timeout=LIMIT,
-            trust_env=is_secure,  # plain HTTP is for this machine, which no proxy leads to
-            headers=_HEADERS,
-        )
+        try:
+            self._client = httpx.AsyncClient(
+                verify=ssl.create_default_context() if is_secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+                follow_redirects=False,
+                timeout=LIMIT,
+                trust_env=is_secure,  # plain HTTP is for this machine, which no proxy leads to
+                headers=_HEADERS,
+            )
+        except (ImportError, ValueError, OSError, httpx.InvalidURL) as error:
+            raise FetchFailed(f"HTTPS_PROXY or the like can't be used: {type(error).__name__}") from None
 
     async def __aenter__(self) -> Self:
         return self

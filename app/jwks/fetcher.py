@@ -142,20 +142,25 @@ class _Source:
             asyncio.get_running_loop().call_soon(self._wake, waiting)
 
     async def _run(self) -> None:
-        retry = FIRST_RETRY
         try:
             async with await asyncio.to_thread(_open, self._url) as client:
-                while True:
-                    self._wanted.clear()
-                    await self._fetch(client)
-                    self._end_fetch()
-                    pause = retry if self._has_failed else REFRESH
-                    retry = min(2 * retry, LAST_RETRY) if self._has_failed else FIRST_RETRY
-                    await self._rest(pause * random.uniform(0.8, 1.0))  # noqa: S311 - not to come in step
-                    self._is_fetching = True
+                await self._keep_fetching(client)
+        except FetchFailed as error:  # nobody can be asked, and no later fetch would change that
+            self._note_failure(error)
         finally:
             self._asked_at = math.inf  # nobody fetches any more
             self._end_fetch()
+
+    async def _keep_fetching(self, client: "IssuerClient") -> None:
+        retry = FIRST_RETRY
+        while True:
+            self._wanted.clear()
+            await self._fetch(client)
+            self._end_fetch()
+            pause = retry if self._has_failed else REFRESH
+            retry = min(2 * retry, LAST_RETRY) if self._has_failed else FIRST_RETRY
+            await self._rest(pause * random.uniform(0.8, 1.0))  # noqa: S311 - not to come in step
+            self._is_fetching = True
 
     async def _rest(self, pause: float) -> None:
         """For so many seconds, unless somebody wants a fetch."""
@@ -167,16 +172,22 @@ class _Source:
         try:
             keys = await client.fetch_keys()
         except FetchFailed as error:
-            if not self._has_failed:
-                _log.warning("keys-not-fetched", issuer=urlsplit(self._url).hostname, reason=str(error))
-            self._has_failed = True
-        else:
-            if self._has_failed:
-                _log.info("keys-fetched", issuer=urlsplit(self._url).hostname)
-            self._has_failed = False
-            self._take(keys)
+            self._note_failure(error)
+            return
+        if self._has_failed:
+            _log.info("keys-fetched", issuer=urlsplit(self._url).hostname)
+        self._note(has_failed=False)
+        self._take(keys)
+
+    def _note_failure(self, error: FetchFailed) -> None:
+        if not self._has_failed:
+            _log.warning("keys-not-fetched", issuer=urlsplit(self._url).hostname, reason=str(error))
+        self._note(has_failed=True)
+
+    def _note(self, *, has_failed: bool) -> None:
+        self._has_failed = has_failed
         for each in self._sets:
-            each.has_failed = self._has_failed
+            each.has_failed = has_failed
 
     def _take(self, keys: tuple[IssuerKey, ...]) -> None:
         """Where they are the same, what was verified by them is still right."""

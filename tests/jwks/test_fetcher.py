@@ -202,3 +202,17 @@ async def test_nobody_answers() -> None:
     keys = KeySet(url="http://127.0.0.1:1/keys")
     async with fetching(keys):
         await eventually(lambda: keys.has_failed)
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "nothing://127.0.0.1:1", "http://[::1"])
+async def test_a_proxy_that_can_not_be_used_is_told_and_nobody_waits(
+    proxy: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    keys = KeySet(url="https://127.0.0.1:1/keys")
+    async with fetching(keys):
+        assert keys.fetch is not None
+        for _ in range(2):
+            await asyncio.wait_for(keys.fetch(), 5)
+        assert keys.has_failed
+    assert "HTTPS_PROXY or the like can't be used" in capsys.readouterr().out
