@@ -6,13 +6,14 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from ..edge.identity import check_scope
-from ..formats.fields import is_token
+from ..formats.fields import can_travel, is_of_proxies, is_token
 from ..routing.identity import check_source
 from .strict import check_with
 
 OPEN = "none"
 """What a route says that everybody may call."""
 
+_TAKEN = frozenset(("cookie", "origin", "traceparent", "tracestate", "x-request-id", "x-request-timeout"))
 _PLAIN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _COOKIE_OR_QUERY = re.compile(r"[A-Za-z0-9._~-]{1,64}")
 
@@ -20,6 +21,8 @@ _COOKIE_OR_QUERY = re.compile(r"[A-Za-z0-9._~-]{1,64}")
 def _check_header(text: str) -> None:
     if not is_token(text):
         raise ValueError("must be the name of a header")
+    if text.lower() in _TAKEN or not can_travel(text) or is_of_proxies(text):
+        raise ValueError("this header means something else: answers, logs or services would have the credential")
 
 
 def _check_name(text: str) -> None:

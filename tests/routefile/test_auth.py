@@ -102,6 +102,14 @@ def test_a_mistake_in_the_auth_of_defaults_is_told_there_once(file: Path, keys: 
         ("{a: {type: api-key, file: keys.yaml}}", "2:11: auth.a: has one of `header`, `query` and `cookie`"),
         ("{a: {type: api-key, header: x, query: y, file: keys.yaml}}", "2:11: auth.a: has one of `header`, `query`"),
         ("{a: {type: api-key, header: 'x y', file: keys.yaml}}", '2:35: auth.a.header: "x y": must be the name of a'),
+        (
+            "{a: {type: api-key, header: X-Request-ID, file: keys.yaml}}",
+            '2:35: auth.a.header: "X-Request-ID": this header',
+        ),
+        (
+            "{a: {type: api-key, header: Client-Cert, file: keys.yaml}}",
+            '2:35: auth.a.header: "Client-Cert": this header',
+        ),
         ("{a: {type: api-key, query: 'x y', file: keys.yaml}}", '2:34: auth.a.query: "x y": must be 1 to 64 of'),
         ("{a: {type: api-key, header: x}}", "2:11: auth.a.file: is missing"),
         ("{a: {type: api-key, header: x, file: keys.yaml, fil: a}}", "2:55: auth.a.fil: unknown key"),
