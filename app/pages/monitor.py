@@ -69,7 +69,8 @@ class Monitor:
         if self._settings.metrics == place:
             add_metrics(app, self._metrics)
         if self._status is not None and self._settings.status == place:
-            add_status(app, assets, self._status, pages=pages)
+            asks = place is True and self._settings.pages_auth is not None
+            add_status(app, assets, self._status, pages=pages, asks=asks)
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:

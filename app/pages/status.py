@@ -26,12 +26,15 @@ INTERVAL = 1.0  # seconds between two states while somebody watches
 LINGER = 10.0  # seconds for which somebody who has asked once counts as watching
 MOST_WATCHERS = 64
 LONGEST_ELSEWHERE = 15.0  # seconds of a stream under another server, whose stop waits for it; browsers come again
+LONGEST_ASKED = 60.0  # seconds of a stream whose watcher was asked who it is: then it is asked again
 OURS = "nats_http.server"  # in the scope of a request, where the server is ours
 MOST_WORK = 0.2  # share of the time that may go into making states, with the pauses in between
 
 
-def add_status(app: FastAPI, assets: Assets, status: "Status", *, pages: Container[str]) -> None:
-    """`/status`, and the data that its script shows: `/status/events` as server-sent events, `/status/data` once."""
+def add_status(app: FastAPI, assets: Assets, status: "Status", *, pages: Container[str], asks: bool) -> None:
+    """`/status`, and the data that its script shows: `/status/events` as server-sent events, `/status/data` once.
+    `asks` says that somebody asks callers of pages who they are."""
+    longest = LONGEST_ASKED if asks else math.inf
 
     async def page(request: Request) -> HTMLResponse:
         text = await write_status_page(assets, status.title, find_root(request), pages)
@@ -41,7 +44,7 @@ def add_status(app: FastAPI, assets: Assets, status: "Status", *, pages: Contain
         if status.is_full:
             raise HTTPException(Overloaded.status)
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-        limit = math.inf if OURS in request.scope else LONGEST_ELSEWHERE
+        limit = longest if OURS in request.scope else min(longest, LONGEST_ELSEWHERE)
         parts = _nothing() if request.method == "HEAD" else status.watch(limit)
         return StreamingResponse(parts, media_type="text/event-stream", headers=headers)
 

@@ -9,6 +9,7 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
+import app.pages.status
 from app.edge.api_keys import digest_key
 from app.edge.page_rules import PageRules
 from app.errors import CannotStart
@@ -71,6 +72,15 @@ async def test_who_is_known_and_may_sees_the_pages_and_nobody_else(shared_nats: 
                     'ApiKey realm="shops", in="cookie", name="session"',
                 ]
                 assert "no-store" in response.headers["cache-control"]
+
+
+async def test_who_watches_is_asked_again_after_a_while(
+    shared_nats: NatsServer, file: RouteFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app.pages.status, "LONGEST_ASKED", 0.1)
+    async with run_gateway(shared_nats.url, routes=file, pages_auth=RULES) as gateway, asyncio.timeout(PATIENCE):
+        events = await gateway.get("/status/events", x_api_key="sues-key")  # all of them
+        assert events.text.startswith("event: ")
 
 
 async def test_health_problems_and_routes_stay_as_they_are(shared_nats: NatsServer, file: RouteFile) -> None:
