@@ -82,14 +82,17 @@ class KeyFile:
         self.text, self.tree, self.entries = changed.text, changed.tree, changed.entries
 
     def write(self) -> None:
-        """All of it or nothing, for its owner alone where it is new."""
-        mode = self.path.stat().st_mode & 0o777 if self.path.exists() else _PRIVATE
+        """All of it or nothing, for its owner alone where it is new. Who owns it, and may read it, stays: it may be the
+        user of the gateway."""
+        before = self.path.stat() if self.path.exists() else None
         target = self.path.resolve()
         try:
             descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 file.write(self.text)
-                os.fchmod(file.fileno(), mode)
+                if before is not None:
+                    os.fchown(file.fileno(), before.st_uid, before.st_gid)
+                os.fchmod(file.fileno(), before.st_mode & 0o777 if before else _PRIVATE)
             Path(name).replace(target)
         except OSError as error:
             raise CommandError(f"{self.path}: {(error.strerror or str(error)).lower()}") from None

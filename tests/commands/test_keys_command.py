@@ -1,5 +1,6 @@
 """`nats-http keys`, as it is typed."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,14 @@ def test_a_key_that_is_revoked_is_gone_and_all_else_stays_as_it_was_written(keys
     assert keys.read_text() == written
     assert keys.stat().st_mode & 0o777 == 0o640
     assert list(keys.parent.iterdir()) == [keys]
+
+
+def test_a_file_stays_that_of_its_owner_whoever_changes_it(keys: Path) -> None:
+    call("keys", "add", "sue", "--file", str(keys))
+    owner = (65534, 65534) if os.getuid() == 0 else (os.getuid(), os.getgid())  # root can give it to nobody
+    os.chown(keys, *owner)
+    assert call("keys", "add", "bob", "--file", str(keys)).returncode == 0
+    assert (keys.stat().st_uid, keys.stat().st_gid) == owner
 
 
 def test_the_last_key_can_be_revoked_and_another_added(keys: Path) -> None:
