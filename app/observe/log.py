@@ -33,8 +33,14 @@ if TYPE_CHECKING:
 _BILLION = 10**9
 
 # What these say less of, as the gateway says it: a caller that sends no HTTP is not news, the link says what there is
-# to say of NATS, and a reload says which file it has read.
-_QUIET = {"uvicorn.error": logging.ERROR, "nats": logging.CRITICAL, "watchfiles": logging.WARNING}
+# to say of NATS, a reload says which file it has read. httpx would tell of each fetch of keys, with the whole URL, in
+# which there may be a secret.
+_QUIET = {
+    "uvicorn.error": logging.ERROR,
+    "nats": logging.CRITICAL,
+    "watchfiles": logging.WARNING,
+    "httpx": logging.WARNING,
+}
 
 
 def configure_logging(*, color: bool, form: str | None = None, level: str = "info") -> None:

@@ -19,7 +19,7 @@ configure_logging(color=False, form=sys.argv[1] or None, level=sys.argv[2])
 ours = structlog.get_logger()
 for level in ("debug", "info", "warning", "error"):
     getattr(ours, level)(f"ours-{level}", reason="plain")
-    for name in ("library", "uvicorn.error", "nats.aio.client"):
+    for name in ("library", "uvicorn.error", "nats.aio.client", "httpx"):
         getattr(logging.getLogger(name), level)("%s says %s", name, level, extra={"color_message": "x", "more": 1})
 """
 FAIL = """
@@ -62,16 +62,17 @@ def read(lines: list[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
-WORSE = ["ours-error", "library says error", "uvicorn.error says error"]
-ALL = ["ours-{0}", "library says {0}", "uvicorn.error says {0}", "nats.aio.client says {0}"]
+WORSE = ["ours-error", "library says error", "uvicorn.error says error", "httpx says error"]
+WARNING = ["ours-warning", "library says warning", "httpx says warning"]
+ALL = ["ours-{0}", "library says {0}", "uvicorn.error says {0}", "nats.aio.client says {0}", "httpx says {0}"]
 
 
 @pytest.mark.parametrize(
     ("level", "events"),
     [
         ("error", WORSE),
-        ("warning", ["ours-warning", "library says warning", *WORSE]),
-        ("info", ["ours-info", "library says info", "ours-warning", "library says warning", *WORSE]),
+        ("warning", [*WARNING, *WORSE]),
+        ("info", ["ours-info", "library says info", *WARNING, *WORSE]),
         ("debug", [event.format(level) for level in ("debug", "info", "warning", "error") for event in ALL]),
     ],
 )
@@ -91,7 +92,7 @@ def test_messages_of_libraries_have_the_same_keys_and_the_name_of_their_logger()
 
 
 def test_each_exception_that_nobody_catches_and_each_warning_is_one_line() -> None:
-    lines = read(run(FAIL, level="warning"))[5:]
+    lines = read(run(FAIL, level="warning"))[len(WARNING) + len(WORSE) :]
     assert [(line["event"].partition("\n")[0], line["level"]) for line in lines] == [
         ("uncaught-exception", "error"),
         ("unraisable-exception", "error"),
