@@ -3,6 +3,8 @@
 Law: a change is written only where the whole file then means what it meant before, with one key more or less.
 """
 
+import contextlib
+import fcntl
 import json
 import os
 import tempfile
@@ -115,6 +117,23 @@ class KeyFile:
         """The blanks before a key in the list: as many as before the first one."""
         mark = self.tree.locate(("keys", 0))
         return max(mark.column - len("- x"), 0) if mark else 2
+
+
+@contextlib.contextmanager
+def change_key_file(path: Path, *, may_be_new: bool = False) -> Iterator[KeyFile]:
+    """The file, to be changed: it is written at the end. Two who change it at once wait for each other, or one would
+    bring back the key that the other revokes. Raises RouteFileError and CommandError."""
+    try:
+        folder = os.open(path.resolve().parent, os.O_RDONLY)
+    except OSError as error:
+        raise CommandError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        file = KeyFile.read(path, may_be_new=may_be_new)
+        yield file
+        file.write()
+    finally:
+        os.close(folder)
 
 
 def find_key_files(routes: Path) -> list[Path]:

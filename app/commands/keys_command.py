@@ -43,15 +43,14 @@ def add(
     A gateway that runs takes it at the next SIGHUP.
     """
     from ..edge.api_keys import digest_key, make_key
-    from .key_file import KeyFile
+    from .key_file import change_key_file
 
     key = make_key()
     scopes, claims = parse_scopes(scope or []), parse_claims(claim or [])
     if expires is not None:
         _check_expiry(expires)
-    opened = KeyFile.read(_choose_file(file, routes), may_be_new=True)
-    opened.add(name, digest_key(key.encode("ascii")), scopes=scopes, claims=claims, expires=expires)
-    opened.write()
+    with change_key_file(_choose_file(file, routes), may_be_new=True) as opened:
+        opened.add(name, digest_key(key.encode("ascii")), scopes=scopes, claims=claims, expires=expires)
     typer.echo(key)
     typer.echo(f"nats-http: {opened.path} has the digest of {name}'s key. The key is shown this once.", err=True)
 
@@ -70,11 +69,10 @@ def list_(file: FileOption = None, routes: RoutesOption = None) -> None:
 @keys.command()
 def revoke(name: Name, file: FileOption = None, routes: RoutesOption = None) -> None:
     """Take a key out of the file. A gateway that runs refuses it from the next SIGHUP on."""
-    from .key_file import KeyFile
+    from .key_file import change_key_file
 
-    opened = KeyFile.read(_choose_file(file, routes))
-    opened.revoke(name)
-    opened.write()
+    with change_key_file(_choose_file(file, routes)) as opened:
+        opened.revoke(name)
     typer.echo(f"nats-http: the key of {name} is no longer in {opened.path}", err=True)
 
 

@@ -1,10 +1,12 @@
 """`nats-http keys`, as it is typed."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from app.commands.key_file import KeyFile, change_key_file
 from app.edge.api_keys import PREFIX, digest_key
 from tests.process.programs import call
 
@@ -68,6 +70,18 @@ def test_a_file_stays_that_of_its_owner_whoever_changes_it(keys: Path) -> None:
     os.chown(keys, *owner)
     assert call("keys", "add", "bob", "--file", str(keys)).returncode == 0
     assert (keys.stat().st_uid, keys.stat().st_gid) == owner
+
+
+def test_who_changes_it_at_once_loses_no_change_of_another(keys: Path) -> None:
+    names = [f"key-{number}" for number in range(40)]
+
+    def add(name: str) -> None:
+        with change_key_file(keys, may_be_new=True) as file:
+            file.add(name, digest_key(name.encode()), scopes=(), claims={}, expires=None)
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(add, names))
+    assert sorted(row[0] for row in KeyFile.read(keys).list_rows(0.0)) == sorted(names)
 
 
 def test_the_last_key_can_be_revoked_and_another_added(keys: Path) -> None:
