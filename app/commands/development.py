@@ -1,7 +1,7 @@
 """The issuer of tokens for development: `nats-http dev` makes its keys, and `nats-http token` signs with them.
 
 Laws:
-1. Only `nats-http dev` takes such a token: nothing else reads the file.
+1. Only `nats-http dev` takes such a token. `nats-http explain` says that of it; nothing else reads the file.
 2. The keys are in a file of the user, which nobody else can read.
 
 What signs takes 13 MB: it is loaded where a route file has a scheme of tokens.
@@ -78,8 +78,15 @@ def read_keys(path: Path) -> tuple["ec.EllipticCurvePrivateKey", "rsa.RSAPrivate
 
 def load_development_keys() -> tuple[IssuerKey, ...]:
     """The public keys, which are made if they are not there. Raises CommandError."""
+    make_keys(find_path())
+    return find_development_keys()
+
+
+def find_development_keys() -> tuple[IssuerKey, ...]:
+    """The public keys; none where `nats-http dev` has made none. Raises CommandError."""
     path = find_path()
-    make_keys(path)
+    if not path.exists():
+        return ()
     curve, modulus = read_keys(path)
     return (
         IssuerKey(DEVELOPMENT_KID, frozenset(_EC), curve.public_key()),

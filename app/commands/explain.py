@@ -4,15 +4,12 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import redirect_stdout
-from functools import partial
 
 from ..checks.process import find_fault
 from ..edge.auth import Authenticate
 from ..edge.cors import Cors
-from ..edge.identity import Scheme
-from ..edge.key_sets import KeySet
 from ..edge.request import Caller, Request
 from ..errors import GatewayError, NotFound
 from ..exchange.outbound import Outbound, Streaming, Waiting, body_too_large
@@ -23,12 +20,12 @@ from ..exchange.responses import Response
 from ..exchange.way_out import WayOut
 from ..formats.fields import Pair
 from ..formats.units import format_duration
-from ..jwks.fetcher import JwksFetcher
 from ..observe.record import Observers
 from ..routing.bodies import Check
 from ..routing.routes import Route
 from ..routing.table import RouteTable
 from ..settings import Settings
+from .callers import describe_caller
 
 _SHOWN = (b"allow", b"www-authenticate")
 """Header fields of a response that say what a request should have been."""
@@ -84,21 +81,6 @@ def _load(relay: Relay, outbound: Outbound, body: bytes) -> Response | None:
     return relay.load_checked(outbound, loaded, find_fault(loaded)) if isinstance(loaded, Check) else loaded
 
 
-def fetch_keys_when_asked(schemes: Iterable[Scheme]) -> None:
-    """Have the keys of issuers fetched by the first token that needs them."""
-    found = (getattr(scheme, "keys", None) for scheme in schemes)
-    for keys in found:
-        if isinstance(keys, KeySet) and keys.url is not None:
-            keys.fetch = partial(_fetch, keys)
-
-
-async def _fetch(keys: KeySet) -> None:
-    async with JwksFetcher() as fetcher:
-        fetcher.use([keys])
-        if keys.fetch:  # that of the fetcher, by now
-            await keys.fetch()
-
-
 def _wait(waiting: Waiting) -> GatewayError | None:
     """What the policy has against the request."""
 
@@ -117,23 +99,7 @@ def _describe_caller(request: Request, route: Route | None) -> list[tuple[str, s
     """Whom the route asks for, if it does, and who calls."""
     policies = route.policies if route else ()
     auth = next((policy for policy in policies if isinstance(policy, Authenticate)), None)
-    if auth is None:
-        return []
-    who = request.identity
-    if who is None:
-        known = "not known"
-    else:
-        scopes = f"with scopes {' '.join(sorted(who.scopes))}" if who.scopes else "without scopes"
-        known = f"{who.subject or '(no name)'}, known by {who.scheme}, {scopes}"
-    return [("asks for", "; ".join(_describe_rules(auth))), ("caller", known)]
-
-
-def _describe_rules(auth: Authenticate) -> Iterator[str]:
-    yield " or ".join(auth.schemes)
-    if auth.scopes:
-        yield f"scopes {' '.join(auth.scopes)}"
-    for name, values in auth.claims.items():
-        yield f"claim {name} {' or '.join(json.dumps(value, ensure_ascii=False) for value in values)}"
+    return describe_caller(request, auth) if auth else []
 
 
 def _write_outbound(outbound: Outbound, caller: Sequence[tuple[str, str]]) -> str:

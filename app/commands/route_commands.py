@@ -91,17 +91,18 @@ def explain(
     """Show what a request would be translated to, without sending it. Exits with 1 if it would be refused.
 
     Where the route asks who calls, it says who that is, or why that is not known. For a token it may fetch the keys of
-    the issuer.
+    the issuer. It takes tokens of `nats-http token` too, and says so.
     """
     from ..routefile.cors import read_cors
     from ..routefile.load import load_route_file
     from ..settings import load_settings
-    from .explain import explain_request, fetch_keys_when_asked
+    from .callers import prepare_keys
+    from .explain import explain_request
 
     body = None if data is None else _read_data(data)
     pairs = [_parse_header(text) for text in header or []]
     loaded = load_route_file(choose_file(file))
-    fetch_keys_when_asked(loaded.schemes.values())
+    prepare_keys(loaded.schemes.values())
     is_sent, text = explain_request(
         load_settings(),
         loaded.table,

@@ -64,6 +64,21 @@ def test_a_token_for_development_is_refused_outside_of_it(own_nats: NatsServer, 
         assert "is signed with a key that is not known" in response.json()["detail"]
 
 
+def test_explain_takes_a_token_for_development_and_says_who_else_does(state: Path, tmp_path: Path) -> None:
+    only = "; only `nats-http dev` takes this token, which is one of `nats-http token`"
+    away = tmp_path / "away.yaml"
+    away.write_text(Path(ROUTES).read_text().replace("jwks_file: issuer.json", "jwks_url: 'http://127.0.0.1:1/keys'"))
+    for routes in (ROUTES, str(away)):
+        token = make_token("--sub", "sue", "--scope", "orders:read", state=state, routes=routes)
+        asked = ("explain", "--routes", routes, "GET", "/orders", "-H", f"Authorization: Bearer {token}")
+        done = call(*asked, XDG_STATE_HOME=str(state.parents[1]))
+        assert (done.returncode, done.stderr) == (0, ""), done.stdout
+        assert f"caller   sue, known by users, with scopes orders:read{only}" in done.stdout.splitlines()
+    state.chmod(0o644)
+    done = call("explain", "--routes", ROUTES, "GET", "/prices", XDG_STATE_HOME=str(state.parents[1]))
+    assert (done.returncode, "others can read these keys" in done.stderr) == (0, True)
+
+
 def test_a_token_says_what_it_was_asked_for(state: Path) -> None:
     token = make_token(
         *(

@@ -1,0 +1,81 @@
+"""Who calls, for `nats-http explain`: what it shows of a caller and of those whom a route or a page asks for."""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from functools import partial
+
+from ..edge.auth import Authenticate
+from ..edge.identity import Identity, Scheme
+from ..edge.key_sets import KeySet
+from ..edge.request import Request
+from ..errors import Unauthenticated
+from ..jwks.fetcher import JwksFetcher
+from .arguments import CommandError
+from .development import find_development_keys
+
+_DEVELOPMENT = "; only `nats-http dev` takes this token, which is one of `nats-http token`"
+
+
+def prepare_keys(schemes: Iterable[Scheme]) -> None:
+    """Have the keys of issuers fetched by the first token that needs them, and those for development taken too."""
+    found = (getattr(scheme, "keys", None) for scheme in schemes)
+    sets = [keys for keys in found if isinstance(keys, KeySet)]
+    for keys in sets:
+        if keys.url is not None:
+            keys.fetch = partial(_fetch, keys)
+    try:
+        development = find_development_keys() if sets else ()
+    except CommandError as error:
+        print(f"nats-http: warning: {error}", file=sys.stderr)
+        return
+    for keys in sets:
+        keys.development = development
+
+
+async def _fetch(keys: KeySet) -> None:
+    async with JwksFetcher() as fetcher:
+        fetcher.use([keys])
+        if keys.fetch:  # that of the fetcher, by now
+            await keys.fetch()
+
+
+def describe_caller(request: Request, auth: Authenticate) -> list[tuple[str, str]]:
+    """Rows for whom the policy asks for, and for who calls. To be called when the request has its answer: afterwards
+    keys for development are taken no longer."""
+    return [("asks for", describe_rules(auth)), ("caller", _describe_identity(request, auth))]
+
+
+def describe_rules(auth: Authenticate) -> str:
+    """Whom it lets pass."""
+    return "; ".join(_list_rules(auth))
+
+
+def _list_rules(auth: Authenticate) -> Iterator[str]:
+    yield " or ".join(auth.schemes)
+    if auth.scopes:
+        yield f"scopes {' '.join(auth.scopes)}"
+    for name, values in auth.claims.items():
+        yield f"claim {name} {' or '.join(json.dumps(value, ensure_ascii=False) for value in values)}"
+
+
+def _describe_identity(request: Request, auth: Authenticate) -> str:
+    who = request.identity
+    if who is None:
+        return "not known"
+    scopes = f"with scopes {' '.join(sorted(who.scopes))}" if who.scopes else "without scopes"
+    more = _DEVELOPMENT if _is_for_development(auth.schemes[who.scheme], request) else ""
+    return f"{who.subject or '(no name)'}, known by {who.scheme}, {scopes}{more}"
+
+
+def _is_for_development(scheme: Scheme, request: Request) -> bool:
+    """Whether the scheme does not know the caller without the keys for development."""
+    keys = getattr(scheme, "keys", None)
+    if not isinstance(keys, KeySet) or not keys.development:
+        return False
+    keys.development = ()
+    keys.replace(keys.keys)  # so that it verifies the token again
+    try:
+        return not isinstance(scheme.identify(request), Identity)
+    except Unauthenticated:
+        return True
