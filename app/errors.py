@@ -26,8 +26,8 @@ from typing import ClassVar, Literal
 Delivered = Literal["no", "yes", "unknown"]
 Headers = tuple[tuple[bytes, bytes], ...]
 Facts = tuple[tuple[str, str], ...]
-"""Names and values of a failure that stand in the log only."""
-
+"""Names and values of a failure for the log: clean texts of at most MAX_FACT characters."""
+MAX_FACT = 512
 
 CLOSE = (b"connection", b"close")
 
@@ -65,6 +65,11 @@ class GatewayError(Exception):
         self.detail = detail or self.cause
         if headers is not None:
             self.headers = headers
+
+
+def _tell(detail: str) -> Facts:
+    """Why a caller is refused is for the log as well: operators are asked for it."""
+    return (("detail", detail[:MAX_FACT]),)
 
 
 class BadRequest(GatewayError):
@@ -119,6 +124,7 @@ class Unauthenticated(GatewayError):
     def __init__(self, detail: str | None = None, *, headers: Headers | None = None, challenge: str = "") -> None:
         super().__init__(detail, headers=headers)
         self.challenge = challenge
+        self.facts = _tell(self.detail)
 
 
 class Forbidden(GatewayError):
@@ -126,6 +132,10 @@ class Forbidden(GatewayError):
     cause = "This route does not take requests from this caller."
     cure = "Call with the scopes and claims that `detail` names, or from a network that the route allows. Operators: "
     cure += "`auth` and `allow_from` of the route list them; behind a proxy the address is the proxy's."
+
+    def __init__(self, detail: str | None = None, *, headers: Headers | None = None) -> None:
+        super().__init__(detail, headers=headers)
+        self.facts = _tell(self.detail)
 
 
 class MethodNotAllowed(GatewayError):

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from ..edge.policy import AsyncCheck, Policy
 from ..edge.proxies import Proxies
 from ..edge.request import Request
-from ..errors import CLOSE, GatewayError, NoResponders, Overloaded, PayloadTooLarge, PermissionDenied, Timeout
+from ..errors import CLOSE, MAX_FACT, GatewayError, NoResponders, Overloaded, PayloadTooLarge, PermissionDenied, Timeout
 from ..formats.fields import Pair
 from ..formats.units import format_duration
 from ..routing.routes import Route
 from .origin import write_origin
 from .plans import Plan
-from .replies import MAX_TEXT
 from .request_fields import add_fields, add_time_left
 from .responses import Response
 
@@ -60,7 +59,7 @@ class Outbound:
     def explain(self, error: GatewayError) -> GatewayError:
         """What a failure means for this request."""
         if isinstance(error, _OF_SUBJECT):
-            error.facts = (("subject", self.subject[:MAX_TEXT]),)
+            error.facts = (("subject", self.subject[:MAX_FACT]),)
         if isinstance(error, Timeout) and error.delivered == "unknown":
             return Timeout(f"The service did not reply within {format_duration(self.timeout)}.")
         return error

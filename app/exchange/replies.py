@@ -6,14 +6,13 @@ A service needs no HTTP: a payload is enough. One that knows more sets the statu
 
 from collections.abc import Mapping
 
-from ..errors import BadReply, GatewayError, InvalidBody, ServiceError
+from ..errors import MAX_FACT, BadReply, GatewayError, InvalidBody, ServiceError
 from ..formats.fields import Pair, add_fields
 from ..formats.messages import ReplyBlock, parse_block
+from ..observe.record import clean_text
 from ..routing.bodies import BodyRules
 from ..routing.routes import Route
 from .responses import Fields, Response, Unchecked, encode_json
-
-MAX_TEXT = 512  # characters of a service error's text that reach the caller and the log
 
 _JSON = b"application/json"
 _TEXT = b"text/plain; charset=utf-8"
@@ -99,7 +98,7 @@ def to_bad_reply(verdict: GatewayError) -> BadReply:
     if not isinstance(verdict, InvalidBody):
         return BadReply("The service's reply could not be checked in time.")
     error = BadReply("The service's reply is not what its route declares.")
-    error.facts = tuple(("reply_fault", f"#{pointer}: {fault}"[:MAX_TEXT]) for pointer, fault in verdict.errors[:1])
+    error.facts = tuple(("reply_fault", f"#{pointer}: {fault}"[:MAX_FACT]) for pointer, fault in verdict.errors[:1])
     return error
 
 
@@ -187,4 +186,4 @@ def _map_code(code: bytes | None, route: Route) -> int:
 
 
 def _clean(text: bytes) -> str:
-    return "".join(c for c in text.decode("utf-8", "replace") if c.isprintable())[:MAX_TEXT]
+    return clean_text(text.decode("utf-8", "replace"))

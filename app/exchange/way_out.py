@@ -12,7 +12,7 @@ import structlog
 from ..edge.request import Caller, Request
 from ..errors import Delivered
 from ..observe.counts import Counts
-from ..observe.record import Observer, Observers, Record
+from ..observe.record import Observer, Observers, Record, clean_text
 from .responses import Fields, Response
 from .traces import Traces
 
@@ -84,6 +84,7 @@ def _make_record(
     *,
     is_written: bool,
 ) -> Record:
+    identity = request.identity if request else None
     return Record(
         route=response.route,
         method=request.method if request else None,
@@ -102,6 +103,8 @@ def _make_record(
         facts=response.facts,
         trace_id=request.trace.trace_id.decode() if request and request.trace else None,
         path=request.path if request else None,
+        scheme=identity.scheme if identity else None,
+        caller=clean_text(identity.subject) if identity else None,
     )
 
 

@@ -92,9 +92,12 @@ class AsgiLane:
 
     async def _resume(self, waiting: Waiting, exchange: AsgiExchange) -> Outbound | Response | Streaming | None:
         begun: Begun = waiting
-        while isinstance(begun, Waiting):
-            exchange.note_route(begun.route.name)
-            begun = self._relay.resume(begun, await self._wait_for_policy(begun, exchange))
+        try:
+            while isinstance(begun, Waiting):
+                exchange.note_route(begun.route.name)
+                begun = self._relay.resume(begun, await self._wait_for_policy(begun, exchange))
+        finally:
+            exchange.request.identity = waiting.request.identity  # the fast lane may have made that request
         return begun
 
     async def _wait_for_policy(self, waiting: Waiting, exchange: AsgiExchange) -> GatewayError | None:

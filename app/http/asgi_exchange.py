@@ -230,6 +230,7 @@ class AsgiExchange:
         slug, delivered = (error.slug, error.delivered) if error else (None, self._delivered)
         described = Response(status, _NOTHING, b"", slug, request_id=self._request_id)
         described.route, described.delivered = self.route, delivered
+        described.facts = error.facts if error else ()
         return described
 
 

@@ -28,6 +28,7 @@ def log_record(record: Record, **more: str | None) -> None:
         bytes_out=record.bytes_out,
         peer=record.peer,
         request_id=record.request_id,
+        **({"scheme": record.scheme, "caller": record.caller} if record.scheme else {}),
         **({"trace_id": record.trace_id} if record.trace_id else {}),
         **dict(record.facts),
         **more,

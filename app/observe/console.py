@@ -21,7 +21,7 @@ MAX_PATH = 48  # characters
 
 _COLORS = {"warning": "33", "error": "31", "critical": "31"}
 _PLAIN_LEVELS = ("info", "debug")
-_TOLD_OF_FAILURES = ("subject", "service_error_code", "service_error", "reply_fault")
+_TOLD = ("caller", "scheme", "detail", "subject", "service_error_code", "service_error", "reply_fault")
 
 
 class Console:
@@ -64,7 +64,7 @@ def _write_exchange(event: "EventDict") -> Iterator[str]:
     words = (event["status"], event["method"], shown, event["slug"], f"{event['duration_ms']:.1f} ms")
     yield from (str(word) for word in words if word is not None)
     has_id = event["status"] >= 500 or "path" not in event  # `dev`, whose lines have paths, is for short lines
-    yield from _write_fields(event, (*_TOLD_OF_FAILURES, *(("request_id", "trace_id") if has_id else ())))
+    yield from _write_fields(event, (*_TOLD, *(("request_id", "trace_id") if has_id else ())))
 
 
 def _write_fields(event: "EventDict", names: Sequence[str]) -> Iterator[str]:

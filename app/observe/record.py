@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..errors import Delivered, Facts
+from ..errors import MAX_FACT, Delivered, Facts
 from .storm import Storm
 
 
@@ -35,12 +35,23 @@ class Record(NamedTuple):  # a frozen dataclass takes four times as long to make
     peer: str | None
     """The IP address of the caller."""
     facts: Facts = ()
-    """What else is known of a failure: the `service_error_code` and `service_error` of a service, or the `subject` that
-    nobody answers. Clean, and of at most 512 characters each. Callers may not see it."""
+    """What else is known of a failure: the `service_error_code` and `service_error` of a service, the `subject` that
+    nobody answers, or why the caller was refused (`detail`). Clean, and of at most MAX_FACT characters each. Callers
+    may not see all of it."""
     trace_id: str | None = None
     """That of its trace, where traces are on."""
     path: bytes | None = None
     """The path of the request as it came, without the query: any bytes of any length. None where it was no HTTP."""
+    scheme: str | None = None
+    """The name, under `auth` of the route file, of what has found out who calls; None where nobody asked, or nobody
+    knows."""
+    caller: str | None = None
+    """Who that is: the subject of a token, the name of a key. Clean, and of at most MAX_FACT characters."""
+
+
+def clean_text(text: str) -> str:
+    """The printable characters of a text that comes from others, at most MAX_FACT."""
+    return (text if text.isprintable() else "".join(filter(str.isprintable, text)))[:MAX_FACT]
 
 
 Observer = Callable[[Record], None]

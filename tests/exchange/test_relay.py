@@ -460,7 +460,7 @@ def test_any_failure_becomes_its_problem(error: type[GatewayError]) -> None:
     outbound = begin(relay=relay)
     finished, refused = relay.finish(outbound, error("Words.")), relay.refuse(outbound, error("Words."))
     tells_subject = error in (NoResponders, PermissionDenied)
-    assert finished == replace(refused, facts=(("subject", "greet.sue"),) if tells_subject else ())
+    assert finished == replace(refused, facts=(("subject", "greet.sue"),) if tells_subject else refused.facts)
     problem = read_problem(finished)
     assert (problem["type"], problem["status"]) == (f"/problems/{error.slug}", error.status)
     assert (problem["delivered"], problem["retryable"]) == (error.delivered, error.retryable)

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.errors import BadReply, ServiceError
-from app.exchange.replies import MAX_TEXT, ReplyReader
+from app.errors import MAX_FACT, BadReply, ServiceError
+from app.exchange.replies import ReplyReader
 from app.formats.fields import Pair
 from app.formats.messages import encode_block
 from app.routing.parameters import Parameter
@@ -305,9 +305,9 @@ def test_the_mapped_status_decides_whether_the_text_is_shown() -> None:
         ("a\u202eb\u200bc\u2028d\x85e\u00a0f".encode(), "abcdef"),
         (b"a\xffb", "a\ufffdb"),
         (b"<script>", "<script>"),
-        (b"x" * MAX_TEXT, "x" * 512),
-        (b"x" * (MAX_TEXT + 1), "x" * 512),
-        ("é".encode() * (MAX_TEXT + 1), "é" * 512),
+        (b"x" * MAX_FACT, "x" * 512),
+        (b"x" * (MAX_FACT + 1), "x" * 512),
+        ("é".encode() * (MAX_FACT + 1), "é" * 512),
     ],
 )
 def test_the_text_is_cleaned_to_512_printable_characters(text: bytes, shown: str) -> None:
@@ -389,7 +389,7 @@ def test_whatever_a_service_says_becomes_a_clean_response_or_one_of_two_errors(
     else:
         shown, status, headers = "", reply.status, reply.headers
     assert shown.isprintable()
-    assert len(shown) <= MAX_TEXT
+    assert len(shown) <= MAX_FACT
     assert 200 <= status <= 599
     assert b"content-type" in dict(headers)
     assert all(name == name.lower() and not set(b"\r\n\x00") & set(value) for name, value in headers)

@@ -8,8 +8,10 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from app.edge.api_keys import digest_key
+from app.edge.page_rules import PageRules
+from app.observe.record import Observers, Record
 from app.routefile.load import RouteFile, load_route_file
-from tests.harness import NatsServer, RawPeer, replying, responder, run_gateway
+from tests.harness import NatsServer, RawPeer, eventually, replying, responder, run_gateway
 from tests.issuer import SECRET, make_claims
 
 KEYS = f"""\
@@ -74,6 +76,29 @@ async def test_who_lacks_a_scope_or_a_claim_gets_403(shared_nats: NatsServer, fi
             if status == 403:
                 assert response.json()["type"] == "/problems/forbidden"
                 assert "www-authenticate" not in response.headers
+
+
+async def test_a_record_says_who_called_and_why_that_was_refused(shared_nats: NatsServer, file: RouteFile) -> None:
+    records: list[Record] = []
+    observers = Observers(failure=(records.append,), other=(records.append,))
+    rules = PageRules(("partners",), ("pages:read",))
+    async with (
+        responder(shared_nats.url, "a.*", replying(b"hi")),
+        run_gateway(shared_nats.url, routes=file, observers=observers, pages_auth=rules) as gateway,
+    ):
+        for path, key, scheme, caller, detail in (
+            ("/read", "sues-key", "partners", "sue", None),
+            ("/own", "bobs-key", "partners", "bob", "The caller lacks a claim that this route asks for: tenant."),
+            ("/read", "old-key", None, None, "The API key has expired."),
+            ("/free", "sues-key", None, None, None),
+            ("/docs", "sues-key", "partners", "sue", "The caller lacks a scope that this route asks for: pages:read."),
+            ("/docs", "no-key", None, None, "The API key is not valid."),
+        ):
+            await gateway.get(path, x_api_key=key)
+            await eventually(lambda: records)
+            record = records.pop()
+            assert (record.scheme, record.caller, dict(record.facts).get("detail")) == (scheme, caller, detail), path
+            assert key not in str(record)
 
 
 async def test_a_key_may_come_in_the_query_or_in_a_cookie(shared_nats: NatsServer, file: RouteFile) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import jwt
 
 from app.edge.bearer import BearerTokens
+from app.observe.record import Observers, Record
 from app.pieces import run_at_once
 from app.prepared import pack, prepare, unpack
 from app.routefile.load import RouteFile, load_route_file
@@ -69,6 +70,32 @@ async def test_tokens_of_the_issuer_are_taken_and_others_are_told_why(shared_nat
         assert response.headers["www-authenticate"] == (
             'Bearer realm="users", error="insufficient_scope", scope="orders:write"'
         )
+
+
+async def test_a_record_says_whose_token_it_was_also_of_a_request_that_waited_for_its_key(
+    shared_nats: NatsServer, tmp_path: Path
+) -> None:
+    records: list[Record] = []
+    observers = Observers(failure=(records.append,), other=(records.append,))
+    async with (
+        run_issuer() as issuer,
+        responder(shared_nats.url, "a.*", replying(b"hi")),
+        run_gateway(
+            shared_nats.url, routes=load(tmp_path, f"jwks_url: '{issuer.url}'"), observers=observers
+        ) as gateway,
+    ):
+        assert (await gateway.get("/read", **bear(sign()))).status_code == 200
+        await eventually(lambda: records)
+        records.clear()
+        issuer.answer = answering(make_jwks(make_jwk("new"), make_jwk("ec", EC_KEY)))
+        token = sign(make_claims(sub="sue\n" + 600 * "x"), kid="new")
+        for method, path, status in (("GET", "/read", 200), ("POST", "/write", 403), ("GET", "/read", 200)):
+            response = await gateway.client.request(method, path, headers=bear(token))
+            assert response.status_code == status
+            await eventually(lambda: records)
+            record = records.pop()
+            assert (record.scheme, record.caller) == ("users", "sue" + 509 * "x")
+            assert token not in str(record)
 
 
 async def test_a_new_key_of_the_issuer_is_taken_by_the_request_that_brings_it(

@@ -51,6 +51,12 @@ def test_what_else_is_known_of_a_failure_stands_in_its_line(capsys: pytest.Captu
     assert json.loads(capsys.readouterr().out)["subject"] == "greet.sue"
 
 
+def test_a_caller_who_is_known_stands_in_the_line_of_the_request(capsys: pytest.CaptureFixture[str]) -> None:
+    log_record(RECORD._replace(scheme="users", caller="sue"))
+    line = json.loads(capsys.readouterr().out)
+    assert (line["scheme"], line["caller"]) == ("users", "sue")
+
+
 @pytest.mark.parametrize(
     ("status", "slug", "level"),
     [

@@ -30,6 +30,13 @@ def test_a_failure_says_which_and_what_is_known_of_it() -> None:
     assert line == ("19:00:44 gateway  503 GET /greet/sue no-responders 0.8 ms subject=greet.sue request_id=r-1")
 
 
+def test_a_line_says_who_called_and_why_that_was_refused() -> None:
+    line = write(
+        **OF_EXCHANGE, status=403, slug="forbidden", path="/a", scheme="users", caller="sue", detail="It lacks a scope."
+    )
+    assert line == "19:00:44 gateway  403 GET /a forbidden 0.8 ms caller=sue scheme=users detail='It lacks a scope.'"
+
+
 def test_a_warning_says_that_it_is_one_and_a_list_has_a_line_for_each_item() -> None:
     line = write(level="error", event="routes-refused", faults=("a.yaml:1:1: no", "a.yaml:2:1: never"))
     assert line == "19:00:44 gateway  error routes-refused\n    a.yaml:1:1: no\n    a.yaml:2:1: never"
