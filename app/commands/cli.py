@@ -226,7 +226,7 @@ cli.add_typer(keys)
 
 
 def _check_one_file(file: Path | None, settings: "Settings") -> None:
-    if file and settings.routes:
+    if file and settings.routes and file.resolve() != settings.routes.resolve():
         raise CommandError(f"{file}: GATEWAY_ROUTES names {settings.routes}: give one of the two")
 
 

@@ -426,12 +426,23 @@ async def test_readyz_says_why_a_server_refuses_us_and_not_the_password(tmp_path
 
 
 @pytest.mark.parametrize("command", ["serve", "dev"])
-def test_a_route_file_named_twice_is_one_clear_line(tmp_path: Path, command: str) -> None:
+def test_two_route_files_are_one_clear_line(tmp_path: Path, command: str) -> None:
     arguments = [*PROGRAM, command, "--port", "0", "a.yaml"]
     environment = clean_environment(GATEWAY_ROUTES="b.yaml")
     done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=PATIENCE)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "nats-http: a.yaml: GATEWAY_ROUTES names b.yaml: give one of the two\n"
+
+
+@pytest.mark.parametrize("command", ["serve", "dev"])
+def test_the_file_of_the_settings_may_be_named_again(tmp_path: Path, command: str) -> None:
+    file = tmp_path / "routes.yaml"
+    (tmp_path / "there").mkdir()
+    file.write_text("version: 2\n")
+    arguments = [*PROGRAM, command, "--port", "0", str(tmp_path / "there" / ".." / "routes.yaml")]
+    environment = clean_environment(GATEWAY_ROUTES=str(file))
+    done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=PATIENCE)
+    assert (done.returncode, "routes.yaml:1:10: version:" in done.stderr) == (1, True), done.stderr
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
