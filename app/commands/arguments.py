@@ -74,8 +74,12 @@ def _read_value(text: str) -> "Json":
 
 
 def choose_file(file: Path | None) -> Path:
-    """The route file that the command line names, else that of the settings, else the packaged one with greet."""
+    """The route file that the command line names, else that of the settings, else the packaged one with greet, which is
+    said on stderr: it is seldom the one that is meant."""
     from ..routefile.load import GREET
     from ..settings import load_settings
 
-    return file or load_settings().routes or GREET
+    if chosen := file or load_settings().routes:
+        return chosen
+    typer.echo(f"nats-http: neither the command line nor GATEWAY_ROUTES names a route file, so it is {GREET}", err=True)
+    return GREET

@@ -94,17 +94,17 @@ def find_development_keys() -> tuple[IssuerKey, ...]:
     )
 
 
-def choose_scheme(sources: Sequence[SchemeSource], name: str | None) -> JwtModel:
-    """The scheme of tokens that is meant. Raises CommandError."""
+def choose_scheme(file: Path, sources: Sequence[SchemeSource], name: str | None) -> JwtModel:
+    """The scheme of tokens, among those of this route file, that is meant. Raises CommandError."""
     found = {source.name: source for source in sources if source.declared.get("type") == "jwt"}
     if not found:
-        raise CommandError("the route file has no scheme of tokens: `auth: {users: {type: jwt, …}}`")
+        raise CommandError(f"{file}: it has no scheme of tokens, such as `auth: {{users: {{type: jwt, …}}}}`")
     known = ", ".join(found)
     if name is None and len(found) > 1:
-        raise CommandError(f"the route file has several schemes of tokens, {known}: choose one with --scheme")
+        raise CommandError(f"{file}: it has several schemes of tokens, {known}: choose one with --scheme")
     source = found.get(name) if name else next(iter(found.values()))
     if source is None:
-        raise CommandError(f"--scheme {name}: no scheme of tokens has this name; known are {known}")
+        raise CommandError(f"--scheme {name}: no scheme of tokens of {file} has this name; known are {known}")
     return JwtModel.model_validate(source.declared)
 
 

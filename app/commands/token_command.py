@@ -32,6 +32,7 @@ def token(
         lifetime = parse_duration(lasts)
     except ValueError as error:
         raise CommandError(f"--lasts '{lasts}': {error}") from None
-    model = choose_scheme(load_route_file(choose_file(file)).sources, scheme)
+    path = choose_file(file)
+    model = choose_scheme(path, load_route_file(path).sources, scheme)
     scopes, claims = parse_scopes(scope or []), parse_claims(claim or [])
     typer.echo(sign(model, subject=sub, scopes=scopes, claims=claims, lifetime=lifetime, path=find_path()))

@@ -132,13 +132,13 @@ JWT = "{type: jwt, issuer: i, audience: b, jwks_url: 'https://i/'%s}"
 @pytest.mark.parametrize(
     ("schemes", "arguments", "fault"),
     [
-        ("m: {type: client-certificate}", (), "the route file has no scheme of tokens"),
+        ("m: {type: client-certificate}", (), "{path}: it has no scheme of tokens"),
         (
             f"a: {JWT % ''}, b: {JWT % ''}",
             (),
-            "the route file has several schemes of tokens, a, b: choose one with --scheme",
+            "{path}: it has several schemes of tokens, a, b: choose one with --scheme",
         ),
-        (f"a: {JWT % ''}", ("--scheme", "c"), "--scheme c: no scheme of tokens has this name; known are a"),
+        (f"a: {JWT % ''}", ("--scheme", "c"), "--scheme c: no scheme of tokens of {path} has this name; known are a"),
         (f"a: {JWT % ', algorithms: [EdDSA]'}", (), "no key for development is for EdDSA: allow ES256 or RS256"),
         (f"a: {JWT % ''}", ("--lasts", "1 year"), "--lasts '1 year': a duration is a number above 0 with its unit"),
         (f"a: {JWT % ''}", ("--claim", "a"), "--claim 'a': a claim is NAME=VALUE"),
@@ -152,7 +152,7 @@ def test_what_no_token_can_be_made_for_is_one_clear_line(
     path = write_routes(tmp_path, schemes)
     done = call("token", "--routes", path, "--sub", "a", *arguments, XDG_STATE_HOME=str(state.parents[1]))
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith(f"nats-http: {fault}")
+    assert done.stderr.startswith(f"nats-http: {fault.format(path=path)}")
 
 
 def test_the_keys_are_for_their_owner_alone_and_stay(state: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from app.edge.api_keys import digest_key
-from app.routefile.load import EXAMPLES
+from app.routefile.load import EXAMPLES, GREET
 from app.routefile.yamltree import parse_yaml
 from tests.issuer import answering, make_claims, make_jwks, run_issuer, sign
 from tests.process.programs import call
@@ -61,6 +61,15 @@ def test_check_tells_how_many_routes_hold(orders: str) -> None:
 def test_check_without_a_file_takes_that_of_the_settings_or_the_packaged_one(orders: str) -> None:
     assert call("check", GATEWAY_ROUTES=orders).stdout.startswith(f"{orders}: 2 routes")
     assert call("check").stdout.endswith("greet.yaml: 1 route, all right\n")
+
+
+@pytest.mark.parametrize(
+    "command", [("check",), ("routes",), ("explain", "GET", "/orders"), ("openapi",), ("token", "--sub", "sue")]
+)
+def test_where_no_route_file_is_named_the_packaged_one_is(orders: str, command: tuple[str, ...]) -> None:
+    said = f"nats-http: neither the command line nor GATEWAY_ROUTES names a route file, so it is {GREET}"
+    assert said in call(*command).stderr.splitlines()
+    assert said not in call(*command, GATEWAY_ROUTES=orders).stderr
 
 
 def test_check_tells_all_that_is_wrong_and_exits_with_1(tmp_path: Path) -> None:
