@@ -112,19 +112,23 @@ class NotFound(GatewayError):
 
 
 class Unauthenticated(GatewayError):
-    """`challenge` is what the scheme asks for that was given a wrong credential, where it says more than usual."""
+    """`challenge` is what the scheme asks for that was given a wrong credential, where it says more than usual; `facts`
+    are what only operators may know of that."""
 
     slug, title, status = "unauthenticated", "Unauthenticated", 401
-    cause = "This route, or page of the gateway, wants to know who calls, and the request has no credentials."
+    cause = "This route, or page of the gateway, wants to know who calls, and the request has no credentials of a kind "
+    cause += "that it takes."
     cure = "Send an API key, a token or a client certificate, as a header `WWW-Authenticate` of the response and the "
     cure += "documentation of the route say. Operators: `auth` of the route lists what it takes."
 
     challenge: str = ""
 
-    def __init__(self, detail: str | None = None, *, headers: Headers | None = None, challenge: str = "") -> None:
+    def __init__(
+        self, detail: str | None = None, *, headers: Headers | None = None, challenge: str = "", facts: Facts = ()
+    ) -> None:
         super().__init__(detail, headers=headers)
         self.challenge = challenge
-        self.facts = _tell(self.detail)
+        self.facts = (*_tell(self.detail), *facts)
 
 
 class Forbidden(GatewayError):

@@ -43,7 +43,10 @@ async def _fetch(keys: KeySet) -> None:
 def describe_caller(request: Request, auth: Authenticate) -> list[tuple[str, str]]:
     """Rows for whom the policy asks for, and for who calls. To be called when the request has its answer: afterwards
     keys for development are taken no longer."""
-    return [("asks for", describe_rules(auth)), ("caller", _describe_identity(request, auth))]
+    rows = [("asks for", describe_rules(auth)), ("caller", _describe_identity(request, auth))]
+    if request.identity and request.identity.claims:
+        rows.append(("claims", json.dumps(dict(request.identity.claims), ensure_ascii=False)))
+    return rows
 
 
 def describe_rules(auth: Authenticate) -> str:

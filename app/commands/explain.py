@@ -123,7 +123,8 @@ def _write_response(response: Response, caller: Sequence[tuple[str, str]]) -> st
     text = response.body.decode("utf-8", "replace")
     body = [json.dumps(json.loads(text), indent=2, ensure_ascii=False) if is_json else text] if text else []
     added = [f"adds     {line}" for line in _list_added(response.added)]
-    told = [f"{name:8} {value}" for name, value in (*caller, *fields)]
+    facts = [(name, value) for name, value in response.facts if name != "detail"]  # which the body has
+    told = [f"{name:8} {value}" for name, value in (*caller, *facts, *fields)]
     return "\n".join([f"status   {response.status}", *told, *added, *body])
 
 

@@ -84,7 +84,10 @@ class Authenticate:
         challenges = (scheme.challenge for scheme in self._order if scheme.challenge)
         written = dict.fromkeys(own.get(_read_scheme(challenge), challenge) for challenge in challenges)
         headers: Headers = tuple((b"www-authenticate", challenge.encode("ascii")) for challenge in written)
-        return Unauthenticated(told.detail if told else None, headers=headers)
+        refused = Unauthenticated(told.detail if told else None, headers=headers)
+        if told:
+            refused.facts = told.facts
+        return refused
 
     def _admit(self, identity: Identity) -> None:
         """Raises Forbidden."""

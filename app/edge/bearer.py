@@ -7,6 +7,7 @@ Laws (RFC 8725):
    change: at most MAX_REMEMBERED tokens, in MAX_BYTES. Of a token that is wrong nothing is remembered.
 """
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,8 +24,9 @@ from jwt.exceptions import (
     PyJWTError,
 )
 
-from ..errors import KeysUnavailable, Unauthenticated
+from ..errors import Facts, KeysUnavailable, Unauthenticated
 from ..formats.schemas import Json
+from ..observe.record import clean_text
 from .credentials import Place, SeveralCredentials, find_credential
 from .identity import AsyncIdentify, Identity, find_claim, weigh
 from .key_sets import IssuerKey, KeySet
@@ -46,8 +48,9 @@ _DETAILS: tuple[tuple[type[Exception], str], ...] = (
     (InvalidAudienceError, "The token is for another audience."),
     (InvalidIssuerError, "The token is of another issuer."),
     (InvalidSignatureError, "The signature of the token is wrong."),
-    (MissingRequiredClaimError, "The token lacks a claim that it must have."),
 )
+_COMPARED: Mapping[type[Exception], str] = {InvalidAudienceError: "aud", InvalidIssuerError: "iss"}
+"""The claims of which operators learn what they are, and what they should be."""
 _NO_TOKEN = "The token is not a signed JWT that can be read."  # noqa: S105 - a text for callers
 
 
@@ -116,6 +119,7 @@ class BearerTokens:
     def _identify_unknown(self, sent: bytes, digest: bytes) -> Identity | AsyncIdentify | None:
         token = sent if self._place == "cookie" else _strip_scheme(sent, is_required=self._wanted == _AUTHORIZATION)
         if token is None:
+            self._refuse_bare(sent)
             return None
         if len(token) > MAX_TOKEN:
             raise self._refuse(f"The token has more than {MAX_TOKEN} bytes.")
@@ -191,8 +195,7 @@ class BearerTokens:
                 options={"require": ["exp"] if rules.requires_expiry else []},
             )
         except (PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
-            detail = next((text for kind, text in _DETAILS if isinstance(error, kind)), _NO_TOKEN)
-            raise self._refuse(detail) from None
+            raise self._explain(error, token) from None
         for name in ("exp", "nbf", "iat"):
             if not _is_time(claims.get(name, 0)):
                 raise self._refuse(f"The claim {name} of the token is no time.")
@@ -204,11 +207,29 @@ class BearerTokens:
         self._remember(digest, identity, until)
         return identity
 
-    def _refuse(self, detail: str) -> Unauthenticated:
+    def _refuse_bare(self, sent: bytes) -> None:
+        """Raises Unauthenticated for a token without a scheme before it."""
+        if sent.strip() and b" " not in sent.strip():
+            raise self._refuse("The header Authorization does not begin with the word Bearer.")
+
+    def _explain(self, error: Exception, token: bytes) -> Unauthenticated:
+        """What is wrong with a token that could not be verified. Its claims count only where its signature is right."""
+        if isinstance(error, MissingRequiredClaimError):
+            return self._refuse(f"The token lacks the claim {error.claim}.")
+        detail = next((text for kind, text in _DETAILS if isinstance(error, kind)), _NO_TOKEN)
+        name = _COMPARED.get(type(error))
+        if name is None:
+            return self._refuse(detail)
+        got = jwt.decode(token, options={"verify_signature": False}).get(name)
+        wanted = self._rules.issuer if name == "iss" else " ".join(self._rules.audience)
+        shown = got if isinstance(got, str) else json.dumps(got)
+        return self._refuse(detail, facts=(("wanted", clean_text(wanted)), ("got", clean_text(shown))))
+
+    def _refuse(self, detail: str, *, facts: Facts = ()) -> Unauthenticated:
         """RFC 6750 §3.1."""
         text = detail.rstrip(".")
         challenge = f'{self.challenge}, error="invalid_token", error_description="{text}"'
-        return Unauthenticated(detail, challenge=challenge)
+        return Unauthenticated(detail, challenge=challenge, facts=facts)
 
 
 def _strip_scheme(value: bytes, *, is_required: bool) -> bytes | None:

@@ -21,7 +21,7 @@ MAX_PATH = 48  # characters
 
 _COLORS = {"warning": "33", "error": "31", "critical": "31"}
 _PLAIN_LEVELS = ("info", "debug")
-_TOLD = ("caller", "scheme", "detail", "subject", "service_error_code", "service_error", "reply_fault")
+_TOLD = ("caller", "scheme", "detail", "wanted", "got", "subject", "service_error_code", "service_error", "reply_fault")
 
 
 class Console:

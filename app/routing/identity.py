@@ -78,12 +78,15 @@ def _write(source: str, request: Request) -> str | None:
 
 
 def read_claim(parameter: Parameter, identity: Identity | None) -> str:
-    """The text of the claim that a parameter is. Raises Forbidden where the caller has no such claim, or one that can't
-    be sent."""
+    """The text of the claim that a parameter is. Raises Forbidden where the caller has no such claim, or one that is a
+    list or an object, or that can't be sent."""
     name = parameter.claim or parameter.name
     claim: Json = find_claim(identity.claims, name) if identity else None
-    if claim is None or isinstance(claim, list | dict):
+    if claim is None:
         raise Forbidden(f"The caller lacks a claim that this route asks for: {name}.")
+    if isinstance(claim, list | dict):
+        kind = "a list" if isinstance(claim, list) else "an object"
+        raise Forbidden(f"A claim of the caller is {kind}, and this route asks for a single value: {name}.")
     text = write_value(claim)
     check = _encode if parameter.header is None else _encode_header
     check(text, f"{_CLAIMS}{name}")

@@ -188,6 +188,40 @@ def test_a_hostile_token_is_refused_and_nothing_of_it_is_remembered(token: str |
 
 
 @pytest.mark.parametrize(
+    ("claims", "detail", "facts"),
+    [
+        ({"exp": None}, "The token lacks the claim exp.", {}),
+        ({"iss": None}, "The token lacks the claim iss.", {}),
+        ({"aud": None}, "The token lacks the claim aud.", {}),
+        (
+            {"iss": ISSUER[:-1] + "\n"},
+            "The token is of another issuer.",
+            {"wanted": ISSUER, "got": ISSUER[:-1]},
+        ),
+        ({"aud": ["a", "b"]}, "The token is for another audience.", {"wanted": AUDIENCE, "got": '["a", "b"]'}),
+        ({"aud": "x" * 1000}, "The token is for another audience.", {"wanted": AUDIENCE, "got": "x" * 512}),
+    ],
+)
+def test_a_claim_that_is_wrong_or_missing_is_named_and_only_operators_see_it(
+    claims: dict[str, Any], detail: str, facts: dict[str, str]
+) -> None:
+    error = refuse(make_scheme(), show(sign(make_claims(**claims))))
+    assert (error.detail, dict(error.facts)) == (detail, {"detail": detail, **facts})
+    assert facts.get("got", "nothing") not in error.challenge
+
+
+def test_of_a_token_with_a_wrong_signature_no_claim_counts() -> None:
+    error = refuse(make_scheme(), show(sign(make_claims(iss="evil"), key=OTHER_RSA_KEY)))
+    assert dict(error.facts) == {"detail": "The signature of the token is wrong."}
+
+
+def test_a_token_without_the_word_bearer_is_told_so() -> None:
+    error = refuse(make_scheme(), [(b"authorization", sign().encode())])
+    assert error.detail == "The header Authorization does not begin with the word Bearer."
+    assert ask(make_scheme(), [(b"authorization", b"Basic c3VlOng=")]) is None
+
+
+@pytest.mark.parametrize(
     "fields",
     [
         [*show(sign()), *show(sign())],

@@ -282,6 +282,10 @@ async def test_a_claim_that_can_not_be_used_is_403_and_nothing_is_sent(
         for key in ("dots-key", "wild-key", "lines-key", "lists-key"):
             response = await gateway.get("/orders/7", x_api_key=key)
             assert (response.status_code, response.json()["type"]) == (403, "/problems/forbidden")
+        assert (
+            response.json()["detail"]
+            == "A claim of the caller is a list, and this route asks for a single value: tenant."
+        )
         assert (await gateway.get("/read", x_api_key="lines-key")).status_code == 403
         long = await gateway.client.post("/orders", json={}, headers={"x-api-key": "long-key"})
         assert long.status_code == 403

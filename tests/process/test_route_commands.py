@@ -241,7 +241,11 @@ ASKED = 'partners or users; scopes orders:read; claim tenant "acme" or "b"'
 @pytest.mark.parametrize(
     ("header", "caller", "why"),
     [
-        ("X-API-Key: sues-key", "sue, known by partners, with scopes a orders:read", None),
+        (
+            "X-API-Key: sues-key",
+            'sue, known by partners, with scopes a orders:read\nclaims   {"tenant": "acme", ',
+            None,
+        ),
         ("X-API-Key: bobs-key", "bob, known by partners, without scopes", "lacks a scope that this route asks for"),
         ("X-API-Key: key", "not known", "The API key is not valid."),
         ("Accept: */*", "not known", "the request has no credentials"),
@@ -252,6 +256,11 @@ ASKED = 'partners or users; scopes orders:read; claim tenant "acme" or "b"'
         ),
         (f"Authorization: Bearer {sign()}", "sue, known by users, with", "lacks a claim that this route asks for"),
         (f"Authorization: Bearer {sign(make_claims(exp=7))}", "not known", "The token has expired."),
+        (
+            f"Authorization: Bearer {sign(make_claims(iss='i'))}",
+            "not known\nwanted   https://id.example.com/\ngot      i",
+            "",
+        ),
     ],
 )
 def test_explain_says_who_the_caller_is_and_why_it_may_or_may_not(
@@ -260,8 +269,8 @@ def test_explain_says_who_the_caller_is_and_why_it_may_or_may_not(
     done = call("explain", "GET", "/orders/7", "-H", header, GATEWAY_ROUTES=write_guarded(tmp_path))
     assert f"asks for {ASKED}" in done.stdout.splitlines()
     assert f"caller   {caller}" in done.stdout
-    assert done.returncode == (1 if why else 0), done.stdout
-    assert (why or "subject  orders.7") in done.stdout
+    assert done.returncode == (0 if why is None else 1), done.stdout
+    assert ("subject  orders.7" if why is None else why) in done.stdout
     assert header.split()[-1] not in done.stdout or header.endswith((" key", "*/*"))
 
 
