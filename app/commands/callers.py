@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import partial
 
 from ..edge.auth import Authenticate
@@ -13,6 +13,7 @@ from ..errors import Unauthenticated
 from ..jwks.fetcher import JwksFetcher
 from .arguments import CommandError
 from .development import find_development_keys
+from .rules import describe_auth
 
 _DEVELOPMENT = "; only `nats-http dev` takes this token, which is one of `nats-http token`"
 
@@ -43,23 +44,10 @@ async def _fetch(keys: KeySet) -> None:
 def describe_caller(request: Request, auth: Authenticate) -> list[tuple[str, str]]:
     """Rows for whom the policy asks for, and for who calls. To be called when the request has its answer: afterwards
     keys for development are taken no longer."""
-    rows = [("asks for", describe_rules(auth)), ("caller", _describe_identity(request, auth))]
+    rows = [("asks for", describe_auth(auth)), ("caller", _describe_identity(request, auth))]
     if request.identity and request.identity.claims:
         rows.append(("claims", json.dumps(dict(request.identity.claims), ensure_ascii=False)))
     return rows
-
-
-def describe_rules(auth: Authenticate) -> str:
-    """Whom it lets pass."""
-    return "; ".join(_list_rules(auth))
-
-
-def _list_rules(auth: Authenticate) -> Iterator[str]:
-    yield " or ".join(auth.schemes)
-    if auth.scopes:
-        yield f"scopes {' '.join(auth.scopes)}"
-    for name, values in auth.claims.items():
-        yield f"claim {name} {' or '.join(json.dumps(value, ensure_ascii=False) for value in values)}"
 
 
 def _describe_identity(request: Request, auth: Authenticate) -> str:

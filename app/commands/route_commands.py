@@ -56,20 +56,28 @@ def check(
 
 
 def routes(file: File = None) -> None:
-    """Print a table of the routes, with the limits that hold under the settings."""
+    """Print a table of the routes, with the limits that hold under the settings.
+
+    Where any route says so, it has columns for who may call (`open` is everybody), how often, from which networks, and
+    from pages of which origins.
+    """
     from ..exchange.plans import Limits, make_plan
     from ..formats.units import format_duration, format_size
     from ..routefile.load import load_route_file
     from ..routing.words import sends_body
     from ..settings import load_settings
+    from .rules import list_columns
 
-    rows = [("NAME", "METHOD", "PATH", "SUBJECT", "PAYLOAD", "TIMEOUT", "MAX BODY")]
+    table = load_route_file(choose_file(file)).table
+    columns = list(list_columns(table.routes))
+    titles = "NAME", "METHOD", "PATH", "SUBJECT", "PAYLOAD", "TIMEOUT", "MAX BODY"
+    rows: list[tuple[str, ...]] = [(*titles, *(title for title, _ in columns))]
     limits = Limits.of(load_settings())
-    for route in load_route_file(choose_file(file)).table.routes:
+    for index, route in enumerate(table.routes):
         plan = make_plan(route, limits, is_alone=False, before=None)
         payloads = dict.fromkeys(map(route.choose_payload, route.methods))
         most = format_size(plan.max_body) if sends_body(route.payload, route.methods) else "-"
-        shown = format_duration(plan.timeout), most
+        shown = format_duration(plan.timeout), most, *(cells[index] for _, cells in columns)
         rows.append((route.name, ",".join(route.methods), route.path, route.subject, ",".join(payloads), *shown))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:

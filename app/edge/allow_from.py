@@ -15,7 +15,8 @@ class AllowFrom:
     errors = (Forbidden,)
 
     def __init__(self, networks: Iterable[str]) -> None:
-        self._networks = Networks(networks)
+        self.networks = tuple(networks)
+        self._networks = Networks(self.networks)
 
     def check(self, request: Request) -> None:
         if request.caller.address not in self._networks:

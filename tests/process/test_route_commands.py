@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from functools import partial
 from pathlib import Path
 
@@ -104,6 +105,41 @@ def test_routes_are_a_table(orders: str) -> None:
         "orders-get   GET,DELETE  /orders/{id}  orders.{id}.get  params   500ms    -",
         "orders-make  POST        /orders       orders.make      body     3s       40",
     ]
+
+
+EDGE = """\
+version: 1
+auth:
+  partners: {type: api-key, header: X-API-Key, file: keys.yaml}
+  shops: {type: api-key, cookie: session, file: keys.yaml}
+rate_limits: {public: {average: 100, period: 1m}, each: {average: 5, period: 1s, by: key}}
+routes:
+  - name: a
+    method: POST
+    path: /a
+    subject: a
+    auth: {any: [partners, shops], scopes: [a:read, a], claims: {tenant: acme}}
+    rate_limit: [public, each]
+    allow_from: [10.0.0.0/8, '::1']
+    cors: {allow_origins: ['https://b.example', 'https://a.example'], allow_origin_regex: 'https://c[0-9]'}
+  - {name: b, method: GET, path: /b, subject: b, auth: none}
+"""
+
+
+def test_routes_say_who_may_call_how_often_and_from_where(tmp_path: Path) -> None:
+    (tmp_path / "keys.yaml").write_text(FILE_OF_KEYS)
+    (tmp_path / "edge.yaml").write_text(EDGE)
+    titles, first, second = (
+        re.split(r"  +", line) for line in call("routes", str(tmp_path / "edge.yaml")).stdout.splitlines()
+    )
+    assert titles[7:] == ["AUTH", "RATE LIMIT", "ALLOW FROM", "CORS"]
+    assert first[7:] == [
+        'partners or shops; scopes a:read a; claim tenant "acme"',
+        "public (100 each 60s by ip), each (5 each 1s by key)",
+        "10.0.0.0/8, ::1",
+        "https://a.example, https://b.example, https://c[0-9]",
+    ]
+    assert second[7:] == ["open", "-", "-", "-"]
 
 
 LARGE = "  - {name: big, method: PUT, path: /big, subject: big, max_body: 5MiB, timeout: 40s, max_timeout: 1m}\n"

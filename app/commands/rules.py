@@ -1,0 +1,60 @@
+"""What routes ask of their callers, in words: for `nats-http routes` and `nats-http explain`."""
+
+import json
+from collections.abc import Iterator, Sequence
+
+from ..edge.allow_from import AllowFrom
+from ..edge.auth import Authenticate
+from ..edge.buckets import Limit
+from ..edge.cors import Cors, CorsRules
+from ..edge.policy import Policy
+from ..edge.rate_limit import RateLimit
+from ..formats.units import format_duration
+from ..routing.routes import Route
+
+_AUTH, _LIMIT, _NETWORKS, _CORS = "AUTH", "RATE LIMIT", "ALLOW FROM", "CORS"
+_COLUMNS = {_AUTH: "open", _LIMIT: "-", _NETWORKS: "-", _CORS: "-"}
+"""Titles, and what stands for nothing."""
+
+
+def list_columns(routes: Sequence[Route]) -> Iterator[tuple[str, list[str]]]:
+    """A title, and a cell for each route; nothing for what no route asks."""
+    found = [[told for policy in route.policies if (told := _describe_policy(policy))] for route in routes]
+    for title, nothing in _COLUMNS.items():
+        cells = [", ".join(text for name, text in told if name == title) for told in found]
+        if any(cells):
+            yield title, [cell or nothing for cell in cells]
+
+
+def _describe_policy(policy: Policy) -> tuple[str, str] | None:
+    if isinstance(policy, Authenticate):
+        return _AUTH, describe_auth(policy)
+    if isinstance(policy, RateLimit):
+        return _LIMIT, _describe_limit(policy.limit)
+    if isinstance(policy, AllowFrom):
+        return _NETWORKS, ", ".join(policy.networks)
+    if isinstance(policy, Cors):
+        return _CORS, _describe_origins(policy.rules)
+    return None
+
+
+def describe_auth(auth: Authenticate) -> str:
+    """Whom it lets pass."""
+    return "; ".join(_list_rules(auth))
+
+
+def _list_rules(auth: Authenticate) -> Iterator[str]:
+    yield " or ".join(auth.schemes)
+    if auth.scopes:
+        yield f"scopes {' '.join(auth.scopes)}"
+    for name, values in auth.claims.items():
+        yield f"claim {name} {' or '.join(json.dumps(value, ensure_ascii=False) for value in values)}"
+
+
+def _describe_limit(limit: Limit) -> str:
+    return f"{limit.name} ({limit.average} each {format_duration(limit.period)} by {limit.by})"
+
+
+def _describe_origins(rules: CorsRules) -> str:
+    pattern = () if rules.allow_origin_regex is None else (rules.allow_origin_regex,)
+    return ", ".join((*sorted(rules.allow_origins), *pattern))
