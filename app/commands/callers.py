@@ -15,6 +15,9 @@ from .arguments import CommandError
 from .development import find_development_keys
 from .rules import describe_auth
 
+Rows = list[tuple[str, str]]
+"""Names, and what is shown beside them."""
+
 _DEVELOPMENT = "; only `nats-http dev` takes this token, which is one of `nats-http token`"
 
 
@@ -41,7 +44,7 @@ async def _fetch(keys: KeySet) -> None:
             await keys.fetch()
 
 
-def describe_caller(request: Request, auth: Authenticate) -> list[tuple[str, str]]:
+def describe_caller(request: Request, auth: Authenticate) -> Rows:
     """Rows for whom the policy asks for, and for who calls. To be called when the request has its answer: afterwards
     keys for development are taken no longer."""
     rows = [("asks for", describe_auth(auth)), ("caller", _describe_identity(request, auth))]

@@ -4,14 +4,16 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import redirect_stdout
 
 from ..checks.process import find_fault
 from ..edge.auth import Authenticate
 from ..edge.cors import Cors
+from ..edge.policy import AsyncCheck
+from ..edge.proxies import Proxies
 from ..edge.request import Caller, Request
-from ..errors import GatewayError, NotFound
+from ..errors import Facts, GatewayError, NotFound
 from ..exchange.outbound import Outbound, Streaming, Waiting, body_too_large
 from ..exchange.plans import Limits
 from ..exchange.problems import PROBLEM_TYPE, build_problem
@@ -25,7 +27,7 @@ from ..routing.bodies import Check
 from ..routing.routes import Route
 from ..routing.table import RouteTable
 from ..settings import Settings
-from .callers import describe_caller
+from .callers import Rows, describe_caller
 
 _SHOWN = (b"allow", b"www-authenticate")
 """Header fields of a response that say what a request should have been."""
@@ -41,9 +43,11 @@ def explain_request(
     body: bytes | None,
     peer: str,
     cors: Cors | None = None,
+    explain_page: Callable[[Request], tuple[bool, str] | None] | None = None,
 ) -> tuple[bool, str]:
     """Whether the request would be sent to NATS, or answered well, and a text of some lines that tells more. `peer`
-    is the address that it comes from, `cors` is for all that is no route."""
+    is the address that it comes from, `cors` is for all that is no route. `explain_page` is asked where no route has
+    the path."""
     relay = Relay(table, Limits.of(settings), WayOut(Observers()), settings.proxies, cors=cors)
     path, _, query = target.partition("#")[0].partition("?")
     length = [] if body is None else [(b"content-length", b"%d" % len(body))]
@@ -59,9 +63,10 @@ def explain_request(
     request.caller = relay.proxies.believe(request.caller, request.headers)
     begun = relay.begin(request)
     while isinstance(begun, Waiting):
-        begun = relay.resume(begun, _wait(begun))
+        begun = relay.resume(begun, wait_for(begun.wait))
     if begun is None:
-        return False, _write_not_found(path, relay.proxies.find_root(request.caller, request.headers))
+        found = explain_page(request) if explain_page else None
+        return found or (False, write_problem(NotFound(), request, relay.proxies, []))
     if isinstance(begun, Outbound):
         refused = _load(relay, begun, body or b"")
         if refused is None:
@@ -81,11 +86,11 @@ def _load(relay: Relay, outbound: Outbound, body: bytes) -> Response | None:
     return relay.load_checked(outbound, loaded, find_fault(loaded)) if isinstance(loaded, Check) else loaded
 
 
-def _wait(waiting: Waiting) -> GatewayError | None:
+def wait_for(check: AsyncCheck) -> GatewayError | None:
     """What the policy has against the request."""
 
     async def ask() -> None:
-        await waiting.wait()
+        await check()
 
     try:
         with redirect_stdout(sys.stderr):  # for what the log says of a fetch
@@ -95,14 +100,14 @@ def _wait(waiting: Waiting) -> GatewayError | None:
     return None
 
 
-def _describe_caller(request: Request, route: Route | None) -> list[tuple[str, str]]:
+def _describe_caller(request: Request, route: Route | None) -> Rows:
     """Whom the route asks for, if it does, and who calls."""
     policies = route.policies if route else ()
     auth = next((policy for policy in policies if isinstance(policy, Authenticate)), None)
     return describe_caller(request, auth) if auth else []
 
 
-def _write_outbound(outbound: Outbound, caller: Sequence[tuple[str, str]]) -> str:
+def _write_outbound(outbound: Outbound, caller: Rows) -> str:
     block = outbound.headers.decode("utf-8", "replace").replace("\r\n", "\n").strip().splitlines()
     payload = outbound.payload.decode("utf-8", "replace")
     rows = [
@@ -113,27 +118,33 @@ def _write_outbound(outbound: Outbound, caller: Sequence[tuple[str, str]]) -> st
         ("headers", "\n         ".join(block) or "(none)"),
         ("timeout", format_duration(outbound.timeout)),
     ]
-    added = [f"adds     {line}" for line in _list_added(outbound.request.added)]
-    return "\n".join([*(f"{name:8} {value}" for name, value in rows), *added])
+    return write_rows(rows, outbound.request.added)
 
 
-def _write_response(response: Response, caller: Sequence[tuple[str, str]]) -> str:
-    fields = [(name.decode(), value.decode()) for name, value in response.headers if name in _SHOWN]
+def _write_response(response: Response, caller: Rows) -> str:
     is_json = any(value == PROBLEM_TYPE for name, value in response.headers if name == b"content-type")
     text = response.body.decode("utf-8", "replace")
     body = [json.dumps(json.loads(text), indent=2, ensure_ascii=False) if is_json else text] if text else []
-    added = [f"adds     {line}" for line in _list_added(response.added)]
-    facts = [(name, value) for name, value in response.facts if name != "detail"]  # which the body has
-    told = [f"{name:8} {value}" for name, value in (*caller, *facts, *fields)]
-    return "\n".join([f"status   {response.status}", *told, *added, *body])
+    rows = [("status", str(response.status)), *caller, *_list_told(response.facts, response.headers)]
+    return "\n".join([write_rows(rows, response.added), *body])
 
 
-def _list_added(fields: Sequence[Pair]) -> list[str]:
-    """What stands in the answer by a policy."""
-    return [f"{name.decode('latin-1')}: {value.decode('latin-1')}" for name, value in fields]
+def _list_told(facts: Facts, headers: Iterable[Pair]) -> Rows:
+    """What only operators see of a failure, and what callers should have sent. The body has the detail."""
+    fields = [(name.decode(), value.decode()) for name, value in headers if name in _SHOWN]
+    return [*(fact for fact in facts if fact[0] != "detail"), *fields]
 
 
-def _write_not_found(path: str, root: str) -> str:
-    problem = build_problem(NotFound(), instance=path, request_id="", root=root)
+def write_problem(error: GatewayError, request: Request, proxies: Proxies, rows: Rows) -> str:
+    """The answer to a request for no route, where nobody has made a response yet."""
+    root = proxies.find_root(request.caller, request.headers)
+    problem = build_problem(error, instance=request.path.decode("utf-8"), request_id="", root=root)
     del problem["request_id"]
-    return f"status   {NotFound.status}\n{json.dumps(problem, indent=2, ensure_ascii=False)}"
+    told = [("status", str(error.status)), *rows, *_list_told(error.facts, error.headers)]
+    return f"{write_rows(told, request.added)}\n{json.dumps(problem, indent=2, ensure_ascii=False)}"
+
+
+def write_rows(rows: Rows, added: Sequence[Pair] = ()) -> str:
+    """A line each; `added` are the fields that stand in the answer by a policy."""
+    fields = [("adds", f"{name.decode('latin-1')}: {value.decode('latin-1')}") for name, value in added]
+    return "\n".join(f"{name:8} {value}" for name, value in (*rows, *fields))

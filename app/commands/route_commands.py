@@ -3,11 +3,14 @@
 import json
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .arguments import CommandError, File, choose_file
+
+if TYPE_CHECKING:
+    from ..edge.request import Request
 
 
 def check(
@@ -100,6 +103,8 @@ def explain(
 
     Where the route asks who calls, it says who that is, or why that is not known. For a token it may fetch the keys of
     the issuer. It takes tokens of `nats-http token` too, and says so.
+
+    Of one of the gateway's own pages it says who may see it by GATEWAY_PAGES_AUTH, and whether this caller may.
     """
     from ..routefile.cors import read_cors
     from ..routefile.load import load_route_file
@@ -110,9 +115,16 @@ def explain(
     body = None if data is None else _read_data(data)
     pairs = [_parse_header(text) for text in header or []]
     loaded = load_route_file(choose_file(file))
+    settings = load_settings()
     prepare_keys(loaded.schemes.values())
+
+    def explain_page(request: "Request") -> tuple[bool, str] | None:
+        from .explain_page import explain_page  # it takes long to load
+
+        return explain_page(settings, loaded, request)
+
     is_sent, text = explain_request(
-        load_settings(),
+        settings,
         loaded.table,
         method,
         target,
@@ -120,6 +132,7 @@ def explain(
         body=body,
         peer=peer,
         cors=read_cors(loaded.cors),
+        explain_page=explain_page,
     )
     typer.echo(text)
     if not is_sent:

@@ -325,6 +325,59 @@ async def test_explain_fetches_the_keys_of_the_issuer_only_for_a_token(tmp_path:
         assert "keys-not-fetched" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "rules", "lines", "why"),
+    [
+        (("/docs",), None, ["page     /docs", "seen by  everybody, as GATEWAY_PAGES_AUTH is not set"], None),
+        (("/livez",), "partners", ["page     /livez", "seen by  everybody"], None),
+        (
+            ("/status/data?x=1", "-H", "X-API-Key: sues-key"),
+            "partners,users:a",
+            [
+                "page     /status/data",
+                "seen by  partners or users; scopes a (GATEWAY_PAGES_AUTH)",
+                "caller   sue, known by partners, with scopes a orders:read",
+            ],
+            None,
+        ),
+        (
+            ("/%64ocs", "-H", "X-API-Key: bobs-key"),
+            "partners:a",
+            ["status   403", "page     /docs", "seen by  partners; scopes a (GATEWAY_PAGES_AUTH)"],
+            "/problems/forbidden",
+        ),
+        (
+            ("/problems/nothing", "-H", "X-API-Key: no"),
+            "partners",
+            ["page     /problems/{slug}", "seen by  everybody"],
+            None,
+        ),
+        (
+            ("/metrics", "-H", "X-API-Key: no"),
+            "partners",
+            ["status   401", "page     /metrics", "caller   not known"],
+            "/problems/unauthenticated",
+        ),
+        (("/docs/nothing/there",), "partners", ["status   404"], "/problems/not-found"),
+    ],
+)
+def test_explain_says_who_sees_a_page_and_whether_this_caller_does(
+    tmp_path: Path, arguments: tuple[str, ...], rules: str | None, lines: list[str], why: str | None
+) -> None:
+    settings = {"GATEWAY_PAGES_AUTH": rules} if rules else {}
+    done = call("explain", "GET", *arguments, GATEWAY_ROUTES=write_guarded(tmp_path), **settings)
+    assert set(lines) <= set(done.stdout.splitlines()), done.stdout
+    assert (done.returncode, why or "") == (1 if why else 0, why if why and why in done.stdout else "")
+
+
+def test_explain_says_of_a_page_which_methods_it_takes_and_which_scheme_the_setting_lacks(tmp_path: Path) -> None:
+    routes = write_guarded(tmp_path)
+    done = call("explain", "POST", "/docs", GATEWAY_ROUTES=routes)
+    assert (done.returncode, "\nallow    GET, HEAD\n" in done.stdout) == (1, True)
+    done = call("explain", "GET", "/docs", GATEWAY_ROUTES=routes, GATEWAY_PAGES_AUTH="user")
+    assert (done.returncode, "GATEWAY_PAGES_AUTH 'user': no scheme of this name" in done.stderr) == (1, True)
+
+
 def test_explain_believes_a_trusted_proxy(tmp_path: Path) -> None:
     routes = tmp_path / "routes.yaml"
     rule = "{name: a, method: GET, path: /a, subject: a, headers: [X-Forwarded-For], allow_from: 192.0.2.0/24}"
