@@ -1,7 +1,9 @@
 """Asks an issuer for its keys. It alone imports httpx, and is loaded where a scheme needs it."""
 
 import asyncio
+import socket
 import ssl
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
@@ -14,6 +16,36 @@ from ..formats.schemas import parse_json
 from .fetcher import LIMIT, MAX_ANSWER, FetchFailed
 
 _HEADERS = {"accept": "application/jwk-set+json, application/json", "accept-encoding": "identity"}
+
+
+# Of the failure itself, or of what has caused it, the first that fits.
+_KINDS: tuple[tuple[type[BaseException], str], ...] = (
+    (ssl.SSLError, "the TLS handshake failed"),
+    (ConnectionRefusedError, "connection refused"),
+    (socket.gaierror, "its host is not known"),
+    (httpx.ProxyError, "the proxy refused"),
+    (httpx.TimeoutException, "timed out"),
+    (httpx.ProtocolError, "it does not speak HTTP, or closed the connection"),
+    (ConnectionError, "the connection was reset"),
+    (httpx.NetworkError, "it can't be reached"),
+)
+
+
+def describe_failure(error: Exception) -> str:
+    """Why there was no answer, in words that have nothing of the address or the answer."""
+    causes = list(_list_causes(error))
+    for cause in causes:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"its certificate is not trusted ({cause.verify_message.rstrip('.')})"
+    found = (words for kind, words in _KINDS if any(isinstance(cause, kind) for cause in causes))
+    return next(found, type(error).__name__)
+
+
+def _list_causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        within = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else None  # of several addresses
+        error = within or error.__cause__ or error.__context__
 
 
 class IssuerClient:
@@ -50,7 +82,7 @@ class IssuerClient:
         except TimeoutError:
             raise FetchFailed(f"no complete answer within {LIMIT:g} seconds") from None
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            raise FetchFailed(f"no answer: {type(error).__name__}") from None
+            raise FetchFailed(f"no answer: {describe_failure(error)}") from None
         try:
             document = parse_json(data)
         except (ValueError, RecursionError):

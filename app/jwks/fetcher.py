@@ -18,7 +18,6 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
-from urllib.parse import urlsplit
 
 import structlog
 
@@ -40,7 +39,7 @@ _log = structlog.get_logger("nats-http.jwks")
 
 
 class FetchFailed(Exception):
-    """The text says why, without a word of the answer."""
+    """The text says why, without a word of the address or the answer."""
 
 
 class JwksFetcher:
@@ -86,6 +85,8 @@ class _Source:
 
     def __init__(self, url: str) -> None:
         self._url = url
+        self._shown = url.partition("?")[0]
+        """The query may have a secret."""
         self._sets: list[KeySet] = []
         self._keys: tuple[IssuerKey, ...] | None = None
         self._has_failed = False
@@ -174,14 +175,13 @@ class _Source:
         except FetchFailed as error:
             self._note_failure(error)
             return
-        if self._has_failed:
-            _log.info("keys-fetched", issuer=urlsplit(self._url).hostname)
+        if self._take(keys) or self._has_failed:
+            _log.info("keys-fetched", url=self._shown, keys=len(keys))
         self._note(has_failed=False)
-        self._take(keys)
 
     def _note_failure(self, error: FetchFailed) -> None:
         if not self._has_failed:
-            _log.warning("keys-not-fetched", issuer=urlsplit(self._url).hostname, reason=str(error))
+            _log.warning("keys-not-fetched", url=self._shown, reason=str(error))
         self._note(has_failed=True)
 
     def _note(self, *, has_failed: bool) -> None:
@@ -189,13 +189,14 @@ class _Source:
         for each in self._sets:
             each.has_failed = has_failed
 
-    def _take(self, keys: tuple[IssuerKey, ...]) -> None:
-        """Where they are the same, what was verified by them is still right."""
+    def _take(self, keys: tuple[IssuerKey, ...]) -> bool:
+        """Whether they are others than before. Where they are the same, what was verified by them is still right."""
         if self._keys is not None and _compare(keys) == _compare(self._keys):
-            return
+            return False
         self._keys = keys
         for each in self._sets:
             each.replace(keys)
+        return True
 
 
 def _compare(keys: tuple[IssuerKey, ...]) -> list[object]:

@@ -3,7 +3,8 @@
 Laws:
 1. Each line has `event`, `level` and `timestamp`, those of libraries `logger` as well. One object a line, in ASCII.
 2. No line below the level is written, whoever logs it.
-3. A message of a library that says what the gateway says itself comes at the level `debug` only.
+3. A message of a library that says what the gateway says itself comes at the level `debug` only, and one that may have
+   a query in it not at all.
 
 Failures (5xx) are always logged; the rest with `GATEWAY_ACCESS_LOG=on`, since a line costs about as much as all
 else that the gateway does for a request.
@@ -33,14 +34,10 @@ if TYPE_CHECKING:
 _BILLION = 10**9
 
 # What these say less of, as the gateway says it: a caller that sends no HTTP is not news, the link says what there is
-# to say of NATS, a reload says which file it has read. httpx would tell of each fetch of keys, with the whole URL, in
-# which there may be a secret.
-_QUIET = {
-    "uvicorn.error": logging.ERROR,
-    "nats": logging.CRITICAL,
-    "watchfiles": logging.WARNING,
-    "httpx": logging.WARNING,
-}
+# to say of NATS, and a reload says which file it has read.
+_QUIET = {"uvicorn.error": logging.ERROR, "nats": logging.CRITICAL, "watchfiles": logging.WARNING}
+# At the levels below `warning` these say which address they ask, with its query, in which there may be a secret.
+_TOO_OPEN = ("httpx", "httpcore", "urllib3")
 
 
 def configure_logging(*, color: bool, form: str | None = None, level: str = "info") -> None:
@@ -82,6 +79,8 @@ def _configure_libraries(stream: TextIO, write: "Writer", least: int) -> None:
     logging.basicConfig(handlers=[handler], level=least, force=True)
     for name, usual in _QUIET.items():
         logging.getLogger(name).setLevel(least if least == logging.DEBUG else max(usual, least))
+    for name in _TOO_OPEN:
+        logging.getLogger(name).setLevel(max(logging.WARNING, least))
 
 
 def _drop_colors(_: "WrappedLogger", __: str, event: "EventDict") -> "EventDict":

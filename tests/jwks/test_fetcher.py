@@ -2,13 +2,18 @@
 
 import asyncio
 import contextlib
+import json
+import socket
+import ssl
 from collections.abc import AsyncIterator
 
+import httpx
 import pytest
+import trustme
 
 from app.edge.key_sets import KeySet
 from app.jwks import client, fetcher
-from app.jwks.fetcher import MAX_ANSWER, JwksFetcher
+from app.jwks.fetcher import MAX_ANSWER, FetchFailed, JwksFetcher
 from tests.harness import PATIENCE, eventually
 from tests.issuer import (
     EC_KEY,
@@ -198,12 +203,6 @@ async def test_leaving_it_ends_those_who_wait() -> None:
         await asyncio.wait_for(waiting, 1)
 
 
-async def test_nobody_answers() -> None:
-    keys = KeySet(url="http://127.0.0.1:1/keys")
-    async with fetching(keys):
-        await eventually(lambda: keys.has_failed)
-
-
 @pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "nothing://127.0.0.1:1", "http://[::1"])
 async def test_a_proxy_that_can_not_be_used_is_told_and_nobody_waits(
     proxy: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -216,3 +215,75 @@ async def test_a_proxy_that_can_not_be_used_is_told_and_nobody_waits(
             await asyncio.wait_for(keys.fetch(), 5)
         assert keys.has_failed
     assert "HTTPS_PROXY or the like can't be used" in capsys.readouterr().out
+
+
+async def test_the_log_says_when_keys_come_first_when_they_change_and_after_a_failure(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetcher, "REFRESH", 0.02)
+    async with run_issuer() as issuer:
+        keys = KeySet(url=f"{issuer.url}?apikey=s3cret")
+        async with fetching(keys):
+            await eventually(lambda: issuer.asked > 3)
+            issuer.answer = answering(make_jwks(make_jwk("new", EC_KEY)))
+            await eventually(lambda: keys.generation == 2)
+            issuer.answer = answering(b"", status=404)
+            await eventually(lambda: keys.has_failed)
+            issuer.answer = answering(make_jwks(make_jwk("new", EC_KEY)))
+            await eventually(lambda: not keys.has_failed)
+        output = capsys.readouterr().out
+        told = [json.loads(line) for line in output.splitlines() if "keys-" in line]
+    assert [(line["event"], line.get("keys"), line.get("reason"), line["url"]) for line in told] == [
+        ("keys-fetched", 3, None, issuer.url),
+        ("keys-fetched", 1, None, issuer.url),
+        ("keys-not-fetched", None, "the answer has status 404, not 200", issuer.url),
+        ("keys-fetched", 1, None, issuer.url),
+    ]
+    assert "s3cret" not in output
+
+
+UNTRUSTED = "its certificate is not trusted (unable to get local issuer certificate)"
+
+
+async def speak_no_http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readline()
+    writer.write(b"no HTTP\r\n\r\n")
+    writer.close()
+
+
+async def test_why_nobody_answers_is_said_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "*")
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("localhost").configure_cert(tls)
+    async with (
+        await asyncio.start_server(speak_no_http, "127.0.0.1", 0) as plain,
+        await asyncio.start_server(speak_no_http, "127.0.0.1", 0, ssl=tls) as strange,
+    ):
+        port, secure = (server.sockets[0].getsockname()[1] for server in (plain, strange))
+        for url, reason in (
+            ("http://127.0.0.1:1/keys", "connection refused"),
+            ("http://localhost:1/keys", "connection refused"),
+            (f"http://127.0.0.1:{port}/keys", "it does not speak HTTP, or closed the connection"),
+            (f"https://127.0.0.1:{port}/keys", "the TLS handshake failed"),
+            (
+                f"https://localhost:{secure}/keys",
+                UNTRUSTED,
+            ),
+        ):
+            async with client.IssuerClient(f"{url}?apikey=s3cret") as asked:
+                with pytest.raises(FetchFailed) as caught:
+                    await asked.fetch_keys()
+            assert str(caught.value) == f"no answer: {reason}", url
+
+
+def test_a_reason_is_that_of_the_first_cause_and_has_nothing_of_the_address() -> None:
+    for kind, error, words in (
+        (httpx.ConnectError, socket.gaierror(-2, "https://id.example/?s3cret"), "its host is not known"),
+        (httpx.ConnectTimeout, TimeoutError("s3cret"), "timed out"),
+        (httpx.ReadError, ConnectionResetError("s3cret"), "the connection was reset"),
+        (httpx.ReadError, OSError("s3cret"), "it can't be reached"),
+        (httpx.DecodingError, ValueError("s3cret"), "DecodingError"),
+    ):
+        failure = kind("s3cret")
+        failure.__cause__ = error
+        assert client.describe_failure(failure) == words

@@ -9,11 +9,14 @@ from nats.aio.msg import Msg
 
 from app.http.lane import LaneName
 from tests.harness import PATIENCE, NatsServer, eventually, responder
+from tests.issuer import answering, make_jwks, run_issuer
 from tests.process.programs import PROGRAM, run
 
 SECRET = "s3cret"  # noqa: S105 - what is looked for
 ROUTES = """
 version: 1
+auth: {users: {type: jwt, issuer: i, audience: a, jwks_url: '%s?apikey=s3cret'}}
+defaults: {auth: none}
 routes:
   - name: read
     method: GET
@@ -85,19 +88,25 @@ async def test_no_line_has_a_credential_cookie_query_or_payload(
 ) -> None:
     own_nats.reload(f"authorization {{user: gateway, password: {SECRET}}}")
     url = own_nats.url.replace("//", f"//gateway:{SECRET}@")
-    (tmp_path / "routes.yaml").write_text(ROUTES)
     settings = {"NATS_URL": url, "PORT": str(port), "GATEWAY_ACCESS_LOG": "on", "GATEWAY_LOG_LEVEL": "debug"}
     command = [*PROGRAM, "serve", "--lane", lane, str(tmp_path / "routes.yaml")]
-    with run(command, tmp_path / "log", **settings) as gateway:
-        gateway.find(r'"event":"(connected)"')
-        async with responder(url, "s.*.1", answer), responder(url, "s.write", answer):
-            answers = await asyncio.gather(*(talk(port, request) for request in list_requests()))
-        assert all(one.startswith(b"HTTP/1.1 ") for one in answers)
-        own_nats.kill()
-        gateway.find(r'"event":"(disconnected)"')
-        assert b" 503 " in await talk(port, list_requests()[0])
-        await eventually(lambda: '"slug":"not-connected"' in gateway.log)
-        assert gateway.stop() == 0
+    async with run_issuer() as issuer:
+        moved = (b"location", f"{issuer.url}/there?apikey={SECRET}".encode())
+        issuer.answer = answering(b"", status=302, headers=(moved,))
+        (tmp_path / "routes.yaml").write_text(ROUTES % issuer.url)
+        with run(command, tmp_path / "log", **settings) as gateway:
+            await eventually(lambda: '"event":"keys-not-fetched"' in gateway.log)
+            issuer.answer = answering(make_jwks())
+            await eventually(lambda: '"event":"keys-fetched"' in gateway.log)
+            gateway.find(r'"event":"(connected)"')
+            async with responder(url, "s.*.1", answer), responder(url, "s.write", answer):
+                answers = await asyncio.gather(*(talk(port, request) for request in list_requests()))
+            assert all(one.startswith(b"HTTP/1.1 ") for one in answers)
+            own_nats.kill()
+            gateway.find(r'"event":"(disconnected)"')
+            assert b" 503 " in await talk(port, list_requests()[0])
+            await eventually(lambda: '"slug":"not-connected"' in gateway.log)
+            assert gateway.stop() == 0
     lines = [json.loads(line) for line in gateway.log.splitlines()]
     assert {line.get("slug") for line in lines} >= {"no-responders", "bad-reply", "invalid-body", "bad-request"}
     assert {"uvicorn.error", None} <= {line.get("logger") for line in lines}
