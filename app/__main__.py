@@ -1,4 +1,4 @@
-from .commands.cli import main
+from .commands.start import main
 
 if __name__ == "__main__":
     main()

@@ -15,6 +15,7 @@ from .. import __version__
 from ..errors import CannotStart
 from ..http.lane import LaneName
 from .arguments import CommandError, File
+from .hangups import Hangups
 from .keys_command import keys
 from .listeners import inherit, listen
 from .route_commands import check, explain, openapi, routes, schema
@@ -78,6 +79,7 @@ def _root(
 
 @cli.command()
 def dev(
+    context: typer.Context,
     file: Annotated[
         Path | None,
         typer.Argument(
@@ -111,7 +113,7 @@ def dev(
 
     It has one worker.
     """
-    _end_at_signals()
+    hangups = _take_signals(context)
     from ..settings import is_color_wanted, is_nats_url_set, load_settings
 
     settings = load_settings(check_files=True)
@@ -134,13 +136,14 @@ def dev(
         examples = examples or (embedded and path == EXAMPLES)
         stack = Stack(embedded=embedded, nats_port=nats_port, examples=examples, lane=lane, extend=extend)
         try:
-            run_dev(settings, listeners, _open_source(path, settings), stack)
+            run_dev(settings, listeners, _open_source(path, settings, hangups), stack)
         except (PartEnded, ServerMissing, RuntimeError) as error:
             raise CommandError(str(error)) from None
 
 
 @cli.command()
 def serve(
+    context: typer.Context,
     file: File = None,
     host: Host = None,
     port: Port = None,
@@ -158,7 +161,7 @@ def serve(
 
     SIGHUP reads the route file and the certificate again.
     """
-    _end_at_signals()
+    hangups = _take_signals(context)
     if fd is not None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the parent of a worker sends it new routes
     from ..settings import is_color_wanted, load_settings
@@ -180,7 +183,7 @@ def serve(
             run_gateway(settings, listeners, pipe, lane=lane, extend=extend, boards=boards, sign_fd=sign_fd)
             return
         path = file or settings.routes or GREET
-        source = _open_source(path, settings)
+        source = _open_source(path, settings, hangups)
         count = workers or settings.workers
         if count == 1:
             run_gateway(settings, listeners, source, lane=lane, extend=extend)
@@ -230,7 +233,7 @@ def _check_one_file(file: Path | None, settings: "Settings") -> None:
         raise CommandError(f"{file}: GATEWAY_ROUTES names {settings.routes}: give one of the two")
 
 
-def _open_source(path: Path, settings: "Settings") -> "FileSource":
+def _open_source(path: Path, settings: "Settings", hangups: Hangups) -> "FileSource":
     from ..exchange.plans import Limits
     from .reload import FileSource
 
@@ -239,11 +242,13 @@ def _open_source(path: Path, settings: "Settings") -> "FileSource":
         Limits.of(settings),
         settings.certificate_files,
         takes_client_certificates=settings.takes_client_certificates,
+        hangups=hangups,
     )
 
 
-def _end_at_signals() -> None:
-    """While nothing is started there is nothing to stop but the log. Not by an exception: an import can swallow it."""
+def _take_signals(context: typer.Context) -> Hangups:
+    """While nothing is started there is nothing to stop but the log. Not by an exception: an import can swallow it.
+    SIGHUP ends nothing; from the console script it is taken already."""
 
     def end(*_: object) -> None:
         if finish := getattr(sys.stderr, "finish", None):  # of a QueuedStream
@@ -252,6 +257,7 @@ def _end_at_signals() -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
+    return context.obj if isinstance(context.obj, Hangups) else Hangups()
 
 
 def _open_missing_streams() -> None:
@@ -266,11 +272,12 @@ def _open_missing_streams() -> None:
             setattr(sys, name, open(fd, mode, closefd=False))  # noqa: SIM115 - as long as the process
 
 
-def main() -> None:
-    """The console script. A wrong setting or a command that can't go on: one line on stderr and exit code 1."""
+def main(hangups: Hangups | None = None) -> None:
+    """Run the command that was typed. A wrong setting or a command that can't go on: one line on stderr and exit code
+    1. `hangups` are those since the start."""
     _open_missing_streams()
     try:
-        cli()
+        cli(obj=hangups)
     except CannotStart as error:
         for line in str(error).splitlines():
             print(f"nats-http: {line}", file=sys.stderr)

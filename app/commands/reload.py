@@ -89,9 +89,9 @@ class Reading:
 
 
 class FileSource:
-    """The route file, read again at each SIGHUP, and when it is asked. A warning tells which of its limits are over
-    `limits`, and at the start one tells which of its schemes take certificates of callers, unless those can reach the
-    gateway. `files` are all that it was last read from, right or wrong; `path` is the first. The files of the
+    """The route file, read again at each SIGHUP of `hangups`, and when it is asked. A warning tells which of its limits
+    are over `limits`, and at the start one tells which of its schemes take certificates of callers, unless those can
+    reach the gateway. `files` are all that it was last read from, right or wrong; `path` is the first. The files of the
     certificate are read again at the same time."""
 
     def __init__(
@@ -101,6 +101,7 @@ class FileSource:
         certificate: CertificateFiles | None = None,
         *,
         takes_client_certificates: bool = True,
+        hangups: Hangups,
     ) -> None:
         self.path = path
         self._limits = limits
@@ -110,7 +111,7 @@ class FileSource:
         """Whether the last reading was successful."""
         self.loaded_at = time.time()
         """When the routes that are served were read, as Unix time."""
-        self._hangups = Hangups()
+        self._hangups = hangups
         self._renewals = Renewals(certificate)
         self._reading: Reading | None = None
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from app.commands.hangups import Hangups
 from app.commands.reload import FileSource
 from app.commands.watch import Looks, find_folders, watch_files
 from app.exchange.plans import Limits
@@ -36,7 +37,7 @@ def source(tmp_path: Path) -> Iterator[Source]:
     (tmp_path / "schemas").mkdir()
     (tmp_path / "schemas" / "a.json").write_text("{}")
     (tmp_path / "routes.yaml").write_text(TEXT)
-    source = Source(tmp_path / "routes.yaml", Limits.of(Settings()))
+    source = Source(tmp_path / "routes.yaml", Limits.of(Settings()), hangups=Hangups())
     source.load()
     yield source
     source.close()

@@ -110,6 +110,22 @@ def test_a_wheel_installs_and_gives_the_command_and_both_packages(tmp_path: Path
     assert found.stdout.count(str(environment)) == 2, found.stderr
 
 
+@pytest.mark.parametrize(("command", "is_taken"), [("serve", True), ("dev", True), ("check", False)])
+def test_a_gateway_takes_sighup_before_it_loads_anything_that_takes_long(command: str, is_taken: bool) -> None:
+    script = (
+        "import signal, sys\n"
+        "class Look:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'typer': print(signal.getsignal(signal.SIGHUP) is not signal.SIG_DFL)\n"
+        "sys.meta_path.insert(0, Look())\n"
+        f"sys.argv = ['nats-http', '{command}', '--help']\n"
+        "from app.__main__ import main\n"
+        "main()\n"
+    )
+    output = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    assert output.stdout.split()[0] == str(is_taken), output.stderr
+
+
 def test_the_version_is_printed_without_what_only_other_commands_need() -> None:
     script = (
         "import sys\n"

@@ -353,6 +353,9 @@ async def test_a_file_that_does_not_hold_at_the_start_is_a_line_for_each_error_a
 async def test_a_hangup_while_it_starts_ends_nothing(own_nats: NatsServer, routes: Path) -> None:
     command, log, environment = serve(own_nats, routes)
     with run(command, log, **environment) as gateway:
+        maps = Path(f"/proc/{gateway.process.pid}/maps")
+        await eventually(lambda: "pydantic_core" in maps.read_text())  # it reads its settings next
+        hang_up(gateway)
         gateway.find("(listening)")
         for _ in range(20):
             hang_up(gateway)
