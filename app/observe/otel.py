@@ -45,7 +45,6 @@ MAX_MESSAGE = 300  # characters of a message of the SDK
 MAX_PATH = 1024  # characters of a path in a span, of which the queue may hold many
 CALLER_GONE = "caller-gone"
 
-
 Attributes = dict[str, str | int]
 
 # RFC 9110 and PATCH, as the semantic conventions have them: any caller can make up others.
