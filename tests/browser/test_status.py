@@ -10,7 +10,7 @@ import pytest
 from playwright.async_api import Browser, Locator, Page, expect
 
 from tests.browser.conftest import open_window
-from tests.harness import NatsServer, replying, responder
+from tests.harness import NO_TLS, NatsServer, replying, responder
 from tests.process.programs import PROGRAM, run
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -30,7 +30,7 @@ async def read_number(page: Page, selector: str) -> float:
 
 
 async def ask(url: str, path: str, *, times: int) -> None:
-    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=20) as client:
+    async with httpx.AsyncClient(base_url=url, trust_env=False, verify=NO_TLS, timeout=20) as client:
         for _ in range(times):
             await client.get(path)
 

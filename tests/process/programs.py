@@ -10,14 +10,19 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
+from subprocess import Popen
+from tempfile import TemporaryFile
 
 import httpx
 import pytest
 
 from app.commands.cli import main
-from tests.harness import PATIENCE, clean_environment
+from tests.harness import NO_TLS, PATIENCE, clean_environment
+from tests.process.forks import Forked, fork
 
 PROGRAM = [sys.executable, "-m", "app"]
+
+MAX_OUTPUT = 1024 * 1024  # bytes
 
 
 def call(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -31,15 +36,35 @@ def call(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
     return subprocess.CompletedProcess(arguments, int(end.value.code or 0), output.getvalue(), errors.getvalue())
 
 
+def start(command: list[str], environment: dict[str, str], output: int, errors: int) -> Forked | Popen[bytes]:
+    """A program whose output goes to these files. One in Python is forked: its imports would take ten times as long
+    as what it does."""
+    is_python = command[0] == sys.executable
+    if not is_python and Path(command[0]).name != "nats-http":
+        return Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=errors)
+    with Path(os.devnull).open() as nothing:
+        return fork(command[1:] if is_python else command, environment, [nothing.fileno(), output, errors])
+
+
+def finish(command: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
+    """What a program prints until it ends by itself."""
+    with TemporaryFile() as output, TemporaryFile() as errors:
+        process = start(command, clean_environment(**environment), output.fileno(), errors.fileno())
+        try:
+            code = process.wait(PATIENCE)
+        finally:
+            process.kill()
+        texts = [os.pread(file.fileno(), MAX_OUTPUT, 0).decode() for file in (output, errors)]
+    return subprocess.CompletedProcess(command, code, *texts)
+
+
 class Process:
-    """A program whose stderr goes to a file."""
+    """A program whose output goes to a file."""
 
     def __init__(self, command: list[str], log: Path, **environment: str) -> None:
         self._log = log
-        with log.open("wb") as stderr:
-            self.process = subprocess.Popen(
-                command, env=clean_environment(**environment), stdout=stderr, stderr=stderr, stdin=subprocess.DEVNULL
-            )
+        with log.open("wb") as file:
+            self.process = start(command, clean_environment(**environment), file.fileno(), file.fileno())
 
     @property
     def folder(self) -> Path:
@@ -82,7 +107,7 @@ def wait_until_ready(url: str) -> None:
     end = time.monotonic() + PATIENCE
     while True:
         try:
-            if httpx.get(f"{url}/readyz", trust_env=False).status_code == 200:
+            if httpx.get(f"{url}/readyz", trust_env=False, verify=NO_TLS).status_code == 200:
                 return
         except httpx.TransportError:
             pass

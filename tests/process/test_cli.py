@@ -9,13 +9,7 @@ import pytest
 
 from app import __version__
 from tests.harness import NatsServer, clean_environment, eventually, run_gateway
-from tests.process.programs import PROGRAM
-
-
-def call(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*PROGRAM, *arguments], env=clean_environment(**environment), capture_output=True, text=True, timeout=30
-    )
+from tests.process.programs import PROGRAM, call, finish
 
 
 def test_version_and_help_read_well() -> None:
@@ -57,13 +51,10 @@ async def test_healthcheck_exits_with_0_only_when_the_gateway_is_ready(own_nats:
         assert (code, len(error.splitlines())) == (1, 1)
 
 
-async def _call_beside(*arguments: str, **environment: str) -> tuple[int | None, str, str]:
+async def _call_beside(*arguments: str, **environment: str) -> tuple[int, str, str]:
     """As `call`, while this event loop goes on serving."""
-    process = await asyncio.create_subprocess_exec(
-        *PROGRAM, *arguments, env=clean_environment(**environment), stdout=-1, stderr=-1
-    )
-    out, err = await process.communicate()
-    return process.returncode, out.decode(), err.decode()
+    done = await asyncio.to_thread(finish, [*PROGRAM, *arguments], **environment)
+    return done.returncode, done.stdout, done.stderr
 
 
 @pytest.mark.soak

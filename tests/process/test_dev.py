@@ -10,7 +10,6 @@ import os
 import re
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 import sysconfig
@@ -26,6 +25,7 @@ from nats.aio.client import Client
 
 from tests.credentials import Key, Operator, make_tls_config, write_certificate
 from tests.harness import (
+    NO_TLS,
     PATIENCE,
     NatsServer,
     clean_environment,
@@ -58,15 +58,14 @@ routes:
 LINE = re.compile(r"\d\d:\d\d:\d\d (gateway |greet   |notes   ) \S.*")
 
 SECRET = "s3cret"  # noqa: S105 - for tests
-_NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def get(url: str) -> httpx.Response:
-    return httpx.get(url, trust_env=False, timeout=PATIENCE, verify=_NO_TLS)
+    return httpx.get(url, trust_env=False, timeout=PATIENCE, verify=NO_TLS)
 
 
 def post(url: str, body: object) -> httpx.Response:
-    return httpx.post(url, json=body, trust_env=False, timeout=PATIENCE, verify=_NO_TLS)
+    return httpx.post(url, json=body, trust_env=False, timeout=PATIENCE, verify=NO_TLS)
 
 
 def write_routes(folder: Path) -> Path:
@@ -291,12 +290,16 @@ async def test_sigterm_does_too_also_where_4222_is_taken(tmp_path: Path) -> None
 
 async def test_a_signal_during_the_start_leaves_nothing_behind(tmp_path: Path) -> None:
     for delay in (0.05, 0.4, 0.8):
-        with run(DEV, tmp_path / f"log{delay}", TMPDIR=str(tmp_path)) as process:
+        with (
+            (tmp_path / "log").open("wb") as log,
+            subprocess.Popen(DEV, env=clean_environment(TMPDIR=str(tmp_path)), stdout=log, stderr=log) as process,
+        ):  # not forked: it imports our code
             time.sleep(delay)
-            below = descendants(process.process.pid)
-            assert process.stop() in (0, -signal.SIGTERM)  # the latter while Python still imports our code
-            await all_gone(below)
-            assert "Traceback" not in process.log
+            below = descendants(process.pid)
+            process.terminate()
+            assert process.wait(PATIENCE) in (0, -signal.SIGTERM)  # the latter while Python still imports
+        await all_gone(below)
+        assert "Traceback" not in (tmp_path / "log").read_text()
     assert not list(tmp_path.glob("nats-http-*"))
 
 

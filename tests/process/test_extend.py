@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.harness import PATIENCE, NatsServer
+from tests.harness import NO_TLS, PATIENCE, NatsServer
 from tests.process.programs import Process, run, wait_until_ready
 
 ADDRESS = r'"address":"(http://[^"]+)"'
@@ -45,7 +45,7 @@ def serve(name: str, *more: str) -> list[str]:
 def get(gateway: Process, path: str) -> httpx.Response:
     url = gateway.find(ADDRESS)
     wait_until_ready(url)
-    return httpx.get(f"{url}{path}", trust_env=False, timeout=PATIENCE)
+    return httpx.get(f"{url}{path}", trust_env=False, verify=NO_TLS, timeout=PATIENCE)
 
 
 @pytest.mark.parametrize("more", [(), pytest.param(("--workers", "2"), marks=pytest.mark.soak)])
@@ -98,6 +98,8 @@ def test_the_example_of_the_readme_allows_an_origin(tmp_path: Path, shared_nats:
     with run(serve("my_gateway:extend"), tmp_path / "log", NATS_URL=shared_nats.url) as gateway:
         url = gateway.find(ADDRESS)
         wait_until_ready(url)
-        response = httpx.get(f"{url}/greet/sue", headers={"Origin": "https://example.com"}, trust_env=False)
+        response = httpx.get(
+            f"{url}/greet/sue", headers={"Origin": "https://example.com"}, trust_env=False, verify=NO_TLS
+        )
         assert response.headers["access-control-allow-origin"] == "https://example.com"
         assert gateway.stop() == 0

@@ -11,7 +11,7 @@ import pytest
 
 from app.commands.development import load_development_keys
 from app.edge.key_sets import DEVELOPMENT_KID
-from tests.harness import NatsServer
+from tests.harness import NO_TLS, NatsServer
 from tests.process.programs import PROGRAM, call, run, wait_until_ready
 from tests.process.test_readme import ADDRESS, Example, find_examples, run_examples
 
@@ -59,7 +59,9 @@ def test_a_token_for_development_is_refused_outside_of_it(own_nats: NatsServer, 
     with run([*PROGRAM, "serve", "--port", "0", ROUTES], tmp_path / "log", **environment) as gateway:
         url = gateway.find(r'"address":"(http://[^"]+)"')
         wait_until_ready(url)
-        response = httpx.get(f"{url}/orders", headers={"authorization": f"Bearer {token}"}, trust_env=False)
+        response = httpx.get(
+            f"{url}/orders", headers={"authorization": f"Bearer {token}"}, trust_env=False, verify=NO_TLS
+        )
         assert response.status_code == 401
         assert "is signed with a key that is not known" in response.json()["detail"]
 

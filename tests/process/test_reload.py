@@ -21,7 +21,7 @@ from nats.aio.msg import Msg
 
 from app.commands.reload import Reading
 from app.prepared import pack_faults
-from tests.harness import PATIENCE, NatsServer, clean_environment, eventually, replying, responder
+from tests.harness import NO_TLS, PATIENCE, NatsServer, clean_environment, eventually, replying, responder
 from tests.process.programs import PROGRAM, Process, call, find_children, is_alive, run, wait_until_ready
 
 ADDRESS = r'"address":"(http://[^"]+)"'
@@ -54,7 +54,7 @@ def hang_up(gateway: Process) -> None:
 
 
 async def get_statuses(url: str, *paths: str) -> list[int]:
-    async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=url, trust_env=False, verify=NO_TLS) as client:
         return [(await client.get(path)).status_code for path in paths]
 
 
@@ -87,9 +87,11 @@ async def test_new_routes_are_taken_and_old_ones_go(own_nats: NatsServer, routes
             hang_up(gateway)
             await wait_for_status(url, "/two", 200)
             assert await get_statuses(url, "/one", "/three") == [404, 200]
-        assert httpx.get(f"{url}/openapi.json", trust_env=False).json()["info"]["title"] == "has two three"
-        assert "has two three" in httpx.get(f"{url}/docs", trust_env=False).text
-        assert httpx.get(f"{url}/healthz", trust_env=False).json()["routes"] == 2
+        assert (
+            httpx.get(f"{url}/openapi.json", trust_env=False, verify=NO_TLS).json()["info"]["title"] == "has two three"
+        )
+        assert "has two three" in httpx.get(f"{url}/docs", trust_env=False, verify=NO_TLS).text
+        assert httpx.get(f"{url}/healthz", trust_env=False, verify=NO_TLS).json()["routes"] == 2
         assert read_events(gateway, "routes-loaded")[0]["routes"] == 2
         assert gateway.stop() == 0
 
@@ -178,7 +180,7 @@ async def test_what_has_begun_finishes_by_the_routes_that_it_began_with(own_nats
         wait_until_ready(url)
         async with (
             responder(own_nats.url, "test.one", answer_late),
-            httpx.AsyncClient(base_url=url, trust_env=False, timeout=20) as client,
+            httpx.AsyncClient(base_url=url, trust_env=False, verify=NO_TLS, timeout=20) as client,
         ):
             waiting = asyncio.create_task(client.get("/one", headers={"x-request-timeout": "20s"}))
             await arrived.wait()
@@ -209,7 +211,7 @@ async def test_nothing_is_lost_while_routes_change_under_load(own_nats: NatsServ
 
         async with (
             responder(own_nats.url, "test.*", replying(b"hello")),
-            httpx.AsyncClient(base_url=url, trust_env=False, timeout=20) as client,
+            httpx.AsyncClient(base_url=url, trust_env=False, verify=NO_TLS, timeout=20) as client,
         ):
             asking = [asyncio.create_task(ask(client)) for _ in range(20)]
             for turn in range(8):

@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import sys
 import sysconfig
 import time
@@ -23,8 +22,8 @@ from nats.errors import NoRespondersError
 from nats.errors import TimeoutError as NatsTimeoutError
 
 from tests.harness import reserve_port
+from tests.process import programs
 
-ROOT = Path(__file__).parents[2]
 GREET = ("-m", "responders.greet")
 RUN = """
 import asyncio
@@ -41,7 +40,7 @@ class Process:
     def __init__(self, command: list[str], log: Path, **variables: str) -> None:
         environment = {k: v for k, v in os.environ.items() if k not in ("NATS_URL", "GREET_DELAY")}
         with log.open("wb") as output:
-            self.popen = subprocess.Popen(command, stdout=output, stderr=output, cwd=ROOT, env=environment | variables)
+            self.popen = programs.start(command, environment | variables, output.fileno(), output.fileno())
         self._log = log
 
     @property

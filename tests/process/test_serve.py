@@ -20,8 +20,8 @@ from nats.aio.msg import Msg
 from app import __version__
 from app.http.server import ACCEPT_REST, LINGER
 from app.http.sockets import bind
-from tests.harness import PATIENCE, NatsServer, clean_environment, eventually, responder
-from tests.process.programs import PROGRAM, find_children, is_alive, run, wait_until_ready
+from tests.harness import NO_TLS, PATIENCE, NatsServer, clean_environment, eventually, responder
+from tests.process.programs import PROGRAM, call, find_children, finish, is_alive, run, wait_until_ready
 
 
 def serve(*arguments: str) -> list[str]:
@@ -58,7 +58,7 @@ async def test_it_listens_while_nats_is_away_and_stops_with_0(tmp_path: Path, ow
     own_nats.stop()
     with run(serve(), tmp_path / "log", NATS_URL=own_nats.url) as gateway:
         url = gateway.find(ADDRESS)
-        async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
+        async with httpx.AsyncClient(base_url=url, trust_env=False, verify=NO_TLS) as client:
             assert (await client.get("/livez")).status_code == 200
             assert (await client.get("/readyz")).status_code == 503
             assert (await client.get("/greet/sue")).json()["type"] == "/problems/not-connected"
@@ -170,8 +170,8 @@ async def test_readyz_says_503_while_a_slow_request_is_finished(tmp_path: Path, 
         url = gateway.find(ADDRESS)
         wait_until_ready(url)
         async with (
-            httpx.AsyncClient(base_url=url, trust_env=False) as client,
-            httpx.AsyncClient(base_url=url, trust_env=False, timeout=PATIENCE) as other,
+            httpx.AsyncClient(base_url=url, trust_env=False, verify=NO_TLS) as client,
+            httpx.AsyncClient(base_url=url, trust_env=False, verify=NO_TLS, timeout=PATIENCE) as other,
             responder(own_nats.url, "greet.*", answer_late),
         ):
             assert (await client.get("/livez")).status_code == 200  # opens a connection that stays
@@ -200,7 +200,7 @@ async def test_the_drain_timeout_bounds_the_stop_and_what_is_cut_gets_a_truthful
         url = gateway.find(ADDRESS)
         wait_until_ready(url)
         async with (
-            httpx.AsyncClient(base_url=url, trust_env=False, timeout=PATIENCE) as client,
+            httpx.AsyncClient(base_url=url, trust_env=False, verify=NO_TLS, timeout=PATIENCE) as client,
             responder(own_nats.url, "greet.*", stay_silent),
         ):
             waiting = asyncio.create_task(client.get("/greet/sue", headers={"x-request-timeout": "20s"}))
@@ -223,8 +223,8 @@ async def test_a_second_signal_stops_at_once(tmp_path: Path, own_nats: NatsServe
         url = gateway.find(ADDRESS)
         wait_until_ready(url)
         async with (
-            httpx.AsyncClient(base_url=url, trust_env=False, timeout=PATIENCE) as client,
-            httpx.AsyncClient(base_url=url, trust_env=False) as other,
+            httpx.AsyncClient(base_url=url, trust_env=False, verify=NO_TLS, timeout=PATIENCE) as client,
+            httpx.AsyncClient(base_url=url, trust_env=False, verify=NO_TLS) as other,
             responder(own_nats.url, "greet.*", stay_silent),
         ):
             waiting = asyncio.create_task(client.get("/greet/sue", headers={"x-request-timeout": "30s"}))
@@ -280,7 +280,7 @@ async def test_plain_uvicorn_serves_the_same_application(tmp_path: Path, own_nat
         wait_until_ready(url)
         async with (
             responder(own_nats.url, "greet.*", greet),
-            httpx.AsyncClient(base_url=url, trust_env=False) as client,
+            httpx.AsyncClient(base_url=url, trust_env=False, verify=NO_TLS) as client,
         ):
             assert (await client.get("/greet/sue")).json() == {"message": "hello, sue"}
             assert (await client.get("/greet/a.b")).status_code == 422
@@ -305,9 +305,7 @@ def test_a_wrong_setting_is_one_clear_line_each_and_exit_code_1(
     environment: dict[str, str], expected: list[str]
 ) -> None:
     for command in ("serve", "dev"):
-        done = subprocess.run(
-            [*PROGRAM, command], env=clean_environment(**environment), capture_output=True, text=True, timeout=PATIENCE
-        )
+        done = call(command, **environment)
         lines = done.stderr.splitlines()
         assert (done.returncode, len(lines)) == (1, len(expected))
         assert all(line.startswith(start) for line, start in zip(lines, expected, strict=True))
@@ -322,13 +320,7 @@ def test_a_wrong_setting_is_one_clear_line_each_and_exit_code_1(
 def test_an_address_that_can_t_be_had_is_one_clear_line_and_exit_code_1(command: str, host: str, reason: str) -> None:
     with bind("127.0.0.1", 0) as taken:
         port = str(taken.getsockname()[1])
-        done = subprocess.run(
-            [*PROGRAM, command, "--host", host, "--port", port],
-            env=clean_environment(),
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-        )
+        done = call(command, "--host", host, "--port", port)
     assert done.returncode == 1
     assert done.stderr.startswith(f"nats-http: can't listen on {host} port {port}: {reason}")
     assert ("--port" in done.stderr) is (host == "127.0.0.1")
@@ -339,13 +331,7 @@ def test_an_address_that_can_t_be_had_is_one_clear_line_and_exit_code_1(command:
 @pytest.mark.parametrize(("command", "source"), [("serve", "--host"), ("dev", "GATEWAY_HOST")])
 def test_a_host_that_does_not_exist_is_told_by_where_it_was_given(command: str, source: str, host: str) -> None:
     options, environment = ([source, host], {}) if source.startswith("-") else ([], {source: host})
-    done = subprocess.run(
-        [*PROGRAM, command, *options],
-        env=clean_environment(**environment),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-    )
+    done = call(command, *options, **environment)
     assert done.returncode == 1
     usual = "127.0.0.1 is for callers on this machine, 0.0.0.0 for all"
     assert done.stderr == f"nats-http: {source} '{host}': there is no such host; {usual}\n"
@@ -370,7 +356,7 @@ async def test_a_second_signal_stops_workers_at_once(tmp_path: Path, own_nats: N
         url = gateway.find(ADDRESS)
         gateway.wait_for_connections(2)
         async with (
-            httpx.AsyncClient(base_url=url, trust_env=False, timeout=PATIENCE) as client,
+            httpx.AsyncClient(base_url=url, trust_env=False, verify=NO_TLS, timeout=PATIENCE) as client,
             responder(own_nats.url, "greet.*", stay_silent),
         ):
             waiting = asyncio.create_task(client.get("/greet/sue", headers={"x-request-timeout": "30s"}))
@@ -392,7 +378,7 @@ async def test_a_log_that_nobody_reads_costs_no_request_and_no_reconnect(own_nat
     url = f"http://127.0.0.1:{port}"
     try:
         wait_until_ready(url)
-        async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
+        async with httpx.AsyncClient(base_url=url, trust_env=False, verify=NO_TLS) as client:
             async with responder(own_nats.url, "greet.*", greet):
                 assert (await client.get("/greet/sue")).json() == {"message": "hello, sue"}
             assert (await client.get("/greet/sue")).json()["type"] == "/problems/no-responders"
@@ -413,11 +399,13 @@ async def test_readyz_says_why_a_server_refuses_us_and_not_the_password(tmp_path
     variables = {"NATS_USER": "someone", "NATS_PASSWORD": "s3cret", "GATEWAY_HEALTH_DETAILS": "on"}
     with run(serve(), tmp_path / "log", NATS_URL=own_nats.url, **variables) as gateway:
         url = gateway.find(ADDRESS)
-        while "authorization violation" not in (answer := httpx.get(f"{url}/readyz", trust_env=False)).text:
+        while (
+            "authorization violation" not in (answer := httpx.get(f"{url}/readyz", trust_env=False, verify=NO_TLS)).text
+        ):
             await asyncio.sleep(0.01)
         assert answer.status_code == 503
         assert "s3cret" not in answer.text
-        refused = httpx.get(f"{url}/greet/sue", trust_env=False)
+        refused = httpx.get(f"{url}/greet/sue", trust_env=False, verify=NO_TLS)
         assert "s3cret" not in f"{refused.text} {refused.headers}"
         own_nats.reload("authorization {user: someone, password: s3cret}")
         wait_until_ready(url)
@@ -427,9 +415,7 @@ async def test_readyz_says_why_a_server_refuses_us_and_not_the_password(tmp_path
 
 @pytest.mark.parametrize("command", ["serve", "dev"])
 def test_two_route_files_are_one_clear_line(tmp_path: Path, command: str) -> None:
-    arguments = [*PROGRAM, command, "--port", "0", "a.yaml"]
-    environment = clean_environment(GATEWAY_ROUTES="b.yaml")
-    done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=PATIENCE)
+    done = call(command, "--port", "0", "a.yaml", GATEWAY_ROUTES="b.yaml")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "nats-http: a.yaml: GATEWAY_ROUTES names b.yaml: give one of the two\n"
 
@@ -439,21 +425,13 @@ def test_the_file_of_the_settings_may_be_named_again(tmp_path: Path, command: st
     file = tmp_path / "routes.yaml"
     (tmp_path / "there").mkdir()
     file.write_text("version: 2\n")
-    arguments = [*PROGRAM, command, "--port", "0", str(tmp_path / "there" / ".." / "routes.yaml")]
-    environment = clean_environment(GATEWAY_ROUTES=str(file))
-    done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=PATIENCE)
+    done = call(command, "--port", "0", str(tmp_path / "there" / ".." / "routes.yaml"), GATEWAY_ROUTES=str(file))
     assert (done.returncode, "routes.yaml:1:10: version:" in done.stderr) == (1, True), done.stderr
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_pages_that_ask_by_a_scheme_which_the_route_file_lacks_are_one_clear_line(workers: str) -> None:
-    done = subprocess.run(
-        serve("--workers", workers),
-        env=clean_environment(GATEWAY_PAGES_AUTH="users"),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-    )
+    done = finish(serve("--workers", workers), GATEWAY_PAGES_AUTH="users")
     words = "GATEWAY_PAGES_AUTH 'users': no scheme of this name is under `auth` of the route file; it has none"
     assert (done.returncode, done.stderr) == (1, f"nats-http: {words}\n")
 
@@ -477,10 +455,8 @@ def test_a_scheme_of_certificates_that_nobody_can_show_is_told_once_at_the_start
 def test_credentials_that_can_t_be_right_are_a_line_each_and_no_start(tmp_path: Path) -> None:
     (tmp_path / "user.nk").write_text("SUs3cret")
     variables = {"NATS_NKEY_SEED": str(tmp_path / "user.nk"), "NATS_TLS_CA": "/nowhere"}
-    for command in ([*PROGRAM, "serve"], [*PROGRAM, "dev"]):
-        done = subprocess.run(
-            command, env=clean_environment(**variables), capture_output=True, text=True, timeout=PATIENCE
-        )
+    for command in ("serve", "dev"):
+        done = call(command, **variables)
         assert done.returncode == 1
         lines = done.stderr.splitlines()
         assert [line.removeprefix("nats-http: ").partition(":")[0] for line in lines] == [

@@ -18,7 +18,7 @@ import httpx
 import pytest
 from nats.aio.msg import Msg
 
-from tests.harness import PATIENCE, NatsServer, clean_environment, eventually, responder
+from tests.harness import NO_TLS, PATIENCE, NatsServer, clean_environment, eventually, responder
 from tests.process.programs import PROGRAM, find_children, wait_until_ready
 
 PIPE_SIZE = 4096  # bytes that the kernel keeps of a pipe, once it is made that small
@@ -76,7 +76,7 @@ async def test_a_log_that_hangs_holds_up_no_request_and_no_stop(own_nats: NatsSe
         wait_until_ready(f"http://127.0.0.1:{port}")
         assert await ask(port, 500) == 500  # more than the pipe takes
         assert await ask(port, 500, "GET /greet/sue", 503) == 500  # a storm
-        assert httpx.get(f"http://127.0.0.1:{port}/livez", trust_env=False).status_code == 200
+        assert httpx.get(f"http://127.0.0.1:{port}/livez", trust_env=False, verify=NO_TLS).status_code == 200
         gateway.send_signal(signal.SIGTERM)
         assert gateway.wait(PATIENCE) == 0
 
@@ -135,7 +135,7 @@ async def test_serve_works_with_streams_that_are_closed_at_the_start(
                 assert target == "/dev/null" or (pid != process.pid and number == "0")  # a worker's is its parent's
         async with (
             responder(own_nats.url, "greet.*", greet),
-            httpx.AsyncClient(base_url=url, trust_env=False, timeout=PATIENCE) as client,
+            httpx.AsyncClient(base_url=url, trust_env=False, verify=NO_TLS, timeout=PATIENCE) as client,
         ):
             while (answer := await client.get("/greet/sue")).status_code == 503:  # a worker that is not ready yet
                 await asyncio.sleep(0.05)
@@ -164,7 +164,7 @@ async def test_a_banner_that_nobody_reads_does_not_hold_up_dev(own_nats: NatsSer
     os.close(writer)
     try:
         wait_until_ready(url)
-        async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=PATIENCE) as client:
+        async with httpx.AsyncClient(base_url=url, trust_env=False, verify=NO_TLS, timeout=PATIENCE) as client:
             for path in ("/greet/sue", "/notes"):
                 while (await client.get(path)).status_code != 200:
                     await asyncio.sleep(0.05)

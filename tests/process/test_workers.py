@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from app.commands.workers import FIRST_PAUSE
-from tests.harness import PATIENCE, NatsServer, eventually
+from tests.harness import NO_TLS, PATIENCE, NatsServer, eventually
 from tests.process.programs import PROGRAM, Process, find_children, is_alive, run
 
 SERVE = [*PROGRAM, "serve", "--workers", "2", "--port", "0"]
@@ -58,7 +58,7 @@ async def test_a_worker_that_is_killed_right_after_its_start_again_and_again_com
         killed, survivor = find_workers(gateway)
         os.kill(killed, signal.SIGKILL)
         await eventually(lambda: not is_alive(killed))
-        async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=PATIENCE) as client:
+        async with httpx.AsyncClient(base_url=url, trust_env=False, verify=NO_TLS, timeout=PATIENCE) as client:
             assert (await client.get("/livez")).status_code == 200  # on a connection to the survivor that stays
             for _ in range(3):
                 await kill_newborn(gateway, {survivor})
@@ -105,7 +105,7 @@ async def test_workers_that_can_t_start_any_more_leave_the_others_alone(tmp_path
         os.kill(killed, signal.SIGKILL)
         await eventually(lambda: len(find_events(gateway, "worker-ended")) >= 4)
         assert find_workers(gateway)[0] == survivor
-        async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=PATIENCE) as client:
+        async with httpx.AsyncClient(base_url=url, trust_env=False, verify=NO_TLS, timeout=PATIENCE) as client:
             assert (await client.get("/livez")).status_code == 200
         mark.unlink()
         gateway.wait_for_connections(3)
