@@ -20,7 +20,7 @@ from playwright.async_api import (
 
 from tests.harness import PATIENCE, Gateway, NatsServer, run_gateway
 
-WIDE, NARROW = 1280, 400  # pixels
+WIDE, NARROW, HEIGHT = 1280, 400, 900  # pixels
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 _FLAGS = (
@@ -52,6 +52,22 @@ class Visitor:
         self.complaints: list[str] = []
         self.requested: list[str] = []
         self._refused: list[tuple[int, str]] = []
+
+    async def begin(self, url: str, *, width: int = WIDE) -> None:
+        """For another test, of this gateway, as if it were a fresh window. What is stored and cached stays."""
+        self.url = url
+        self.forgive()
+        self.requested.clear()
+        self.take_refusals()
+        await self.page.set_viewport_size({"width": width, "height": HEIGHT})
+        await self.page.emulate_media(color_scheme="light")
+
+    async def check(self) -> None:
+        """Whatever the window is for, nothing elsewhere may be asked for and nothing may go wrong."""
+        await self.settle()
+        assert self.outside == []
+        assert self.complaints == []
+        assert self.take_refusals() == []
 
     async def open(self, path: str, ready: str) -> None:
         """Waits until what `ready` selects stands on the page: scripts write some of them."""
@@ -116,7 +132,7 @@ def find_chromium() -> str:
     pytest.fail(f"the browser tests need Chromium, and none of {', '.join(_NAMES)} is on the PATH", pytrace=False)
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
+@pytest_asyncio.fixture(loop_scope="session", scope="session")
 async def browser() -> AsyncIterator[Browser]:
     path = find_chromium()
     async with async_playwright() as playwright:
@@ -126,7 +142,7 @@ async def browser() -> AsyncIterator[Browser]:
         await browser.close()
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
+@pytest_asyncio.fixture(loop_scope="session", scope="module")
 async def gateway(shared_nats: NatsServer) -> AsyncIterator[Gateway]:
     """A gateway with the packaged routes, in the event loop of the browser; nobody responds unless a test does."""
     async with run_gateway(shared_nats.url) as gateway:
@@ -135,28 +151,35 @@ async def gateway(shared_nats: NatsServer) -> AsyncIterator[Gateway]:
 
 @asynccontextmanager
 async def open_window(browser: Browser, url: str, *, width: int = WIDE, dark: bool = False) -> AsyncIterator[Visitor]:
-    """A fresh window on a gateway. Whatever it is for, nothing elsewhere may be asked for and nothing may go wrong."""
+    """A fresh window on a gateway, for what is stored in one; scripts take seconds to be compiled there."""
     context = await browser.new_context(
-        viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light"
+        viewport={"width": width, "height": HEIGHT}, color_scheme="dark" if dark else "light"
     )
     context.set_default_timeout(PATIENCE * 1000)
     visitor = Visitor(await context.new_page(), url)
     await visitor.watch(context)
     try:
         yield visitor
-        await visitor.settle()
-        assert visitor.outside == []
-        assert visitor.complaints == []
-        assert visitor.take_refusals() == []
+        await visitor.check()
     finally:
         await context.close()
 
 
-@pytest_asyncio.fixture(loop_scope="module")
-async def visitor(browser: Browser, gateway: Gateway, width: int) -> AsyncIterator[Visitor]:
-    """A fresh window on the gateway."""
-    async with open_window(browser, gateway.url, width=width) as visitor:
+@pytest_asyncio.fixture(loop_scope="session", scope="session")
+async def window(browser: Browser) -> AsyncIterator[Visitor]:
+    """The one that tests share, one after the other."""
+    async with open_window(browser, "about:blank") as visitor:
         yield visitor
+        await visitor.begin("about:blank")
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def visitor(window: Visitor, gateway: Gateway, width: int) -> AsyncIterator[Visitor]:
+    """The window, on the gateway."""
+    await window.begin(gateway.url, width=width)
+    yield window
+    await window.check()
+    await window.page.goto("about:blank")
 
 
 @pytest.fixture

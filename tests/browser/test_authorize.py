@@ -15,7 +15,7 @@ from tests.browser.conftest import open_window
 from tests.harness import Gateway, NatsServer, replying, responder, run_gateway
 from tests.issuer import ISSUER, make_jwks, sign
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 KEY = "sues-key"
 SCHEMES = {
@@ -40,7 +40,7 @@ def write_routes(folder: Path) -> Path:
     return folder / "routes.yaml"
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
+@pytest_asyncio.fixture(loop_scope="session", scope="module")
 async def guarded(shared_nats: NatsServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gateway]:
     """A gateway whose pages ask for a key, in the query or in a cookie."""
     file = load_route_file(write_routes(tmp_path_factory.mktemp("authorize")))
@@ -100,11 +100,12 @@ async def test_authorize_tells_of_certificates(browser: Browser, guarded: Gatewa
 async def test_a_key_in_the_address_or_a_cookie_opens_each_page_with_all_that_it_loads(
     browser: Browser, guarded: Gateway
 ) -> None:
-    for path, ready in (("/docs", ".opblock"), ("/redoc", "h2"), ("/status", "#routes tr")):
-        async with open_window(browser, guarded.url) as visitor:
+    pages = {"/docs": ".opblock", "/redoc": "h2", "/status": "#routes tr"}
+    async with open_window(browser, guarded.url) as visitor:
+        for path, ready in pages.items():
             await visitor.open(path, "h1")
             assert visitor.take_refusals() == [(401, path)]
             await visitor.open(f"{path}?key={KEY}", ready)
-        async with open_window(browser, guarded.url) as visitor:
-            await visitor.page.context.add_cookies([{"name": "session", "value": KEY, "url": guarded.url}])
+        await visitor.page.context.add_cookies([{"name": "session", "value": KEY, "url": guarded.url}])
+        for path, ready in pages.items():
             await visitor.open(path, ready)

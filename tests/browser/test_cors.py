@@ -16,7 +16,7 @@ from playwright.async_api import Browser, Page
 from app.routefile.load import load_route_file
 from tests.harness import PATIENCE, Gateway, NatsServer, responder, run_gateway
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 FILE = """
 version: 1
@@ -79,7 +79,7 @@ async def serve_blank() -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
+@pytest_asyncio.fixture(loop_scope="session", scope="module")
 async def shops(
     browser: Browser, shared_nats: NatsServer, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[tuple[Shop, Shop]]:

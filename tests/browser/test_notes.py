@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,18 +14,19 @@ from playwright.async_api import Locator, expect
 from app.routefile.load import EXAMPLES, load_route_file
 from tests.browser.conftest import Visitor
 from tests.harness import Gateway, NatsServer, eventually, run_gateway
+from tests.process.programs import start
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
+@pytest_asyncio.fixture(loop_scope="session", scope="module")
 async def gateway(shared_nats: NatsServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gateway]:
     """A gateway with the routes of `nats-http dev`, before notes that are kept on the shared server."""
     log = Path(tmp_path_factory.mktemp("notes") / "log")
     with log.open("wb") as output:
         command = [sys.executable, "-m", "responders.notes"]
         environment = {**os.environ, "NATS_URL": shared_nats.url}
-        notes = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+        notes = start(command, environment, output.fileno(), output.fileno())
     try:
         async with run_gateway(shared_nats.url, routes=load_route_file(EXAMPLES)) as gateway:
             await eventually(lambda: "connected" in log.read_text())

@@ -11,10 +11,10 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from playwright.async_api import Browser, Error, Locator, Page, expect
 
 from app.routefile.load import RouteFile, load_route_file
-from tests.browser.conftest import NARROW, Visitor, open_window
+from tests.browser.conftest import NARROW, Visitor
 from tests.harness import Gateway, NatsServer, eventually, follow_references, responder, run_gateway
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 # Each page, and what selects the part of it that comes last.
 PAGES = {
@@ -24,7 +24,7 @@ PAGES = {
     "/problems/invalid-parameter": "h2",
     "/nothing": "h1 ~ p a",
 }
-HEIGHT = 2000  # pixels of an operation that is open: two screens
+TALL = 2000  # pixels of an operation that is open: two screens
 INFO = ("title", "version", "description")
 BROKEN_IMAGES = "() => [...document.images].filter(i => i.complete && !i.naturalWidth).map(i => i.outerHTML)"
 
@@ -98,7 +98,7 @@ async def test_an_open_operation_is_short_and_the_headers_of_every_request_are_t
     await expect(page.locator(".responses-table tr.response code.language-json")).to_have_count(3)
     box = await page.locator(".opblock").bounding_box()
     assert box is not None
-    assert box["height"] < HEIGHT
+    assert box["height"] < TALL
     assert await read_texts(page.locator(".parameter__name")) == ["name\xa0*"]
     await expect(page.locator(".information-container")).to_contain_text("X-Request-Timeout says how long")
 
@@ -218,15 +218,15 @@ LIGHTNESS = """selector => {
 
 
 @pytest.mark.parametrize("dark", [True, False])
-async def test_each_page_is_dark_where_the_reader_s_system_is(browser: Browser, gateway: Gateway, dark: bool) -> None:
-    async with open_window(browser, gateway.url, dark=dark) as visitor:
-        for path, ready in PAGES.items():
-            await visitor.open(path, ready)
-            await visitor.settle()
-            page = await visitor.page.evaluate(LIGHTNESS % "backgroundColor", "body")
-            text = [await visitor.page.evaluate(LIGHTNESS % "color", "h1, h2, .title")]
-            assert (page < 0.2 and min(text) > 0.6) if dark else (page > 0.9 and max(text) < 0.4), (path, page, text)
-        visitor.take_refusals()
+async def test_each_page_is_dark_where_the_reader_s_system_is(visitor: Visitor, dark: bool) -> None:
+    await visitor.page.emulate_media(color_scheme="dark" if dark else "light")
+    for path, ready in PAGES.items():
+        await visitor.open(path, ready)
+        await visitor.settle()
+        page = await visitor.page.evaluate(LIGHTNESS % "backgroundColor", "body")
+        text = [await visitor.page.evaluate(LIGHTNESS % "color", "h1, h2, .title")]
+        assert (page < 0.2 and min(text) > 0.6) if dark else (page > 0.9 and max(text) < 0.4), (path, page, text)
+    visitor.take_refusals()
 
 
 @pytest.mark.parametrize("width", [NARROW])

@@ -16,7 +16,7 @@ from tests.browser.conftest import open_window
 from tests.browser.test_pages import greet, read_answer, try_out
 from tests.harness import NO_TLS, Gateway, NatsServer, eventually, reserve_port, responder, run_gateway
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 # /api is what the gateway is told by its setting; of /shop/v1 only nginx knows.
 HREFS = "links => links.map(link => link.href)"
@@ -63,14 +63,14 @@ def run_nginx(folder: Path, port: int, gateway: int) -> Iterator[subprocess.Pope
             process.terminate()
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
+@pytest_asyncio.fixture(loop_scope="session", scope="module")
 async def gateway(shared_nats: NatsServer) -> AsyncIterator[Gateway]:
     proxies = ("127.0.0.1",)
     async with run_gateway(shared_nats.url, root_path="/api", trusted_proxies=proxies) as gateway:
         yield gateway
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
+@pytest_asyncio.fixture(loop_scope="session", scope="module")
 async def nginx(gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
     """The address of a proxy before the gateway."""
     folder = tmp_path_factory.mktemp("nginx")

@@ -13,7 +13,7 @@ from tests.browser.conftest import open_window
 from tests.harness import NO_TLS, NatsServer, replying, responder
 from tests.process.programs import PROGRAM, run
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 ADDRESS = r'"address":"(http://[^"]+)"'
 ROUTES = Path(__file__).with_name("status_routes.yaml")

@@ -11,13 +11,13 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Locator, Page, expect
 
-from tests.browser.conftest import Visitor, open_window
+from tests.browser.conftest import HEIGHT, Visitor, open_window
 from tests.browser.status_peer import ROOT, StatusPeer, run_peer
 from tests.browser.status_sample import State, make_failure, make_nats, make_route, make_state, write_sample
 from tests.browser.test_pages import ACTIVE, LIGHTNESS, MARKUP
 from tests.harness import reserve_port
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 PHONE = 360  # pixels
 ROWS = "#routes tr"
@@ -30,10 +30,13 @@ def peer() -> StatusPeer:
     return StatusPeer(make_state(time.time(), [make_route("greet", rate=2.5), make_route("orders", rate=70.0)]))
 
 
-@pytest_asyncio.fixture(loop_scope="module")
-async def visitor(browser: Browser, peer: StatusPeer) -> AsyncIterator[Visitor]:
-    async with run_peer(peer) as url, open_window(browser, url) as visitor:
-        yield visitor
+@pytest_asyncio.fixture(loop_scope="session")
+async def visitor(window: Visitor, peer: StatusPeer) -> AsyncIterator[Visitor]:
+    async with run_peer(peer) as url:
+        await window.begin(url)
+        yield window
+        await window.check()
+        await window.page.goto("about:blank")
 
 
 async def open_status(visitor: Visitor) -> Page:
@@ -237,11 +240,12 @@ async def test_no_text_from_elsewhere_becomes_markup(visitor: Visitor, peer: Sta
 
 
 @pytest.mark.parametrize("dark", [True, False])
-async def test_a_rich_page_fits_a_phone_in_light_and_dark(browser: Browser, dark: bool) -> None:
-    peer = StatusPeer(write_sample(time.time()))
-    async with run_peer(peer) as url, open_window(browser, url, width=PHONE, dark=dark) as visitor:
-        page = await open_status(visitor)
-        await expect(headline(page)).to_contain_text("3 routes have trouble: search, payments-refund")
-        assert await page.evaluate("document.documentElement.scrollWidth") <= PHONE
-        lightness = await page.evaluate(LIGHTNESS % "backgroundColor", "body")
-        assert lightness < 0.2 if dark else lightness > 0.9
+async def test_a_rich_page_fits_a_phone_in_light_and_dark(visitor: Visitor, peer: StatusPeer, dark: bool) -> None:
+    peer.state = write_sample(time.time())
+    await visitor.page.set_viewport_size({"width": PHONE, "height": HEIGHT})
+    await visitor.page.emulate_media(color_scheme="dark" if dark else "light")
+    page = await open_status(visitor)
+    await expect(headline(page)).to_contain_text("3 routes have trouble: search, payments-refund")
+    assert await page.evaluate("document.documentElement.scrollWidth") <= PHONE
+    lightness = await page.evaluate(LIGHTNESS % "backgroundColor", "body")
+    assert lightness < 0.2 if dark else lightness > 0.9
