@@ -8,9 +8,11 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -21,6 +23,7 @@ from nats import connect as connect_nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error
+from pydantic import BaseModel
 
 from app.commands.embedded import build_command, wait_for_url
 from app.http.bounds import Bounds
@@ -44,6 +47,9 @@ PATIENCE = 20.0  # seconds until something that must happen is taken to have fai
 
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """For clients of plain HTTP: httpx takes 20 ms to make a context of its own."""
+
+if find_spec("sniffio") is None:
+    sys.modules["sniffio"] = None  # type: ignore[assignment]  # httpcore looks for it at each request, in vain
 
 Handler = Callable[[Msg], Awaitable[None]]
 
@@ -175,6 +181,13 @@ class Gateway:
         return await self.send_raw(b"GET %b HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n" % target)
 
 
+class _Given(Settings):
+    """Settings that come from nowhere else: to look for variables takes longer than to check the values."""
+
+    def __init__(self, **values: object) -> None:
+        BaseModel.__init__(self, **values)
+
+
 @contextlib.asynccontextmanager
 async def run_gateway(
     nats: str,
@@ -187,7 +200,7 @@ async def run_gateway(
 ) -> AsyncIterator[Gateway]:
     """A gateway with these routes and settings; ready, unless told not to wait."""
     values = {"nats_url": (nats,), "drain_timeout": 5.0, **settings}
-    parts = build_gateway(Settings.model_validate(values), routes=routes, observers=observers)
+    parts = build_gateway(_Given.model_validate(values), routes=routes, observers=observers)
     async with serve(parts, lane=LANE) as gateway:
         if wait:
             await gateway.wait_until_ready()

@@ -124,9 +124,9 @@ async def check_that_nothing_came(gateway: Gateway, spy: RawPeer) -> None:
     asking.cancel()
 
 
-@pytest.fixture
-def routes(tmp_path: Path) -> RouteFile:
-    path = tmp_path / "routes.yaml"
+@pytest.fixture(scope="module")
+def routes(tmp_path_factory: pytest.TempPathFactory) -> RouteFile:
+    path = tmp_path_factory.mktemp("routes") / "routes.yaml"
     path.write_text(ROUTES)
     return load_route_file(path)
 
