@@ -1,4 +1,5 @@
-from collections.abc import AsyncIterator, Iterator
+import gc
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -7,16 +8,42 @@ import structlog
 
 from tests.harness import Gateway, NatsServer, reserve_port, run_gateway, run_nats
 
-# No test looks at the clock of a machine that may be slow.
-hypothesis.settings.register_profile(
-    "here", hypothesis.settings(), deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
-)
-hypothesis.settings.load_profile("here")
+SOAK = "soak"
+FEW, MANY = 25, 100  # examples of a property, in `make test` and in `make soak`
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest, so that no process is left with it at the end."""
+def pytest_configure(config: pytest.Config) -> None:
+    """No test looks at the clock of a machine that may be slow."""
+    hypothesis.settings.register_profile(
+        "here",
+        hypothesis.settings(),
+        deadline=None,
+        max_examples=MANY if config.option.markexpr == SOAK else FEW,
+        suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    )
+    hypothesis.settings.load_profile("here")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Whatever is made while tests are collected lives on: to look for garbage in it takes a third of the time."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, so that no process is left with it at the end. `make soak` has the properties too,
+    with many examples."""
     items.sort(key=lambda item: item.path.parent.name not in ("process", "browser", "javascript"))
+    if config.option.markexpr == SOAK:
+        for item in items:
+            if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+                item.add_marker(SOAK)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -80,7 +80,7 @@ async def nginx(gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> A
         yield f"http://127.0.0.1:{port}"
 
 
-@pytest.mark.parametrize("prefix", ["/api", "/shop/v1"])
+@pytest.mark.parametrize("prefix", [pytest.param("/api", marks=pytest.mark.soak), "/shop/v1"])
 async def test_every_page_and_link_works_behind_a_prefix(
     browser: Browser, nginx: str, shared_nats: NatsServer, prefix: str
 ) -> None:

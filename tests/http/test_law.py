@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
+import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from nats.aio.msg import Msg
@@ -37,7 +38,7 @@ ROUTES = "version: 1\nroutes:\n" + "".join(
     + ("    payload: params\n" if path == "/free/{text}" else "")
     for number, (path, methods, subject) in enumerate(TABLE)
 )
-EXAMPLES = 500
+FEW, MANY = 150, 500  # examples
 ALLOWED = {"traceparent", "tracestate", "x-request-id"}
 INVISIBLE = "\u115f\u1160\u3164\uffa0\u2800\u034f\u17b4\u17b5"  # letters and marks, by their category
 
@@ -228,8 +229,9 @@ def has_odd_header(call: Call) -> bool:
     return any(name.lower() == b"traceparent" and not value.isascii() for name, value in call.headers)
 
 
+@pytest.mark.parametrize("examples", [FEW, pytest.param(MANY, marks=pytest.mark.soak)])
 async def test_any_request_reaches_exactly_the_declared_subject_or_gets_a_4xx(
-    shared_nats: NatsServer, tmp_path: Path
+    shared_nats: NatsServer, tmp_path: Path, examples: int
 ) -> None:
     (tmp_path / "routes.yaml").write_text(ROUTES)
     routes = load_route_file(tmp_path / "routes.yaml")
@@ -242,14 +244,14 @@ async def test_any_request_reaches_exactly_the_declared_subject_or_gets_a_4xx(
                 await msg.respond(b"heard")
 
         async with responder(shared_nats.url, ">", hear):
-            await asyncio.to_thread(run_law, caller)
+            await asyncio.to_thread(run_law, caller, examples)
             await check_still_well(gateway, caller)
         caller.close()
 
 
-def run_law(caller: Caller) -> None:
+def run_law(caller: Caller, examples: int) -> None:
     @given(calls)
-    @settings(max_examples=EXAMPLES)
+    @settings(max_examples=examples)
     def law(call: Call) -> None:
         check_law(caller, call)
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,9 @@ ROUTES = load_route_file(FOLDER / "routes.yaml")
 LOGS = ("one", "two")
 
 
-@pytest.fixture
-def instances(shared_nats: NatsServer, tmp_path: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Two of the service, in its queue group."""
+@contextmanager
+def run_instances(nats: str, folder: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Two of the service, in its queue group. They write to this folder."""
     node = shutil.which("node")
     if node is None or not (FOLDER / "node_modules").is_dir():
         pytest.fail(
@@ -32,10 +33,10 @@ def instances(shared_nats: NatsServer, tmp_path: Path) -> Iterator[list[subproce
             "`make test` sees to both",
             pytrace=False,
         )
-    environment = {**os.environ, "NATS_URL": shared_nats.url}
+    environment = {**os.environ, "NATS_URL": nats}
     processes = []
     for name in LOGS:
-        with (tmp_path / name).open("wb") as output:
+        with (folder / name).open("wb") as output:
             command = [node, str(FOLDER / "service.js")]
             processes.append(subprocess.Popen(command, env=environment, stdout=output, stderr=output))
     yield processes
@@ -44,24 +45,42 @@ def instances(shared_nats: NatsServer, tmp_path: Path) -> Iterator[list[subproce
         process.wait()
 
 
-@pytest.fixture
-async def stock(
-    shared_nats: NatsServer, instances: list[subprocess.Popen[bytes]], tmp_path: Path
-) -> AsyncIterator[Gateway]:
+@asynccontextmanager
+async def run_stock(nats: str, instances: list[subprocess.Popen[bytes]], folder: Path) -> AsyncIterator[Gateway]:
     """A gateway before the service, whose two instances answer."""
-    async with connect(shared_nats.url) as client, run_gateway(shared_nats.url, routes=ROUTES) as gateway:
+    async with connect(nats) as client, run_gateway(nats, routes=ROUTES) as gateway:
         found: set[str] = set()
         inbox = client.new_inbox()
         sub = await client.subscribe(inbox)
         end = time.monotonic() + PATIENCE
         while len(found) < 2:
-            assert all(process.poll() is None for process in instances), read_logs(tmp_path)
-            assert time.monotonic() < end, f"the service did not answer in time: {read_logs(tmp_path)}"
+            assert all(process.poll() is None for process in instances), read_logs(folder)
+            assert time.monotonic() < end, f"the service did not answer in time: {read_logs(folder)}"
             await client.publish("$SRV.PING.stock", reply=inbox)
             await asyncio.sleep(0.05)
             while sub.pending_msgs:
                 pong = await sub.next_msg()
                 found |= {json.loads(pong.data)["id"]} if pong.data else set()  # else: no responders yet
+        yield gateway
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the instances write."""
+    return tmp_path_factory.mktemp("service")
+
+
+@pytest.fixture(scope="module")
+def instances(shared_nats: NatsServer, folder: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
+    with run_instances(shared_nats.url, folder) as processes:
+        yield processes
+
+
+@pytest.fixture
+async def stock(
+    shared_nats: NatsServer, instances: list[subprocess.Popen[bytes]], folder: Path
+) -> AsyncIterator[Gateway]:
+    async with run_stock(shared_nats.url, instances, folder) as gateway:
         yield gateway
 
 
@@ -116,15 +135,17 @@ async def test_it_is_a_plain_adr_32_service(stock: Gateway, shared_nats: NatsSer
         assert subjects["stock.items.*.get"] == "stock"
 
 
+async def count_requests(url: str) -> list[int]:
+    """How many requests for an item each of the two has had, in the order of their ids."""
+    stats = sorted(await ask_each(url, "$SRV.STATS.stock"), key=lambda one: str(one["id"]))
+    return [endpoint["num_requests"] for one in stats for endpoint in one["endpoints"] if endpoint["name"] == "get"]
+
+
 async def test_one_instance_of_its_queue_group_answers_each_request(stock: Gateway, shared_nats: NatsServer) -> None:
+    before = await count_requests(shared_nats.url)
     answers = await asyncio.gather(*[stock.get("/items/7") for _ in range(40)])
     assert {answer.status_code for answer in answers} == {200}
-    counts = [
-        endpoint["num_requests"]
-        for stats in await ask_each(shared_nats.url, "$SRV.STATS.stock")
-        for endpoint in stats["endpoints"]
-        if endpoint["name"] == "get"
-    ]
+    counts = [now - then for now, then in zip(await count_requests(shared_nats.url), before, strict=True)]
     assert sum(counts) == 40
     assert all(counts), "one instance got everything"
 
@@ -170,9 +191,12 @@ async def test_its_errors_are_problems_with_the_mapped_status(stock: Gateway) ->
     check_problem(await reserve("silent"), 504, "timeout", "The service did not reply within 1s.", "unknown")
 
 
-async def test_when_it_stops_nobody_responds(stock: Gateway, instances: list[subprocess.Popen[bytes]]) -> None:
-    for process in instances:
-        process.send_signal(signal.SIGTERM)
-    await eventually(lambda: all(process.poll() == 0 for process in instances))
-    gone = await stock.get("/items/7")
-    assert (gone.status_code, gone.json()["type"], gone.json()["delivered"]) == (503, "/problems/no-responders", "no")
+async def test_when_it_stops_nobody_responds(own_nats: NatsServer, tmp_path: Path) -> None:
+    with run_instances(own_nats.url, tmp_path) as processes:
+        async with run_stock(own_nats.url, processes, tmp_path) as stock:
+            for process in processes:
+                process.send_signal(signal.SIGTERM)
+            await eventually(lambda: all(process.poll() == 0 for process in processes))
+            gone = await stock.get("/items/7")
+            problem = (gone.status_code, gone.json()["type"], gone.json()["delivered"])
+            assert problem == (503, "/problems/no-responders", "no")

@@ -2,13 +2,12 @@
 
 import json
 import re
-import subprocess
 import sys
 from typing import Any
 
 import pytest
 
-from tests.harness import clean_environment
+from tests.process.programs import finish
 
 SPEAK = """
 import asyncio, logging, sys, threading, warnings
@@ -53,7 +52,7 @@ ours.info("odd", text="\\ud800 \\x9b2J \\u2028 \\x1b[2J é", raw=b"\\xff", path=
 def run(program: str, form: str = "json", level: str = "info") -> list[str]:
     """The lines on stderr; all of them are there."""
     command = [sys.executable, "-c", SPEAK + program, form, level]
-    done = subprocess.run(command, capture_output=True, text=True, env=clean_environment(), check=False)
+    done = finish(command)
     assert done.stdout == ""
     return done.stderr.splitlines()
 

@@ -26,7 +26,7 @@ from app.routefile.load import load_route_file
 from app.routing.routes import Route
 from tests.harness import NO_TLS, NatsServer, clean_environment, eventually, responder, run_gateway
 from tests.observe.collector import CLIENT, CONSUMER, ERROR, SERVER, UNSET, Collector, run_collector
-from tests.process.programs import PROGRAM, Process, call, run, wait_until_ready
+from tests.process.programs import PROGRAM, Process, call, finish, run, wait_until_ready
 
 ROUTES = Path(__file__).with_name("routes.yaml")
 SERVE = [*PROGRAM, "serve", "--port", "0"]
@@ -472,8 +472,7 @@ def test_the_start_names_every_variable_that_is_wrong() -> None:
 
 def test_what_only_the_sdk_refuses_is_a_line_as_well(shared_nats: NatsServer) -> None:
     variables = {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "many"}
-    environment = clean_environment(NATS_URL=shared_nats.url, **variables)
-    done = subprocess.run(SERVE, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    done = finish(SERVE, NATS_URL=shared_nats.url, **variables)
     assert done.returncode == 1
     assert "nats-http: OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT" in done.stderr
     assert "Traceback" not in done.stderr

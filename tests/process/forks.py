@@ -155,6 +155,7 @@ def _run(arguments: list[str]) -> None:
         sys.argv = arguments[1:]
         runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
     elif arguments[0] == "-c":
+        sys.argv = ["-c", *arguments[2:]]
         exec(arguments[1], {"__name__": "__main__"})  # noqa: S102
     else:
         sys.path[0] = str(Path(arguments[0]).parent)

@@ -37,7 +37,7 @@ from tests.harness import (
     run_gateway,
     run_nats,
 )
-from tests.process.programs import PROGRAM, Process, find_children, is_alive, run
+from tests.process.programs import PROGRAM, Process, find_children, finish, is_alive, run
 
 DEV = [*PROGRAM, "dev", "--port", "0", "--nats-port", "0"]
 GATEWAY = r"gateway +(http://\S+)"
@@ -386,7 +386,18 @@ async def test_an_example_shows_what_the_server_asks_for(tmp_path: Path, authori
             assert SECRET not in greeter.log
 
 
+MISSING = "nats-http: no nats-server found: pip install 'nats-http-gateway[embedded]', or set NATS_URL\n"
+
+
 def test_a_missing_nats_server_is_one_clear_line(tmp_path: Path) -> None:
+    hide = f"import sysconfig; sysconfig.get_path = lambda *_: {str(tmp_path)!r}"
+    start = "import sys; from app.commands.cli import main; sys.argv = ['nats-http', 'dev', '--port', '0']; main()"
+    done = finish([sys.executable, "-c", f"{hide}\n{start}"], PATH="/usr/bin:/bin")
+    assert (done.returncode, done.stderr) == (1, MISSING)
+
+
+@pytest.mark.soak
+def test_without_the_extra_it_misses_its_nats_server(tmp_path: Path) -> None:
     """A virtual environment without the extra `embedded`, and a PATH without a nats-server."""
     environment = tmp_path / "venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(environment)], check=True, timeout=60)
@@ -400,10 +411,7 @@ def test_a_missing_nats_server_is_one_clear_line(tmp_path: Path) -> None:
         text=True,
         timeout=PATIENCE,
     )
-    assert done.returncode == 1
-    assert done.stderr == (
-        "nats-http: no nats-server found: pip install 'nats-http-gateway[embedded]', or set NATS_URL\n"
-    )
+    assert (done.returncode, done.stderr) == (1, MISSING)
 
 
 def find_packages(python: str | Path) -> str:

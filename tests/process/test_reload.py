@@ -402,7 +402,7 @@ async def test_a_terminal_that_is_closed_stops_the_gateway_unless_it_was_told_no
             process.wait()
 
 
-@pytest.mark.parametrize("more", [(), ("--workers", "2")])
+@pytest.mark.parametrize("more", [(), pytest.param(("--workers", "2"), marks=pytest.mark.soak)])
 async def test_a_key_that_is_revoked_is_refused_after_the_reload_and_a_wrong_file_of_keys_changes_nothing(
     own_nats: NatsServer, routes: Path, more: tuple[str, ...]
 ) -> None:

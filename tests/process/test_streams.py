@@ -111,8 +111,8 @@ async def greet(msg: Msg) -> None:
     ("redirections", "arguments"),
     [
         ("2>&-", []),
-        ("1>&-", []),
-        ("0<&-", []),
+        pytest.param("1>&-", [], marks=pytest.mark.soak),
+        pytest.param("0<&-", [], marks=pytest.mark.soak),
         pytest.param("0<&- 1>&- 2>&-", ["--workers", "2"], marks=pytest.mark.soak),
     ],
     ids=["stderr", "stdout", "stdin", "all, with workers"],

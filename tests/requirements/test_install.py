@@ -68,6 +68,7 @@ def terminal() -> Iterator[tuple[int, int]]:
         os.close(ours)
 
 
+@pytest.mark.soak
 def test_on_a_terminal_one_line_moves_and_is_gone_at_the_end(lock: Path) -> None:
     command, environment = prepare(lock)
     with terminal() as (ours, theirs):
