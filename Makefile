@@ -48,7 +48,7 @@ coverage: $(VENV)/.dev ## the same, and which lines they miss: at least 95 % mus
 fault-test: $(TOOLS) ## slow: NATS and callers under faults, 5 minutes (FAULTS_REPORT=docs/faults.md writes their figures)
 	$(BIN)/pytest -p no:cacheprovider tests/faults
 
-soak: $(TOOLS) $(VENV)/.prometheus $(VENV)/.haproxy ## slow: sweeps, attacks on the bounds, a Prometheus that scrapes, 25 minutes in all (BOUNDS_REPORT=… writes their figures)
+soak: $(TOOLS) $(VENV)/.prometheus $(VENV)/.haproxy ## slow: sweeps, attacks on the bounds, a Prometheus that scrapes, 28 minutes in all (BOUNDS_REPORT=… writes their figures)
 	$(BIN)/pytest -p no:cacheprovider -m soak $(APART) tests
 	$(BIN)/pytest -p no:cacheprovider $(SOAK)
 SOAK ?= tests/bounds tests/benchmarks tests/monitoring

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Page, expect
 
 from app.edge.api_keys import digest_key
 from app.edge.page_rules import PageRules
 from app.routefile.load import load_route_file
-from tests.browser.conftest import open_window
+from tests.browser.conftest import Visitor
 from tests.harness import Gateway, NatsServer, replying, responder, run_gateway
 from tests.issuer import ISSUER, make_jwks, sign
 
@@ -38,6 +38,15 @@ def write_routes(folder: Path) -> Path:
     schemes = "".join(f"  {name}: {rules}\n" for name, rules in SCHEMES.items())
     (folder / "routes.yaml").write_text(f"version: 1\nauth:\n{schemes}routes:\n{routes}")
     return folder / "routes.yaml"
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def visitor(window: Visitor, guarded: Gateway) -> AsyncIterator[Visitor]:
+    await window.begin(guarded.url)
+    yield window
+    await window.check()
+    await window.page.context.clear_cookies()
+    await window.page.goto("about:blank")
 
 
 @pytest_asyncio.fixture(loop_scope="session", scope="module")
@@ -69,43 +78,33 @@ async def execute(page: Page, name: str, status: int) -> None:
         if name != "machines"
     ],
 )
-async def test_what_a_reader_gives_to_authorize_is_sent_until_it_is_taken_back(
-    browser: Browser, guarded: Gateway, name: str
-) -> None:
+async def test_what_a_reader_gives_to_authorize_is_sent_until_it_is_taken_back(visitor: Visitor, name: str) -> None:
     credential = KEY if "api-key" in SCHEMES[name] else sign()
-    async with open_window(browser, guarded.url) as visitor:
-        page = visitor.page
-        await visitor.open(f"/docs?key={KEY}", ".opblock")
-        await execute(page, name, 401)
-        await page.locator(".auth-wrapper .authorize").click()
-        form = page.locator(".auth-container", has=page.get_by_text(name)).first
-        await form.locator("input").fill(credential)
-        await form.locator("button.authorize").click()
-        await page.locator(".btn-done").first.click()
-        await execute(page, name, 200)
-        await page.locator(".auth-wrapper .authorize").click()
-        await form.get_by_role("button", name="Logout").or_(form.get_by_text("Logout")).first.click()
-        await page.locator(".btn-done").first.click()
-        await execute(page, name, 401)
-        assert visitor.take_refusals() == [(401, f"/by/{name}")] * 2
-
-
-async def test_authorize_tells_of_certificates(browser: Browser, guarded: Gateway) -> None:
-    async with open_window(browser, guarded.url) as visitor:
-        await visitor.open(f"/docs?key={KEY}", ".opblock")
-        await visitor.page.locator(".auth-wrapper .authorize").click()
-        await expect(visitor.page.locator(".modal-ux")).to_contain_text("A certificate of ours")
+    page = visitor.page
+    await visitor.open(f"/docs?key={KEY}", ".opblock")
+    await execute(page, name, 401)
+    await page.locator(".auth-wrapper .authorize").click()
+    await expect(page.locator(".modal-ux")).to_contain_text("A certificate of ours")
+    form = page.locator(".auth-container", has=page.get_by_text(name)).first
+    await form.locator("input").fill(credential)
+    await form.locator("button.authorize").click()
+    await page.locator(".btn-done").first.click()
+    await execute(page, name, 200)
+    await page.locator(".auth-wrapper .authorize").click()
+    await form.get_by_role("button", name="Logout").or_(form.get_by_text("Logout")).first.click()
+    await page.locator(".btn-done").first.click()
+    await execute(page, name, 401)
+    assert visitor.take_refusals() == [(401, f"/by/{name}")] * 2
 
 
 async def test_a_key_in_the_address_or_a_cookie_opens_each_page_with_all_that_it_loads(
-    browser: Browser, guarded: Gateway
+    visitor: Visitor, guarded: Gateway
 ) -> None:
     pages = {"/docs": ".opblock", "/redoc": "h2", "/status": "#routes tr"}
-    async with open_window(browser, guarded.url) as visitor:
-        for path, ready in pages.items():
-            await visitor.open(path, "h1")
-            assert visitor.take_refusals() == [(401, path)]
-            await visitor.open(f"{path}?key={KEY}", ready)
-        await visitor.page.context.add_cookies([{"name": "session", "value": KEY, "url": guarded.url}])
-        for path, ready in pages.items():
-            await visitor.open(path, ready)
+    for path, ready in pages.items():
+        await visitor.open(path, "h1")
+        assert visitor.take_refusals() == [(401, path)]
+        await visitor.open(f"{path}?key={KEY}", ready)
+    await visitor.page.context.add_cookies([{"name": "session", "value": KEY, "url": guarded.url}])
+    for path, ready in pages.items():
+        await visitor.open(path, ready)

@@ -93,6 +93,7 @@ async def test_a_note_is_written_read_and_changed_in_the_docs_page(visitor: Visi
     assert visitor.take_refusals() == [(412, f"/notes/{made['id']}")]
 
 
+@pytest.mark.soak
 async def test_a_note_is_listed_and_deleted_in_the_docs_page(visitor: Visitor) -> None:
     await visitor.open("/docs", ".opblock")
     create = await Operation.open(visitor, "notes-create")

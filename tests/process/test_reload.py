@@ -367,7 +367,7 @@ async def test_a_hangup_while_it_starts_ends_nothing(own_nats: NatsServer, route
         assert gateway.stop() == 0
 
 
-@pytest.mark.parametrize("ignored", [False, True], ids=["terminal", "nohup"])
+@pytest.mark.parametrize("ignored", [False, pytest.param(True, marks=pytest.mark.soak)], ids=["terminal", "nohup"])
 async def test_a_terminal_that_is_closed_stops_the_gateway_unless_it_was_told_not_to_care(
     own_nats: NatsServer, routes: Path, ignored: bool
 ) -> None:

@@ -425,7 +425,8 @@ def test_the_file_of_the_settings_may_be_named_again(tmp_path: Path, command: st
     file = tmp_path / "routes.yaml"
     (tmp_path / "there").mkdir()
     file.write_text("version: 2\n")
-    done = call(command, "--port", "0", str(tmp_path / "there" / ".." / "routes.yaml"), GATEWAY_ROUTES=str(file))
+    again = str(tmp_path / "there" / ".." / "routes.yaml")
+    done = finish([*PROGRAM, command, "--port", "0", again], GATEWAY_ROUTES=str(file))
     assert (done.returncode, "routes.yaml:1:10: version:" in done.stderr) == (1, True), done.stderr
 
 

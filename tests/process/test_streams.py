@@ -19,6 +19,7 @@ import pytest
 from nats.aio.msg import Msg
 
 from tests.harness import NO_TLS, PATIENCE, NatsServer, clean_environment, eventually, responder
+from tests.process import programs
 from tests.process.programs import PROGRAM, find_children, wait_until_ready
 
 PIPE_SIZE = 4096  # bytes that the kernel keeps of a pipe, once it is made that small
@@ -160,7 +161,8 @@ async def test_a_banner_that_nobody_reads_does_not_hold_up_dev(own_nats: NatsSer
     os.write(writer, b"x" * PIPE_SIZE)  # there is no room for the banner
     url = f"http://127.0.0.1:{port}"
     environment = clean_environment(NATS_URL=own_nats.url, PORT=str(port))
-    dev = subprocess.Popen([*PROGRAM, "dev", "--examples"], env=environment, stdout=writer, stderr=subprocess.DEVNULL)
+    with Path(os.devnull).open("wb") as nothing:
+        dev = programs.start([*PROGRAM, "dev", "--examples"], environment, writer, nothing.fileno())
     os.close(writer)
     try:
         wait_until_ready(url)
