@@ -2,9 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, nullcontext
-from dataclasses import dataclass
 from functools import partial
 
 import structlog
@@ -17,29 +16,27 @@ from .deadlines import Deadlines
 from .edge.cors import Cors
 from .edge.key_sets import IssuerKey, KeySet
 from .edge.page_rules import PageRules
-from .errors import CannotStart
 from .exchange.plans import DEFAULT_LINK, Limits
 from .exchange.relay import Relay
 from .exchange.server_timing import add_timing
 from .exchange.traces import Traces, make_tracing
 from .exchange.way_out import WayOut
 from .formats.html import PAGES, STATUS
+from .gateway import Address, Gateway
 from .http.app import GatewayApp
-from .http.behind_proxies import ForwardedProtocol, read_announcements
+from .http.behind_proxies import ForwardedProtocol
 from .http.bounds import Bounds
 from .http.fast import FastProtocol
 from .http.lane import LaneName
 from .http.page_guard import guard_pages
 from .http.protocol import GatewayProtocol, ProtocolFactory
-from .http.server import GatewayServer, ServerBeside
 from .http.tls import Tls
 from .jwks.fetcher import JwksFetcher
 from .nats.internals import check_nats
 from .nats.link import Link
-from .observe.access import log_failure, log_record, log_summary
+from .observe.access import log_failure, log_record, make_storm
 from .observe.board import Board, Boards
 from .observe.record import Observers
-from .observe.storm import Storm, Timer
 from .pages.assets import Assets, add_assets
 from .pages.docs import add_docs
 from .pages.health import add_health
@@ -56,73 +53,10 @@ from .routing.table import RouteTable
 from .serving import Serving
 from .settings import Settings, load_settings
 
-MAX_CONNECTIONS_BESIDE = 256  # at an address of pages
-MAX_BUFFERED_BESIDE = 1024 * 1024  # bytes
-
 _log = structlog.get_logger("nats-http.main")
 
 Routes = RouteFile | PreparedRoutes | Iterable[Route]
 """What a gateway can be made of."""
-Address = tuple[str, int]
-"""Host and port."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gateway:
-    """The parts of one gateway. `drain` is set when it stops: then every response closes its connection, and `/readyz`
-    says 503. `protocols` are what its server makes of connections."""
-
-    app: GatewayApp
-    beside: Mapping[Address, GatewayApp]
-    """Applications for addresses of their own, such as that of `GATEWAY_METRICS_ADDRESS`."""
-    serving: Serving
-    relay: Relay
-    link: Link
-    bounds: Bounds
-    drain: asyncio.Event
-    protocols: Mapping[LaneName, ProtocolFactory]
-    monitor: Monitor
-    tls: Tls | None
-    """Of its own port; None where it speaks plain HTTP."""
-    is_announced: bool
-    """Whether trusted proxies speak the PROXY protocol on its own port."""
-    headers: Sequence[tuple[str, str]]
-    """Fields of every response on its own port."""
-
-    def choose_lane(self, asked: LaneName | None) -> LaneName:
-        """The one that is asked for, else the fast one, or ASGI where the application has middleware, which the fast
-        lane does not run. Raises CannotStart where it would have to."""
-        if asked == "fast" and self.app.has_middleware:
-            raise CannotStart("the fast lane runs no middleware, and the application has some: leave --lane away")
-        return asked or ("asgi" if self.app.has_middleware else "fast")
-
-    def make_server(self, *, lane: LaneName | None, drain_timeout: float) -> GatewayServer:
-        """Its server on the lane that `choose_lane` says, with bounds on connections. Raises CannotStart."""
-        protocol = self.protocols[self.choose_lane(lane)]
-        if self.tls:
-            protocol = self.tls.wrap(protocol, self.bounds)
-        if self.is_announced:
-            protocol = read_announcements(protocol, self.relay.proxies, self.bounds)
-        return GatewayServer(
-            self.app,
-            protocol,
-            bounds=self.bounds,
-            drain=self.drain,
-            drain_timeout=drain_timeout,
-            headers=self.headers,
-        )
-
-    def renew_certificate(self, certificate: Certificate) -> None:
-        """Show this one to callers from the next handshake on."""
-        if self.tls:
-            self.tls.renew(certificate)
-
-    def make_server_beside(self, address: Address) -> ServerBeside:
-        """The server of one of `beside`, with bounds of its own."""
-        bounds = Bounds(maximum=MAX_CONNECTIONS_BESIDE, body_timeout=1.0, max_buffered=MAX_BUFFERED_BESIDE)
-        relay = self.relay
-        protocol = partial(GatewayProtocol, bounds=bounds, way_out=relay.way_out, proxies=relay.proxies)
-        return ServerBeside(self.beside[address], protocol, bounds=bounds, drain=self.drain, drain_timeout=0.0)
 
 
 def create_app(settings: Settings | None = None, *, routes: Routes | None = None) -> FastAPI:
@@ -346,15 +280,6 @@ def _choose_observers(settings: Settings) -> Observers:
     if settings.logs_successes:
         return Observers(failure=(log_record,), other=(log_record,), storm=make_storm())
     return Observers(failure=(log_record if settings.access_log else log_failure,), storm=make_storm())
-
-
-def make_storm() -> Storm:
-    """Sums up failures in the log, in time that the running event loop keeps."""
-
-    def start_timer(seconds: float, callback: Callable[[], None]) -> Timer:
-        return asyncio.get_running_loop().call_later(seconds, callback)
-
-    return Storm(start_timer, (log_summary,))
 
 
 def __getattr__(name: str) -> FastAPI:

@@ -26,11 +26,11 @@ from nats.errors import Error
 from pydantic import BaseModel
 
 from app.commands.embedded import build_command, wait_for_url
+from app.gateway import Gateway as Parts
 from app.http.bounds import Bounds
 from app.http.lane import LaneName
 from app.http.server import GatewayServer
 from app.http.sockets import bind, describe_address
-from app.main import Gateway as Parts
 from app.main import build_gateway
 from app.nats.link import Link
 from app.observe.record import Observers

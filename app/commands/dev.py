@@ -15,11 +15,12 @@ import uvicorn
 from ..certificates import Certificate
 from ..edge.key_sets import IssuerKey
 from ..formats.html import STATUS
+from ..gateway import Gateway
 from ..http.lane import LaneName
 from ..http.sockets import describe_address
-from ..main import Gateway, build_gateway, make_storm
+from ..main import build_gateway
 from ..nats.link import Link
-from ..observe.access import is_failure, log_record
+from ..observe.access import is_failure, log_record, make_storm
 from ..observe.console import show_path
 from ..observe.record import Observer, Observers, Record
 from ..routefile.load import EXAMPLES, RouteFile

@@ -27,8 +27,8 @@ import uvicorn
 from ..certificates import Certificate, CertificateFiles
 from ..collector import collector_off, only_young_collections
 from ..exchange.plans import Limits, find_lowered
+from ..gateway import Gateway
 from ..http.server import serving_beside
-from ..main import Gateway
 from ..observe.gauges import Ask
 from ..pages.monitor import list_gauges_of_file
 from ..pieces import run_at_once, run_in_pieces

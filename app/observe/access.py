@@ -1,12 +1,14 @@
 """The access log: one line for a record, and one for those that were left out of a storm."""
 
+import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import structlog
 
 from ..errors import Internal
 from .record import Record
-from .storm import Summary
+from .storm import Storm, Summary, Timer
 
 _log = structlog.get_logger("nats-http.access")
 
@@ -51,3 +53,12 @@ def log_summary(summary: Summary) -> None:
     write = _log.error if summary.slug == Internal.slug else _log.warning
     since = datetime.fromtimestamp(summary.since, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     write("exchanges-summed-up", route=summary.route, slug=summary.slug, count=summary.count, since=since)
+
+
+def make_storm() -> Storm:
+    """Sums up failures in the log, in time that the running event loop keeps."""
+
+    def start_timer(seconds: float, callback: Callable[[], None]) -> Timer:
+        return asyncio.get_running_loop().call_later(seconds, callback)
+
+    return Storm(start_timer, (log_summary,))

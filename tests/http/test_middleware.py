@@ -11,7 +11,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.edge.allow_from import AllowFrom
-from app.main import Gateway, build_gateway, create_app
+from app.gateway import Gateway
+from app.main import build_gateway, create_app
 from app.observe.record import Observers, Record
 from app.routing.routes import Route
 from app.settings import Settings
