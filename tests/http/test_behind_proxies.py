@@ -67,12 +67,14 @@ async def send(gateway: Gateway, data: bytes, source: str = PROXY, *, size: int 
     """All that comes back for these bytes, in pieces of this size, from this address."""
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port, local_addr=(source, 0))
     try:
-        for start in range(0, len(data), size):
-            writer.write(data[start : start + size])
-            await writer.drain()
-            if len(data) > size:
-                await asyncio.sleep(0.002)
-        with contextlib.suppress(ConnectionResetError):
+        with contextlib.suppress(ConnectionResetError):  # it may be closed before the last piece
+            for start in range(0, len(data), size):
+                if reader.at_eof():
+                    break
+                writer.write(data[start : start + size])
+                await writer.drain()
+                if len(data) > size:
+                    await asyncio.sleep(0.002)
             return await asyncio.wait_for(reader.read(), PATIENCE)
         return b""
     finally:

@@ -41,7 +41,7 @@ def prepare(lock: Path) -> tuple[list[str], dict[str, str]]:
 
 def test_without_a_terminal_there_is_a_line_at_the_start_and_one_at_the_end(lock: Path) -> None:
     command, environment = prepare(lock)
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=3 * PATIENCE)
     first, last = done.stdout.splitlines()
     assert first.startswith("installing 1 package into ")
     assert re.fullmatch(rf"installed what {re.escape(str(lock))} names, in \d+ s", last)
@@ -52,7 +52,7 @@ def test_without_a_terminal_there_is_a_line_at_the_start_and_one_at_the_end(lock
 def test_what_pip_complains_of_is_shown_in_full(lock: Path) -> None:
     lock.write_text(f"demo==1.0 --hash=sha256:{'0' * 64}\n")
     command, environment = prepare(lock)
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=3 * PATIENCE)
     assert done.returncode == 1
     assert "THESE PACKAGES DO NOT MATCH THE HASHES" in done.stderr
     assert f"Expected sha256 {'0' * 64}" in done.stderr
