@@ -74,9 +74,9 @@ class ParameterModel(StrictModel):
 
 
 class DefaultsModel(StrictModel):
-    """What holds for every route that does not say otherwise: any key of a route but `name`, `method`, `path` and
-    `subject`. The keys of `params`, `send_headers`, `identity`, `reply`, `reply.errors` and `reply.set_headers` are
-    joined with the route's; all others give way."""
+    """Values for every route that does not set them itself: any key of a route except `name`, `method`, `path` and
+    `subject`. The keys of `params`, `send_headers`, `identity`, `reply`, `reply.errors`, `reply.set_headers` and
+    `reply.statuses` are joined with those of the route. Any other value of the route replaces the default."""
 
     summary: str = Field("", description="A short title, for the documentation.")
     description: str = Field("", description="For the documentation; CommonMark.")
@@ -213,7 +213,9 @@ class FileModel(StrictModel):
     cors: CorsModel = Field(
         NO_CORS, description="Which pages of other origins may call the routes, and read the gateway's own pages."
     )
-    defaults: DefaultsModel = Field(DefaultsModel.model_construct(), description="What holds for every route.")
+    defaults: DefaultsModel = Field(
+        DefaultsModel.model_construct(), description="Values for every route that does not set them."
+    )
     prefix: Annotated[str, check_with(parse_prefix)] | None = Field(
         None, description="What all paths of this file, and of those that it includes, begin with: `/v1`."
     )
