@@ -12,7 +12,7 @@ from app.commands.embedded import find_nats_server
 from tests.faults.truth import Load
 
 BEGIN, END = "<!-- figures of the suite -->\n", "<!-- end of the figures -->\n"
-HEADER = "| fault | what callers saw | latest answer | measured |\n|---|---|---|---|\n"
+HEADER = "| fault | answers | latest answer | other measurements |\n|---|---|---|---|\n"
 
 
 class Report:

@@ -1,5 +1,5 @@
-"""The server does not let the gateway in, at the start or from some moment on: callers and `/readyz` are told, and it
-heals without a restart."""
+"""The NATS server refuses the gateway, at the start or later. Callers and `/readyz` see it, and the gateway recovers
+without a restart."""
 
 import asyncio
 import time
@@ -45,7 +45,7 @@ async def check_refusal(refusal: Refusal, folder: Path, witness: Witness, report
     assert "s3cret" not in gateway.process.log
     await load.check(witness)
     assert set(load.count()) == {"not-connected (no)", refusal.healed}
-    report.add(fault, load, measured=f"asked the service {recovery:.2f} s after it was repaired")
+    report.add(fault, load, measured=f"the service was asked {recovery:.2f} s after the repair")
 
 
 async def test_a_wrong_password_at_the_start(tmp_path: Path, report: Report) -> None:
@@ -104,5 +104,5 @@ async def test_a_jwt_that_expires_under_load(tmp_path: Path, report: Report) -> 
     report.add(
         "a JWT that expires under load, with nobody to answer",
         load,
-        measured=f"the service was asked {recovery:.2f} s after a new one was written",
+        measured=f"the service was asked {recovery:.2f} s after a new JWT was written",
     )

@@ -1,4 +1,4 @@
-"""Callers that go away, read slowly, or send slowly, beside others that must see nothing of it."""
+"""Callers that leave, read slowly or send slowly. Other callers must not notice them."""
 
 import asyncio
 import functools

@@ -1,4 +1,4 @@
-"""A cluster of three nodes loses some, or is restarted node by node, under load."""
+"""A cluster of three nodes loses a node, or is restarted node by node. All of it under load."""
 
 import asyncio
 import contextlib
@@ -187,4 +187,4 @@ async def test_another_node_is_killed(tmp_path: Path, cluster: Cluster, report: 
     assert set(load.count()) <= {"200", "timeout (unknown)"}
     assert all(answer.began < killed + LATE_WHERE_LOADED for answer in load.failures)
     assert any(answer.began > killed + LATE_WHERE_LOADED for answer in load.answers)
-    report.add("another node killed, with services at it", load, measured="only what those services had taken is lost")
+    report.add("another node killed, with services at it", load, measured="only requests at those services may fail")

@@ -1,4 +1,4 @@
-"""What the gateway may take: memory under errors, requests in flight, time to stop."""
+"""Limits of the gateway: memory under errors, requests in flight, time to stop."""
 
 import asyncio
 import re
@@ -111,7 +111,7 @@ async def test_an_overload_is_told_at_once_and_what_is_accepted_keeps_its_latenc
     assert statistics.median(accepted) < statistics.median(usual) + LATE_WHERE_LOADED
     assert statistics.median(refused) < SERVICE_DELAY / 2
     medians = [f"{statistics.median(latencies) * 1000:.0f} ms" for latencies in (accepted, usual, refused)]
-    measured = "median of what was accepted {}, without overload {}, of what was refused {}".format(*medians)
+    measured = "median time of accepted requests {}, without overload {}, of refused requests {}".format(*medians)
     report.add(f"200 callers where {MOST_IN_FLIGHT} may be in flight", busy, measured=measured)
 
 
@@ -150,8 +150,8 @@ async def test_a_stop_during_an_outage_answers_all_and_ends_in_time(
     await load.check(witness, stopped=True)
     assert code == 0
     assert seconds < DRAIN_TIMEOUT
-    measured = f"ended with 0 after {seconds:.2f} s; the drain timeout is {DRAIN_TIMEOUT:g} s"
-    report.add(f"SIGTERM, and to nats-server: {hurt}", load, measured=measured)
+    measured = f"exited with 0 after {seconds:.2f} s; the drain timeout is {DRAIN_TIMEOUT:g} s"
+    report.add(f"SIGTERM to the gateway; to nats-server: {hurt}", load, measured=measured)
 
 
 async def test_a_stop_with_services_that_hang_ends_with_the_drain_timeout(
@@ -176,5 +176,5 @@ async def test_a_stop_with_services_that_hang_ends_with_the_drain_timeout(
     assert set(load.count()) == {"200"}
     assert hanging.count() == {"connection-lost (unknown)": CALLERS}
     assert seconds < DRAIN_TIMEOUT + LAST_WORDS
-    measured = f"ended with 0 after {seconds:.2f} s; the drain timeout is {DRAIN_TIMEOUT:g} s"
-    report.add("SIGTERM with services that hang", load, hanging, measured=measured)
+    measured = f"exited with 0 after {seconds:.2f} s; the drain timeout is {DRAIN_TIMEOUT:g} s"
+    report.add("SIGTERM to the gateway; services that hang", load, hanging, measured=measured)

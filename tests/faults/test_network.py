@@ -1,4 +1,4 @@
-"""What lies between the gateway and NATS loses, delays, cuts or falsifies bytes, under load."""
+"""The network between the gateway and NATS loses, delays, cuts or falsifies bytes. All of it under load."""
 
 import asyncio
 import time
@@ -38,10 +38,10 @@ FAULTS = {
     "a byte at a time": Fault(proxy.trickle, 2.0, must=frozenset(), may=frozenset({TIMEOUT})),
     "cut within a reply": Fault(proxy.cut_replies),
     "cut within a request": Fault(proxy.cut_requests),
-    "bytes that are no line": replace_line(b"\x00\xff garbage"),
-    "a line that is none": replace_line(b"XYZ\r\n"),
+    "bytes that form no line": replace_line(b"\x00\xff garbage"),
+    "an unknown protocol line": replace_line(b"XYZ\r\n"),
     "an empty line": replace_line(b"\r\n"),
-    "a size that is no number": replace_line(b"MSG %s 1 -1\r\n"),
+    "a negative size": replace_line(b"MSG %s 1 -1\r\n"),
     "a size that is too small": replace_line(b"MSG %s 1 1\r\n"),
     "a size that is too large": Fault(replace_line(b"MSG %s 1 5000\r\n").forward, may=frozenset({REFUSED, TIMEOUT})),
     "a size of a gigabyte": replace_line(b"MSG %s 1 999999999\r\n"),
@@ -49,7 +49,7 @@ FAULTS = {
         replace(lambda match: b"MSG other.%b %b %b\r\n" % match.groups()), must=frozenset({TIMEOUT}), may=frozenset()
     ),
     "a control line without an end": replace_line(b"MSG " + b"x" * 10_000),
-    "an error that is none": replace_line(b"-ERR 'Made Up'\r\n"),
+    "an unknown error": replace_line(b"-ERR 'Made Up'\r\n"),
 }
 
 
@@ -71,4 +71,4 @@ async def test_a_fault_between_the_gateway_and_nats(
         recovery = await load.wait_for_recovery(since=time.monotonic())
     await load.check(witness)
     assert {"200"} | fault.must <= set(load.count()) <= {"200"} | fault.must | fault.may
-    report.add(name, load, measured=f"success again {recovery:.2f} s after it was repaired")
+    report.add(name, load, measured=f"success again {recovery:.2f} s after the repair")

@@ -1,4 +1,4 @@
-"""Services that die, hang, or answer as they should not, under load, beside one that does its work."""
+"""Services that die, hang or send wrong answers. All of it under load, beside a service that works."""
 
 import asyncio
 import contextlib
@@ -54,13 +54,13 @@ ODDITIES: dict[str, tuple[Reply, str]] = {
     "replies twice": (twice, "200"),
     "replies after the deadline": (late, "timeout (unknown)"),
     "replies to another inbox token": (to_another_token, "timeout (unknown)"),
-    "replies to tokens of its own making": (to_all_of_the_inbox, "200"),
-    "replies with a block that is none": (with_block(b"NATS/1.0\r\nno colon\r\n\r\n"), "bad-reply (yes)"),
-    "replies with a block of another protocol": (with_block(b"HTTP/1.1 200 OK\r\n\r\n"), "bad-reply (yes)"),
-    "replies with a block that does not end": (with_block(b"NATS/1.0\r\nA: b\r\n"), "bad-reply (yes)"),
-    "replies with a line break in a value": (with_block(b"NATS/1.0\r\nEtag: a\nb: c\r\n\r\n"), "bad-reply (yes)"),
-    "replies with more than it may": (with_block(b"NATS/1.0\r\n\r\n", b"x" * 1001), "bad-reply (yes)"),
-    "replies with a status that is none": (with_block(b"NATS/1.0\r\nHttp-Status: 99\r\n\r\n"), "bad-reply (yes)"),
+    "replies also to tokens that it made up": (to_all_of_the_inbox, "200"),
+    "replies with a header line without a colon": (with_block(b"NATS/1.0\r\nno colon\r\n\r\n"), "bad-reply (yes)"),
+    "replies with headers of another protocol": (with_block(b"HTTP/1.1 200 OK\r\n\r\n"), "bad-reply (yes)"),
+    "replies with headers that do not end": (with_block(b"NATS/1.0\r\nA: b\r\n"), "bad-reply (yes)"),
+    "replies with a line break in a header": (with_block(b"NATS/1.0\r\nEtag: a\nb: c\r\n\r\n"), "bad-reply (yes)"),
+    "replies with a body that is too large": (with_block(b"NATS/1.0\r\n\r\n", b"x" * 1001), "bad-reply (yes)"),
+    "replies with an invalid status": (with_block(b"NATS/1.0\r\nHttp-Status: 99\r\n\r\n"), "bad-reply (yes)"),
     "replies with a header `Status: 503`": (with_block(b"NATS/1.0\r\nStatus: 503\r\n\r\n", b""), "200"),
     "replies with status 503 and a payload": (with_block(b"NATS/1.0 503\r\n\r\n"), "bad-reply (yes)"),
     "replies with an error": (
@@ -113,7 +113,7 @@ async def test_odd_services_harm_nobody_else(
         assert await gateway.count_in_flight() == 0
         assert gateway.process.log.count('"event":"connected"') == 1
         service.cancel()
-        report.add(f"beside all of these, one that does its work ({lane} lane)", load)
+        report.add(f"beside all of these, a service that works ({lane} lane)", load)
 
 
 async def test_a_service_that_is_killed_with_requests_in_flight(
@@ -136,4 +136,4 @@ async def test_a_service_that_is_killed_with_requests_in_flight(
         await load.check(witness)
     assert set(load.count()) == {"200", "timeout (unknown)", "no-responders (no)"}
     assert all(answer.began < killed + LATE_WHERE_LOADED for answer in load.failures if answer.slug == "timeout")
-    report.add(f"the only service killed ({lane} lane)", load, measured="what it had taken ran to its deadline")
+    report.add(f"the only service killed ({lane} lane)", load, measured="its requests in flight ran to their deadline")

@@ -1,4 +1,4 @@
-"""The NATS server dies, freezes, or is reconfigured, under load."""
+"""The NATS server dies, freezes or is reconfigured. All of it under load."""
 
 import asyncio
 import contextlib
@@ -63,7 +63,7 @@ async def test_a_freeze_for_longer_than_the_deadline(
     assert kinds(load) == {"timeout (unknown)"}
     late = [answer for answer in load.failures if witness.ran[answer.id]]
     assert late, "none of them ran: this test has not tested what it says"
-    measured = f"{len(late)} ran when it went on; success again {describe_seconds(recoveries)} after that"
+    measured = f"{len(late)} ran when the server continued; success again {describe_seconds(recoveries)} after that"
     report.add(f"nats-server frozen for 1 s, three times, deadlines of 0.4 s ({lane} lane)", load, measured=measured)
 
 
@@ -86,7 +86,7 @@ async def test_a_freeze_with_the_socket_full(
     assert kinds(load) <= {"timeout (unknown)", "overloaded (no)", *LOST}
     assert load.count()["overloaded (no)"]
     fault = f"nats-server frozen for {outage:g} s, bodies of 64 KiB, deadlines of 0.1 s ({lane} lane)"
-    report.add(fault, load, measured=f"success again {recovery:.2f} s after it went on")
+    report.add(fault, load, measured=f"success again {recovery:.2f} s after the server continued")
 
 
 # Reconfiguration
@@ -135,7 +135,7 @@ async def run_scene(folder: Path, report: Report, fault: str, **options: object)
                 repaired = time.monotonic()
                 recovery = await load.wait_for_recovery(since=repaired)
             await load.check(witness)
-            report.add(fault, load, measured=f"success again {recovery:.2f} s after it was repaired")
+            report.add(fault, load, measured=f"success again {recovery:.2f} s after the repair")
             assert "s3cret" not in gateway.process.log
 
 
