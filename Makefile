@@ -48,7 +48,7 @@ coverage: $(VENV)/.dev ## the same, and which lines they miss: at least 95 % mus
 fault-test: $(TOOLS) ## slow: NATS and callers under faults, 5 minutes (FAULTS_REPORT=docs/faults.md writes their figures)
 	$(BIN)/pytest -p no:cacheprovider tests/faults
 
-soak: $(TOOLS) $(VENV)/.prometheus $(VENV)/.haproxy ## slow: sweeps, attacks on the bounds, a Prometheus that scrapes, 28 minutes in all (BOUNDS_REPORT=… writes their figures)
+soak: $(TOOLS) $(VENV)/.prometheus $(VENV)/.haproxy $(VENV)/.go ## slow: sweeps, attacks on the bounds, a Prometheus that scrapes, 28 minutes in all (BOUNDS_REPORT=… writes their figures)
 	$(BIN)/pytest -p no:cacheprovider -m soak $(APART) tests
 	$(BIN)/pytest -p no:cacheprovider $(SOAK)
 SOAK ?= tests/bounds tests/benchmarks tests/monitoring
@@ -154,6 +154,14 @@ $(VENV)/.prometheus: | $(BIN)/python
 		echo "make: the tests need Prometheus: installing the Debian package prometheus"; apt-get update -qq && \
 		RUNLEVEL=1 apt-get install -y -qq --no-install-recommends prometheus >/dev/null; } || { \
 		echo "make: the tests need prometheus and promtool: install them with your system's package manager" >&2; exit 1; }
+	@touch $@
+
+# Some examples have a service in Go.
+$(VENV)/.go: | $(BIN)/python
+	@{ command -v go || test -x $(VENV)/bench/bin/go; } >/dev/null && test -d /usr/share/gocode/src/github.com/nats-io/nats.go || { \
+		echo "make: the tests need Go and nats.go: installing Debian packages of them"; apt-get update -qq && \
+		apt-get install -y -qq --no-install-recommends golang-go golang-github-nats-io-go-nats-dev >/dev/null; } || { \
+		echo "make: the tests need Debian's packages golang-go and golang-github-nats-io-go-nats-dev" >&2; exit 1; }
 	@touch $@
 
 # A service in JavaScript is put behind the gateway.

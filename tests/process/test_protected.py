@@ -1,8 +1,7 @@
-"""`nats-http token`, and examples/protected as its README tells it."""
+"""`nats-http token`, before the routes of examples/protected."""
 
 import shutil
 import stat
-import sys
 from pathlib import Path
 
 import httpx
@@ -13,7 +12,6 @@ from app.commands.development import load_development_keys
 from app.edge.key_sets import DEVELOPMENT_KID
 from tests.harness import NO_TLS, NatsServer
 from tests.process.programs import PROGRAM, call, run, wait_until_ready
-from tests.process.test_readme import ADDRESS, Example, find_examples, run_examples
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "protected"
 ROUTES = str(EXAMPLE / "routes.yaml")
@@ -33,26 +31,6 @@ def make_token(*arguments: str, state: Path, routes: str = ROUTES) -> str:
     return done.stdout.strip()
 
 
-def test_the_example_does_what_its_readme_says(tmp_path: Path) -> None:
-    folder = tmp_path / "protected"
-    shutil.copytree(EXAMPLE, folder)
-    examples = list(find_examples((EXAMPLE / "README.md").read_text(encoding="utf-8")))
-    assert len(examples) > 7
-    made = "$(nats-http token --routes routes.yaml --sub '' --scope orders:read)"
-    nobody = f'curl -o /dev/null -w "%{{http_code}}" -H "Authorization: Bearer {made}" {ADDRESS}/orders'
-    examples.append(Example(nobody, "403"))
-    command = [*PROGRAM, "dev", "--port", "0", "--nats-port", "0", str(folder / "routes.yaml")]
-    with run(command, tmp_path / "log", TMPDIR=str(tmp_path), HOME=str(folder)) as dev:
-        url, nats = dev.find(r"gateway +(http://\S+)"), dev.find(r"NATS +(nats://\S+)")
-        dev.find("(Tokens of `nats-http token` are taken here)")
-        with run([sys.executable, str(folder / "service.py")], tmp_path / "service", NATS_URL=nats) as service:
-            service.find("(answers)")
-            outputs = run_examples(examples, folder, url)
-        assert dev.stop() == 0
-    for example, output in zip(examples, outputs, strict=True):
-        assert example.matches(output), f"{example.command}\n{output}"
-
-
 def test_a_token_for_development_is_refused_outside_of_it(own_nats: NatsServer, state: Path, tmp_path: Path) -> None:
     token = make_token("--sub", "sue", "--scope", "orders:read", state=state)
     environment = {"NATS_URL": own_nats.url, "XDG_STATE_HOME": str(state.parents[1])}
@@ -68,7 +46,7 @@ def test_a_token_for_development_is_refused_outside_of_it(own_nats: NatsServer, 
 
 def test_explain_takes_a_token_for_development_and_says_who_else_does(state: Path, tmp_path: Path) -> None:
     only = "; only `nats-http dev` takes this token, which is one of `nats-http token`"
-    away = tmp_path / "away.yaml"
+    away = Path(shutil.copytree(EXAMPLE, tmp_path / "away")) / "routes.yaml"
     away.write_text(Path(ROUTES).read_text().replace("jwks_file: issuer.json", "jwks_url: 'http://127.0.0.1:1/keys'"))
     for routes in (ROUTES, str(away)):
         token = make_token("--sub", "sue", "--scope", "orders:read", state=state, routes=routes)
