@@ -1,6 +1,6 @@
 # One image for the gateway and the example responders:
-#   docker run … nats-http-gateway                              the gateway
-#   docker run … nats-http-gateway python -m responders.greet   a responder
+#   docker run … nats-http-gateway                                                the gateway
+#   docker run … nats-http-gateway python -m nats_http_gateway.responders.greet   a responder
 ARG PYTHON_VERSION=3.13
 
 FROM python:${PYTHON_VERSION}-slim AS python
@@ -33,7 +33,8 @@ ENV PATH=/opt/venv/bin:$PATH \
 # compile it anew. The second command leaves that of the modules which are really used.
 RUN --mount=type=bind,from=wheel,source=/wheel,target=/wheel \
     PYTHONDONTWRITEBYTECODE=1 pip --python /opt/venv/bin/python install --no-deps --no-index /wheel/*.whl && \
-    python -c "import app.commands.cli, app.commands.serve, responders.greet, responders.notes, encodings.idna"
+    python -c "import encodings.idna, nats_http_gateway.commands.cli, nats_http_gateway.commands.serve; \
+               import nats_http_gateway.responders.greet, nats_http_gateway.responders.notes"
 ENV PYTHONDONTWRITEBYTECODE=1
 
 LABEL org.opencontainers.image.title="nats-http-gateway" \

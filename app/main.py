@@ -1,4 +1,4 @@
-"""The only wiring: settings and routes become a gateway. `uvicorn app.main:app` works."""
+"""The only wiring: settings and routes become a gateway. `uvicorn nats_http_gateway.main:app` works."""
 
 import asyncio
 import json
@@ -283,7 +283,7 @@ def _choose_observers(settings: Settings) -> Observers:
 
 
 def __getattr__(name: str) -> FastAPI:
-    """`app.main:app`, made when it is first asked for, so that importing this module reads no environment."""
+    """`main:app`, made when it is first asked for, so that importing this module reads no environment."""
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     app = create_app()

@@ -18,7 +18,7 @@ from nats.aio.msg import Msg
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from responders._options import Connection
+    from ._options import Connection
 
 ANSWER_SECONDS = 2.0  # for a server to answer while stopping, or to take the rest while closing
 RETRY_SECONDS = (0.5, 1.0)  # between two attempts to connect, drawn anew each time

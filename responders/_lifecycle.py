@@ -31,10 +31,10 @@ import nats.micro.service as micro
 from nats.errors import ConnectionClosedError, ConnectionDrainingError, OutboundBufferLimitError
 from nats.micro.request import Request, ServiceError
 
-from responders._client import ArrivedMsg, ServiceClient, draw_wait
-from responders._log import configure_logging
-from responders._options import Connection, read_connection, read_sign_fd
-from responders._traces import start_traces
+from ._client import ArrivedMsg, ServiceClient, draw_wait
+from ._log import configure_logging
+from ._options import Connection, read_connection, read_sign_fd
+from ._traces import start_traces
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg

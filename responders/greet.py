@@ -12,8 +12,8 @@ from functools import partial
 
 from nats.micro.request import Request
 
-from responders._lifecycle import Endpoint, run
-from responders._options import read_delay
+from ._lifecycle import Endpoint, run
+from ._options import read_delay
 
 
 async def greet(request: Request, *, delay: float) -> bytes:

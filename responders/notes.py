@@ -26,7 +26,7 @@ from nats.js.errors import BadRequestError, BucketNotFoundError, KeyNotFoundErro
 from nats.js.kv import KeyValue
 from nats.micro.request import Request, ServiceError
 
-from responders._lifecycle import Endpoint, Reply, find_header, get_jetstream, get_max_payload, run
+from ._lifecycle import Endpoint, Reply, find_header, get_jetstream, get_max_payload, run
 
 BUCKET, STREAM, SUBJECT = "notes", "KV_notes", "$KV.notes."  # names by ADR-8
 STORAGE_SECONDS = 1.5  # for all that one request needs of the storage

@@ -32,7 +32,7 @@ MAX_WAITING = 32
 _MAX_ANSWER = 1024 * 1024  # bytes: 20 faults, each of at most 1,200 characters, are fewer
 _MARGIN = 0.5  # seconds after the deadline when a process ends by itself, for the case that nobody kills it
 
-_FOLDER = Path(__file__).parents[2]  # where this `app` is found, whatever is in the current one
+_FOLDER = Path(__file__).parents[2]  # where this package is found, whatever is in the current one
 
 _log = structlog.get_logger("nats-http.checker")
 

@@ -1,4 +1,4 @@
-"""The command line: `nats-http`, or `python -m app`.
+"""The command line: `nats-http`, or `python -m nats_http_gateway`.
 
 Each command imports what it needs, so that the others start without it.
 """

@@ -28,7 +28,8 @@ class Examples:
         for module in find_modules():
             for number in range(1, REPLICAS + 1):
                 command = [sys.executable, "-m", module]
-                children.start(f"{module} {number}", command, env=told, pass_fds=(sign,))
+                name = f"responders.{module.rpartition('.')[2]} {number}"
+                children.start(name, command, env=told, pass_fds=(sign,))
                 self._missing += 1
         os.close(sign)
 
@@ -47,8 +48,11 @@ class Examples:
 
 
 def find_modules() -> Iterator[str]:
-    """Every public module of the package `responders`, each a service of its own."""
-    spec = find_spec("responders")
-    for module in pkgutil.iter_modules(spec.submodule_search_locations if spec else None, "responders."):
-        if not module.name.startswith("responders._"):
+    """Every public module of the package `responders`, each a service of its own. Where the gateway is installed, that
+    package is inside of this one; in the repository it may be beside `app`."""
+    inside = f"{__package__.partition('.')[0]}.responders"
+    name = inside if find_spec(inside) else "responders"
+    spec = find_spec(name)
+    for module in pkgutil.iter_modules(spec.submodule_search_locations if spec else (), f"{name}."):
+        if not module.name.startswith(f"{name}._"):
             yield module.name

@@ -1,14 +1,13 @@
-"""The command line's small commands, and the package as it is installed from a wheel."""
+"""The command line's small commands."""
 
 import asyncio
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from app import __version__
-from tests.harness import NatsServer, clean_environment, eventually, run_gateway
+from tests.harness import NatsServer, eventually, run_gateway
 from tests.process.programs import PROGRAM, call, finish
 
 
@@ -55,50 +54,6 @@ async def _call_beside(*arguments: str, **environment: str) -> tuple[int, str, s
     """As `call`, while this event loop goes on serving."""
     done = await asyncio.to_thread(finish, [*PROGRAM, *arguments], **environment)
     return done.returncode, done.stdout, done.stderr
-
-
-@pytest.mark.soak
-def test_a_wheel_installs_and_gives_the_command_and_both_packages(tmp_path: Path) -> None:
-    """Built from this tree, installed into an environment of its own that borrows only the dependencies."""
-    root = Path(__file__).parents[2]
-    build = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "--no-deps",
-        "--no-build-isolation",
-        "--wheel-dir",
-        str(tmp_path),
-        ".",
-    ]
-    subprocess.run(build, cwd=root, check=True, capture_output=True, timeout=60)
-    environment = tmp_path / "venv"
-    subprocess.run([sys.executable, "-m", "venv", "--system-site-packages", str(environment)], check=True, timeout=60)
-    python = environment / "bin" / "python"
-    wheel = next(tmp_path.glob("nats_http_gateway-*.whl"))
-    install = [str(python), "-m", "pip", "install", "--no-deps", "--no-index", "--ignore-installed", str(wheel)]
-    subprocess.run(install, check=True, capture_output=True, timeout=60)
-    borrowed = subprocess.run(
-        [sys.executable, "-c", "import fastapi, pathlib; print(pathlib.Path(fastapi.__file__).parents[1])"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.strip()
-    done = subprocess.run(
-        [environment / "bin" / "nats-http", "--version"],
-        env=clean_environment(PYTHONPATH=borrowed),
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
-    assert done.stdout == f"nats-http-gateway {__version__}\n", done.stderr
-    where = "import app.main, responders.greet; print(app.__file__, responders.__file__); app.main.app"
-    found = subprocess.run(
-        [python, "-c", where], env=clean_environment(PYTHONPATH=borrowed), cwd=tmp_path, capture_output=True, text=True
-    )
-    assert found.stdout.count(str(environment)) == 2, found.stderr
 
 
 @pytest.mark.parametrize(("command", "is_taken"), [("serve", True), ("dev", True), ("check", False)])
