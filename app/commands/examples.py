@@ -3,11 +3,10 @@
 import contextlib
 import os
 import pkgutil
-import sys
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 
-from .processes import Children
+from .processes import Children, make_command
 
 REPLICAS = 2  # of each, in one queue group
 
@@ -27,9 +26,8 @@ class Examples:
         told = {**environment, "NATS_HTTP_DEV": str(sign)}
         for module in find_modules():
             for number in range(1, REPLICAS + 1):
-                command = [sys.executable, "-m", module]
                 name = f"responders.{module.rpartition('.')[2]} {number}"
-                children.start(name, command, env=told, pass_fds=(sign,))
+                children.start(name, make_command(module), env=told, pass_fds=(sign,))
                 self._missing += 1
         os.close(sign)
 

@@ -10,6 +10,15 @@ from types import TracebackType
 from typing import Self
 
 
+def make_command(module: str, *arguments: str) -> list[str]:
+    """The command that runs a module of ours in a process of its own. That process looks for modules in the current
+    folder only if this one does, because `python -m` has started it. There a file such as `signal.py` takes the place
+    of a library."""
+    is_script = sys.modules["__main__"].__spec__ is None
+    options = ["-P"] if is_script or sys.flags.safe_path else []
+    return [sys.executable, *options, "-m", module, *arguments]
+
+
 @dataclass(slots=True)
 class Child:
     name: str
@@ -29,7 +38,7 @@ class Children:
         self._children: list[Child] = []
 
     def __enter__(self) -> Self:
-        command = [sys.executable, "-m", f"{__package__}.reaper", *filter(None, [self.directory])]
+        command = make_command(f"{__package__}.reaper", *filter(None, [self.directory]))
         self._guard = subprocess.Popen(command, stdin=subprocess.PIPE, process_group=0)
         return self
 

@@ -13,7 +13,6 @@ import contextlib
 import os
 import queue
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -37,6 +36,7 @@ from ..routefile.advice import UNPROVEN, find_unproven
 from ..routefile.load import RouteFile, RouteFileError, load_route_file
 from .hangups import Hangups
 from .listeners import Listeners
+from .processes import make_command
 from .renewal import Renewals
 
 MAX_LISTED = 100  # faults in one line of the log
@@ -61,7 +61,7 @@ class Reading:
         self._path = path
         self._limit = limit
         self._package = pack_faults([f"{path}: it could not be read"])
-        command = [sys.executable, "-m", f"{__package__}.loader", str(path)]
+        command = make_command(f"{__package__}.loader", str(path))
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, process_group=0)
         self._thread = threading.Thread(target=self._take, daemon=True)
         self._thread.start()

@@ -10,7 +10,6 @@ Laws:
 import contextlib
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ import structlog
 from ..certificates import Certificate
 from ..http.lane import LaneName
 from .listeners import Listeners
-from .processes import Child, Children
+from .processes import Child, Children, make_command
 from .reload import CERTIFICATE, ROUTES, Feed
 
 FIRST_PAUSE = 0.1  # seconds
@@ -137,7 +136,7 @@ class Workers:
         boards = [worker.board, *(board for board in self._boards if board != worker.board)]
         given = [("--fd", main), ("--sign-fd", sign)]
         given += [("--beside-fd", fd) for fd in beside] + [("--board-fd", fd) for fd in boards]
-        command = [sys.executable, "-m", __package__.partition(".")[0], "serve", *self._options]
+        command = make_command(__package__.partition(".")[0], "serve", *self._options)
         command += [word for option, fd in given for word in (option, str(fd))]
         try:
             fds = [fd for _, fd in given]

@@ -69,8 +69,8 @@ class Forked:
 
 
 def fork(arguments: Sequence[str], environment: Mapping[str, str], streams: Sequence[int]) -> Forked:
-    """`python` with these arguments, the first of which is `-m`, `-c` or a script. `streams` are its stdin, stdout and
-    stderr."""
+    """`python` with these arguments, the first of which is `-m`, `-c` or a script; `-P` may come before `-m` and
+    `-c`. `streams` are its stdin, stdout and stderr."""
     read, write = os.pipe()
     try:
         request = json.dumps([str(Path.cwd()), list(arguments), dict(environment)]).encode()
@@ -151,6 +151,8 @@ def _become(request: bytes, streams: Sequence[int]) -> list[str]:
 
 def _run(arguments: list[str]) -> None:
     sys.argv, sys.path[0] = arguments, str(Path.cwd())
+    if arguments[0] == "-P":
+        del arguments[0], sys.path[0]
     if arguments[0] == "-m":
         sys.argv = arguments[1:]
         runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)

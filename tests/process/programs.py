@@ -39,11 +39,10 @@ def call(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
 def start(command: list[str], environment: dict[str, str], output: int, errors: int) -> Forked | Popen[bytes]:
     """A program whose output goes to these files. One in Python is forked: its imports would take ten times as long
     as what it does."""
-    is_python = command[0] == sys.executable
-    if not is_python and Path(command[0]).name != "nats-http":
+    if command[0] != sys.executable:
         return Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=errors)
     with Path(os.devnull).open() as nothing:
-        return fork(command[1:] if is_python else command, environment, [nothing.fileno(), output, errors])
+        return fork(command[1:], environment, [nothing.fileno(), output, errors])
 
 
 def finish(command: list[str], **environment: str) -> subprocess.CompletedProcess[str]:

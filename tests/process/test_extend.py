@@ -38,8 +38,8 @@ def _in_a_folder_with_a_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def serve(name: str, *more: str) -> list[str]:
-    script = Path(sys.executable).with_name("nats-http")  # it has no folder of the caller's on its path by itself
-    return [str(script), "serve", "--port", "0", "--extend", name, *more]
+    program = [sys.executable, "-P", "-m", "app"]  # without the current folder on its path, like the console script
+    return [*program, "serve", "--port", "0", "--extend", name, *more]
 
 
 def get(gateway: Process, path: str) -> httpx.Response:

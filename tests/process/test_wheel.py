@@ -1,5 +1,6 @@
 """The package as users install it, in a folder with packages `app` and `responders` of its own that are no Python."""
 
+import signal
 import subprocess
 import sys
 import tarfile
@@ -51,8 +52,7 @@ class Environment:
 
     @property
     def command(self) -> list[str]:
-        """The console script, as a shell finds it."""
-        return ["env", str(self.folder / "bin" / "nats-http")]
+        return [str(self.folder / "bin" / "nats-http")]
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +86,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PYTHONPATH", raising=False)
     return tmp_path
+
+
+def shadow(folder: Path) -> None:
+    """Give the project files with the names of modules that we import."""
+    for name in ("signal.py", "nats.py", "yaml.py"):
+        (folder / name).write_text("this is no Python\n")
 
 
 def run_quietly(command: list[str], cwd: Path = ROOT) -> str:
@@ -188,6 +194,7 @@ def test_an_installed_wheel_adds_one_package_and_its_commands_start(installed: E
 
 @pytest.mark.soak
 def test_dev_starts_its_examples_from_an_installed_wheel(installed: Environment, folder: Path) -> None:
+    shadow(folder)
     command = [*installed.command, "dev", "--port", "0", "--nats-port", "0"]
     with run(command, folder / "log", TMPDIR=str(folder)) as dev:
         url = dev.find(r"gateway +(http://\S+)")
@@ -202,6 +209,7 @@ def test_dev_starts_its_examples_from_an_installed_wheel(installed: Environment,
 def test_an_installed_gateway_checks_large_bodies_in_its_processes(
     installed: Environment, folder: Path, shared_nats: NatsServer, workers: str
 ) -> None:
+    shadow(folder)
     command = [*installed.command, "serve", "routes.yaml", "--port", "0", "--workers", workers]
     with run(command, folder / "log", NATS_URL=shared_nats.url) as gateway:
         url = find_url(gateway)
@@ -211,6 +219,8 @@ def test_an_installed_gateway_checks_large_bodies_in_its_processes(
         parents = [gateway.process.pid, *find_children(gateway.process.pid, f"{NAME} serve")]
         assert len(parents) == (1 if workers == "1" else 3)
         assert [pid for parent in parents for pid in find_children(parent, f"{NAME}.checks.process")]
+        gateway.process.send_signal(signal.SIGHUP)
+        gateway.find('("event":"routes-loaded")')
         assert gateway.stop() == 0
 
 
