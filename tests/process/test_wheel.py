@@ -7,12 +7,12 @@ import tarfile
 import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
-from email.parser import HeaderParser
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
 import httpx
 import pytest
+from packaging.metadata import Metadata
 from packaging.requirements import Requirement
 
 from app import __version__
@@ -67,9 +67,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def installed(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """The wheel in an environment that has nothing else but the packages which the wheel asks for."""
     folder, wheel = tmp_path_factory.mktemp("venv"), find_wheel(built)
-    with zipfile.ZipFile(wheel) as archive:
-        metadata = HeaderParser().parsestr(archive.read(f"{INFO}/METADATA").decode())
-    packages = make_environment(folder, metadata.get_all("Requires-Dist", []))
+    packages = make_environment(folder, map(str, read_metadata(wheel).requires_dist or ()))
     before = {path.name for path in packages.iterdir()}
     run_quietly([*PIP, "--python", str(folder), "install", *ALONE, str(wheel)])
     run_quietly([*PIP, "--python", str(folder), "check"])
@@ -105,6 +103,12 @@ def run_quietly(command: list[str], cwd: Path = ROOT) -> str:
 def find_wheel(folder: Path) -> Path:
     (wheel,) = folder.glob("*.whl")
     return wheel
+
+
+def read_metadata(wheel: Path) -> Metadata:
+    """Raises where a package index would refuse them."""
+    with zipfile.ZipFile(wheel) as archive:
+        return Metadata.from_email(archive.read(f"{INFO}/METADATA"))
 
 
 def make_environment(folder: Path, requirements: Iterable[str]) -> Path:
@@ -151,6 +155,7 @@ def test_a_wheel_has_one_package_and_an_sdist_only_its_sources(built: Path) -> N
     with zipfile.ZipFile(find_wheel(built)) as archive:
         files = archive.namelist()
     assert {file.partition("/")[0] for file in files} == {NAME, INFO}
+    assert read_metadata(find_wheel(built)).description_content_type == "text/markdown"
     for file in ("__init__.py", "py.typed", "responders/greet.py", "routefile/examples.yaml", "pages/static/status.js"):
         assert f"{NAME}/{file}" in files
     (sdist,) = built.glob("*.tar.gz")
@@ -187,7 +192,8 @@ def test_the_wheel_of_an_sdist_is_that_of_the_repository(built: Path, tmp_path: 
 def test_an_installed_wheel_adds_one_package_and_its_commands_start(installed: Environment, folder: Path) -> None:
     assert installed.added == {NAME, INFO}
     assert "healthcheck" in run_quietly([*installed.command, "--help"], folder)
-    for command in (installed.command, [installed.python, "-m", NAME]):
+    long_name = str(installed.folder / "bin" / "nats-http-gateway")
+    for command in (installed.command, [long_name], [installed.python, "-m", NAME]):
         assert run_quietly([*command, "--version"], folder) == f"nats-http-gateway {__version__}\n"
         assert "2 routes" in run_quietly([*command, "check", "routes.yaml"], folder)
 
