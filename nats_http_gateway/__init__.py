@@ -4,6 +4,11 @@ A wheel has `app` under this name, and `responders` in it, instead of this file:
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from app import __version__ as __version__
+    from app import create_app as create_app
 
 _ROOT = Path(__file__).parents[1]
 _CODE = _ROOT / "app" / "__init__.py"
