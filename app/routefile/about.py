@@ -1,4 +1,4 @@
-"""What a route file says of the API as a whole, in the words of OpenAPI 3.1 (§4.8.2 to §4.8.5, §4.8.22)."""
+"""The keys of a route file that describe the API as a whole. OpenAPI 3.1 defines them (§4.8.2 to §4.8.5, §4.8.22)."""
 
 import re
 from typing import Annotated, Self
@@ -37,21 +37,21 @@ Address = Annotated[str, check_with(_check_address)]
 
 
 class ContactModel(StrictModel):
-    """Who answers for the API, as OpenAPI has it."""
+    """The person or team that is responsible for the API, as in OpenAPI."""
 
     name: str = Field("", description="A person, a team or a company.")
-    url: Address | None = Field(None, description="A page of theirs.")
-    email: Annotated[str, check_with(_check_email)] | None = Field(None, description="Where to write to.")
+    url: Address | None = Field(None, description="Their web page.")
+    email: Annotated[str, check_with(_check_email)] | None = Field(None, description="Their email address.")
 
 
 class LicenseModel(StrictModel):
-    """The licence of the API, as OpenAPI has it. It has an `identifier` or a `url`, not both."""
+    """The licence of the API, as in OpenAPI. It has an `identifier` or a `url`, not both."""
 
-    name: str = Field(min_length=1, description="What the licence is called.")
+    name: str = Field(min_length=1, description="The name of the licence.")
     identifier: Annotated[str, check_with(_check_spdx)] | None = Field(
         None, description="Its SPDX expression, such as `Apache-2.0`."
     )
-    url: Address | None = Field(None, description="Its text.")
+    url: Address | None = Field(None, description="The address of its text.")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -61,26 +61,27 @@ class LicenseModel(StrictModel):
 
 
 class InfoModel(StrictModel):
-    """What the API is called in its documentation."""
+    """The name and description of the API in its documentation."""
 
     title: str = Field("NATS HTTP gateway", min_length=1, description="The name of the API.")
-    version: str = Field("", description="The version of the API. Default: that of the gateway.")
-    description: str = Field("", description="What the API is for; CommonMark.")
-    contact: ContactModel | None = Field(None, description="Who answers for the API.")
+    version: str = Field("", description="The version of the API. Default: the version of the gateway.")
+    description: str = Field("", description="The purpose of the API; CommonMark.")
+    contact: ContactModel | None = Field(None, description="The person or team that is responsible for the API.")
     license_: LicenseModel | None = Field(None, alias="license", description="The licence of the API.")
 
 
 class ServerModel(StrictModel):
-    """Where callers find the gateway, as OpenAPI has it."""
+    """An address where callers find the gateway, as in OpenAPI."""
 
     url: Annotated[str, check_with(_check_server)] = Field(
-        description="The URL that paths are added to: `https://api.example.com/v1`, or `/v1` on the same host."
+        description="A URL such as `https://api.example.com/v1`, or a path such as `/v1` on the host that the document "
+        "comes from. Paths are added to it. No variables."
     )
-    description: str = Field("", description="What this one is for; CommonMark.")
+    description: str = Field("", description="The purpose of this server; CommonMark.")
 
 
 class TagModel(StrictModel):
-    """What a tag of routes means, as OpenAPI has it."""
+    """The meaning of a tag of routes, as in OpenAPI."""
 
-    name: str = Field(min_length=1, description="The tag, as routes have it.")
-    description: str = Field("", description="What its routes have in common; CommonMark.")
+    name: str = Field(min_length=1, description="The tag, as routes write it.")
+    description: str = Field("", description="A description of its routes; CommonMark.")

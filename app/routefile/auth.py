@@ -35,16 +35,19 @@ def _read_rules(value: object) -> object:
 
 
 class ApiKeyModel(StrictModel):
-    """Callers who have a key of a file. The key is in a header, a query parameter or a cookie."""
+    """Callers with an API key that a file lists. The key is in a header, a query parameter or a cookie."""
 
-    type: Literal["api-key"] = Field(description="What callers show.")
+    type: Literal["api-key"] = Field(description="The kind of credential that callers send.")
     header: HeaderName | None = Field(None, description="The request header that has the key, such as `X-API-Key`.")
     query: PlainName | None = Field(
-        None, description="The query parameter that has the key. Others may log it: a header is safer."
+        None,
+        description="The query parameter that has the key. Proxies may log it, and browsers remember it: a header is "
+        "safer.",
     )
     cookie: PlainName | None = Field(None, description="The cookie that has the key.")
     file: Annotated[str, Field(min_length=1)] = Field(
-        description="The file with the digests of the keys, from the folder of the route file."
+        description="The file with the digests of the keys, relative to the folder of the route file. "
+        "`nats-http keys` writes it."
     )
     description: str = Field("", description="For the documentation; CommonMark.")
 
@@ -74,11 +77,11 @@ SchemeModel = Annotated[AnyScheme, Field(discriminator="type")]
 
 
 class AuthRulesModel(StrictModel):
-    """Which callers a route takes."""
+    """Who may call a route."""
 
-    any: list[str] = Field(min_length=1, description="The schemes of `auth`, of which a caller passes one.")
+    any: list[str] = Field(min_length=1, description="Names of schemes. A caller must pass one of them.")
     scopes: list[Scope] = Field([], description="Scopes that the caller must have, all of them.")
-    claims: dict[str, Value] = Field({}, description="Claims that the caller must have: a value, or a list of them.")
+    claims: dict[str, Value] = Field({}, description="Claims that the caller must have: a value, or one of a list.")
 
 
 Auth = Annotated[

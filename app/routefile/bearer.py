@@ -49,29 +49,41 @@ def _check_url(text: str) -> None:
 
 
 class JwtModel(StrictModel):
-    """Callers who have a token that an issuer has signed."""
+    """Callers with a token (JWT) that an issuer has signed."""
 
-    type: Literal["jwt"] = Field(description="What callers show.")
+    type: Literal["jwt"] = Field(description="The kind of credential that callers send.")
     issuer: Annotated[str, Field(min_length=1)] = Field(description="The claim `iss` of the tokens.")
-    audience: Texts = Field(description="One of these is in the claim `aud` of the tokens.")
+    audience: Texts = Field(description="One text or a list. The claim `aud` must contain one of them.")
     jwks_url: Annotated[str, check_with(_check_url)] | None = Field(
-        None, description="Where the issuer has its public keys: `https://`, or `http://` on this machine."
+        None,
+        description="Where the issuer publishes its public keys, a JWK set: `https://`, or `http://` on this machine.",
     )
-    jwks_file: FileName | None = Field(None, description="A file with the public keys, a JWK set.")
-    secret_file: FileName | None = Field(None, description="A file with a secret of 32 bytes or more, for HS256.")
+    jwks_file: FileName | None = Field(
+        None, description="A file with the public keys, a JWK set, relative to the folder of the route file."
+    )
+    secret_file: FileName | None = Field(
+        None, description="A file with a secret that the issuer has too, of 32 bytes or more, for HS256."
+    )
     algorithms: list[Algorithm] | None = Field(
         None,
         min_length=1,
-        description="The algorithms of signatures that are taken. Default: all that fit the keys, but HS256 alone with "
-        "a `secret_file`.",
+        description="The signature algorithms that are accepted. Default: all that fit the keys, or only HS256 with a "
+        "`secret_file`.",
     )
-    leeway: Duration | None = Field(None, description="How much the clocks may differ. Default: 10s.")
-    header: HeaderName | None = Field(None, description="The request header that has it. Default: Authorization.")
-    cookie: PlainName | None = Field(None, description="The cookie that has the token, in the place of a header.")
+    leeway: Duration | None = Field(
+        None, description="How much the clocks of the issuer and the gateway may differ. Default: 10s."
+    )
+    header: HeaderName | None = Field(
+        None,
+        description="The request header that has the token. Default: Authorization, where it comes after `Bearer`.",
+    )
+    cookie: PlainName | None = Field(None, description="The cookie that has the token, instead of a header.")
     scopes_claim: Annotated[str, Field(min_length=1)] | None = Field(
-        None, description="The claim with the scopes, a list or a text with blanks. Default: `scope`, else `scp`."
+        None,
+        description="The claim with the scopes: a list, or a text with blanks between them. Default: `scope`, else "
+        "`scp`.",
     )
-    requires_expiry: bool = Field(True, description="Whether a token must say when it expires.")
+    requires_expiry: bool = Field(True, description="Whether a token must say in `exp` when it expires.")
     description: str = Field("", description="For the documentation; CommonMark.")
 
     @model_validator(mode="after")

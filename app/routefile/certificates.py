@@ -17,9 +17,9 @@ _UNSAID: Any = None
 
 
 class CertificateModel(StrictModel):
-    """Callers who have a certificate of an authority that is trusted."""
+    """Callers with a TLS client certificate from a trusted authority."""
 
-    type: Literal["client-certificate"] = Field(description="What callers show.")
+    type: Literal["client-certificate"] = Field(description="The kind of credential that callers send.")
     identity: Literal[
         "subject.CN",
         "subject.O",
@@ -31,20 +31,22 @@ class CertificateModel(StrictModel):
         "san.email",
     ] = Field(
         "subject.CN",
-        description="What the subject of a caller is: an attribute of the subject of its certificate, or an "
-        "alternative name.",
+        description="The name of the caller, its subject: an attribute of the subject of its certificate, which must "
+        "occur once, or the first alternative name of a kind.",
     )
     # Never null where it is set: a list whose lines are all comments must not let everybody in.
     allow: list[Annotated[str, Field(min_length=1)]] = Field(
         _UNSAID,
         min_length=1,
-        description="The subjects that are taken. Default: all whose certificates are right.",
+        description="The callers that are accepted, by the names in their certificates. Default: all with a valid "
+        "certificate.",
     )
-    scopes: list[Scope] = Field([], description="What all callers of this scheme may do.")
+    scopes: list[Scope] = Field([], description="The scopes of all callers of this scheme.")
     ca: Annotated[str, Field(min_length=1)] | None = Field(
         None,
-        description="A file with certificates of authorities in PEM form, one of which must have signed the "
-        "certificate itself. Default: all that TLS, or the trusted proxy, takes.",
+        description="A file with certificates of authorities in PEM form, relative to the folder of the route file. "
+        "One of them must have signed the certificate directly. Default: all authorities that are trusted for TLS, or "
+        "by the trusted proxy.",
     )
     description: str = Field("", description="For the documentation; CommonMark.")
 

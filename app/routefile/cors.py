@@ -81,7 +81,7 @@ _Age = Annotated[
 
 
 class CorsModel(StrictModel):
-    """Which pages of other origins may call, and read the answers."""
+    """Which pages of other origins may call and read the answers."""
 
     model_config = ConfigDict(
         json_schema_extra={"anyOf": [{"required": ["allow_origins"]}, {"required": ["allow_origin_regex"]}]}
@@ -89,28 +89,34 @@ class CorsModel(StrictModel):
 
     # Never null where they are set: a list whose lines are all comments must not allow all.
     allow_origins: _Origins = Field(
-        _UNSAID, description="Their origins, one or a list, such as `https://app.example.com`; `*` for all."
+        _UNSAID, description="The origins of the pages, one or a list, such as `https://app.example.com`; `*` for all."
     )
     allow_origin_regex: Annotated[str, check_with(check_pattern)] = Field(
         _UNSAID,
-        description="A regular expression for the whole origin, beside `allow_origins`, without look-around and "
-        "back-references.",
+        description="A regular expression for the whole origin, without look-around and back-references. It adds to "
+        "`allow_origins`.",
     )
     allow_methods: _Methods = Field(
-        _UNSAID, description="The methods that they may use, of those that a path has. Default: all of them."
+        _UNSAID,
+        description="The methods that pages may use, one or a list, out of the methods that the routes of a path have. "
+        "Default: all of these.",
     )
     allow_headers: _Headers = Field(
-        _UNSAID, description="The request headers that they may send; `*` for all. Default: those that the routes read."
+        _UNSAID,
+        description="The request headers that pages may send, one or a list; `*` for all. Default: the headers that "
+        "the routes read.",
     )
     expose_headers: _Headers = Field(
         _UNSAID,
-        description="The response headers that they may read. Default: those that the route passes on or sets, and the "
-        "gateway's own.",
+        description="The response headers that pages may read, one or a list; `*` for all. Default: the headers that "
+        "the route passes on or sets, and the gateway's own.",
     )
     allow_credentials: bool = Field(
         False, description="Whether browsers send cookies and client certificates along. Not with `*`."
     )
-    max_age: _Age = Field(600, description="How long a browser may remember what it has asked, in seconds or as `10m`.")
+    max_age: _Age = Field(
+        600, description="How long a browser may remember a preflight: seconds, or a duration such as `10m`."
+    )
 
     @field_validator("allow_credentials")
     @classmethod

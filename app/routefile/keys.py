@@ -56,12 +56,12 @@ def has_expired(expires: Json, now: float) -> bool:
 
 
 class KeyModel(StrictModel):
-    """One key."""
+    """One API key."""
 
-    name: Annotated[str, check_with(check_key_name)] = Field(description="Whose it is.")
+    name: Annotated[str, check_with(check_key_name)] = Field(description="The name of its holder.")
     sha256: Annotated[str, check_with(_check_digest)] = Field(description="The SHA-256 of the key.")
-    scopes: list[Scope] = Field([], description="What it may be used for.")
-    claims: dict[str, Any] = Field({}, description="What else is known of its holder.")
+    scopes: list[Scope] = Field([], description="The scopes of its holder.")
+    claims: dict[str, Any] = Field({}, description="Other facts about its holder.")
     expires: Annotated[str, check_with(parse_expiry)] | None = Field(None, description="When it expires.")
 
 

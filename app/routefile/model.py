@@ -37,27 +37,31 @@ class ParameterModel(StrictModel):
     location: Literal["path", "query", "header", "claim"] | None = Field(
         None,
         alias="in",
-        description="Where it stands in the request, or `claim`: what is known of the caller. Default: `path` if it is "
-        "in the path, else `query`.",
+        description="Where the request has it, or `claim`: a fact about the caller. Default: `path` if it is in the "
+        "path, else `query`.",
     )
     type: Literal["string", "integer", "number", "boolean"] = Field("string", description="The type of its value.")
-    many: bool = Field(False, description="A query parameter that may be repeated: its value is a list.")
+    many: bool = Field(False, description="A query parameter that may be repeated. Its value is a list.")
     separator: Literal[","] | None = Field(
-        None, description="With `many`: the values stand in one text, `?id=1,2,3`, and the parameter is not repeated."
+        None,
+        description="With `many`: `,` takes the values from one text, `?id=1,2,3`, and the parameter may not be "
+        "repeated.",
     )
-    format: Format | None = Field(None, description="What a text must be, such as `uuid`, as JSON Schema means it.")
+    format: Format | None = Field(None, description="The format of a text, such as `uuid`, as JSON Schema defines it.")
     pattern: str | None = Field(
         None, description="A regular expression for the whole text, without look-around and back-references."
     )
-    enum: list[Scalar] | None = Field(None, description="All values that there are.")
+    enum: list[Scalar] | None = Field(None, description="All allowed values.")
     minimum: Number = Field(None, alias="min", description="The least number.")
     maximum: Number = Field(None, alias="max", description="The greatest number.")
     min_length: int | None = Field(None, ge=0, description="The least number of characters.")
     max_length: int | None = Field(None, ge=0, description="The greatest number of characters.")
-    required: bool | None = Field(None, description="Must it be there? A path parameter always is. Default: false.")
-    default: Value = Field(None, description="The value where the request has none.")
+    required: bool | None = Field(
+        None, description="Whether the parameter is required. Path parameters always are. Default: false."
+    )
+    default: Value = Field(None, description="The value if the request has none.")
     header: str | None = Field(
-        None, description="The NATS header in which it goes to the service, beside a body or instead of the payload."
+        None, description="The NATS header in which it goes to the service, beside a body, or instead of the payload."
     )
     claim: str | None = Field(
         None,
@@ -66,8 +70,8 @@ class ParameterModel(StrictModel):
     )
     token: Token | None = Field(
         None,
-        description="How a text that need not be a token becomes one in the subject: `escaped`, every byte but "
-        "`A-Za-z0-9_~-` as `%XX`, or `base64url`, without padding.",
+        description="How a text that is not a valid token becomes one in the subject: `escaped` writes every byte "
+        "except `A-Za-z0-9_~-` as `%XX`; `base64url` has no padding.",
     )
     description: str = Field("", description="For the documentation.")
     example: Value = Field(None, description="For the documentation.")
@@ -83,72 +87,81 @@ class DefaultsModel(StrictModel):
     tags: list[str] = Field([], description="Groups of routes in the documentation.")
     deprecated: bool = Field(False, description="Marks the route in the documentation.")
     params: dict[str, ParameterModel] = Field(
-        {}, description="The parameters, by name. Those of the path need not be listed."
+        {}, description="The parameters, by name. You need not list those of the path."
     )
     query: Literal["ignore", "strict"] = Field(
-        "ignore", description="With `strict` a query parameter that is not declared gets 422."
+        "ignore", description="With `strict`, an undeclared query parameter gets 422. With `ignore`, it is not read."
     )
     payload: Literal["none", "body", "params", "merge"] | None = Field(
         None,
-        description="What is sent: nothing, the request body as it is, a JSON object of all parameters, or the JSON "
-        "object of the body with the parameters in it. Default: `body` for POST, PUT and PATCH, else `none`.",
+        description="The payload that the gateway sends. `none`: nothing. `body`: the request body, byte for byte. "
+        "`params`: a JSON object of all parameters. `merge`: the JSON object of the body with the parameters in it. "
+        "Default: `body` for POST, PUT and PATCH, else `none`.",
     )
     accepts: list[str] = Field(
         [],
-        description="The media types of bodies that are taken; others get 415. Default: all, or `application/json` "
-        "where there is a `body_schema`.",
+        description="The media types of bodies that are accepted; others get 415. Default: all, or `application/json` "
+        "with `body_schema` or `payload: merge`.",
     )
     max_body: Size | None = Field(
         None,
-        description="The largest body, if it is less than `GATEWAY_MAX_BODY`. Default where there is a `body_schema`: "
-        "256KiB.",
+        description="The largest body; more gets 413. It can't be more than `GATEWAY_MAX_BODY`, which is the default. "
+        "With `body_schema` or `payload: merge` the default is at most 256KiB.",
     )
     body_schema: SchemaOrFile = Field(
         None,
-        description="A JSON Schema for bodies, or its file, whose path begins at the route file. A body that "
-        "breaks it gets 422.",
+        description="A JSON Schema for bodies, or the path of its file, relative to the folder of the route file. A "
+        "body that breaks it gets 422.",
     )
     headers: list[Header] | None = Field(
-        None, description="The request headers that travel to the service; `{name: X-Tenant, as: tenant}` renames one."
+        None,
+        description="The request headers that travel to the service. `{name: X-Tenant, as: tenant}` gives a header "
+        "another name on the NATS side. Default: `traceparent`, `tracestate` and `x-request-id`.",
     )
     send_headers: dict[str, str] = Field({}, description="Headers that the service gets with every request.")
-    timeout: Duration | None = Field(None, description="How long a reply may take where the caller asks nothing.")
-    max_timeout: Duration | None = Field(None, description="The most that a caller can ask for.")
+    timeout: Duration | None = Field(
+        None,
+        description="How long a reply may take if the caller sends no `X-Request-Timeout`. Default: `GATEWAY_TIMEOUT`.",
+    )
+    max_timeout: Duration | None = Field(
+        None,
+        description="The most that a caller can ask for with `X-Request-Timeout`. Default: `GATEWAY_MAX_TIMEOUT`.",
+    )
     max_in_flight: int | None = Field(
         None,
         ge=1,
-        description="Requests in flight a worker, for this route; more get 503. Default: half of what other routes "
-        "leave of `GATEWAY_MAX_IN_FLIGHT`, or all where there is one route.",
+        description="The most requests in flight for this route, in each worker. More get 503. Default: half of the "
+        "places of `GATEWAY_MAX_IN_FLIGHT` that other routes leave, or all places if there is only one route.",
     )
     reply: ReplyModel = Field(ReplyModel.model_construct(), description="How the reply becomes the response.")
     cors: RouteCors = Field(
-        NO_CORS, description="Which pages of other origins may call, or `none`. Default: `cors` of the file."
+        NO_CORS, description="Which pages of other origins may call it, or `none`. Default: `cors` of the file."
     )
     # Policies: each needs a row in POLICIES as well.
     # Never null where it is set: a list whose lines are all comments must not let everybody in.
     allow_from: Networks = Field(
         None,  # type: ignore[arg-type]
-        description="IP addresses and networks, such as `10.0.0.0/8`, whose requests are taken. Others get 403. "
-        "Default: all.",
+        description="IP addresses and networks, one or a list, such as `10.0.0.0/8`. Requests from elsewhere get 403. "
+        "Default: all callers.",
     )
     auth: Auth = Field(
         None,  # type: ignore[assignment]
-        description="Who may call: a scheme of `auth` by its name, a mapping of `any`, `scopes` and `claims`, or "
-        "`none` for everybody. Required where the file declares `auth`.",
+        description="Who may call: the name of a scheme, a mapping of `any`, `scopes` and `claims`, or `none` for "
+        "everybody. Required if the file has schemes.",
     )
     identity: dict[str, IdentitySource] = Field(
         {},
-        description="Headers that tell the service who calls: `sub`, `scopes`, `ip`, or a claim such as "
-        "`claims.tenant`. No caller can write them.",
+        description="Headers that tell the service who calls. Values: `sub`, `scopes`, `ip`, or a claim such as "
+        "`claims.tenant`. No caller can write these headers.",
     )
     rate_limit: RateLimits = Field(
         None,  # type: ignore[arg-type]
-        description="The limits of `rate_limits`, one or a list, that requests are counted by, or `none`. More get "
-        "429.",
+        description="The limits of `rate_limits` that count requests, one or a list, or `none`. Requests above a limit "
+        "get 429.",
     )
     content_length: Literal["optional", "required"] = Field(
         "optional",
-        description="Whether a body must come with a `Content-Length`. With `required` one in chunks gets 411.",
+        description="With `required`, a body must come with a `Content-Length`; a body in chunks gets 411.",
     )
 
 
@@ -174,17 +187,19 @@ ask theirs in this order. Limits that need not know who calls come before `auth`
 
 
 class RouteModel(DefaultsModel):
-    """One way from HTTP to a subject."""
+    """One route: the HTTP requests that it matches, and the NATS subject that they go to."""
 
-    name: Annotated[str, check_with(check_name)] = Field(description="Unique; stands in logs and metrics.")
-    method: Methods = Field(description="One, or a list. HEAD comes with GET, and OPTIONS with all.")
+    name: Annotated[str, check_with(check_name)] = Field(
+        description="A unique name. Logs and metrics show it, and it is the `operationId`."
+    )
+    method: Methods = Field(description="One method, or a list. HEAD comes with GET, OPTIONS with all.")
     path: Annotated[str, check_with(parse_path)] = Field(
-        description="Literal segments and parameters: `/orders/{id}`. A tail at the end, `/files/{path...}`, takes "
-        "the rest of the path."
+        description="Each segment is a literal or one whole parameter: `/orders/{id}`. The first is a literal. The "
+        "last may be a tail, which takes the rest of the path: `/files/{path...}`."
     )
     subject: Annotated[str, check_with(parse_subject)] = Field(
-        description="Literal tokens and parameters: `orders.{id}.get`. A parameter is one token, and a tail at the "
-        "end, `files.{path...}`, one or more."
+        description="Each token is a literal or one whole parameter: `orders.{id}.get`. The first is a literal. The "
+        "last may be the tail of the path, one token or more: `files.{path...}`."
     )
 
 
@@ -196,33 +211,37 @@ class FileModel(StrictModel):
     """A route file of nats-http-gateway."""
 
     version: Literal[1] = Field(description="The version of this format.")
-    info: InfoModel = Field(InfoModel.model_construct(), description="What the API is called in its documentation.")
+    info: InfoModel = Field(InfoModel.model_construct(), description="The name of the API in its documentation.")
     servers: list[ServerModel] = Field(
         [], description="Where callers find the gateway, for the documentation. Default: the host of the document."
     )
-    tags: list[TagModel] = Field([], description="What the tags of routes mean, in their order in the documentation.")
+    tags: list[TagModel] = Field(
+        [], description="The meaning of the tags of routes, and their order in the documentation."
+    )
     schemas: dict[SchemaName, SchemaOrFile] = Field(
-        {}, description="JSON Schemas, or their files, by the names that `$ref: '#/schemas/NAME'` gives them anywhere."
+        {},
+        description="JSON Schemas, or paths of their files, by name. Any schema may refer to them: "
+        "`$ref: '#/schemas/NAME'`.",
     )
     auth: dict[SchemeName, SchemeModel] = Field(
-        {}, min_length=1, description="How callers say who they are: schemes, by the names that routes call them by."
+        {}, min_length=1, description="How callers say who they are: schemes, by name. Routes refer to these names."
     )
     rate_limits: dict[LimitName, LimitModel] = Field(
-        {}, min_length=1, description="How many requests are taken: limits, by the names that routes call them by."
+        {}, min_length=1, description="How many requests are allowed: limits, by name. Routes refer to these names."
     )
     cors: CorsModel = Field(
         NO_CORS, description="Which pages of other origins may call the routes, and read the gateway's own pages."
     )
     defaults: DefaultsModel = Field(
-        DefaultsModel.model_construct(), description="Values for every route that does not set them."
+        DefaultsModel.model_construct(), description="Values for every route that does not set them itself."
     )
     prefix: Annotated[str, check_with(parse_prefix)] | None = Field(
-        None, description="What all paths of this file, and of those that it includes, begin with: `/v1`."
+        None, description="The beginning of all paths of this file, and of the files that it includes: `/v1`."
     )
     include: list[Annotated[str, Field(min_length=1)]] = Field(
         [],
         min_length=1,
-        description="Other route files, or patterns such as `pets/*.yaml`, from the folder of this one.",
+        description="Other route files, or patterns such as `pets/*.yaml`, relative to the folder of this file.",
     )
     routes: list[RouteModel] = Field([], min_length=1, description="The routes, unless all are in other files.")
 

@@ -61,17 +61,16 @@ _By = Annotated[
 
 
 class LimitModel(StrictModel):
-    """How many requests are taken, by the way of a token bucket."""
+    """How many requests are allowed. A token bucket counts them."""
 
     average: _Amount = Field(description="Requests each `period`, in the long run.")
-    period: _Period = Field(1.0, description="The time that `average` is for, up to a day, such as `1m` or `1h`.")
-    burst: _Amount = Field(
-        _UNSAID, description="Requests at once, after a pause that is long enough. Default: `average`."
-    )
+    period: _Period = Field(1.0, description="The time for `average`, up to a day, such as `1m` or `1h`.")
+    burst: _Amount = Field(_UNSAID, description="Requests at once, after a long enough pause. Default: `average`.")
     by: _By = Field(
         "ip",
-        description="What is counted apart: `ip`, the address of the caller, or its /64 where that is IPv6; `key`, "
-        "who the caller is; `claim:NAME`, a claim of the caller; or `route`, all requests to a route.",
+        description="Which requests count together. `ip`: requests from one address, or from one /64 for IPv6. `key`: "
+        "requests of one caller. `claim:NAME`: requests with the same value of a claim. `route`: all requests to a "
+        "route.",
     )
 
 

@@ -1,4 +1,4 @@
-"""What a route file says of replies."""
+"""The keys of `reply` in a route file."""
 
 from typing import Any, Literal
 
@@ -9,35 +9,38 @@ from .types import Code, SchemaOrFile, Size, Status
 
 
 class StatusModel(StrictModel):
-    """What the documentation tells of one status that the service sets."""
+    """The documentation of one status that the service sets."""
 
-    description: str = Field("", description="When the service answers so.")
+    description: str = Field("", description="When the service answers with this status.")
     schema_: SchemaOrFile = Field(None, alias="schema", description="A JSON Schema of such a reply, or its file.")
-    headers: dict[str, str] = Field({}, description="Headers of such a reply, and what they mean.")
+    headers: dict[str, str] = Field({}, description="Headers of such a reply, with their meanings.")
 
 
 class ReplyModel(StrictModel):
-    """How a reply becomes a response."""
+    """How the reply of the service becomes the HTTP response."""
 
     content_type: str | None = Field(
-        None, description="The media type where the reply has no `Content-Type`. Default: `application/octet-stream`."
+        None, description="The media type, if the reply has no `Content-Type`. Default: `application/octet-stream`."
     )
     wrap: Literal["message"] | None = Field(
-        None, description='Turns a text reply into `{"message": …}`, unless the caller prefers `text/plain`.'
+        None,
+        description='`message`: a text reply becomes `{"message": …}`, unless the caller prefers `text/plain`.',
     )
-    status: int = Field(200, description="The status where the reply has no `Http-Status`: 200 to 599.")
-    headers: list[str] | None = Field(None, description="The reply headers that may pass to the caller.")
+    status: int = Field(200, description="The status, if the reply has no `Http-Status`: 200 to 599.")
+    headers: list[str] | None = Field(
+        None, description="The reply headers that may pass to the caller. The list replaces the default."
+    )
     set_headers: dict[str, str] = Field(
-        {}, description="Headers of every response below 400, in the place of the reply's own."
+        {}, description="Headers of every response below 400, instead of the reply's own."
     )
-    max_bytes: Size | None = Field(None, description="The largest reply that is passed on.")
+    max_bytes: Size | None = Field(None, description="The largest reply; a larger one is a 502 `bad-reply`.")
     schema_: SchemaOrFile = Field(
         None, alias="schema", description="A JSON Schema of the reply, or its file, for the documentation."
     )
     errors: dict[Code, int] | None = Field(
         None,
-        description="From service error codes, numbers or words, to statuses, 400 to 599. A code that is not listed is "
-        "the status itself if it is 400 to 599, else 502.",
+        description="The statuses (400 to 599) for service error codes, which are numbers or words. An unlisted code "
+        "is itself the status if it is 400 to 599, else the status is 502.",
     )
     expose_errors: bool = Field(False, description="Show the text of service errors of 500 and more to the caller.")
     example: Any = Field(None, description="A reply, for the documentation.")
@@ -47,5 +50,5 @@ class ReplyModel(StrictModel):
     validate_: bool = Field(
         False,
         alias="validate",
-        description="Check replies by the schema of their status; one that breaks it is a 502 `bad-reply`.",
+        description="Check replies by the schema of their status. A reply that breaks it is a 502 `bad-reply`.",
     )

@@ -99,7 +99,7 @@ Methods = Annotated[
 
 
 class HeaderModel(StrictModel):
-    """A request header that travels under another name."""
+    """A request header that has another name on the NATS side."""
 
     name: str = Field(description="Its name in the request.")
     as_: str = Field(alias="as", description="Its name on the NATS side.")
