@@ -1,1 +1,1 @@
-"""YAML to routes, every mistake with its place."""
+"""Reads route files: YAML becomes routes, and each error names its file, line and column."""

@@ -1,4 +1,4 @@
-"""What `nats-http check` warns of in a route file that is right: each is allowed, and perhaps not meant. Pure."""
+"""Warnings of `nats-http check` about a valid route file: things that are allowed, but perhaps not intended. Pure."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -18,8 +18,8 @@ MAX_SHOWN = 3  # names of keys in a line
 
 
 def find_advice(file: "RouteFile", *, pages: Sequence[str], can_be_shown: bool, now: float) -> Iterator[str]:
-    """A line for each. `pages` are the schemes that the gateway's own pages ask; `can_be_shown` says whether a client
-    certificate can reach the gateway; `now` is the Unix time."""
+    """One line for each warning. `pages` has the names of the schemes that protect the gateway's own pages.
+    `can_be_shown` says whether a client certificate can reach the gateway. `now` is the Unix time."""
     routes = file.table.routes
     yield from find_open(file.cors, routes)
     yield from _find_unused(file, pages)
@@ -33,7 +33,7 @@ UNPROVEN = "neither GATEWAY_TLS_CLIENT_CA nor GATEWAY_TRUSTED_PROXIES is set"
 
 
 def find_unproven(sources: Sequence[SchemeSource], *, can_be_shown: bool) -> list[str]:
-    """The schemes of client certificates, if nobody can show one to the gateway."""
+    """The names of all schemes of client certificates if no certificate can reach the gateway, else no names."""
     found = [source.name for source in sources if source.declared.get("type") == "client-certificate"]
     return [] if can_be_shown else found
 
@@ -51,7 +51,7 @@ def _find_unused(file: "RouteFile", pages: Sequence[str]) -> Iterator[str]:
 
 
 def _find_open_routes(sources: Sequence[SchemeSource], routes: Sequence[Route]) -> Iterator[str]:
-    """A line for all routes with which anybody may change something, though the file has schemes."""
+    """If the file has schemes: one line for all routes without `auth` that have another method than GET."""
     found = [route for route in routes if set(route.methods) - {"GET"} and not _asks(route)] if sources else []
     if found:
         methods = sorted({method for route in found for method in route.methods} - {"GET"})
@@ -63,7 +63,7 @@ def _asks(route: Route) -> bool:
 
 
 def _find_doubtful_keys(sources: Sequence[SchemeSource], now: float) -> Iterator[str]:
-    """A line for each file with API keys that never expire, and for each with some that have expired."""
+    """One line for each file with API keys that never expire, and one for each file with expired keys."""
     files = {str(source.declared["file"]): source for source in sources if source.declared.get("type") == "api-key"}
     for name, source in files.items():
         keys = [entry for entry in source.entries if isinstance(entry, dict)]

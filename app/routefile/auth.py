@@ -1,7 +1,7 @@
-"""`auth` of a route file: which schemes there are, and which of them a route takes.
+"""`auth` of a route file: the schemes at the top, and the rules of a route.
 
-A scheme is built in two parts, so that the process which serves reads no file: a `SchemeSource` has all that was read
-and checked, as JSON, and `build_scheme` makes the scheme of it.
+A scheme is built in two steps, so that the process that serves requests reads no file. A `SchemeSource` has the checked
+contents of all files as JSON. `build_scheme` makes the scheme from it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -59,7 +59,7 @@ class ApiKeyModel(StrictModel):
 
     @property
     def place(self) -> tuple[Place, str]:
-        """Where the key is, and its name there."""
+        """The place of the key in a request, and the name of the header, parameter or cookie."""
         if self.header is not None:
             return "header", self.header
         return ("query", self.query) if self.query is not None else ("cookie", self.cookie or "")
@@ -96,7 +96,7 @@ _SCHEME: TypeAdapter[AnyScheme] = TypeAdapter(SchemeModel)
 
 @dataclass(frozen=True, slots=True)
 class SchemeSource:
-    """A scheme as it is declared under this name, with all that its files say, as JSON."""
+    """The declaration of a scheme, its name, and the checked contents of its files as JSON. `entries` may be secret."""
 
     name: str
     declared: Mapping[str, Json]
@@ -104,7 +104,7 @@ class SchemeSource:
 
 
 def build_scheme(name: str, declared: object, entries: Iterable[Json]) -> Steps[Scheme]:
-    """The scheme of a source that has been checked, in short steps."""
+    """Make the scheme of a checked source. The generator yields between short steps and returns the scheme."""
     model = _SCHEME.validate_python(declared)
     if isinstance(model, JwtModel):
         from .issuers import build_bearer
@@ -122,7 +122,7 @@ def build_scheme(name: str, declared: object, entries: Iterable[Json]) -> Steps[
 
 
 def make_auth(rules: AuthRulesModel, schemes: Mapping[str, Scheme]) -> list[Policy]:
-    """The policy of a route; none where everybody may call it."""
+    """The policy of a route, as a list. The list is empty if everybody may call the route."""
     if rules.any == [OPEN]:
         return []
     claims = {name: value if isinstance(value, list) else [value] for name, value in rules.claims.items()}
@@ -132,8 +132,8 @@ def make_auth(rules: AuthRulesModel, schemes: Mapping[str, Scheme]) -> list[Poli
 def find_rule_faults(
     rules: AuthRulesModel | None, known: Sequence[str] | None
 ) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """What is wrong with `auth` of a route, by its key there. `known` are the names of all schemes, None where the file
-    declares no `auth`."""
+    """Faults of `auth` of a route: the key path below `auth`, and a text. `known` has the names of all schemes. It is
+    None if the file declares no `auth`."""
     if rules is None:
         if known is not None:
             yield (), "is missing: the file declares `auth`, so that each route says who may call it, or `auth: none`"

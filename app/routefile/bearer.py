@@ -1,4 +1,4 @@
-"""A scheme of signed tokens, as a route file declares it."""
+"""The declaration of a scheme of signed tokens in a route file."""
 
 import ipaddress
 from typing import Annotated, Literal, Self
@@ -11,7 +11,7 @@ from .names import HeaderName, PlainName
 from .strict import StrictModel, check_with
 from .types import Duration, read_list
 
-LEEWAY = 10.0  # seconds that two clocks may differ
+LEEWAY = 10.0  # seconds by which two clocks may differ
 
 _ALGORITHMS = (*ASYMMETRIC, *SYMMETRIC)
 _TEXT = {"type": "string", "minLength": 1}
@@ -29,7 +29,7 @@ FileName = Annotated[str, Field(min_length=1)]
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine: then nobody else can read or change the way there."""
+    """Whether a host is this machine. Nobody else can read or change such traffic, so it needs no TLS."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -98,10 +98,10 @@ class JwtModel(StrictModel):
 
     @property
     def allowed(self) -> frozenset[str]:
-        """The algorithms that are taken."""
+        """The accepted signature algorithms."""
         return frozenset(self.algorithms or (ASYMMETRIC if self.secret_file is None else ("HS256",)))
 
     @property
     def file(self) -> str | None:
-        """The file that it needs."""
+        """The name of the file that the scheme needs, if any."""
         return self.jwks_file or self.secret_file

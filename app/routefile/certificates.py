@@ -1,4 +1,4 @@
-"""A scheme of client certificates, as a route file declares it, and the scheme that is made of it."""
+"""The declaration of a scheme of client certificates in a route file, and the scheme that it becomes."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -34,7 +34,7 @@ class CertificateModel(StrictModel):
         description="The name of the caller, its subject: an attribute of the subject of its certificate, which must "
         "occur once, or the first alternative name of a kind.",
     )
-    # Never null where it is set: a list whose lines are all comments must not let everybody in.
+    # Null is an error: a list whose lines are all comments must not admit everybody.
     allow: list[Annotated[str, Field(min_length=1)]] = Field(
         _UNSAID,
         min_length=1,
@@ -52,12 +52,13 @@ class CertificateModel(StrictModel):
 
     @property
     def file(self) -> str | None:
-        """The file that it needs."""
+        """The name of the file that the scheme needs, if any."""
         return self.ca
 
 
 def read_authority_file(data: bytes) -> list[Json]:
-    """What is in the file of a scheme, as `build_certificates` takes it. ValueError says what is wrong with it."""
+    """Check the file of a scheme, and return its contents in the form that `build_certificates` takes. Raises
+    ValueError, whose text says what is wrong."""
     from ..edge.client_certificates import read_authorities
 
     read_authorities(data)
@@ -65,7 +66,8 @@ def read_authority_file(data: bytes) -> list[Json]:
 
 
 def build_certificates(name: str, model: CertificateModel, entries: Sequence[Json]) -> "ClientCertificates":
-    """The scheme of a model that has been checked, with what its file has. What it needs is loaded here."""
+    """The scheme of a checked model. `entries` has the contents of its file. The libraries are only imported here,
+    since few route files need them."""
     from ..edge.client_certificates import ClientCertificates, read_authorities
 
     return ClientCertificates(

@@ -1,4 +1,4 @@
-"""`cors` in a route file: its keys, and what they mean. Their words are those of Starlette's CORSMiddleware."""
+"""`cors` in a route file: its keys and their meaning. The names are those of Starlette's CORSMiddleware."""
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
@@ -87,7 +87,7 @@ class CorsModel(StrictModel):
         json_schema_extra={"anyOf": [{"required": ["allow_origins"]}, {"required": ["allow_origin_regex"]}]}
     )
 
-    # Never null where they are set: a list whose lines are all comments must not allow all.
+    # Null is an error: a list whose lines are all comments must not allow everything.
     allow_origins: _Origins = Field(
         _UNSAID, description="The origins of the pages, one or a list, such as `https://app.example.com`; `*` for all."
     )
@@ -121,8 +121,8 @@ class CorsModel(StrictModel):
     @field_validator("allow_credentials")
     @classmethod
     def _check_credentials(cls, value: bool, info: ValidationInfo) -> bool:
-        """With credentials `*` is no wildcard for browsers, and would make every site act as its visitors (Fetch,
-        3.2.5)."""
+        """`*` and credentials can't be together. Browsers do not read `*` as a wildcard then (Fetch, 3.2.5), and any
+        site could act as its visitors."""
         for key in _OPEN if value else ():
             if ANY in (info.data.get(key) or ()):
                 raise ValueError(f"can't be with `*` in {key}: any site could act as its visitors; list what you mean")
@@ -139,11 +139,11 @@ class CorsModel(StrictModel):
 
 
 NO_CORS: Any = None
-"""The default of `cors`. In a file null is a mistake: a mapping whose lines are all comments."""
+"""The default of `cors`. In a file null is an error: it is a mapping whose lines are all comments."""
 
 
 def _read(value: object) -> object:
-    """A mapping, or None for the word."""
+    """The mapping, or None for the word `none`. Raises ValueError for anything else."""
     if value == NONE:
         return None
     if not isinstance(value, dict):
@@ -159,12 +159,13 @@ RouteCors = Annotated[CorsModel | None, BeforeValidator(_read), Field(json_schem
 
 
 def make_cors(model: CorsModel | None, *answers_with: Iterable[str]) -> list[Policy]:
-    """The policy of a route whose answers have these headers, or none."""
+    """The CORS policy of a route, as a list: empty without a model. `answers_with` has the names of the headers of its
+    answers."""
     return [Cors(to_rules(model), itertools.chain(*answers_with))] if model else []
 
 
 def find_open(declared: Json, routes: Iterable[Route]) -> Iterator[str]:
-    """A line for the `cors` at the top of a file, and for those of routes, where pages of any origin may call."""
+    """One line for each `cors` that allows pages of any origin: that at the top of the file, and those of routes."""
     of_all = read_cors(declared)
     if of_all is not None and takes_any_origin(of_all.rules):
         yield "cors: pages of any origin may call the routes, and read the gateway's own pages"
@@ -192,7 +193,7 @@ def to_rules(model: CorsModel) -> CorsRules:
 
 
 def read_cors(declared: Json) -> Cors | None:
-    """For all that is no route, from a `cors` at the top of a file that is right."""
+    """The CORS policy for answers without a route, from the valid `cors` at the top of a file; None without one."""
     return None if declared is None else Cors(to_rules(CorsModel.model_validate(declared)))
 
 

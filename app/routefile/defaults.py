@@ -1,4 +1,4 @@
-"""What routes have from `defaults`. Pure."""
+"""Joins `defaults` with the keys of routes. Pure."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,7 +7,7 @@ from ..formats.schemas import Json
 from ..routing.paths import list_parameters
 from ..routing.words import sends_body
 
-# Mappings whose keys a route adds to those of `defaults`.
+# A route adds its own keys to these mappings of `defaults`. Any other value of a route replaces the default.
 _JOINED: Mapping[str, Any] = {
     "params": {},
     "send_headers": {},
@@ -18,8 +18,8 @@ _OF_BODIES = ("accepts", "max_body", "body_schema")
 
 
 def apply_defaults(defaults: Mapping[str, Json], route: Mapping[str, Json]) -> dict[str, Json]:
-    """The route with what it does not say itself: nothing about bodies if it sends none, and no parameter of another
-    path."""
+    """The route with the defaults of the keys that it does not set itself. A route that sends no body gets no key about
+    bodies. A route does not get a parameter with `in: path` that is not in its path."""
     chosen = dict(defaults)
     methods = route.get("method")
     payload = route.get("payload", defaults.get("payload"))
@@ -36,12 +36,14 @@ def apply_defaults(defaults: Mapping[str, Json], route: Mapping[str, Json]) -> d
 
 
 def join(defaults: Mapping[str, Json], own: Mapping[str, Json]) -> dict[str, Json]:
-    """Both; where both have a key, `own` counts, and mappings whose keys are joined have those of both."""
+    """The keys of both mappings. If both have a key, the value of `own` counts. The mappings of `_JOINED` are joined in
+    the same way."""
     return _join(defaults, own, _JOINED)
 
 
 def find_whole(path: Sequence[str | int]) -> tuple[str | int, ...]:
-    """The beginning of the path to a value of a route, up to what is either the whole route's or from `defaults`."""
+    """The beginning of a key path into a route, up to the first value that is not joined. Such a value comes as a whole
+    from the route, or as a whole from `defaults`."""
     joined = _JOINED
     for end, key in enumerate(path[2:], 3):
         if key not in joined:

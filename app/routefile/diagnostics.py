@@ -1,4 +1,4 @@
-"""What is wrong with a tree of YAML, each with its place. Pure."""
+"""Collects the faults of a YAML file, each with its place. Pure."""
 
 import json
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ MAX_SHOWN = 60  # characters of a wrong value
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What is wrong at a place of a file."""
+    """A fault and its place in a file."""
 
     mark: Mark
     file: str
@@ -22,13 +22,15 @@ class _Found:
 
 
 class Diagnostics:
-    """Collects faults. A path that begins with `routes` and an index may stand in `defaults` instead, here or in a file
-    that includes this one: a fault in what a route has from there gets that place. A path that goes on where the file
-    has a text or a number ends there: that is a short form of a list or a mapping."""
+    """Collects the faults of one file.
+
+    The value at a path that begins with `routes` and an index may come from `defaults` of this file, or of a file that
+    includes it. The fault then gets the place in `defaults`. A path may lead into a text or a number, if that is the
+    short form of a list or a mapping. The fault then gets the place of the text or number."""
 
     def __init__(self, tree: Tree, name: str, parent: "Diagnostics | None" = None) -> None:
-        """`name` is that of the file; `parent` is of the file that includes it. What is wrong with the tree itself is
-        in the report from the start."""
+        """`name` is the name of the file. `parent` belongs to the file that includes it. The faults of the tree itself
+        are in the report from the start."""
         self.name = name = name if name.isprintable() else name.encode("unicode_escape").decode("ascii")
         self._tree = tree
         self._parent = parent
@@ -39,14 +41,15 @@ class Diagnostics:
 
     @property
     def faults(self) -> list[str]:
-        """A line for each: file, line, column, key path, value and text, in the order of their places. One that several
-        routes have from `defaults` is one line."""
+        """One line for each fault, sorted by place: file, line, column, key path, value and text. A fault that several
+        routes get from `defaults` is a single line."""
         lines = {_write_line(found, list(paths)): found.mark for found, paths in self._found.items()}
         return sorted(lines, key=lambda line: (lines[line], line))
 
     def add(self, path: Path, text: str, value: object = None, *, of_key: bool = False) -> None:
-        """Once, however often it is added, and not where the tree has a fault of its own. The value is shown if it is a
-        scalar; where it comes from a variable, only the name of that."""
+        """Add a fault. The same fault is listed once, however often it is added. A fault of a value is not listed if
+        the tree itself has a fault there. The line shows the value if it is a scalar. If the value comes from a
+        variable, the line shows only the name of the variable."""
         owner, place = self._find_owner(path)
         surplus = len(place) - owner._find_end(place)
         place, path = place[: len(place) - surplus], path[: len(path) - surplus]
@@ -54,20 +57,20 @@ class Diagnostics:
             return
         written = owner._look_up(place)
         if isinstance(value, str) and isinstance(written, str) and value.endswith(written):
-            value = written  # a prefix, or a folder, stands before it
+            value = written  # without the prefix or the folder before it
         value = owner._tree.find_variable(place) or value
         mark = owner._locate(place, of_key=of_key) or Mark(1, 1)
         shown = f"{_show(value)}: " if isinstance(value, str | int | float) else ""
         self._found.setdefault(_Found(mark, owner.name, place, f"{shown}{text}"), {})[path] = None
 
     def add_fault(self, path: Path, text: str) -> None:
-        """The same, with the value that stands there."""
+        """The same as `add`, with the value that the file has at this path."""
         owner, place = self._find_owner(path)
         self.add(path, text, owner._look_up(place[: owner._find_end(place)]))
 
     def _find_owner(self, path: Path) -> "tuple[Diagnostics, Path]":
-        """Where a value or a key stands: in its route if that says anything of it, else in `defaults` of this file or
-        of one above it."""
+        """The diagnostics of the file with a value or a key, and its path there. That is the route if it sets the
+        value, else `defaults` of this file or of a file above it."""
         owner: Diagnostics | None = self
         whole = find_whole(path)
         for place in _list_places(whole):
@@ -82,12 +85,12 @@ class Diagnostics:
         return place in self._known or self._tree.locate_key(place) is not None or self._tree.locate(place) is not None
 
     def _find_end(self, place: Path) -> int:
-        """The length of a path up to a text or a number, in which nothing else can stand."""
+        """The length of the path, up to the first text or number on it: nothing can be inside of these."""
         ends = range(len(place))
         return next((end for end in ends if isinstance(self._look_up(place[:end]), str | int | float)), len(place))
 
     def _locate(self, place: Path, *, of_key: bool) -> Mark | None:
-        """Where a value or a key stands, or the nearest thing around it."""
+        """The place of a value or a key, or else of the nearest value around it."""
         if of_key and (mark := self._tree.locate_key(place)):
             return mark
         return next((mark for end in range(len(place), -1, -1) if (mark := self._tree.locate(place[:end]))), None)
@@ -101,7 +104,7 @@ class Diagnostics:
 
 
 def _list_places(path: Path) -> tuple[Path, ...]:
-    """Where a value can stand: in its route, or in `defaults`."""
+    """The paths that a value can have: in its route, and in `defaults`."""
     return (path, ("defaults", *path[2:])) if path[:1] == ("routes",) and len(path) > 2 else (path,)
 
 

@@ -1,9 +1,9 @@
-"""The files that a route file is made of: itself, and those that it includes, each with its place among them.
+"""Reads a route file and all files that it includes.
 
 Laws:
-1. A file stands once, and none includes itself, by whatever way.
-2. There are at most MAX_FILES of them, of MAX_BYTES together.
-3. What is wrong with an `include` stands where it is written; what is wrong in a file names that file.
+1. No file occurs twice, and no file includes itself, directly or through others.
+2. There are at most MAX_FILES files, with at most MAX_BYTES together.
+3. A fault of an `include` has the place of the `include`. A fault in a file names that file.
 """
 
 import itertools
@@ -29,8 +29,8 @@ ReadTree = Callable[[Path], tuple[Tree, int]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Document:
-    """One of the files. `parent` is the one that includes it, None for the first; `folder` is where it is, from the
-    folder of that."""
+    """One of the files. `parent` is the file that includes it, None for the first file. `folder` is the folder of the
+    file, relative to the folder of the first file."""
 
     path: Path
     folder: PurePath
@@ -43,11 +43,11 @@ class Document:
         return self.tree.data.get(key) if isinstance(self.tree.data, dict) else None
 
     def move_files(self, declared: Mapping[str, Json]) -> dict[str, Json]:
-        """A route, or `defaults`, with the names of its schema files as they are from the folder of the first file."""
+        """A route, or `defaults`, with the names of its schema files relative to the folder of the first file."""
         return change_schemas(declared, lambda schema, _: self.move_file(schema))
 
     def move_file(self, schema: Json) -> Json:
-        """The same for a schema, or the name of its file."""
+        """The same for one schema: the name of a file is moved, and a schema is returned as it is."""
         return str(self.folder / schema) if isinstance(schema, str) else schema
 
     def list_parents(self) -> Iterator["Document"]:
@@ -59,9 +59,9 @@ class Document:
 
 
 def read_documents(path: Path, read: ReadTree, note_folder: Callable[[Path], None]) -> list[Document]:
-    """All files, the first one first, and each before those that it includes. Raises RouteFileError where the first
-    can't be read; what is wrong with others stands in the diagnostics. `note_folder` hears of each folder in which
-    files were sought by a pattern: whatever comes there may count."""
+    """All files: the first file comes first, and each file before the files that it includes. Raises RouteFileError if
+    the first file can't be read. The faults of other files are in their diagnostics. `note_folder` is called with each
+    folder that was searched for a pattern, since a new file there may match it."""
     reading = _Reading(read, note_folder)
     reading.open(path, None)
     while reading.pending:
@@ -70,7 +70,7 @@ def read_documents(path: Path, read: ReadTree, note_folder: Callable[[Path], Non
 
 
 class _Reading:
-    """Files that have been read, and those whose `include` is still to be looked at."""
+    """The files that have been read, and those of them whose `include` has not been followed yet (`pending`)."""
 
     def __init__(self, read: ReadTree, note_folder: Callable[[Path], None]) -> None:
         self._read = read
@@ -80,7 +80,7 @@ class _Reading:
         self.pending: list[Document] = []
 
     def open(self, path: Path, parent: Document | None) -> None:
-        """Raises RouteFileError."""
+        """Read a file and add it. Raises RouteFileError."""
         tree, size = self._read(path)
         self._bytes += size
         folder = parent.folder / _find_way(parent.path.parent, path.parent) if parent else PurePath()
@@ -93,7 +93,7 @@ class _Reading:
         """Read the files that this one includes."""
         patterns = document.find("include")
         for index, pattern in enumerate(patterns if isinstance(patterns, list) else ()):
-            if isinstance(pattern, str):  # a model says so
+            if isinstance(pattern, str):  # the model reports any other type
                 try:
                     self._include(document, pattern)
                 except RouteFileError as error:
@@ -114,8 +114,8 @@ class _Reading:
                 raise RouteFileError([f"the files have more than {MAX_BYTES} bytes together"])
 
     def _expand(self, including: Path, pattern: str) -> list[Path]:
-        """The files that are meant, in the order of their names. A pattern does not mean the file that it stands in,
-        nor one whose name begins with a dot."""
+        """The files of an entry of `include`, sorted by name. A pattern never matches the file that contains it, or
+        files whose names begin with a dot. Raises RouteFileError."""
         if not _MAGIC.search(pattern):
             return [including.parent / pattern]
         literal = itertools.takewhile(lambda part: not _MAGIC.search(part), PurePath(pattern).parts)
@@ -125,7 +125,7 @@ class _Reading:
             found = [path for path in paths if path.is_file() and path.name[0] != "." and not path.samefile(including)]
         except (NotImplementedError, ValueError):
             raise RouteFileError(["a pattern is relative to the file that it stands in"]) from None
-        except OSError as error:  # what was there has just gone
+        except OSError as error:  # a file was deleted a moment ago
             raise RouteFileError([f"{error.filename}: {(error.strerror or str(error)).lower()}"]) from None
         if not found:
             raise RouteFileError(["no file has such a name"])
@@ -135,7 +135,7 @@ class _Reading:
 
 
 def _resolve(path: Path) -> Path:
-    """What a file is known by, whatever leads to it. Raises RouteFileError."""
+    """The real path of a file, without symbolic links. It identifies the file. Raises RouteFileError."""
     try:
         return path.resolve()
     except (OSError, RuntimeError, ValueError) as error:  # a link to itself, a NUL
@@ -143,5 +143,5 @@ def _resolve(path: Path) -> Path:
 
 
 def _find_way(start: Path, folder: Path) -> PurePath:
-    """From one folder to another, as it is written."""
+    """The path from one folder to another: relative if `folder` is inside `start`, else absolute."""
     return folder.relative_to(start) if folder.is_relative_to(start) else folder.absolute()

@@ -1,7 +1,8 @@
-"""The JSON Schema of the route file, with which an editor completes it and shows red what `nats-http check` refuses.
+"""The JSON Schema of the route file. With it an editor completes the file, and marks values that `nats-http check`
+would refuse.
 
-It comes from the models. What they check with code has a pattern here as well, which says the same in fewer cases: how
-parts fit together, a schema can't say. Pure.
+The schema comes from the models. Some values are checked by code; for these a pattern is added here. It accepts every
+valid value, but refuses fewer invalid ones than the code, since a schema can't express how parts fit together. Pure.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +17,7 @@ _PREFIX = rf"^/{_LITERAL}(?:/(?:{_LITERAL}|\{{{_NAME}\}}))*"
 _TOKEN = "[A-Za-z0-9_$~-]+"  # noqa: S105
 _SUBJECT = rf"^(?![$_]){_TOKEN}(?:\.(?:{_TOKEN}|\{{{_NAME}\}}))*(?:\.\{{{_NAME}\.\.\.\}})?$"
 
-# By the name of a definition, or none for the file itself, and of a property: what it has beside what its model says.
+# Keywords that are added to a property. The key has the name of its definition (empty for the file itself) and its own.
 _MORE: Mapping[tuple[str, str], dict[str, Json]] = {
     ("", "prefix"): {"pattern": f"{_PREFIX}$", "examples": ["/v1"]},
     ("", "include"): {"examples": [["orders.yaml", "pets/*.yaml"]]},
@@ -60,7 +61,7 @@ def build_schema() -> dict[str, Json]:
 
 
 def _add(model: dict[str, Any], key: str, more: dict[str, Json]) -> None:
-    """To a property, be it that it may be null as well."""
+    """Add keywords to a property. If it may be null as well, they are added to its other types."""
     described = model["properties"][key]
     for kind in described.get("anyOf", [described]):
         if kind.get("type") != "null":
@@ -68,7 +69,7 @@ def _add(model: dict[str, Any], key: str, more: dict[str, Json]) -> None:
 
 
 def _walk(schema: Json, change: Callable[[dict[str, Json]], dict[str, Json]]) -> Json:
-    """The schema with all that is in it changed, the inner parts first."""
+    """Apply `change` to a schema and to all schemas in it, inner ones first."""
     if isinstance(schema, list):
         return [_walk(item, change) for item in schema]
     if not isinstance(schema, dict):
@@ -81,7 +82,8 @@ def _walk(schema: Json, change: Callable[[dict[str, Json]], dict[str, Json]]) ->
 
 
 def _finish(schema: dict[str, Json]) -> dict[str, Json]:
-    """A schema in the place of a schema, and variables in the place of what is no free text."""
+    """Let a JSON Schema or a file name be the value of a key for schemas, and a text with a variable the value of every
+    key that does not take free text."""
     if schema.get("type") == _SCHEMA_OR_FILE:
         rest = {key: value for key, value in schema.items() if key != "type"}
         return {**rest, "anyOf": [{"$ref": DRAFT}, {"type": "string"}]}

@@ -1,4 +1,4 @@
-"""That a route file is wrong."""
+"""The error for a route file with faults."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,8 +7,8 @@ from ..errors import CannotStart
 
 
 class RouteFileError(CannotStart):
-    """A route file is wrong; `faults` has a line for each. `files` are those that it was to be read from, as far as is
-    known."""
+    """A route file can't be used. `faults` has one line for each fault. `files` are the files that the gateway tried to
+    read, as far as they are known."""
 
     def __init__(self, faults: Sequence[str], files: Sequence[Path] = ()) -> None:
         super().__init__("\n".join(faults))

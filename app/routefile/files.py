@@ -1,4 +1,4 @@
-"""Reads the files of a route file: YAML, schemas, keys. What can't be read has its name in the error."""
+"""Reads the files of a route file: YAML, schemas, keys. An error always names the file."""
 
 import stat
 from pathlib import Path
@@ -13,7 +13,7 @@ MAX_FILE = 64 * 1024 * 1024  # bytes
 
 
 def read_schema_file(path: Path, name: str) -> SchemaFile:
-    """A file of a schema, JSON or YAML. Raises RouteFileError."""
+    """Read a JSON Schema from a JSON or YAML file. Raises RouteFileError."""
     check_kind(path, name)
     data = read_bytes(path, name)
     if path.suffix == ".json":
@@ -28,7 +28,7 @@ def read_schema_file(path: Path, name: str) -> SchemaFile:
 
 
 def parse(data: bytes, name: str, look: Look | None = None) -> Tree:
-    """The YAML of a file of this name. Raises RouteFileError."""
+    """Parse the YAML of a file. `name` is for errors, `look` finds the values of variables. Raises RouteFileError."""
     try:
         return parse_yaml(data, look)
     except YamlError as error:
@@ -36,22 +36,22 @@ def parse(data: bytes, name: str, look: Look | None = None) -> Tree:
 
 
 def must_be_waited_for(path: Path) -> bool:
-    """Whether it is a named pipe, a device or a socket."""
+    """Whether the file is a named pipe, a device or a socket, so that reading it may never end."""
     try:
         mode = path.stat().st_mode
-    except (OSError, ValueError):  # to read it says why
+    except (OSError, ValueError):  # the error comes when it is read
         return False
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def check_kind(path: Path, name: str) -> None:
-    """Raises RouteFileError for what is no regular file."""
+    """Raises RouteFileError for a named pipe, a device or a socket."""
     if must_be_waited_for(path):
         raise RouteFileError([f"{name}: not a regular file"])
 
 
 def read_bytes(path: Path, name: str) -> bytes:
-    """What is in a file. Raises RouteFileError."""
+    """The contents of a file of at most MAX_FILE bytes. Raises RouteFileError."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_FILE + 1)

@@ -1,4 +1,4 @@
-"""From a scheme of signed tokens, as it is declared, to the scheme that verifies them. Loaded where a file has one."""
+"""Makes the scheme that verifies signed tokens from its declaration. Imported only if a file has such a scheme."""
 
 import base64
 from collections.abc import Sequence
@@ -12,7 +12,8 @@ from .bearer import LEEWAY, JwtModel
 
 
 def read_issuer_file(model: JwtModel, data: bytes) -> list[Json]:
-    """What is in the file of a scheme, as `build_bearer` takes it. ValueError says what is wrong with it."""
+    """Check the file of a scheme, and return its contents in the form that `build_bearer` takes. Raises ValueError,
+    whose text says what is wrong."""
     if model.secret_file is not None:
         secret = data.rstrip(b"\r\n")
         _check_secret(secret)
@@ -37,7 +38,8 @@ _EXAMPLE = '{"keys": [{"kty": "RSA", "kid": …, "n": …, "e": …}]}'
 
 
 def _check_secret(secret: bytes) -> None:
-    """ValueError for what everybody may know: a JWK set, or a public key. With it anybody could sign."""
+    """Raises ValueError for JSON (a JWK set) and PEM (a public key). These may be public, and then anybody could sign
+    tokens."""
     kind = "PEM" if secret.lstrip().startswith(b"-----BEGIN ") else ""
     with suppress(ValueError):
         kind = "JSON" if isinstance(parse_json(secret), dict | list) else kind
@@ -48,7 +50,7 @@ def _check_secret(secret: bytes) -> None:
 
 
 def build_bearer(name: str, model: JwtModel, entries: Sequence[Json]) -> BearerTokens:
-    """The scheme of a model that has been checked, with what its file has."""
+    """The scheme of a checked model. `entries` has the contents of its file, from `read_issuer_file`."""
     rules = TokenRules(
         issuer=model.issuer,
         audience=tuple(model.audience),

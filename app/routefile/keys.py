@@ -1,6 +1,7 @@
-"""Files of API keys: names and digests, never the keys themselves. docs/authentication.md is the reference.
+"""Files of API keys. They have names and digests, and never the keys themselves. The reference is
+docs/authentication.md.
 
-Law: no error shows a value in the place of a digest: it may be a key.
+Law: no error shows the value of a digest, since it may be a key that was put there by mistake.
 """
 
 import re
@@ -16,10 +17,10 @@ from ..formats.schemas import Json
 from .names import Scope
 from .strict import StrictModel, check_with
 
-MAX_KEYS = 100_000  # of a file
+MAX_KEYS = 100_000  # in one file
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_OF_NOTHING = digest_key(b"")  # a shell makes it of a variable that is not set
+_OF_NOTHING = digest_key(b"")  # a shell script makes this digest from an unset variable
 _NAME = re.compile(r"[A-Za-z0-9._@-]{1,128}")
 
 
@@ -38,8 +39,8 @@ def _check_digest(text: str) -> None:
 
 
 def parse_expiry(text: str) -> float:
-    """A date, which means its beginning in UTC, or a time with its zone, as Unix time. ValueError says how to write
-    it."""
+    """The Unix time of a date, which means its beginning in UTC, or of a time with its zone. Raises ValueError, whose
+    text says how to write it."""
     try:
         instant = datetime.fromisoformat(text)
     except ValueError:
@@ -51,7 +52,7 @@ def parse_expiry(text: str) -> float:
 
 
 def has_expired(expires: Json, now: float) -> bool:
-    """Whether a key whose `expires` has been checked is refused at this Unix time."""
+    """Whether a key has expired at this Unix time. `expires` is its checked value, or None."""
     return isinstance(expires, str) and parse_expiry(expires) <= now
 
 
@@ -73,7 +74,8 @@ class KeyFileModel(StrictModel):
 
 
 def find_key_faults(keys: Sequence[KeyModel]) -> Iterator[tuple[int, str]]:
-    """What is wrong with keys beside each other, and the index of the one where that shows."""
+    """Faults of the list as a whole: names or digests that occur twice, and too many keys. Each has the index of the
+    key, and a text."""
     if len(keys) > MAX_KEYS:
         yield MAX_KEYS, f"there are more than {MAX_KEYS} keys"
     names: set[str] = set()
@@ -88,7 +90,7 @@ def find_key_faults(keys: Sequence[KeyModel]) -> Iterator[tuple[int, str]]:
 
 
 def read_key(entry: Json, scheme: str) -> tuple[bytes, Key]:
-    """The digest of a checked key, and the key."""
+    """The digest of a checked key (32 bytes of SHA-256), and the key as the scheme of this name knows it."""
     model = KeyModel.model_validate(entry)
     claims = {**model.claims, "sub": model.name, "scope": " ".join(model.scopes)}
     identity = Identity(scheme, model.name, frozenset(model.scopes), claims)

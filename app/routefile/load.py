@@ -1,5 +1,5 @@
-"""The route file: YAML to routes, strictly. Every error is told at once, each with file, line, column, key path, value,
-and what would be right. docs/routes.md is the reference.
+"""Loads a route file, strictly. One run reports all errors. Each has its file, line, column, key path and value, and
+says what would be right. docs/routes.md is the reference.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -42,32 +42,35 @@ RESERVED = (
 )  # the gateway's own first segments
 GREET, EXAMPLES = (Path(__file__).with_name(name) for name in ("greet.yaml", "examples.yaml"))
 
-# While one of these is wrong, what else is wrong with a route can't be told.
+# If one of these keys is wrong, the other rules of a route can't be checked.
 _ESSENTIAL = frozenset(("name", "method", "path", "subject", "params", "payload"))
 _OF_THE_FIRST = ("info", "servers", "tags", "auth", "cors", "rate_limits")
-"""Keys that say something of the API as a whole."""
+"""Keys for the API as a whole: only the first file may have them."""
 _APART = ("defaults", "info", "auth")
-"""Keys of mappings that are looked at by themselves."""
+"""Keys of mappings that are checked separately."""
 
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """What the API is called in its documentation; an empty version is that of the gateway."""
+    """The name and description of the API in its documentation. An empty version means the version of the gateway."""
 
     title: str = "NATS HTTP gateway"
     version: str = ""
     description: str = ""
     more: Mapping[str, Json] = field(default_factory=dict)
-    """`contact` and `license`, as OpenAPI has them, where they are given."""
+    """`contact` and `license`, as in OpenAPI, if the file has them."""
 
 
 @dataclass(frozen=True, slots=True)
 class RouteFile:
-    """A route file that is right. `declared` has the routes as they are written, each with what it has from `defaults`;
-    their schemas are in `schemas`, where those are shared or stand in files. `servers` and `tags` are as OpenAPI has
-    them. `schemes` are those of `auth`, `sources` what they are made of. `cors` and `rate_limits` are what the
-    file as a whole says, and `counters` count by the latter. `files` are all that it was read from, itself first, and
-    folders in which it looked for files by a pattern."""
+    """A valid route file.
+
+    - `declared` has the routes as they are written, each joined with its `defaults`.
+    - `schemas` has their shared schemas, and those from files.
+    - `servers` and `tags` are as in OpenAPI.
+    - `schemes` are the schemes of `auth`, and `sources` the checked data that they were made from.
+    - `cors` and `rate_limits` are the keys at the top of the file. `counters` count by `rate_limits`.
+    - `files` are all files that were read, the route file first, and the folders that were searched for patterns."""
 
     table: RouteTable
     info: Info
@@ -84,7 +87,7 @@ class RouteFile:
 
 
 def load_route_file(path: Path) -> RouteFile:
-    """Read and check a file, with all that it includes. Raises RouteFileError."""
+    """Read and check a route file and all files that it includes. Raises RouteFileError with all faults."""
     files: dict[Path, None] = {}  # in order
 
     def read_document(path: Path) -> tuple[Tree, int]:
@@ -113,8 +116,8 @@ def load_route_file(path: Path) -> RouteFile:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """What one of the files says for its routes, and for those of the files that it includes. The names of schema files
-    begin at the folder of the first file."""
+    """The keys of one file, for its own routes and for those of the files that it includes. The names of schema files
+    are relative to the folder of the first file."""
 
     document: Document
     about: Mapping[str, Json]
@@ -124,7 +127,7 @@ class _Part:
 
 
 class _Builder:
-    """Builds from the files, and collects what is wrong on the way."""
+    """Builds the RouteFile from its documents, and collects faults on the way."""
 
     def __init__(
         self, documents: Sequence[Document], read_schema: Callable[[str], SchemaFile], read_file: ReadFile
@@ -173,7 +176,7 @@ class _Builder:
         )
 
     def _read_parts(self) -> list[_Part]:
-        """Those that include others come before them."""
+        """One part for each file. A file comes before the files that it includes."""
         parts: dict[Document | None, _Part] = {}
         for document in self._documents:
             above = parts[document.parent] if document.parent else None
@@ -201,7 +204,8 @@ class _Builder:
         )
 
     def _list_declared(self, parts: Sequence[_Part]) -> Iterator[tuple[_Part, int, Json]]:
-        """Each route, with all that it has from elsewhere, and its index in its file. Its schemas are right."""
+        """Each route with its part and its index in its file. The route has the prefix and the defaults of its part. A
+        wrong schema is reported, and replaced by `true`."""
         for part in parts:
             for index, route in enumerate(part.routes):
                 if isinstance(route, dict):
@@ -214,7 +218,7 @@ class _Builder:
                     yield part, index, route
 
     def _check_schemas(self, document: Document, declared: Mapping[str, Json], path: KeyPath) -> dict[str, Json]:
-        """What is declared, with its schemas or with `true` for those that are wrong, which are reported."""
+        """The same mapping with `true` instead of each wrong schema. Wrong schemas are reported."""
 
         def check(schema: Json, place: KeyPath) -> Json:
             return self._schemas.check(schema, (*path, *place), document.diagnostics)
@@ -234,9 +238,9 @@ class _Builder:
             return None
 
     def _check_names(self, document: Document, raw: Json, model: RouteModel, path: KeyPath) -> bool:
-        """Whether a route names schemes and limits that there are; what is wrong is reported."""
+        """Whether all schemes and limits that a route names exist. Those that do not are reported."""
         if model.auth is None and isinstance(raw, dict) and "auth" in raw:
-            return False  # its model has reported that
+            return False  # the model has reported the fault
         rules = {
             "auth": find_rule_faults(model.auth, self._schemes.known),
             "rate_limit": find_limit_faults(model.rate_limit, self._counters, model.auth),
@@ -248,14 +252,14 @@ class _Builder:
 
 
 def _comes_later(key: str, value: Json) -> bool:
-    """What is left alone, or looked at by itself."""
+    """Whether a key is ignored, or checked separately."""
     is_mapping = key in _APART and isinstance(value, dict) and value != {}
     has_routes = key == "routes" and isinstance(value, list) and value != []
     return is_mapping or has_routes or key.startswith(FREE)
 
 
 def _check_place(document: Document) -> None:
-    """What can't stand in a file that another one includes, and what is missing in any."""
+    """Report the keys that an included file can't have, and a file with neither `routes` nor `include`."""
     for key in _OF_THE_FIRST:
         if document.parent and document.find(key) is not None:
             document.diagnostics.add((key,), "only the file that includes this one may say so", of_key=True)
@@ -280,7 +284,7 @@ def _to_info(model: InfoModel) -> Info:
 
 
 def _list_entries(data: Mapping[str, Json], key: str) -> list[Json]:
-    """Mappings without their texts that are empty."""
+    """The mappings of this list, without empty texts."""
     entries = data.get(key)
     return [
         {name: value for name, value in entry.items() if value}

@@ -1,6 +1,6 @@
-"""The keys of the route file: their types, and what they mean. docs/routes.md and routes.schema.json come from here.
+"""The keys of the route file: their types and their meaning. docs/routes.md and routes.schema.json come from here.
 
-Only shapes are checked here. What a route may say is checked by `Route` and `Parameter`, which `to_route` makes.
+Only shapes are checked here. `Route` and `Parameter`, which `to_route` makes, check the meaning.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -138,7 +138,7 @@ class DefaultsModel(StrictModel):
         NO_CORS, description="Which pages of other origins may call it, or `none`. Default: `cors` of the file."
     )
     # Policies: each needs a row in POLICIES as well.
-    # Never null where it is set: a list whose lines are all comments must not let everybody in.
+    # Null is an error: a list whose lines are all comments must not admit everybody.
     allow_from: Networks = Field(
         None,  # type: ignore[arg-type]
         description="IP addresses and networks, one or a list, such as `10.0.0.0/8`. Requests from elsewhere get 403. "
@@ -167,7 +167,7 @@ class DefaultsModel(StrictModel):
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """What routes refer to by name: the schemes of `auth`, and the counters of `rate_limits`."""
+    """The schemes of `auth` and the counters of `rate_limits`, by name. Routes refer to these names."""
 
     schemes: Mapping[str, Scheme] = field(default_factory=dict)
     counters: Mapping[str, Counter] = field(default_factory=dict)
@@ -182,8 +182,9 @@ POLICIES: Sequence[tuple[str, Callable[["RouteModel", Declared], Iterable[Policy
     ("rate_limit", lambda route, declared: _make_limits(route, declared, before_auth=False)),
     ("content_length", lambda *_: [RequireLength()]),
 )
-"""What makes the policies of a key that a route sets to anything but its default, and of what the file declares. Routes
-ask theirs in this order. Limits that need not know who calls come before `auth`, so that they count wrong keys too."""
+"""For each policy its key, and a function that makes the policies of a route. It is called if the route sets the key to
+anything but its default. Requests pass the policies in this order. Limits that do not depend on the caller's identity
+come before `auth`, so that they count requests with wrong keys too."""
 
 
 class RouteModel(DefaultsModel):
@@ -204,7 +205,7 @@ class RouteModel(DefaultsModel):
 
 
 FREE = "x-"
-"""What keys at the top of a file begin with that are left alone: a place for anchors, and for other tools."""
+"""The gateway ignores keys at the top of a file that begin with this. They are for anchors, and for other tools."""
 
 
 class FileModel(StrictModel):
@@ -247,8 +248,8 @@ class FileModel(StrictModel):
 
 
 def to_route(model: RouteModel, schemas: SharedSchemas, declared: Declared = NOTHING) -> Route:
-    """The route, whose schemas may refer to those, or be their files, and whose policies to what is declared. Raises
-    RouteError."""
+    """The route of a model. `schemas` has the shared schemas, and those of files, that the route names. `declared` has
+    the schemes and limits that it names. Raises RouteError."""
     policies = tuple(_make_policies(model, declared))
     in_path = list_parameters(model.path.split("/"))
     passed = REPLY_HEADERS if model.reply.headers is None else tuple(model.reply.headers)

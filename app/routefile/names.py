@@ -1,4 +1,4 @@
-"""The names in `auth` of a route file: of schemes, headers, cookies and scopes. Pure."""
+"""Types for the names in `auth` of a route file: schemes, headers, cookies and scopes. Pure."""
 
 import re
 from typing import Annotated
@@ -11,7 +11,7 @@ from ..routing.identity import check_source
 from .strict import check_with
 
 OPEN = "none"
-"""What a route says that everybody may call."""
+"""The value of `auth` for a route that everybody may call."""
 
 _TAKEN = frozenset(("cookie", "origin", "traceparent", "tracestate", "x-request-id", "x-request-timeout"))
 _PLAIN = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -31,12 +31,12 @@ def _check_name(text: str) -> None:
 
 
 def is_plain(name: str) -> bool:
-    """Whether it is 1 to 64 of letters, digits, `.`, `_` and `-`."""
+    """Whether a name has 1 to 64 letters, digits, `.`, `_` and `-`, and nothing else."""
     return _PLAIN.fullmatch(name) is not None
 
 
 def check_scheme_name(name: str) -> str:
-    """The same name. ValueError says what it can't be."""
+    """Return the name, or raise ValueError, whose text says which names are allowed."""
     if not is_plain(name) or name == OPEN:
         raise ValueError("the name of a scheme is 1 to 64 of letters, digits, `.`, `_` and `-`, and not `none`")
     return name

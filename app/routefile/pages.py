@@ -1,4 +1,4 @@
-"""Whether a route file has the schemes by which callers are to see the gateway's own pages."""
+"""Checks that a route file has the schemes that GATEWAY_PAGES_AUTH names."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +9,6 @@ from .faults import RouteFileError
 
 
 def check_page_rules(rules: PageRules | None, schemes: Mapping[str, Scheme], files: Sequence[Path] = ()) -> None:
-    """Raises RouteFileError where one of them is not among those of the file."""
+    """Raises RouteFileError if the rules name a scheme that `schemes`, those of the route file, do not have."""
     if rules and (faults := list(rules.find_faults(tuple(schemes)))):
         raise RouteFileError(faults, files)

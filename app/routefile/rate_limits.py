@@ -1,4 +1,4 @@
-"""`rate_limits` and `rate_limit` in a route file: their keys, and what they mean. The words are those of Traefik."""
+"""`rate_limits` and `rate_limit` in a route file: their keys and their meaning. The names are those of Traefik."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
@@ -32,7 +32,7 @@ def _check_name(name: str) -> str:
 
 
 def _read_period(value: object) -> object:
-    """As durations are written, and also in hours and days."""
+    """The seconds of a duration, which may also be in hours and days. Raises ValueError."""
     text = value if isinstance(value, str) else ""
     seconds = (parse_age(text) or 0) if text[-1:] in ("h", "d") else parse_duration(text)
     if not 0 < seconds <= LONGEST:
@@ -83,13 +83,13 @@ RateLimits = Annotated[
 
 
 def make_counters(declared: Json) -> dict[str, Counter]:
-    """Of the limits at the top of a file that are right, by their names."""
+    """The counters of valid limits, by name. `declared` is `rate_limits` at the top of a file."""
     models = {n: LimitModel.model_validate(raw) for n, raw in declared.items()} if isinstance(declared, dict) else {}
     return {name: Counter(_to_limit(name, model)) for name, model in models.items()}
 
 
 def fill_counters(counters: dict[str, Counter], declared: Json) -> None:
-    """Something for the names whose limits are wrong, until that is reported."""
+    """Add a placeholder for each limit that is wrong, so that routes that name it get no second fault."""
     for name in declared if isinstance(declared, dict) else ():
         counters.setdefault(str(name), Counter(_FIRST))
 
@@ -102,7 +102,7 @@ def _to_limit(name: str, model: LimitModel) -> Limit:
 def make_rate_limits(
     names: Sequence[str], counters: Mapping[str, Counter], *, route: str, before_auth: bool
 ) -> Iterator[RateLimit]:
-    """The policies of a route that are asked before it is known who calls, or those after that."""
+    """The limits of a route that come before `auth` (by address or by route), or else those that come after it."""
     for name in names:
         if name != OPEN and (counters[name].limit.kind in _BEFORE_AUTH) == before_auth:
             yield RateLimit(counters[name], route=route)
@@ -111,7 +111,8 @@ def make_rate_limits(
 def find_limit_faults(
     names: Sequence[str] | None, counters: Mapping[str, Counter], auth: AuthRulesModel | None
 ) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """What is wrong with `rate_limit` of a route that asks for `auth`, by its key there."""
+    """Faults of `rate_limit` of a route: the key path below `rate_limit`, and a text. `auth` has the rules of the same
+    route."""
     names = names or ()
     if OPEN in names:
         if len(names) > 1:

@@ -1,5 +1,5 @@
-"""The schemas of a route file: shared ones, those of routes, and those in files. Each is read and checked once, however
-many routes have it, and its faults are reported once, at their own places.
+"""Reads and checks the schemas of a route file: shared schemas, schemas of routes, and schemas in files. Each schema is
+read and checked once, however many routes use it. Its faults are reported once, at their own places.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,14 +14,14 @@ from .yamltree import Path, Tree, YamlError
 
 @dataclass(frozen=True, slots=True)
 class SchemaFile:
-    """What is in a file, and how to find out where in it."""
+    """The schema in a file. `read_tree` parses the file again as YAML, to find the places of faults."""
 
     data: Json
     read_tree: Callable[[], Tree]
 
 
 class SchemaReader:
-    """Reads and checks schemas, and reports what is wrong with them."""
+    """Reads and checks schemas, and reports their faults."""
 
     def __init__(self, read_file: Callable[[str], SchemaFile]) -> None:
         """`read_file` raises RouteFileError."""
@@ -36,7 +36,8 @@ class SchemaReader:
         self.shared = SharedSchemas(self._named, self._files)
 
     def add_shared(self, declared: Mapping[str, Json], diagnostics: Diagnostics) -> None:
-        """`schemas` of one file. What is no schema at all is left to others, and has its name all the same."""
+        """Add `schemas` of one file. The model reports a value of the wrong type; its name counts as known all the
+        same."""
         for name, value in declared.items():
             if name in self._places:
                 where = self._places[name][1].name
@@ -47,15 +48,15 @@ class SchemaReader:
             self._named[name] = schema if isinstance(schema, dict | bool) else True
 
     def check_shared(self) -> None:
-        """All of them, once each has its name."""
+        """Check all shared schemas. Call this after all of them have been added, since they may refer to each other."""
         for name, (value, diagnostics) in self._places.items():
             self._check_draft(name, diagnostics)
             if self.check(value, ("schemas", name), diagnostics) is not value:
                 self._wrong.add(name)
 
     def check(self, value: Json, path: Path, diagnostics: Diagnostics) -> Json:
-        """The same value, or `true` if the schema, or one that it refers to, is wrong. What is no schema at all is
-        left to others."""
+        """The same value, or `true` if the schema, or one that it refers to, is wrong. Faults are reported. A value of
+        the wrong type is returned as it is; the model reports it."""
         if isinstance(value, str):
             return value if self._is_right_file(value, path, diagnostics) else True
         if not isinstance(value, dict | bool):
@@ -78,7 +79,7 @@ class SchemaReader:
         return self._verdicts[name]
 
     def _load(self, name: str, path: Path, diagnostics: Diagnostics) -> Json:
-        """What is in a file, or `true`. It is read once."""
+        """The schema in a file, or `true` if the file can't be read. Each file is read once."""
         if name not in self._files:
             self._files[name] = True
             try:
@@ -90,7 +91,7 @@ class SchemaReader:
         return self._files[name]
 
     def _locate(self, name: str, faults: Faults) -> Sequence[str]:
-        """The faults of a file, with their places in it."""
+        """One line for each fault of a file, with its place in the file."""
         try:
             tree = self._sources[name].read_tree()
         except YamlError:
@@ -111,7 +112,7 @@ class SchemaReader:
 
 
 def change_schemas(declared: Mapping[str, Json], change: Callable[[Json, Path], Json]) -> dict[str, Json]:
-    """A route, or `defaults`, with each of its schemas as `change` says, which is given its place as well."""
+    """A route, or `defaults`, with `change` applied to each of its schemas. `change` gets a schema and its key path."""
     changed = _change(declared, "body_schema", (), change)
     if isinstance(reply := declared.get("reply"), dict):
         inner = _change(reply, "schema", ("reply",), change)

@@ -1,4 +1,4 @@
-"""Reads the schemes of a route file and the files that they name, and reports what is wrong with any of them."""
+"""Reads the schemes of a route file and the files that they name, and reports their faults."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,16 +20,16 @@ from .validation import validate
 from .yamltree import Tree
 
 _NOBODY = ApiKeys({}, place="header", name="X", realm="")
-"""In the place of a scheme that is wrong, until that is reported."""
+"""A placeholder for a scheme that is wrong, so that routes that name it get no second fault."""
 
 ReadFile = Callable[[str], bytes]
-"""What is in a file, by its name from the folder of the route file. Raises RouteFileError."""
+"""Returns the contents of a file. Its name is relative to the folder of the route file. Raises RouteFileError."""
 
 
 @dataclass(slots=True)
 class Schemes:
-    """The schemes that a route file declares, and the sources of those that are right. `is_declared` says whether it
-    has an `auth` at all; `faults` are those of the files that it names."""
+    """The schemes that a route file declares. `sources` are those of the valid schemes. `is_declared` says whether the
+    file has `auth`. `faults` has one line for each fault in the files of schemes."""
 
     is_declared: bool = False
     sources: list[SchemeSource] = field(default_factory=list)
@@ -38,12 +38,13 @@ class Schemes:
 
     @property
     def known(self) -> Sequence[str] | None:
-        """The names that a route may say; None where the file declares no `auth`."""
+        """The names of schemes that a route may use; None if the file has no `auth`."""
         return tuple(self.by_name) if self.is_declared else None
 
 
 def read_schemes(declared: Json, read_file: ReadFile, diagnostics: Diagnostics) -> Schemes:
-    """What `auth` at the top of a file says. What is no mapping at all is left to others."""
+    """Read the schemes of `auth` at the top of a file. Faults are in the diagnostics and in `faults`. If `auth` is not
+    a mapping, the model reports that."""
     schemes = Schemes(is_declared=declared is not None)
     for name, raw in declared.items() if isinstance(declared, dict) else ():
         schemes.by_name[name] = _NOBODY
@@ -78,8 +79,8 @@ _FILES = ("file", "jwks_file", "secret_file", "ca")
 
 
 def _read_entries(model: AnyScheme, read_file: ReadFile) -> list[Json]:
-    """What is in the file of a scheme, where it has one. Raises RouteFileError where that can't be read, _FileError
-    where something in it is wrong and has a place there, else ValueError."""
+    """The checked contents of the file of a scheme; empty if it has no file. Raises RouteFileError if the file can't be
+    read, _FileError for faults with a place in the file, and ValueError for other faults."""
     if model.file is None:
         return []
     data = read_file(model.file)
@@ -117,7 +118,7 @@ def _choose_kind(name: str, raw: Json, diagnostics: Diagnostics) -> type[AnySche
 
 
 class _FileError(Exception):
-    """What is wrong in a file that can be read, a line for each."""
+    """Faults in a file that can be read: one line for each."""
 
     def __init__(self, faults: Sequence[str]) -> None:
         super().__init__()
@@ -125,8 +126,8 @@ class _FileError(Exception):
 
 
 def read_key_file(data: bytes, name: str) -> tuple[Tree, list[Json]]:
-    """The keys of a file of this name, checked. Raises RouteFileError, without any key that stands in the place of
-    something else."""
+    """The YAML tree of a file of keys, and its checked keys. Raises RouteFileError, whose texts contain no key, even if
+    the file has one by mistake."""
     try:
         tree = parse(data, name)
         return tree, _read_keys(tree, name)

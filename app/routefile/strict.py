@@ -1,4 +1,4 @@
-"""What all models of the route file have in common."""
+"""The base class of all models of the route file."""
 
 from collections.abc import Callable
 from typing import Self
@@ -7,17 +7,17 @@ from pydantic import AfterValidator, BaseModel, ConfigDict
 
 
 class StrictModel(BaseModel):
-    """A mapping that has no other keys than these, and no values of other types."""
+    """A mapping that refuses unknown keys and values of other types."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     def __deepcopy__(self, _: object) -> Self:  # type: ignore[override]
-        """Itself, as it never changes: pydantic copies each default for each route."""
+        """Returns the model itself, since it never changes. Pydantic would copy each default for each route."""
         return self
 
 
 def check_with(parse: Callable[[str], object]) -> AfterValidator:
-    """Leaves a text as it is, if `parse` takes it; its ValueError says why not."""
+    """A validator that accepts a text, and leaves it as it is, unless `parse` raises ValueError."""
 
     def check(text: str) -> str:
         parse(text)

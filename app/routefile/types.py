@@ -1,4 +1,4 @@
-"""The types of values in the route file: how each is read, checked, and described to editors. Pure."""
+"""The types of values in the route file. Each says how a value is read, checked, and described to editors. Pure."""
 
 import re
 from typing import Annotated, Any, Literal
@@ -21,7 +21,7 @@ def _read_size(value: object) -> object:
 
 
 def read_list(value: object) -> object:
-    """A text in the place of a list of one."""
+    """A list of one entry for a text; any other value as it is."""
     return [value] if isinstance(value, str) else value
 
 

@@ -1,4 +1,4 @@
-"""Checks mappings of a route file by their models, and reports their faults in plain words, each with its place."""
+"""Checks the mappings of a route file with their models. Reports their faults in plain words, each with its place."""
 
 from collections.abc import Sequence
 from typing import TypeVar
@@ -32,7 +32,7 @@ _WORDS = {
 }
 _BOUNDS = {"greater_than_equal": "must be {ge} or more", "less_than_equal": "must be at most {le}"}
 
-# What keys are called in other formats.
+# Names that other formats have for our keys.
 _OTHER_NAMES = {
     "location": "in",
     "minimum": "min",
@@ -54,8 +54,9 @@ def validate(
     essential: frozenset[str] = frozenset(),
     shows_values: bool = True,
 ) -> tuple[_M | None, Json]:
-    """The model of a mapping, and the mapping, both without what is wrong there, which is reported. No model where
-    something essential is wrong. Without `shows_values` the report has no value that is wrong: it may be a secret."""
+    """Check a mapping. Faults are reported. Returns the model and the mapping, both without the keys that are wrong.
+    The model is None if a key of `essential` is wrong, or if no model can be made without the wrong keys. Without
+    `shows_values` the report shows no value, since it may be a secret."""
     try:
         return kind.model_validate(raw), raw
     except ValidationError as error:
@@ -88,7 +89,7 @@ def _report(
 
 
 def _find_meant(kind: type[BaseModel], detail: ErrorDetails) -> tuple[int | str, ...] | None:
-    """Of a key that is not known: where the key would stand that may be meant."""
+    """The path of the key that was probably intended, if the fault is an unknown key with a similar name."""
     if detail["type"] != "extra_forbidden":
         return None
     *location, word = detail["loc"]
@@ -107,7 +108,7 @@ def _describe(detail: ErrorDetails) -> str:
 
 
 def _list_keys(kind: type[BaseModel], location: Sequence[int | str]) -> list[str]:
-    """The keys that can stand at this place of a mapping."""
+    """The keys that are allowed at this place of a mapping."""
     inner: dict[object, type[BaseModel]] = {
         "params": ParameterModel,
         "reply": ReplyModel,

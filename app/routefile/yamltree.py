@@ -1,10 +1,12 @@
-"""YAML with positions, strictly: a key that stands twice is an error, and so is all that JSON could not say. Pure.
+"""Parses YAML strictly, and keeps positions. A key that occurs twice is an error, and so is a value that JSON can't
+express. Pure.
 
-Scalars are those of the core schema of YAML 1.2: `no`, `on`, `1:30` and dates are texts. Keys are always texts. Where
-variables are given, values may name them: `${NAME}` stands for its value before it is known what kind of scalar it is.
+Scalars follow the core schema of YAML 1.2: `no`, `on`, `1:30` and dates are texts. Keys are always texts. Values may
+name variables, if a function is given that looks them up. `${NAME}` is replaced before the type of the scalar is
+chosen.
 
-What an alias points at is read once, and shared: time and memory grow with the text, not with what it means. A bound on
-what aliases add keeps those from a bomb who go through all that it means.
+The value of an alias is read once and shared. So time and memory grow with the length of the text, and not with its
+expanded size. Later code visits every expanded value: a bound on the values that aliases add protects it from bombs.
 """
 
 import re
@@ -20,12 +22,12 @@ from ..formats.variables import Look, has_variables, substitute
 Path = tuple[str | int, ...]
 
 MAX_DEPTH = 64
-MAX_DIGITS = 4300  # of an integer, sign included: CPython reads no longer ones
-# A key or a value weighs 1, and 1 more for each CHARACTERS that it has. Real files share a few blocks among their
-# routes; a bomb is small and means billions.
+MAX_DIGITS = 4300  # of an integer, with its sign: CPython reads no longer ones
+# A key or a value weighs 1, and 1 more for each CHARACTERS characters of its text. Real files share a few blocks among
+# their routes; a bomb is a small file that expands to billions of values.
 CHARACTERS = 64
-MAX_WEIGHT = 4_000_000  # of what is written
-MAX_ADDED = 100_000  # by aliases, and MAX_TIMES the weight of what is written before
+MAX_WEIGHT = 4_000_000  # of the values as written, without aliases
+MAX_ADDED = 100_000  # weight that aliases may add, plus MAX_TIMES the weight that is written before them
 MAX_TIMES = 10
 
 _PREFIX = "tag:yaml.org,2002:"
@@ -35,13 +37,13 @@ _SCALARS = (
     ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
     ("float", r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", "-+.0123456789"),
 )
-# By the first character of a plain scalar, what it can be.
+# The types that a plain scalar can have, by its first character.
 _KINDS = {
     first: [(kind, re.compile(pattern)) for kind, pattern, firsts in _SCALARS if first in firsts]
     for first in ("", *"tTfF~nN-+.0123456789")
 }
-_BARE_PARAMETER = re.compile(r"[\w-]+:\s+(\{[A-Za-z_][\w-]*(?:\.\.\.)?\}[^\s,\]#}][^\s,#]*)")  # in the place of a value
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's where it is built in
+_BARE_PARAMETER = re.compile(r"[\w-]+:\s+(\{[A-Za-z_][\w-]*(?:\.\.\.)?\}[^\s,\]#}][^\s,#]*)")  # as a value
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, if PyYAML was built with it
 _END = (yaml.MappingEndEvent, yaml.SequenceEndEvent)
 
 
@@ -61,7 +63,7 @@ class YamlFault:
 
 
 class YamlError(ValueError):
-    """A text can't be read at all."""
+    """A text can't be parsed at all."""
 
     def __init__(self, mark: Mark, text: str) -> None:
         super().__init__(text)
@@ -70,9 +72,9 @@ class YamlError(ValueError):
 
 @dataclass(slots=True)
 class _Node:
-    """A value, and where it stands. `text` is that of a scalar, as it is written; `keys` has the places of a mapping's
-    keys, `inner` its values, or the items of a list. `height` counts the levels of collections; `weight` is 0 until it
-    is read."""
+    """A value and its place. `text` is the text of a scalar as written. `keys` has the places of the keys of a mapping.
+    `inner` has its values, or the items of a list. `height` is the number of levels of collections. `weight` is 0 until
+    the value has been read completely."""
 
     place: Any
     data: Json = None
@@ -85,26 +87,27 @@ class _Node:
 
 @dataclass(slots=True)
 class Tree:
-    """A parsed document. `faults` says what is wrong with it: where that is a key that stands twice, the last value is
-    taken."""
+    """A parsed document and its faults. If a key occurs twice, `data` has the last value."""
 
     data: Json = None
     faults: list[YamlFault] = field(default_factory=list)
     root: _Node | None = None
 
     def locate(self, path: Path) -> Mark | None:
-        """Where a value stands, if it is there; a document without a value stands at its beginning."""
+        """The place of the value at this path; None if there is no such value. The place of an empty document is its
+        beginning."""
         if node := self._find(path):
             return _mark(node.place)
         return None if path else Mark(1, 1)
 
     def locate_key(self, path: Path) -> Mark | None:
-        """Where a key stands, if it is there."""
+        """The place of the key at this path; None if there is no such key."""
         parent = self._find(path[:-1])
         return parent.keys.get(path[-1]) if parent and path else None
 
     def find_variable(self, path: Path) -> str | None:
-        """What is written in the place of a value, where that names a variable: its value may be a secret."""
+        """The text of the value as written, if it names a variable, else None. Reports show this text, since the value
+        of the variable may be a secret."""
         node = self._find(path)
         return node.text if node and node.text is not None and has_variables(node.text) else None
 
@@ -116,7 +119,7 @@ class Tree:
 
 
 def parse_yaml(data: bytes, look: Look | None = None) -> Tree:
-    """The document of a UTF-8 text, with the values of variables where those can be looked up. Raises YamlError."""
+    """Parse a UTF-8 text. With `look`, variables in values are replaced. Raises YamlError."""
     try:
         text = data.decode("utf-8-sig")
         return _Reader(text, look).read()
@@ -135,7 +138,7 @@ def parse_yaml(data: bytes, look: Look | None = None) -> Tree:
 
 
 class _Reader:
-    """Reads the events of libyaml, which its own composer would turn into nodes by recursion in C."""
+    """Builds a tree from the events of libyaml. Its own composer would make nodes by recursion in C."""
 
     def __init__(self, text: str, look: Look | None) -> None:
         self._look = look
@@ -146,7 +149,7 @@ class _Reader:
         self._added = 0  # by aliases
 
     def read(self) -> Tree:
-        """Raises YamlError where the document is too deep or too large, and yaml's errors."""
+        """Raises YamlError if the document is too deep or too large, and the errors of `yaml`."""
         self._next()  # the start of the stream
         if isinstance(self._next(), yaml.StreamEndEvent):
             return self._tree
@@ -159,7 +162,7 @@ class _Reader:
         return self._tree
 
     def _read_node(self, event: Any, path: Path, depth: int) -> _Node:
-        """The value that an event begins, on this level."""
+        """The value that begins with this event. `depth` is its level, counted from 1."""
         if isinstance(event, yaml.AliasEvent):
             return self._follow(event, depth)
         node = _Node(event.start_mark)
@@ -207,14 +210,14 @@ class _Reader:
             yield name, self._read_inner(self._next(), parent, (*path, name), depth)
 
     def _read_key(self, event: Any, depth: int) -> str | None:
-        """The text of a key, whatever it looks like."""
+        """The text of a key, even if it looks like a number; None if the key is a collection."""
         if isinstance(event, yaml.ScalarEvent) and event.anchor is None:
             self._written += 1 + len(event.value) // CHARACTERS
             return str(event.value)
         return self._read_quietly(event, depth).text
 
     def _read_quietly(self, event: Any, depth: int) -> _Node:
-        """What is no value in the tree, so that no fault in it counts."""
+        """Read a node that is not a value of the tree. Its faults do not count."""
         count = len(self._tree.faults)
         node = self._read_node(event, (), depth + 1)
         del self._tree.faults[count:]
@@ -232,7 +235,7 @@ class _Reader:
         self._anchors[event.anchor] = node
 
     def _follow(self, event: Any, depth: int) -> _Node:
-        """What an alias points at."""
+        """The node that an alias refers to. Raises YamlError."""
         name, mark = event.anchor, _mark(event.start_mark)
         node = self._anchors.get(name)
         if node is None:
@@ -281,7 +284,8 @@ class _Reader:
 
 
 def _explain(text: str, error: yaml.MarkedYAMLError) -> YamlError:
-    """What libyaml says, or what is meant by it where a value begins with a parameter and has no quotes."""
+    """The error of libyaml. If a value begins with a parameter such as `{id}` and has no quotes, the text says that
+    instead."""
     mark = error.problem_mark or error.context_mark
     lines = text.splitlines()
     for place in (error.problem_mark, error.context_mark):
@@ -295,7 +299,7 @@ def _explain(text: str, error: yaml.MarkedYAMLError) -> YamlError:
 
 
 def _choose_kind(event: Any, text: str) -> str:
-    """By the tag of a scalar, or, where it is plain, by its looks."""
+    """The type of a scalar: from its tag, else from its form if it is plain, else a text."""
     tag: str | None = event.tag
     if tag not in (None, "!"):
         return tag.removeprefix(_PREFIX)
