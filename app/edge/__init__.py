@@ -1,1 +1,1 @@
-"""What a route asks of its caller before anything is sent. Pure."""
+"""The conditions that a route sets for its callers. They are checked before anything is sent to NATS. Pure."""

@@ -1,4 +1,4 @@
-"""`allow_from` on a route: only callers from these networks."""
+"""`allow_from` of a route: only callers from these networks may call it."""
 
 from collections.abc import Iterable
 
@@ -8,8 +8,8 @@ from .request import Request
 
 
 class AllowFrom:
-    """Refuses whoever does not call from one of these networks with 403 `forbidden`. A caller whose address is not
-    known is refused as well."""
+    """Refuses a caller from outside these networks with 403 `forbidden`. A caller whose address is unknown is refused
+    as well."""
 
     fields: frozenset[bytes] = frozenset()
     errors = (Forbidden,)

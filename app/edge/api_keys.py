@@ -1,8 +1,8 @@
-"""API keys: how they are written, and whose they are. Pure.
+"""API keys: their form, and their holders. Pure.
 
 Laws:
-1. Only the SHA-256 digest of a key is kept. To look it up takes the same time whichever key is nearly right.
-2. A request with two keys, or with one that is too long, is refused: nobody guesses which one is meant.
+1. Only the SHA-256 digest of a key is kept. A lookup takes the same time for every wrong key, however similar it is.
+2. A request with two keys is refused: the gateway does not guess which one is meant. So is a key that is too long.
 """
 
 import re
@@ -20,10 +20,10 @@ from .identity import Identity
 from .request import Request
 
 PREFIX = "nhg_"
-"""What a key begins with, so that scanners for secrets find it."""
+"""The beginning of every key, so that scanners for secrets find it."""
 FOREVER = float("inf")
-"""When a key expires that never does."""
-MAX_KEY = 512  # bytes of a key in a request
+"""The expiry of a key that never expires."""
+MAX_KEY = 512  # bytes of a key in a request; a longer one is refused
 
 _BITS = 256
 _LENGTH = 43  # digits of base 62 for as many bits
@@ -33,19 +33,19 @@ _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
 def make_key() -> str:
-    """A new key of 256 random bits. Its last six characters are the CRC-32 of those before, as in GitHub's tokens: a
-    scanner knows without asking whether a text is a key."""
+    """A new key of 256 random bits. Its last six characters are the CRC-32 of the characters before them, as in
+    GitHub's tokens. So a scanner can recognize a key without asking the gateway."""
     body = PREFIX + _write_number(secrets.randbits(_BITS), _LENGTH)
     return body + _write_number(zlib.crc32(body.encode("ascii")), _CHECKSUM)
 
 
 def digest_key(key: bytes) -> str:
-    """What a key is known by: its SHA-256 in hexadecimal digits."""
+    """The SHA-256 of a key in hexadecimal digits. Files of keys have this digest."""
     return sha256(key).hexdigest()
 
 
 def hide_keys(text: str) -> str:
-    """The same text, without the keys in it that `make_key` has made."""
+    """The same text with `nhg_…` instead of each key that `make_key` has made."""
     return _KEY.sub(f"{PREFIX}…", text)
 
 
@@ -59,14 +59,14 @@ def _write_number(number: int, length: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key that is known, and the Unix time at which it expires."""
+    """The identity of the holder of a key, and the Unix time at which the key expires."""
 
     identity: Identity
     expires: float
 
 
 class ApiKeys:
-    """The keys of one scheme, by their digests: the bytes of SHA-256."""
+    """The keys of one scheme, by digest: the 32 bytes of SHA-256."""
 
     def __init__(
         self, keys: Mapping[bytes, Key], *, place: Place, name: str, realm: str, description: str = ""
@@ -82,7 +82,7 @@ class ApiKeys:
         self.challenge = f'ApiKey realm="{realm}", in="{place}", name="{name}"'
 
     def identify(self, request: Request) -> Identity | None:
-        """As Scheme.identify. It never has to be waited for."""
+        """As Scheme.identify. It never returns an AsyncIdentify."""
         try:
             value = find_credential(self._place, self._wanted, request)
         except SeveralCredentials:

@@ -1,8 +1,9 @@
-"""`auth` on a route: who may call it. Pure.
+"""`auth` of a route: who may call it. Pure.
 
 Laws:
-1. A credential that is right is enough: another one of the same request may be wrong.
-2. Who is not known gets 401, and who is known and may not 403; neither learns which keys or tokens exist.
+1. One valid credential is enough. Another credential of the same request may be invalid.
+2. An unknown caller gets 401. A known caller without a required scope or claim gets 403. Neither learns which keys or
+   tokens exist.
 3. The challenges of a 401 are those of all schemes of the route, in their order.
 """
 
@@ -16,14 +17,14 @@ from .policy import AsyncCheck
 from .request import Request
 
 Claims = Mapping[str, Sequence[Json]]
-"""By the name of a claim the values of which it must have one."""
+"""The allowed values of each claim, by the name of the claim. The caller must have one of the values."""
 
 _BEARER = "Bearer "
 
 
 class Authenticate:
-    """Lets a request pass whose caller one of the `schemes`, by their names, knows, and who has all `scopes` and
-    `claims`. It notes the identity in the request."""
+    """Lets a request pass if one of the `schemes` (by name) knows its caller, and if the caller has all `scopes` and
+    `claims`. Sets the identity of the request."""
 
     def __init__(
         self, schemes: Mapping[str, Scheme], *, scopes: Sequence[str] = (), claims: Claims | None = None
@@ -32,7 +33,7 @@ class Authenticate:
         self.scopes = tuple(scopes)
         self.fields = frozenset[bytes]().union(*(scheme.fields for scheme in schemes.values()))
         self.queries = tuple(scheme.query for scheme in schemes.values() if scheme.query is not None)
-        """The query parameters that credentials come in."""
+        """The names of the query parameters that may contain credentials."""
         self._order = tuple(schemes.values())
         self._needed = frozenset(scopes)
         self.claims: Claims = dict(claims or {})
@@ -42,7 +43,8 @@ class Authenticate:
         )
 
     def check(self, request: Request) -> AsyncCheck | None:
-        """As Policy.check. Raises Unauthenticated or Forbidden; what it returns may raise KeysUnavailable as well."""
+        """As Policy.check. Raises Unauthenticated or Forbidden. The AsyncCheck that it may return raises these, or
+        KeysUnavailable."""
         waits: tuple[AsyncIdentify, ...] = ()
         wrong: tuple[Unauthenticated, ...] = ()
         for scheme in self._order:
@@ -78,7 +80,8 @@ class Authenticate:
         raise unavailable or self._refuse(wrong)
 
     def _refuse(self, wrong: Sequence[Unauthenticated]) -> Unauthenticated:
-        """Where one credential is wrong, the answer says so; a challenge of its own takes the place of its scheme's."""
+        """The 401 for a request. If a credential was invalid, its detail says so. If that error has a challenge of its
+        own, it replaces the challenge of its scheme."""
         told = wrong[0] if wrong else None
         own = {_read_scheme(error.challenge): error.challenge for error in wrong if error.challenge}
         challenges = (scheme.challenge for scheme in self._order if scheme.challenge)
@@ -90,7 +93,7 @@ class Authenticate:
         return refused
 
     def _admit(self, identity: Identity) -> None:
-        """Raises Forbidden."""
+        """Raises Forbidden if the caller lacks a scope or a claim."""
         if not self._needed <= identity.scopes:
             missing = " ".join(scope for scope in self.scopes if scope not in identity.scopes)
             raise Forbidden(
@@ -101,7 +104,7 @@ class Authenticate:
                 raise Forbidden(f"The caller lacks a claim that this route asks for: {name}.")
 
     def _ask(self, identity: Identity) -> Headers:
-        """RFC 6750 §3.1: which scopes a token has to have."""
+        """The challenge that names the scopes that a token must have (RFC 6750 §3.1)."""
         challenge = self.schemes[identity.scheme].challenge
         if not challenge.startswith(_BEARER):
             return ()
@@ -110,16 +113,16 @@ class Authenticate:
 
     @property
     def security(self) -> list[Json]:
-        """The security requirement of OpenAPI 3.1 (§4.8.30): one of the schemes, with all scopes."""
+        """The security requirement for OpenAPI 3.1 (§4.8.30): one of the schemes, with all scopes."""
         return [{name: list(self.scopes)} for name in self.schemes]
 
 
 def _read_scheme(challenge: str) -> str:
-    """What a challenge is of: everything up to its error."""
+    """The part of a challenge that identifies its scheme: everything before its error."""
     return challenge.partition(", error=")[0]
 
 
 def _has_one(claim: Json, values: Sequence[Json]) -> bool:
-    """Whether a claim, or an item of it, is one of these values. `true` is not 1 here."""
+    """Whether a claim, or an item of it, equals one of these values. Types must be the same: `true` is not 1."""
     items = claim if isinstance(claim, list) else [claim]
     return any(type(item) is type(value) and item == value for item in items for value in values)

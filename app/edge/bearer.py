@@ -1,10 +1,12 @@
 """Signed tokens (JWT, RFC 7519) by which callers say who they are. Pure.
 
 Laws (RFC 8725):
-1. The algorithm is one that the scheme lists and that the key is for; what the token says of itself decides nothing.
-2. A token says until when it is valid, unless the scheme allows others; by whom it is, and for whom.
-3. A token that was verified is remembered, by the digest of the field that it came in, until it expires or the keys
-   change: at most MAX_REMEMBERED tokens, in MAX_BYTES. Of a token that is wrong nothing is remembered.
+1. The scheme must list the algorithm of a token, and the key must be for it. The token alone decides nothing.
+2. A token must have an expiry (`exp`), unless the scheme does not require it, an issuer (`iss`) and an audience
+   (`aud`).
+3. A verified token is remembered until it expires or the keys change, by the digest of the header or cookie that it
+   came in. At most MAX_REMEMBERED tokens are remembered, in at most MAX_BYTES. Nothing of an invalid token is
+   remembered.
 """
 
 import json
@@ -34,9 +36,9 @@ from .request import Request
 
 MAX_TOKEN = 8 * 1024  # bytes
 MAX_REMEMBERED = 10_000  # tokens
-MAX_BYTES = 24 * 1024 * 1024  # of memory for them, and for all that they claim
+MAX_BYTES = 24 * 1024 * 1024  # of memory for these tokens, with all their claims
 MAX_KID = 256  # characters
-MAX_TIME = 2**53  # seconds since 1970, of the times in a token
+MAX_TIME = 2**53  # seconds since 1970: the largest time in a token
 
 _AUTHORIZATION = b"authorization"
 _FOREVER = float("inf")
@@ -50,14 +52,14 @@ _DETAILS: tuple[tuple[type[Exception], str], ...] = (
     (InvalidSignatureError, "The signature of the token is wrong."),
 )
 _COMPARED: Mapping[type[Exception], str] = {InvalidAudienceError: "aud", InvalidIssuerError: "iss"}
-"""The claims of which operators learn what they are, and what they should be."""
+"""For these claims the log shows the value of the token and the expected value."""
 _NO_TOKEN = "The token is not a signed JWT that can be read."  # noqa: S105 - a text for callers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenRules:
-    """What a token must be. `leeway` is seconds. `scopes_claim` is the claim with the scopes, None for `scope` or
-    `scp`."""
+    """The rules that a token must fulfil. `audience` must share one value with its `aud`. `leeway` is seconds.
+    `scopes_claim` names the claim with the scopes; None means `scope` or `scp`."""
 
     issuer: str
     audience: Sequence[str]
@@ -102,7 +104,7 @@ class BearerTokens:
         self._generation = keys.generation
 
     def identify(self, request: Request) -> Identity | AsyncIdentify | None:
-        """As Scheme.identify. It has to be waited for where the key of the token is not known yet."""
+        """As Scheme.identify. Returns an AsyncIdentify if the key of the token is not known yet."""
         try:
             sent = find_credential(self._place, self._wanted, request)
         except SeveralCredentials:
@@ -145,7 +147,8 @@ class BearerTokens:
         return self._described
 
     def _forget_old(self, digest: bytes) -> None:
-        """All tokens, where the keys have changed; else this one, which has expired if it is known."""
+        """Forget all tokens if the keys have changed, else the token of this digest: if it is still remembered, it has
+        expired."""
         if self._generation != self.keys.generation:
             self._known.clear()
             self._bytes, self._generation = 0, self.keys.generation
@@ -165,7 +168,7 @@ class BearerTokens:
             self._forget(next(iter(self._known)))
 
     def _read_header(self, token: bytes) -> Mapping[str, str]:
-        """`alg` and, where the token has one, `kid`."""
+        """The header fields `alg` and, if the token has it, `kid`. Raises Unauthenticated."""
         try:
             header = jwt.get_unverified_header(token)
         except (PyJWTError, ValueError, TypeError, RecursionError):
@@ -208,12 +211,13 @@ class BearerTokens:
         return identity
 
     def _refuse_bare(self, sent: bytes) -> None:
-        """Raises Unauthenticated for a token without a scheme before it."""
+        """Raises Unauthenticated for a token without the word `Bearer` before it."""
         if sent.strip() and b" " not in sent.strip():
             raise self._refuse("The header Authorization does not begin with the word Bearer.")
 
     def _explain(self, error: Exception, token: bytes) -> Unauthenticated:
-        """What is wrong with a token that could not be verified. Its claims count only where its signature is right."""
+        """The error for a token that could not be verified. Claims are only shown if the signature is valid: PyJWT
+        checks it first."""
         if isinstance(error, MissingRequiredClaimError):
             return self._refuse(f"The token lacks the claim {error.claim}.")
         detail = next((text for kind, text in _DETAILS if isinstance(error, kind)), _NO_TOKEN)
@@ -226,15 +230,15 @@ class BearerTokens:
         return self._refuse(detail, facts=(("wanted", clean_text(wanted)), ("got", clean_text(shown))))
 
     def _refuse(self, detail: str, *, facts: Facts = ()) -> Unauthenticated:
-        """RFC 6750 §3.1."""
+        """The error, with a challenge as in RFC 6750 §3.1. `facts` are for the log."""
         text = detail.rstrip(".")
         challenge = f'{self.challenge}, error="invalid_token", error_description="{text}"'
         return Unauthenticated(detail, challenge=challenge, facts=facts)
 
 
 def _strip_scheme(value: bytes, *, is_required: bool) -> bytes | None:
-    """The token behind `Bearer` (RFC 6750 §2.1, RFC 9110 §11.1: in any case); None where it is that of another scheme.
-    In a header of its own the word may be left out."""
+    """The token after the word `Bearer`, in any case (RFC 6750 §2.1, RFC 9110 §11.1); None if the value is for another
+    scheme. In a header other than `Authorization` the word may be missing."""
     if value.startswith(b"Bearer "):
         return value[7:].strip()
     scheme, blank, token = value.strip().partition(b" ")
@@ -244,12 +248,12 @@ def _strip_scheme(value: bytes, *, is_required: bool) -> bytes | None:
 
 
 def _is_time(value: Json) -> bool:
-    """RFC 7519 §2, NumericDate. JSON has numbers that are too large for any clock, and for a float."""
+    """Whether a value is a NumericDate (RFC 7519 §2). JSON allows numbers that are too large for a clock or a float."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MAX_TIME
 
 
 def _read_scopes(claims: Mapping[str, Json], name: str | None) -> list[str]:
-    """Of a text with blanks between them (RFC 8693 §4.2), or of a list."""
+    """The scopes of a token: from a text with blanks between them (RFC 8693 §4.2), or from a list."""
     found = next((claims[key] for key in _SCOPES if key in claims), None) if name is None else find_claim(claims, name)
     if isinstance(found, str):
         return found.split()

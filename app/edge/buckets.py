@@ -1,11 +1,11 @@
-"""Token buckets: how many requests each of many callers has left. In memory, and pure.
+"""Token buckets: they count how many requests each of many callers may still send. In memory, and pure.
 
 Laws:
-1. A bucket has at most `burst` tokens, and gets `average` of them in each `period`, evenly. A request takes one; where
-   there is none it takes nothing, so that a caller who goes on asking waits no longer for it.
-2. A caller who is not known has a full bucket. So a bucket that is full again is forgotten without a difference.
-3. At most MAX_CALLERS buckets are kept for each limit, in 20 MiB, and MAX_IN_ALL for all limits. Beyond, the one that
-   was asked for least recently is forgotten: its caller has a full one again. Nobody is refused because of others.
+1. A bucket has at most `burst` tokens, and gets `average` tokens in each `period`, evenly. A request takes one token.
+   If the bucket is empty the request takes nothing, so a caller who keeps asking does not wait longer.
+2. A new caller has a full bucket. So a bucket that is full again can be forgotten.
+3. At most MAX_CALLERS buckets are kept for each limit (20 MiB), and MAX_IN_ALL for all limits. If there are more, the
+   least recently used bucket is forgotten, and its caller has a full bucket again. Nobody is refused because of others.
 """
 
 from collections import OrderedDict
@@ -15,16 +15,16 @@ MAX_CALLERS = 65_536
 MAX_IN_ALL = 2 * MAX_CALLERS
 
 By = str
-"""What is counted apart: `ip`, `key`, `route`, or `claim:NAME`."""
+"""What requests of one bucket have in common: `ip`, `key`, `route`, or `claim:NAME`."""
 
 _TOLERANCE = 1e-3
-"""Of a token: what rounding may take away. It does not add up."""
+"""The part of a token that rounding may take away. Such errors do not add up."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A limit under its name: `average` requests each `period`, in seconds, and at most `burst` at once, for whatever
-    `by` counts apart."""
+    """A limit with its name: `average` requests in each `period` (seconds), and at most `burst` at once. `by` says
+    which requests count together."""
 
     name: str
     average: int
@@ -38,7 +38,7 @@ class Limit:
 
     @property
     def claim(self) -> str:
-        """The name of the claim, where that is counted."""
+        """The name of the claim, if the limit counts by a claim, else empty."""
         return self.by.partition(":")[2]
 
     @property
@@ -48,12 +48,12 @@ class Limit:
 
 
 class Buckets:
-    """The buckets of one limit. Each is kept as the instant at which it is full again."""
+    """The buckets of one limit. A bucket is stored as the instant at which it is full again."""
 
     def __init__(self, limit: Limit, *, most: int = MAX_CALLERS) -> None:
         self.limit = limit
         self.most = most
-        """How many are kept. Where it is lowered, those beyond go with the next new ones."""
+        """The most buckets that are kept. If it is lowered, surplus buckets go when new ones come."""
         self._burst = limit.burst
         self._rate = limit.rate
         self._interval = 1 / limit.rate
@@ -63,8 +63,9 @@ class Buckets:
         return len(self._full)
 
     def take(self, key: str, now: float) -> float:
-        """Take one token of the bucket of this name; `now` is an instant of a monotonic clock. Returns how many are
-        left, or where there was none, which is less than 0, how much of one was missing."""
+        """Take one token from the bucket of this name. `now` is an instant of a monotonic clock. Returns the number of
+        tokens that are left. If there was no whole token, it takes nothing and returns a number below 0: minus the
+        part of a token that was missing."""
         full = self._full.get(key)
         if full is None:
             self._make_room(now)
@@ -80,7 +81,8 @@ class Buckets:
         return left if left > 0 else 0.0
 
     def _make_room(self, now: float) -> None:
-        """For one more: up to two go that are full again, and one in any case where there are too many."""
+        """Make room for one more bucket. Removes up to two buckets that are full again, and at least one bucket if
+        there are too many."""
         full = self._full
         for _ in range(2):
             if not full or (full[next(iter(full))] > now and len(full) < self.most):

@@ -1,13 +1,13 @@
-"""Certificates by which callers say who they are: of their TLS connection, or in `Client-Cert` (RFC 9440) of a trusted
-proxy that has ended it. Pure.
+"""Certificates by which callers say who they are: from their TLS connection, or from `Client-Cert` (RFC 9440) of a
+trusted proxy that terminates TLS. Pure.
 
 Laws:
-1. The header counts only where a trusted proxy speaks for the caller, and then nothing else counts: the certificate of
-   the connection would be the proxy's own.
-2. Whoever has ended the TLS connection has verified the certificate. Here its time is looked at again, with each
-   request, and its signature where the scheme has authorities of its own.
+1. `Client-Cert` counts only if a trusted proxy speaks for the caller. Then nothing else counts, since the certificate
+   of the connection would be that of the proxy.
+2. The server that terminates TLS has verified the certificate. This module checks its dates again with each request,
+   and its signature if the scheme has authorities of its own.
 
-What this needs is loaded where a route file has a scheme of certificates.
+This module is only imported if a route file has a scheme of certificates.
 """
 
 import base64
@@ -28,9 +28,9 @@ from .identity import Identity, weigh
 from .request import Request
 
 MAX_FIELD = 8 * 1024  # bytes of `Client-Cert`
-MAX_AUTHORITIES = 100  # of a scheme
+MAX_AUTHORITIES = 100  # in one scheme
 MAX_REMEMBERED = 1024  # certificates, each of at most MAX_FIELD bytes
-MAX_BYTES = 8 * 1024 * 1024  # of memory for them, and for all their names
+MAX_BYTES = 8 * 1024 * 1024  # of memory for these certificates, with all their names
 
 _ATTRIBUTES: Mapping[ObjectIdentifier, str] = {
     NameOID.COMMON_NAME: "CN",
@@ -58,7 +58,7 @@ _UNSIGNED = (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm)
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """Whose a certificate is, and from when until when, as Unix time; and the bytes that it takes in memory."""
+    """The holder of a certificate, the Unix times at which it begins and ends to be valid, and its bytes in memory."""
 
     identity: Identity
     begin: float
@@ -67,10 +67,10 @@ class _Known:
 
 
 class ClientCertificates:
-    """The certificates of one scheme. `identity` says what the subject of the caller is: an attribute of the subject of
-    its certificate, such as `subject.CN`, or an alternative name, such as `san.uri`. `allow` are the subjects that are
-    taken, all if there are none; `scopes` is what all of them may do. With `authorities` one of those must have signed
-    the certificate itself."""
+    """The certificates of one scheme. `identity` says where the name of the caller is: in an attribute of the subject
+    of its certificate, such as `subject.CN`, or in an alternative name, such as `san.uri`. `allow` has the accepted
+    names; if it is empty, all are accepted. `scopes` are the scopes of all callers. If there are `authorities`, one of
+    them must have signed the certificate directly."""
 
     query = None
     fields = frozenset((CLIENT_CERT,))
@@ -116,11 +116,11 @@ class ClientCertificates:
         return {"type": "mutualTLS", **told}
 
     def _read(self, shown: bytes, *, is_field: bool) -> _Known:
-        """Remembers what is right, and for how long."""
+        """Read a certificate, and remember it if it is valid. Raises Unauthenticated."""
         try:
             encoded = _decode_field(shown) if is_field else shown
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of a serial number that is odd: no caller writes into our log
+                warnings.simplefilter("ignore")  # about an odd serial number: no caller may write into our log
                 certificate = x509.load_der_x509_certificate(encoded)
                 claims = _list_claims(certificate, encoded)
             begin, end = certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp()
@@ -132,20 +132,20 @@ class ClientCertificates:
         claims |= {"sub": subject, "scope": " ".join(self._scopes)}
         identity = Identity(self._name, subject, frozenset(self._scopes), claims)
         known = _Known(identity, begin, end, len(shown) + weigh(identity))
-        if len(shown) <= MAX_FIELD:  # that of a handshake may be longer
+        if len(shown) <= MAX_FIELD:  # a certificate of a handshake may be longer
             self._remember(shown, known)
         return known
 
     def _remember(self, shown: bytes, known: _Known) -> None:
-        """The oldest give way."""
+        """Remember a certificate. If there are too many, the oldest ones are forgotten."""
         self._known[shown] = known
         self._bytes += known.size
         while len(self._known) > MAX_REMEMBERED or self._bytes > MAX_BYTES:
             self._bytes -= self._known.pop(next(iter(self._known))).size
 
     def _choose_subject(self, claims: Mapping[str, Json]) -> str:
-        """Of alternative names the first one that is allowed. Two equal attributes in a subject are refused: others
-        may go by the other one."""
+        """The name of the caller. Of several alternative names it is the first one that is allowed. A subject that has
+        the attribute twice is refused, since other software may use the other one."""
         part = claims[self._kind]
         found = part.get(self._part) if isinstance(part, dict) else None
         names = found if isinstance(found, list) else [] if found is None else [found]
@@ -161,7 +161,8 @@ class ClientCertificates:
 
 
 def _find_field(fields: Sequence[Pair]) -> bytes:
-    """The value of `Client-Cert`; empty where the proxy says that there is no certificate."""
+    """The value of `Client-Cert`; empty if there is none, or if it is `::`, which means no certificate. Raises
+    Unauthenticated."""
     found = [value for name, value in fields if name == CLIENT_CERT]
     if not found:
         return b""
@@ -170,18 +171,19 @@ def _find_field(fields: Sequence[Pair]) -> bytes:
     value = found[0].strip()
     if len(value) > MAX_FIELD:
         raise Unauthenticated(f"The certificate has more than {MAX_FIELD} bytes.")
-    return b"" if value == b"::" else value  # a proxy that can't leave the header away
+    return b"" if value == b"::" else value  # from a proxy that can't leave out the header
 
 
 def _decode_field(value: bytes) -> bytes:
-    """RFC 9440 §2.2, RFC 8941 §3.3.5: base64 between colons, and nothing else. Raises ValueError."""
+    """The DER bytes in a field: base64 between colons, and nothing else (RFC 9440 §2.2, RFC 8941 §3.3.5). Raises
+    ValueError."""
     if len(value) < len("::") or value[:1] != b":" or value[-1:] != b":":
         raise ValueError("no byte sequence")
     return base64.b64decode(value[1:-1], validate=True)
 
 
 def _list_claims(certificate: x509.Certificate, encoded: bytes) -> dict[str, Json]:
-    """What a certificate says of its holder. Raises one of _WRONG."""
+    """The facts of a certificate about its holder, as claims. Raises one of _WRONG."""
     subject: dict[str, Json] = {}
     for oid, name in _ATTRIBUTES.items():
         values: list[Json] = [str(attribute.value) for attribute in certificate.subject.get_attributes_for_oid(oid)]
@@ -219,7 +221,8 @@ def _has_signed(authority: x509.Certificate, certificate: x509.Certificate) -> b
 
 
 def read_authorities(data: bytes) -> tuple[x509.Certificate, ...]:
-    """The certificates of authorities in a PEM file. ValueError says why it has none."""
+    """The certificates of authorities in a PEM file, at most MAX_AUTHORITIES. Raises ValueError, whose text says why
+    the file can't be used."""
     try:
         found = tuple(x509.load_pem_x509_certificates(data))
         are_right = all(_is_authority(certificate) for certificate in found)

@@ -1,12 +1,12 @@
-"""`content_length: required` on a route: no bodies of unknown length."""
+"""`content_length: required` of a route: no bodies of unknown length."""
 
 from ..errors import LengthRequired
 from .request import BODY_METHODS, Request
 
 
 class RequireLength:
-    """Refuses a request that does not say in `Content-Length` how long its body is with 411 `length-required`
-    (RFC 9110 §15.5.12): a chunked one, or a POST, PUT or PATCH with neither field."""
+    """Refuses a body without a `Content-Length` with 411 `length-required` (RFC 9110 §15.5.12): a body in chunks, or a
+    POST, PUT or PATCH with neither `Content-Length` nor `Transfer-Encoding`."""
 
     fields = frozenset((b"content-length", b"transfer-encoding"))
     errors = (LengthRequired,)

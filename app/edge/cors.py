@@ -1,10 +1,10 @@
 """CORS: which pages of other origins may call a route and read its answers (https://fetch.spec.whatwg.org, 3.2). Pure.
 
 Laws:
-1. An answer never names an origin that no rule allows, and names one as it came: it is short, and printable ASCII.
-2. Whatever these rules touch varies by `Origin`, be the origin allowed or not, be it there or not.
-3. They refuse nothing: a browser keeps an answer from a page, and other callers need no leave.
-4. A pattern runs in time that grows with the length of the origin, whoever sends it.
+1. An answer never names an origin that no rule allows. It names the origin as it came: short, and in printable ASCII.
+2. Every answer under these rules has `Vary: Origin`, whether the origin is allowed or not, and even without an origin.
+3. The rules refuse no request. The browser keeps the answer from a page; other callers need no permission.
+4. The time of a pattern grows linearly with the length of the origin.
 """
 
 import re
@@ -31,32 +31,33 @@ EXPOSED = (
     "server-timing",
     "www-authenticate",
 )
-"""Response headers of the gateway's own that a page may read unless its route says otherwise."""
+"""Response headers that the gateway itself writes, and that a page may read unless its route says otherwise."""
 
-# Those that pages may always send, or read, with simple values (Fetch, 2.2.2).
+# The headers that pages may always send, or read, with simple values (Fetch, 2.2.2).
 _SAFE_TO_SEND = (b"accept", b"accept-language", b"content-language", b"content-type")
 _SAFE_TO_READ = frozenset(
     ("cache-control", "content-language", "content-length", "content-type", "expires", "last-modified", "pragma")
 )
-# What a browser writes itself, and no page (Fetch, 2.2.2, forbidden request-headers).
+# Headers that a browser writes itself, and that no page can set (Fetch, 2.2.2, forbidden request-headers).
 _OF_THE_BROWSER = frozenset(
     b"accept-charset accept-encoding connection content-length cookie cookie2 date dnt expect host keep-alive origin "
     b"referer set-cookie te trailer transfer-encoding upgrade via".split()
 )
 _ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://([a-z0-9._~-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?")
 _USUAL_PORTS = {"http": "80", "https": "443", "ws": "80", "wss": "443"}
-# No page comes from one of them: a pattern that matches one is taken to match all.
+# No page has one of these origins. A pattern that matches one of them probably matches all origins.
 _STRANGERS = ("https://any.invalid", "http://any.invalid", "https://any.invalid:8443", "http://any.invalid:8080")
 
-_REMEMBERED = 16  # patterns: routes mostly share one
+_REMEMBERED = 16  # patterns: most routes share one
 _CREDENTIALS: Pair = (b"access-control-allow-credentials", b"true")
 _ALLOW_ORIGIN = b"access-control-allow-origin"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorsRules:
-    """What is declared under `cors`. None leaves methods and headers to the routes: those that they take, read, and
-    answer with. `max_age` is seconds. The words of `check_origin` and `check_pattern` are for whoever wrote it."""
+    """The rules of a `cors`. None for `allow_methods`, `allow_headers` and `expose_headers` means the methods, request
+    headers and response headers that the routes have. `max_age` is seconds. Check the origins with `check_origin`, and
+    the pattern with `check_pattern`."""
 
     allow_origins: frozenset[str] = frozenset()
     allow_origin_regex: str | None = None
@@ -69,7 +70,7 @@ class CorsRules:
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """What a browser asks before a request: may a page of this origin send it with this method and these headers?"""
+    """The question of a browser before a request: may a page of this origin send this method with these headers?"""
 
     origin: bytes
     method: bytes
@@ -77,13 +78,15 @@ class Preflight:
 
 
 class Cors:
-    """The rules of one route, as a policy that only adds to answers, or those of all that is no route."""
+    """The rules of one route, or of all answers without a route. A policy that refuses nothing: it only adds header
+    fields to answers."""
 
     fields = frozenset((b"origin",))
     errors: tuple[type[GatewayError], ...] = ()
 
     def __init__(self, rules: CorsRules, answers_with: Iterable[str] = ()) -> None:
-        """`answers_with` are response headers beside EXPOSED that a page may read where the rules do not say which."""
+        """`answers_with` are response headers that a page may read in addition to EXPOSED, if the rules do not list
+        any."""
         self.rules = rules
         self._takes_any = ANY in rules.allow_origins
         self._origins = frozenset(origin.encode("ascii") for origin in rules.allow_origins)
@@ -93,7 +96,7 @@ class Cors:
         self._extra = (*_expose(rules.expose_headers, answers_with), *self._credentials)
 
     def check(self, request: Request) -> None:
-        """Adds to every answer whether a page of this origin may read it."""
+        """Adds the fields that let a page of this origin read the answer, if it may."""
         request.vary_by(b"Origin")
         origin = self._find_allowed(find_values(request.headers, b"origin"))
         if origin is not None and self._takes(request.method):
@@ -102,8 +105,8 @@ class Cors:
     def check_preflight(
         self, request: Request, preflight: Preflight, *, methods: Iterable[str], headers: Iterable[bytes]
     ) -> None:
-        """Adds to the answer what a page of this origin may send to routes that take these methods and read these
-        headers."""
+        """Adds the fields that say what a page of this origin may send. `methods` are the methods of the routes, and
+        `headers` the header names (lower case) that they read."""
         request.vary_by(b"Origin, Access-Control-Request-Method, Access-Control-Request-Headers")
         origin = self._find_allowed([preflight.origin])
         if origin is None:
@@ -122,7 +125,8 @@ class Cors:
         return self._methods is None or ("GET" if method == "HEAD" else method) in self._methods
 
     def _find_allowed(self, values: Sequence[bytes]) -> bytes | None:
-        """What an answer names as the origin that may read it, by the values of `Origin`."""
+        """The value for `Access-Control-Allow-Origin`, from the values of `Origin`; None if the origin is not
+        allowed."""
         if len(values) != 1 or len(values[0]) > MAX_ORIGIN:
             return None
         if self._takes_any:
@@ -141,7 +145,7 @@ class Cors:
 
 
 def read_preflight(fields: Sequence[Pair]) -> Preflight | None:
-    """What an OPTIONS request asks for, if it is a preflight."""
+    """The preflight in an OPTIONS request with these fields; None if it is not a preflight."""
     origins = find_values(fields, b"origin")
     methods = find_values(fields, b"access-control-request-method")
     if len(origins) != 1 or len(methods) != 1 or not TOKEN.fullmatch(methods[0]):
@@ -150,7 +154,8 @@ def read_preflight(fields: Sequence[Pair]) -> Preflight | None:
 
 
 def list_asked(preflight: Preflight) -> list[bytes]:
-    """The header names that a preflight asks for; none where they are no names, or too many."""
+    """The header names that a preflight asks for, in lower case. Empty if one is not a valid name, or if all together
+    have more than MAX_ASKED bytes."""
     if len(preflight.headers) > MAX_ASKED:
         return []
     names = [name.strip().lower() for name in preflight.headers.split(b",")]
@@ -158,7 +163,7 @@ def list_asked(preflight: Preflight) -> list[bytes]:
 
 
 def check_origin(text: str) -> None:
-    """ValueError where no browser sends this as an origin."""
+    """Raises ValueError if no browser sends this text as an origin. `*` is allowed."""
     if text == ANY:
         return
     if text == "null":
@@ -177,7 +182,7 @@ def check_origin(text: str) -> None:
 
 
 def check_pattern(text: str) -> None:
-    """ValueError where it is no regular expression that runs in linear time."""
+    """Raises ValueError if the text is not a regular expression that runs in linear time."""
     try:
         _compile(text)
     except SchemaError:
@@ -185,7 +190,7 @@ def check_pattern(text: str) -> None:
 
 
 def takes_any_origin(rules: CorsRules) -> bool:
-    """Whether pages of origins may call that nobody has thought of."""
+    """Whether the rules allow any origin: by `*`, or by a pattern that matches an arbitrary host."""
     if ANY in rules.allow_origins:
         return True
     if rules.allow_origin_regex is None:
@@ -210,8 +215,8 @@ def _is_of_the_browser(name: bytes) -> bool:
 
 @lru_cache(_REMEMBERED)
 def _compile(pattern: str) -> SchemaValidator:
-    """For a whole text. Rust's regular expressions take linear time. Raises SchemaError."""
-    SchemaValidator(core_schema.str_schema(pattern=pattern))  # by itself: `a)|(b` is none
+    """A validator that matches a whole text. Rust's regular expressions run in linear time. Raises SchemaError."""
+    SchemaValidator(core_schema.str_schema(pattern=pattern))  # without the group: `a)|(b` is not a valid pattern
     return SchemaValidator(core_schema.str_schema(pattern=rf"\A(?:{pattern})\z"))
 
 

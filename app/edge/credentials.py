@@ -1,7 +1,7 @@
 """Finds the credential of a request: in a header, in the query, or in a cookie. Pure.
 
-Law: the work grows with the length of the request, by no more than a few hundredths of a microsecond a byte. A value is
-compared, never evaluated.
+Law: the work grows linearly with the length of the request, by at most a few hundredths of a microsecond for each byte.
+A value is compared, never evaluated.
 """
 
 import re
@@ -14,11 +14,11 @@ from .request import Request
 Place = Literal["header", "query", "cookie"]
 
 _REMEMBERED = 64  # patterns, one for each cookie or parameter that a scheme looks at
-_LONGEST = 4096  # bytes of a value in the query
+_LONGEST = 4096  # bytes of a value in the query that are decoded
 
 
 class SeveralCredentials(Exception):
-    """Nobody guesses which of them is meant."""
+    """The request has the credential more than once. The gateway does not guess which one is meant."""
 
 
 def find_credential(place: Place, name: bytes, request: Request) -> bytes | None:
@@ -31,7 +31,7 @@ def find_credential(place: Place, name: bytes, request: Request) -> bytes | None
                 if found is not None:
                     raise SeveralCredentials
                 found = value
-        # RFC 9110 §5.5: blanks at the end are no part of a value; our parser leaves them there.
+        # RFC 9110 §5.5: blanks at the end do not belong to a value. Our parser does not remove them.
         return found if found is None else found.rstrip(b" \t")
     is_cookie = place == "cookie"
     text = _join_cookies(request) if is_cookie else b"&" + request.query
@@ -51,17 +51,18 @@ def _join_cookies(request: Request) -> bytes:
 
 @lru_cache(_REMEMBERED)
 def _compile_cookie(name: bytes) -> re.Pattern[bytes]:
-    """RFC 6265 §4.2."""
+    """A pattern for a cookie in `; a=1; b=2` (RFC 6265 §4.2). Group 1 is the value."""
     return re.compile(rb";\s*+%b\s*+=([^;]*+)" % re.escape(name))
 
 
 @lru_cache(_REMEMBERED)
 def _compile_parameter(name: bytes, *, is_encoded: bool) -> re.Pattern[bytes]:
-    """URL standard §5.1. In a query with percent-encoded bytes each byte of the name may be one."""
+    """A pattern for a parameter in `&a=1&b=2` (URL standard §5.1). Group 1 is the value. With `is_encoded` each byte of
+    the name may be percent-encoded."""
     spelt = [rb"(?:%b|(?i:%%%02x))" % (re.escape(bytes((byte,))), byte) for byte in name]
     return re.compile(rb"&%b(?:=([^&]*+))?(?=&|\Z)" % (b"".join(spelt) if is_encoded else re.escape(name)))
 
 
 def _decode(value: bytes) -> bytes:
-    """Of one that is too long for any key, the beginning: that is too long as well."""
+    """The decoded value. Only its first 4,096 bytes are decoded: a longer value is too long for any key anyway."""
     return unquote_to_bytes(value[:_LONGEST].replace(b"+", b" "))

@@ -1,10 +1,10 @@
-"""The words of proxies about a caller, in `Forwarded` (RFC 7239), and in `X-Forwarded-For`, `-Proto` and `-Host`. Pure.
+"""Reads the headers of proxies about a caller: `Forwarded` (RFC 7239), `X-Forwarded-For`, `-Proto` and `-Host`. Pure.
 
 Laws:
-1. Read from the right. Each proxy adds at the right who called it. So the first address from the right that is not
-   trusted is the caller's, and everything to the left of it may be an invention.
-2. A proxy that says anything but an address, such as `unknown` or `_hidden`, leaves the caller without one.
-3. The work is bounded: at most MAX_HOPS entries are looked at, in the last MAX_SIZE bytes, however long a field is.
+1. Fields are read from the right, since each proxy appends the address that called it. So the first untrusted address
+   from the right belongs to the caller. Everything to the left of it may be invented.
+2. If a proxy says anything but an address, such as `unknown` or `_hidden`, the caller has no address.
+3. The work is bounded: at most MAX_HOPS entries are read, in the last MAX_SIZE bytes, however long a field is.
 """
 
 import ipaddress
@@ -21,8 +21,8 @@ UNKNOWN = ""
 """The address of a caller whom a proxy does not know."""
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
-# RFC 7239 §4, backwards. A quoted value has no backslashes, as no address, scheme or host has any. One without quotes
-# may have colons and brackets: many write `for=192.0.2.1:80`.
+# RFC 7239 §4, backwards. A quoted value has no backslashes, since no address, scheme or host has any. A value without
+# quotes may have colons and brackets: many proxies write `for=192.0.2.1:80`.
 _PAIR = rb'("[^"\\]*+"|[\[\]:!#$%&' + rb"'*+\-.^_`|~0-9A-Za-z]++)=(" + _TOKEN + rb"++)"
 _PAIRS = re.compile(_PAIR)
 _NO_GROUPS = _PAIR.replace(b"(", b"(?:")
@@ -32,23 +32,24 @@ _ELEMENT = re.compile(
 
 _PORT = r"(?::(?:[0-9]{1,5}|_[A-Za-z0-9._-]+))?"  # RFC 7239 §6
 _NODE = re.compile(rf"\[([0-9A-Fa-f:.]+)\]{_PORT}|([0-9.]+){_PORT}|([0-9A-Fa-f:.]+)", re.ASCII)
-# RFC 3986 §3.2.2 and §3.2.3, as narrow as hosts are: nothing that a reader of headers or of markup could stumble on.
+# RFC 3986 §3.2.2 and §3.2.3, but narrower: only characters of real hosts, which are harmless in headers and in markup.
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?", re.ASCII)
 _SCHEMES = frozenset(("http", "https"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Where a request comes from, as proxies say. A field is None if no proxy has said it; the address is UNKNOWN if a
-    proxy does not know it."""
+    """The origin of a request, according to proxies. A field is None if no proxy has said it. The address is UNKNOWN if
+    a proxy does not know it."""
 
     address: str | None = None
     scheme: str | None = None
     host: str | None = None
 
     def join(self, other: "Origin") -> "Origin":
-        """The words of both, or of the one that says anything. If they contradict each other, a stranger wrote one of
-        them and a proxy passed it on, and nobody can know which: then the address is UNKNOWN, and the rest not said."""
+        """Combine what two headers say. For each field, the value that is not None counts. If two values differ, a
+        stranger may have written one of them, and nobody can know which. Then the address is UNKNOWN, and any other
+        field is None."""
         return Origin(
             address=_agree(self.address, other.address, UNKNOWN),
             scheme=_agree(self.scheme, other.scheme, None),
@@ -63,7 +64,7 @@ def _agree(one: str | None, other: str | None, otherwise: str | None) -> str | N
 
 
 def read_forwarded(value: bytes, trusted: Networks) -> Origin:
-    """Of all fields `Forwarded`, joined with commas."""
+    """The origin according to all `Forwarded` fields. `value` has them joined with commas."""
     origin = Origin()
     for pairs in islice(_split_elements(value), MAX_HOPS):
         if pairs is None:
@@ -81,7 +82,8 @@ def read_forwarded(value: bytes, trusted: Networks) -> Origin:
 
 
 def _split_elements(value: bytes) -> Iterator[Mapping[str, str] | None]:
-    """From the right, each as its parameters, with names in lower case. A broken element is None, and the last."""
+    """Each element from the right: a mapping of its parameters, with names in lower case. A broken element is None, and
+    ends the iteration."""
     backwards, start = _cut(value)[::-1], 0
     while start < len(backwards):
         match = _ELEMENT.match(backwards, start)
@@ -93,7 +95,7 @@ def _split_elements(value: bytes) -> Iterator[Mapping[str, str] | None]:
 
 
 def _read_pairs(backwards: bytes) -> Mapping[str, str] | None:
-    """None where one occurs twice (RFC 7239 §4)."""
+    """The parameters of an element; None if one of them occurs twice (RFC 7239 §4)."""
     found = [
         (name[::-1].decode("ascii").lower(), value[::-1].decode("latin-1").strip('"'))
         for value, name in _PAIRS.findall(backwards)
@@ -103,10 +105,10 @@ def _read_pairs(backwards: bytes) -> Mapping[str, str] | None:
 
 
 def read_x_forwarded(fors: bytes, protos: bytes, hosts: bytes, trusted: Networks) -> Origin:
-    """Of all fields of each of the three names, joined with commas. The scheme and the host are the ones that the
-    proxy added which added the address; where there are fewer of them, the leftmost."""
+    """The origin according to the `X-Forwarded-…` fields. Each argument has all fields of one name, joined with commas.
+    The scheme and the host come from the same proxy as the address. If there are fewer of them, the leftmost counts."""
     address, hop = None, 0
-    for hop, item in enumerate(_list_items(fors)):  # noqa: B007 - the last one counts
+    for hop, item in enumerate(_list_items(fors)):  # noqa: B007 - the last value counts
         address = parse_node(item) or UNKNOWN
         if address not in trusted:
             break
@@ -118,14 +120,14 @@ def read_x_forwarded(fors: bytes, protos: bytes, hosts: bytes, trusted: Networks
 
 
 def _list_items(value: bytes) -> list[str]:
-    """The last ones, from the right; empty ones count for nothing (RFC 9110 §5.6.1)."""
+    """The last MAX_HOPS items, from the right, without empty ones (RFC 9110 §5.6.1)."""
     last = _cut(value).rsplit(b",", MAX_HOPS)[-MAX_HOPS:]
     return [text for item in reversed(last) if (text := item.decode("latin-1").strip(" \t"))]
 
 
 def _cut(value: bytes) -> bytes:
-    """The end of it, where it is long. The entry that the cut goes through is not believed: a NUL is in no address,
-    scheme, host or token."""
+    """The last MAX_SIZE bytes of a value. The NUL at the beginning makes the entry that was cut invalid: no address,
+    scheme, host or token contains a NUL."""
     return value if len(value) <= MAX_SIZE else b"\0" + value[-MAX_SIZE:]
 
 
@@ -135,8 +137,8 @@ def _pick(value: bytes, hop: int) -> str:
 
 
 def parse_node(text: str) -> str | None:
-    """The address in a text such as `192.0.2.1:80` or `[2001:db8::1]`, with or without quotes, in its usual form; None
-    for anything else. An IPv4 address inside of IPv6 is the IPv4 one."""
+    """The address in a text such as `192.0.2.1:80` or `[2001:db8::1]`, with or without quotes, in canonical form; None
+    for anything else. An IPv4-mapped IPv6 address becomes the IPv4 address."""
     match = _NODE.fullmatch(text[1:-1] if text[:1] == text[-1:] == '"' else text)
     if match is None:
         return None

@@ -1,4 +1,4 @@
-"""Who a caller is, and what finds it out: a scheme of `auth`. Pure."""
+"""The identity of a caller, and the interface of the schemes of `auth`, which find it out. Pure."""
 
 import re
 import sys
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 OVERHEAD = 512
-"""Bytes that an identity takes beside its claims, about."""
+"""Bytes of memory of an identity without its claims, about."""
 
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,128}")  # RFC 6749 §3.3, scope-token
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who a caller is: `scheme` is the name, under `auth`, of what has found it out."""
+    """Who a caller is. `scheme` is the name of the scheme of `auth` that has found it out."""
 
     scheme: str
     subject: str
@@ -29,13 +29,13 @@ class Identity:
 
 
 AsyncIdentify = Callable[[], Awaitable[Identity]]
-"""An identity that needs something from elsewhere. Raises Unauthenticated."""
+"""Finds out an identity with data that must be fetched first. Raises Unauthenticated or KeysUnavailable."""
 
 
 class Scheme(Protocol):
-    """One way in which callers say who they are. `fields` are the names, in lower case, of the request header fields
-    that it looks at; `query` is the query parameter, if it looks at one. `challenge` is for `WWW-Authenticate`
-    (RFC 9110 §11.6.1), empty where the scheme has none."""
+    """One way in which callers say who they are. `fields` are the names (lower case) of the request header fields that
+    it reads. `query` is the name of the query parameter that it reads, or None. `challenge` is the value for
+    `WWW-Authenticate` (RFC 9110 §11.6.1), or empty."""
 
     @property
     def fields(self) -> frozenset[bytes]: ...
@@ -47,21 +47,22 @@ class Scheme(Protocol):
     def challenge(self) -> str: ...
 
     def identify(self, request: "Request") -> "Identity | AsyncIdentify | None":
-        """Who sends the request; None where it has no credential of this kind. Raises Unauthenticated where it has one
-        that is wrong."""
+        """The identity of the caller; None if the request has no credential of this kind. Returns an AsyncIdentify if
+        data must be fetched first. Raises Unauthenticated if the credential is invalid."""
 
     def describe(self) -> Mapping[str, Json]:
-        """The security scheme of OpenAPI 3.1 (§4.8.27)."""
+        """The security scheme object for OpenAPI 3.1 (§4.8.27)."""
 
 
 def check_scope(text: str) -> None:
-    """ValueError says what a scope is."""
+    """Raises ValueError if a text is not a scope (RFC 6749 §3.3). Its text says what a scope is."""
     if not _SCOPE.fullmatch(text):
         raise ValueError("a scope is 1 to 128 printable ASCII characters without blanks, quotes and backslashes")
 
 
 def find_claim(claims: Mapping[str, Json], path: str) -> Json:
-    """The claim of this name, or the one that the path leads to, such as `realm.tenant`; None if there is none."""
+    """The claim of this name, else the claim at this path: `realm.tenant` is `tenant` in `realm`. None if there is no
+    such claim."""
     if path in claims:
         return claims[path]
     found: Json = dict(claims)
@@ -71,7 +72,8 @@ def find_claim(claims: Mapping[str, Json], path: str) -> Json:
 
 
 def weigh(identity: Identity) -> int:
-    """Bytes of memory that it takes, about. A claim may take many times more than its text: twenty for `[[],[]]`."""
+    """The bytes of memory of an identity, about. A claim may take many times more than its text: `[[],[]]` takes twenty
+    times more."""
     total = OVERHEAD
     waiting: list[Json] = [dict(identity.claims)]
     while waiting:

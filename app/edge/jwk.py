@@ -1,8 +1,8 @@
 """Reads keys: JWK sets (RFC 7517), and secrets. Pure.
 
-Law: of a set only public keys are kept, and only those for signatures.
+Law: only the public keys of a set are kept, and only keys for signatures.
 
-What this needs takes 13 MB. It is loaded where a route file has a scheme of tokens.
+The libraries of this module take 13 MB. It is only imported if a route file has a scheme of tokens.
 """
 
 from collections.abc import Mapping
@@ -14,20 +14,21 @@ from jwt.exceptions import PyJWTError
 from ..formats.schemas import Json
 from .key_sets import FAMILIES, SYMMETRIC, IssuerKey
 
-MAX_KEYS = 100  # of a set that are looked at
+MAX_KEYS = 100  # of a set; any others are ignored
 MIN_RSA_BITS = 2048
 
 _PUBLIC = ("kty", "crv", "n", "e", "x", "y")
 
 
 def make_secret(secret: bytes) -> tuple[IssuerKey, ...]:
-    """A secret that the gateway shares with the issuer, for the algorithms that it is long enough for."""
+    """The key for a secret that the gateway shares with the issuer. It may verify the algorithms for which it is long
+    enough."""
     algorithms = frozenset(name for name, least in SYMMETRIC.items() if len(secret) >= least)
     return (IssuerKey(None, algorithms, secret),)
 
 
 def read_keys(document: Json) -> tuple[IssuerKey, ...]:
-    """The keys of a JWK set that can be used. ValueError says why it has none."""
+    """The usable keys of a JWK set. Raises ValueError if it has none; the text says why."""
     listed = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(listed, list):
         raise ValueError("it is no JWK set: an object with a list `keys`")
@@ -38,7 +39,7 @@ def read_keys(document: Json) -> tuple[IssuerKey, ...]:
 
 
 def _read_key(jwk: Mapping[str, Json]) -> IssuerKey | None:
-    """A key for signatures; None for any other."""
+    """The key of one JWK; None if it is not a usable key for signatures."""
     operations = jwk.get("key_ops")
     if jwk.get("use", "sig") != "sig" or (isinstance(operations, list) and "verify" not in operations):
         return None
@@ -56,6 +57,6 @@ def _read_key(jwk: Mapping[str, Json]) -> IssuerKey | None:
 
 
 def has_private_key(document: Json) -> bool:
-    """Whether a JWK set has a private or a secret key."""
+    """Whether a JWK set contains a private or a secret key."""
     listed = document.get("keys") if isinstance(document, dict) else None
     return isinstance(listed, list) and any(isinstance(jwk, dict) and ("d" in jwk or "k" in jwk) for jwk in listed)

@@ -1,8 +1,8 @@
-"""The keys of an issuer of tokens, as they are at a moment. Pure: `app.jwks` fetches them.
+"""The current keys of an issuer of tokens. Pure: `app.jwks` fetches them.
 
 Laws:
-1. A key is used only with algorithms of its own family, so that nobody signs with a public key as if it were a secret.
-2. The keys stay until others take their place.
+1. A key is used only with algorithms of its own family. So nobody can use a public key as a secret for a signature.
+2. The keys stay until other keys replace them.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -17,20 +17,20 @@ FAMILIES: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("EC", "P-521"): ("ES512",),
     ("OKP", "Ed25519"): ("EdDSA",),
 }
-"""By type and curve of a key, the algorithms that it is for."""
+"""The algorithms that a key may verify, by its type and curve."""
 
 SYMMETRIC: Mapping[str, int] = {"HS256": 32, "HS384": 48, "HS512": 64}
-"""The algorithms of secrets, and how many bytes those have at least (RFC 7518 §3.2)."""
+"""The algorithms for secrets, and the least number of bytes of a secret (RFC 7518 §3.2)."""
 ASYMMETRIC = tuple(algorithm for family in FAMILIES.values() for algorithm in family)
 
 
 DEVELOPMENT_KID = "nats-http-dev"
-"""The id of keys for development."""
+"""The key id of development keys."""
 
 
 @dataclass(frozen=True, slots=True)
 class IssuerKey:
-    """One key, its id in the set, and what it may verify."""
+    """One key, its id in the set, and the algorithms that it may verify."""
 
     kid: str | None
     algorithms: frozenset[str]
@@ -38,10 +38,9 @@ class IssuerKey:
 
 
 class KeySet:
-    """The keys of one issuer. `url` is where they are fetched, None where they never change. `fetch` has them fetched
-    for a key id that is not known, and returns when that is over. `has_failed` says that the last fetch did.
-    `generation` grows with each change of the keys. `development` are keys that count beside them under `nats-http
-    dev`, and nowhere else."""
+    """The keys of one issuer. They are fetched from `url`; None means that they never change. Call `fetch` for an
+    unknown key id: it returns when a fetch has ended, successful or not. `has_failed` says whether the last fetch
+    failed. `generation` grows with each change of the keys. `development` has extra keys for `nats-http dev` only."""
 
     def __init__(self, keys: tuple[IssuerKey, ...] = (), *, url: str | None = None) -> None:
         self.url = url
@@ -52,13 +51,13 @@ class KeySet:
         self.development: tuple[IssuerKey, ...] = ()
 
     def replace(self, keys: tuple[IssuerKey, ...]) -> None:
-        """Go by these from now on."""
+        """Use these keys from now on, and no others."""
         self.keys = keys
         self.generation += 1
 
     def find(self, kid: str | None, algorithm: str) -> IssuerKey | None:
-        """The key of this id; without an id, the only one for this algorithm. A set of one key without an id has it for
-        every id."""
+        """The key with this id for this algorithm; without an id, the only key for this algorithm. If the set has a
+        single key, and that has no id, it counts for every id. None if there is no such key."""
         if kid == DEVELOPMENT_KID and self.development:
             return next((key for key in self.development if algorithm in key.algorithms), None)
         if kid is None or (len(self.keys) == 1 and self.keys[0].kid is None):

@@ -1,4 +1,4 @@
-"""IP networks, and which addresses are in them."""
+"""IP networks, and tests whether an address is in them."""
 
 import ipaddress
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ _REMEMBERED = 4096  # addresses
 
 
 def parse_network(text: str) -> Network:
-    """A network such as `10.0.0.0/8`, or one address. ValueError says what is wrong with it."""
+    """Parse a network such as `10.0.0.0/8`, or one address. Raises ValueError, whose text says what is wrong."""
     try:
         return ipaddress.ip_network(text)
     except ValueError:
@@ -24,8 +24,8 @@ def parse_network(text: str) -> Network:
 
 
 class Networks:
-    """A set of networks. An IPv4 address inside of IPv6 (`::ffff:10.0.0.1`, RFC 4291 §2.5.5.2) is the IPv4 one. An
-    address that is not known is in none."""
+    """A set of networks. An IPv4-mapped IPv6 address (`::ffff:10.0.0.1`, RFC 4291 §2.5.5.2) counts as the IPv4 address.
+    An unknown address (None) is in no network."""
 
     def __init__(self, networks: Iterable[str]) -> None:
         self._networks = tuple(parse_network(text) for text in networks)
@@ -39,7 +39,8 @@ class Networks:
 
 
 def write_address(text: str | None) -> str | None:
-    """An address in its usual form: without a zone, and an IPv4 address inside of IPv6 as the IPv4 one."""
+    """An address in canonical form: without a zone, and an IPv4-mapped IPv6 address as the IPv4 address. None if the
+    text is not an address."""
     address = _parse_address(text)
     return None if address is None else str(address)
 
@@ -47,7 +48,7 @@ def write_address(text: str | None) -> str | None:
 @lru_cache(_REMEMBERED)
 def _parse_address(text: str | None) -> IpAddress | None:
     try:
-        address = ipaddress.ip_address((text or "").partition("%")[0])  # without the zone of a link-local one
+        address = ipaddress.ip_address((text or "").partition("%")[0])  # without the zone of a link-local address
     except ValueError:
         return None
     return getattr(address, "ipv4_mapped", None) or address

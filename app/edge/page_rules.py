@@ -1,4 +1,4 @@
-"""Who may see the gateway's own pages, as the setting GATEWAY_PAGES_AUTH says it. Pure."""
+"""The setting GATEWAY_PAGES_AUTH: who may see the gateway's own pages. Pure."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,27 +14,27 @@ _SETTING = "GATEWAY_PAGES_AUTH"
 
 @dataclass(frozen=True, slots=True)
 class PageRules:
-    """A caller passes one of the `schemes` of the route file, and has all `scopes`."""
+    """A caller must pass one of the `schemes` of the route file, and have all `scopes`."""
 
     schemes: tuple[str, ...]
     scopes: tuple[str, ...] = ()
 
     def find_faults(self, known: Sequence[str]) -> Iterator[str]:
-        """A line for each name that is not one of the schemes of the route file."""
+        """One line for each name that is not a scheme of the route file. `known` has the names of its schemes."""
         for name in self.schemes:
             if name not in known:
                 hint = suggest(name, known) or (f"; known are {', '.join(known)}" if known else "; it has none")
                 yield f"{_SETTING} '{name}': no scheme of this name is under `auth` of the route file{hint}"
 
     def make_policy(self, schemes: Mapping[str, Scheme]) -> Authenticate:
-        """What asks the callers of pages. A scheme that is not there lets nobody in."""
+        """The policy for pages. A scheme that does not exist admits nobody."""
         found = {name: schemes[name] for name in self.schemes if name in schemes}
         return Authenticate(found, scopes=self.scopes)
 
 
 def parse_page_rules(text: str) -> PageRules:
-    """From `users`, `users:pages:read` or `users,widgets:read write`: names of schemes, and scopes behind the first
-    colon. ValueError says how to write it."""
+    """Parse `users`, `users:pages:read` or `users,widgets:read write`: names of schemes, and scopes after the first
+    colon. Raises ValueError, whose text says how to write it."""
     names, _, scopes = text.partition(":")
     found = tuple(name.strip() for name in names.split(","))
     if not all(map(_NAME.fullmatch, found)) or (":" in text and not scopes.split()):

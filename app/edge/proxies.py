@@ -1,8 +1,8 @@
 """Proxies in front of the gateway: which of them are trusted, who calls through them, and under which path callers see
 the gateway.
 
-Law: only a trusted proxy is believed. Anybody else could otherwise choose an address, or where the links of an answer
-lead.
+Law: only a trusted proxy is believed. Otherwise anybody could choose the caller's address, or the targets of links in
+an answer.
 """
 
 import re
@@ -18,21 +18,21 @@ from .request import Caller
 MAX_ROOT = 256  # characters
 
 _REMEMBERED = 1024  # callers, each with the headers of a proxy
-_MAX_REMEMBERED = 1024  # bytes of such headers; longer ones are read again each time
-_TRUSTED = 4096  # addresses of which it is remembered whether they are trusted
+_MAX_REMEMBERED = 1024  # bytes of such headers; longer ones are parsed each time
+_TRUSTED = 4096  # addresses: for each it is remembered whether it is trusted
 _FORWARDED, _FOR, _PROTO, _HOST = b"forwarded", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"
 _ADDRESSES = (_FORWARDED, _FOR, _PROTO, _HOST)
 _SAY = frozenset((*_ADDRESSES, CLIENT_CERT))
-_CERTIFICATE: Pair = (CLIENT_CERT, b"")  # who needs it reads it: it is long
+_CERTIFICATE: Pair = (CLIENT_CERT, b"")  # without the value, which is long: `ClientCertificates` reads it itself
 _Said = tuple[Pair, ...]
 _PREFIX = b"x-forwarded-prefix"
-# Segments of unreserved characters (RFC 3986 §2.3), so that the path is the same in a link, in markup and in JSON. None
-# of them is `.` or `..`, which a browser would resolve; and it can't begin with `//`, which would be another host.
+# Segments of unreserved characters (RFC 3986 §2.3), so that the path is the same in a link, in markup and in JSON. No
+# segment is `.` or `..`, which a browser would resolve. The path can't begin with `//`, which would mean another host.
 _ROOT = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)*", re.ASCII)
 
 
 def parse_root(text: str) -> str:
-    """A path such as `/api`, without a slash at its end; empty for `/`. ValueError says what one looks like."""
+    """Parse a path such as `/api`. The result has no slash at its end, and is empty for `/`. Raises ValueError."""
     root = text.removesuffix("/")
     if len(root) > MAX_ROOT or not _ROOT.fullmatch(root):
         raise ValueError("must be a path such as /api or /shop/api, of letters, digits, and - . _ ~")
@@ -40,24 +40,24 @@ def parse_root(text: str) -> str:
 
 
 class Proxies:
-    """`trusted` are addresses and networks of proxies; `root` is the path under which callers see the gateway where no
-    proxy says anything else."""
+    """`trusted` has the addresses and networks of proxies. `root` is the path under which callers see the gateway,
+    unless a proxy says another."""
 
     def __init__(self, trusted: Iterable[str] = (), *, root: str = "") -> None:
         self._trusted = Networks(trusted)
         self._root = root
         self.are_trusted = bool(self._trusted)
-        """Whether any proxy is believed."""
+        """Whether any proxy is trusted."""
         self.trusts: Callable[[str | None], bool] = lru_cache(_TRUSTED)(self._is_trusted)
-        """Whether the proxy at this address is believed."""
+        """Whether the proxy at this address is trusted."""
         self._known: dict[tuple[Caller, _Said], Caller] = {}
 
     def _is_trusted(self, address: str | None) -> bool:
         return address in self._trusted
 
     def believe(self, caller: Caller, fields: Sequence[Pair]) -> Caller:
-        """Who really calls. If this caller is a trusted proxy, that is the caller that it names in `Forwarded` or
-        `X-Forwarded-…`, or whose certificate it shows in `Client-Cert`, if it does; else it is this caller."""
+        """The real caller. A trusted proxy names it in `Forwarded` or `X-Forwarded-…`, or shows its certificate in
+        `Client-Cert`. If this caller is not a trusted proxy, or has no such header, it is the real caller itself."""
         pairs = [_CERTIFICATE if pair[0] == CLIENT_CERT else pair for pair in fields if pair[0] in _SAY]
         if not pairs:
             return caller
@@ -83,15 +83,16 @@ class Proxies:
             caller,
             address=caller.address if origin.address is None else origin.address or None,
             scheme=origin.scheme or caller.scheme,
-            certificate=None,  # that of the proxy
+            certificate=None,  # it was the certificate of the proxy
             host=origin.host,
             peer=caller.address,
             is_forwarded=True,
         )
 
     def find_root(self, caller: Caller, fields: Sequence[Pair]) -> str:
-        """The path under which this caller sees the gateway, percent-encoded and without a slash at its end: as the
-        `X-Forwarded-Prefix` of a trusted proxy says, else as the server under an ASGI application says, else `root`."""
+        """The path under which this caller sees the gateway, percent-encoded and without a slash at its end. It comes
+        from the `X-Forwarded-Prefix` of a trusted proxy, else from the server that runs us as an ASGI application, else
+        it is `root`."""
         if self.are_trusted and (caller.is_forwarded or self.trusts(caller.address)):
             said = _join_prefixes(value for name, value in fields if name == _PREFIX)
             if said is not None:
@@ -100,8 +101,8 @@ class Proxies:
 
 
 def _join_prefixes(values: Iterable[bytes]) -> str | None:
-    """Each proxy in a row adds its own, the outermost first, be it in a field of its own or behind a comma. None where
-    nobody has said anything, or not a path."""
+    """The joined prefixes of several proxies, the outermost first. They are in fields of their own, or separated by
+    commas. None if there are none, or if the result is not a path."""
     said = b",".join(values)
     if not said or len(said) > MAX_ROOT:
         return None

@@ -1,9 +1,9 @@
-"""The PROXY protocol, versions 1 and 2: who is behind a proxy that passes bytes on. Pure.
+"""Parses the PROXY protocol, versions 1 and 2: the address of a client behind a proxy that passes bytes on. Pure.
 
 https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt, sections 2.1 and 2.2
 
-Law: no more than MAX_HEADER bytes of a header are ever waited for. Bytes that can't become a header are refused as soon
-as that shows.
+Law: the gateway never waits for more than MAX_HEADER bytes of a header. It refuses bytes as soon as they can't become a
+valid header.
 """
 
 import ipaddress
@@ -30,8 +30,8 @@ _ADDRESS = {0x11: 4, 0x12: 4, 0x21: 16, 0x22: 16}  # bytes of one: TCP and UDP (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProxyHeader:
-    """A header of `size` bytes. `source` is the address and port of the client, None where the proxy does not say
-    them: `UNKNOWN`, a Unix socket, a family without a name. With `is_local` the proxy itself is the client."""
+    """A header of `size` bytes. `source` is the address and port of the client. It is None if the proxy does not say
+    them: `UNKNOWN`, a Unix socket, or an unspecified family. With `is_local` the proxy itself is the client."""
 
     size: int
     source: tuple[str, int] | None = None
@@ -39,7 +39,8 @@ class ProxyHeader:
 
 
 def parse_header(data: bytes) -> ProxyHeader | None:
-    """The header that a connection begins with; None while more of it is to come. ValueError says what is wrong."""
+    """The header at the beginning of a connection; None while it is incomplete. Raises ValueError, whose text says what
+    is wrong."""
     if data.startswith(_WORD[: len(data)]):
         return _parse_line(data)
     if data.startswith(_SIGNATURE[: len(data)]):
@@ -104,7 +105,7 @@ def _parse_binary(data: bytes) -> ProxyHeader | None:
 
 
 def _read_source(data: bytes, kind: int) -> tuple[str, int] | None:
-    """Behind the two addresses are the two ports. The TLVs that may follow are skipped."""
+    """The source address and port. The two ports come after the two addresses. TLVs after them are ignored."""
     length = _ADDRESS.get(kind)
     if length is None:
         return None

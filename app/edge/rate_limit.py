@@ -1,10 +1,11 @@
-"""`rate_limit` on a route: no more requests than its limits allow. Pure: a storage elsewhere is asked by others.
+"""`rate_limit` of a route: no more requests than its limits allow. Pure: `app.rates` asks a shared storage.
 
 Laws:
-1. Each answer, to a request that passes or is refused, says how much is left, as draft-ietf-httpapi-ratelimit-headers
-   has it: `RateLimit-Policy` and `RateLimit`.
-2. What a limit counts apart has a name of at most MAX_KEY characters, however long what a caller sends is.
-3. A storage that does not answer refuses nobody, or everybody, as it says itself. It is asked once for a request.
+1. Each answer says how many requests are left, whether the request passes or is refused. The headers are
+   `RateLimit-Policy` and `RateLimit` of draft-ietf-httpapi-ratelimit-headers.
+2. The key of a bucket has at most MAX_KEY characters, however long the values of a caller are.
+3. If a storage does not answer, requests are counted here, or all are refused if it `is_closed`. Each request asks it
+   once.
 """
 
 import json
@@ -26,26 +27,26 @@ MAX_KEY = 64  # characters
 _REMEMBERED = 4096  # addresses
 _ROUNDING = 1e-6  # seconds
 _UNKNOWN = "-"
-"""What all are counted as whose address, or claim, is not known."""
+"""The key of all callers whose address, or claim, is not known."""
 
 
 class Storage(Protocol):
-    """Where many gateways count together. With `is_closed` it refuses requests while it is away."""
+    """A place where many gateways count together. With `is_closed`, requests are refused while it is away."""
 
     @property
     def is_closed(self) -> bool: ...
 
     @property
     def is_away(self) -> bool:
-        """Whether it is known not to answer now."""
+        """Whether it is known that the storage does not answer now."""
 
     async def take(self, limit: Limit, key: str) -> float | None:
-        """As `Buckets.take`; None where it does not answer in time."""
+        """As `Buckets.take`. None if the storage does not answer in time."""
 
 
 class Counter:
-    """What counts for one limit, on all routes that name it: its buckets in memory, or a storage elsewhere. Whoever
-    serves the routes gives it the buckets of the same limit before a reload, and the storage."""
+    """Counts the requests of one limit, for all routes that name it: in buckets in memory, or in a shared storage.
+    `app.rates` sets the storage, and keeps the buckets of the same limit over a reload."""
 
     __slots__ = ("buckets", "limit", "storage")
 
@@ -56,8 +57,8 @@ class Counter:
 
 
 class RateLimit:
-    """Refuses a request over the limit of this counter with 429 `rate-limited`. Where a storage counts, and can't be
-    asked, a request gets 503 `limits-unavailable`, or is counted here."""
+    """Refuses a request over the limit of this counter with 429 `rate-limited`. If a shared storage does not answer, a
+    request is counted in memory, or gets 503 `limits-unavailable` if the storage `is_closed`."""
 
     fields: frozenset[bytes] = frozenset()
     errors: tuple[type[GatewayError], ...] = (RateLimited,)
@@ -94,7 +95,7 @@ class RateLimit:
         self._judge(request, self.counter.buckets.take(self._find_key(request), request.received))
 
     def _judge(self, request: Request, left: float) -> None:
-        """Raises RateLimited."""
+        """Add the header fields for this number of tokens. Raises RateLimited if it is less than 0."""
         held = left if left >= 0 else left + 1
         full = math.ceil((self._burst - held) / self._rate - _ROUNDING)
         request.added += (self._policy, (b"ratelimit", self._written % (max(left, 0), full)))
@@ -104,7 +105,8 @@ class RateLimit:
 
 
 def _write_policy(limit: Limit) -> bytes:
-    """The quota of whole seconds."""
+    """The value of `RateLimit-Policy`. Its window is in whole seconds, so the quota is scaled to a rounded-up
+    window."""
     window = math.ceil(limit.period)
     return b'"%b";q=%d;w=%d' % (limit.name.encode("ascii"), int(limit.average * window / limit.period), window)
 
@@ -117,7 +119,7 @@ def _describe(limit: Limit) -> str:
 
 
 def _choose_key(limit: Limit, route: str) -> Callable[[Request], str]:
-    """What tells the name under which a request is counted."""
+    """The function that gives the key of the bucket of a request."""
     if limit.kind == "route":
         return lambda _: route
     if limit.kind == "claim":
@@ -150,7 +152,8 @@ _KEYS: Mapping[str, Callable[[Request], str]] = {"ip": _find_address, "key": _fi
 
 
 def _shorten(key: str) -> str:
-    """A storage takes any text but for halves of surrogate pairs, which a claim may have."""
+    """The key itself if it is short and ASCII, else its hash. A claim may contain lone surrogates, which a storage does
+    not accept."""
     if len(key) <= MAX_KEY and key.isascii():
         return key
     return blake2b(key.encode("utf-8", "surrogatepass"), digest_size=32).hexdigest()

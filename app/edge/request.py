@@ -1,4 +1,4 @@
-"""The head of an HTTP request, and who sent it, as all rules see them. Pure."""
+"""The head of an HTTP request and its caller, in the form that all rules use. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,9 +19,9 @@ Names = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class PeerCertificate:
-    """Whom a caller has proved to be, by a certificate of an authority that the gateway trusts. `subject` and
-    `alternatives` (the subject's alternative names, RFC 5280 §4.2.1.6) are in the order of the certificate, `serial` is
-    hexadecimal in capitals, `fingerprint` the SHA-256 of its DER form, `encoded`, in small hexadecimal digits."""
+    """The certificate of a caller, from an authority that the gateway trusts. `subject` and `alternatives` (the subject
+    alternative names, RFC 5280 §4.2.1.6) are in the order of the certificate. `serial` is hexadecimal in upper case.
+    `encoded` is its DER form, and `fingerprint` the SHA-256 of that, hexadecimal in lower case."""
 
     subject: Names
     alternatives: Names
@@ -30,14 +30,19 @@ class PeerCertificate:
     encoded: bytes = field(default=b"", repr=False, compare=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)  # `find_caller` gives the same one for the same facts
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)  # `find_caller` returns the same object for the same facts
 class Caller:
-    """Who sent a request. `address` is its IP address, None where that is not known (a Unix socket, or a proxy that
-    does not say it); `scheme` is `http` or `https`; `lane` is how its request is answered, `fast` or `asgi`; `root`
-    is the path, percent-encoded, under which it sees the gateway, where a server that runs us as an ASGI application
-    says so; `certificate` is that of its end of the TLS connection. Where a trusted proxy speaks for it, `peer` is the
-    address of that; with `is_forwarded` it did so in the headers of this request, and `host` is the one that it says
-    was asked for."""
+    """The sender of a request.
+
+    - `address` is its IP address; None if it is not known (a Unix socket, or a proxy that does not say it).
+    - `scheme` is `http` or `https`.
+    - `lane` is `fast` or `asgi`: the way in which the request is answered.
+    - `root` is the path, percent-encoded, under which the caller sees the gateway, if a server that runs us as an ASGI
+      application says so; else empty.
+    - `certificate` is the client certificate of its TLS connection, if any.
+    - `peer` is the address of the trusted proxy that speaks for the caller, if any.
+    - `is_forwarded` says that this proxy did so in the headers of the request. Then `host` is the host that was asked
+      for, according to the proxy."""
 
     address: str | None
     scheme: str
@@ -50,7 +55,7 @@ class Caller:
 
     @property
     def counted_as(self) -> str | None:
-        """The address for bounds on each caller. Callers that a proxy does not know share its address."""
+        """The address for limits per caller. Callers whose address a proxy does not know share that of the proxy."""
         return self.address or self.peer
 
 
@@ -63,17 +68,20 @@ def find_caller(
     certificate: PeerCertificate | None = None,
     peer: str | None = None,
 ) -> Caller:
-    """The caller with these facts; to look it up costs less than to make it."""
+    """The caller with these facts. A lookup in the cache costs less than a new object."""
     return Caller(address=address, scheme=scheme, lane=lane, root=root, certificate=certificate, peer=peer)
 
 
 @dataclass(slots=True)
 class Request:
-    """The head of an HTTP request. `path` is raw: still percent-encoded, without the query. Header names are in lower
-    case. `version` is that of HTTP, such as `1.1`. `received` is the instant (of `time.monotonic`) at which the head
-    was complete; `trace` comes with the first that needs it, and `identity` with the policy that finds it out. `added`
-    are header fields, in lower case, and `vary` the names of request fields, separated by commas, that stand in
-    whatever answers this request: see `Policy.check`."""
+    """The head of an HTTP request.
+
+    - `path` is raw: percent-encoded, without the query. Header names are in lower case.
+    - `version` is the HTTP version, such as `1.1`.
+    - `received` is the instant (of `time.monotonic`) at which the head was complete.
+    - `trace` is set when something first needs it, and `identity` by the policy that finds it out.
+    - `added` has header fields (names in lower case), and `vary` names of request fields, separated by commas. They are
+      in every answer to this request: see `Policy.check`."""
 
     method: str
     path: bytes
@@ -88,5 +96,5 @@ class Request:
     vary: bytes = b""
 
     def vary_by(self, names: bytes) -> None:
-        """Have these in `Vary` as well."""
+        """Add these names, separated by commas, to the `Vary` of the answer."""
         self.vary = b"%b, %b" % (self.vary, names) if self.vary else names
