@@ -1,1 +1,1 @@
-"""The public keys of issuers of tokens, fetched in the background."""
+"""Fetches the public keys of issuers of tokens in the background."""

@@ -1,4 +1,4 @@
-"""Asks an issuer for its keys. It alone imports httpx, and is loaded where a scheme needs it."""
+"""Asks an issuer for its keys. Only this module imports httpx. It is only imported if a scheme needs it."""
 
 import asyncio
 import socket
@@ -18,7 +18,7 @@ from .fetcher import LIMIT, MAX_ANSWER, FetchFailed
 _HEADERS = {"accept": "application/jwk-set+json, application/json", "accept-encoding": "identity"}
 
 
-# Of the failure itself, or of what has caused it, the first that fits.
+# The first kind that fits the failure itself, or one of its causes, gives the words.
 _KINDS: tuple[tuple[type[BaseException], str], ...] = (
     (ssl.SSLError, "the TLS handshake failed"),
     (ConnectionRefusedError, "connection refused"),
@@ -32,7 +32,7 @@ _KINDS: tuple[tuple[type[BaseException], str], ...] = (
 
 
 def describe_failure(error: Exception) -> str:
-    """Why there was no answer, in words that have nothing of the address or the answer."""
+    """Why there was no answer. The text contains no part of the address or of the answer."""
     causes = list(_list_causes(error))
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
@@ -44,13 +44,13 @@ def describe_failure(error: Exception) -> str:
 def _list_causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
-        within = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else None  # of several addresses
+        within = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else None  # one error for each address
         error = within or error.__cause__ or error.__context__
 
 
 class IssuerClient:
-    """An async context manager, which may be made in any thread. Raises FetchFailed where the environment names a proxy
-    that can't be used."""
+    """An async context manager that fetches the keys at one URL. It may be made in any thread. Raises FetchFailed if
+    the environment names a proxy that can't be used."""
 
     def __init__(self, url: str) -> None:
         is_secure = urlsplit(url).scheme == "https"
@@ -60,7 +60,7 @@ class IssuerClient:
                 verify=ssl.create_default_context() if is_secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
                 follow_redirects=False,
                 timeout=LIMIT,
-                trust_env=is_secure,  # plain HTTP is for this machine, which no proxy leads to
+                trust_env=is_secure,  # plain HTTP is only for this machine: no proxy is needed
                 headers=_HEADERS,
             )
         except (ImportError, ValueError, OSError, httpx.InvalidURL) as error:
@@ -75,7 +75,7 @@ class IssuerClient:
         await self._client.aclose()
 
     async def fetch_keys(self) -> tuple[IssuerKey, ...]:
-        """The keys that are there now. Raises FetchFailed."""
+        """Fetch the current keys, within LIMIT seconds. Raises FetchFailed."""
         try:
             async with asyncio.timeout(LIMIT):
                 data = await self._read()

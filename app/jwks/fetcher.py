@@ -1,12 +1,13 @@
-"""Fetches the public keys of issuers, so that a request finds them.
+"""Fetches the public keys of issuers in the background, so that requests find them in memory.
 
 Laws:
-1. No request waits for keys, but one whose token names a key that is not known. For those there is one fetch at a time,
-   and one in PAUSE at most. When it is over, WAKES of them go on in each turn of the event loop: thousands may wait.
-2. The keys stay while the issuer is away or says something that is no JWK set.
-3. An answer is at most MAX_ANSWER bytes, and complete within LIMIT. Redirects are not followed: the URL of the route
-   file is the one that is trusted.
-4. Each source has one task, which ends when no scheme needs it, or with the fetcher.
+1. A request waits for keys only if its token names an unknown key. Such requests share one fetch at a time, and at most
+   one in PAUSE seconds. When it has ended, WAKES of them continue in each turn of the event loop, since thousands may
+   wait.
+2. The keys stay while the issuer is away, or if its answer is not a JWK set.
+3. An answer has at most MAX_ANSWER bytes, and is complete within LIMIT. Redirects are not followed: only the URL of the
+   route file is trusted.
+4. Each URL has one task. It ends when no scheme needs it, or with the fetcher.
 """
 
 import asyncio
@@ -29,9 +30,9 @@ if TYPE_CHECKING:
 LIMIT = 5.0  # seconds that a fetch may take
 MAX_ANSWER = 256 * 1024  # bytes
 REFRESH = 300.0  # seconds between two fetches
-PAUSE = 30.0  # seconds between two fetches for keys that are not known
-WAKES = 4  # requests that go on in one turn of the event loop
-FIRST_RETRY, LAST_RETRY = 1.0, 60.0  # seconds after a fetch that failed; each is twice the one before
+PAUSE = 30.0  # seconds between two fetches for unknown keys
+WAKES = 4  # requests that continue in one turn of the event loop
+FIRST_RETRY, LAST_RETRY = 1.0, 60.0  # seconds until the next try after a failed fetch; each pause is twice the last one
 
 _Waiting = OrderedDict[asyncio.Future[None], None]
 
@@ -39,11 +40,12 @@ _log = structlog.get_logger("nats-http.jwks")
 
 
 class FetchFailed(Exception):
-    """The text says why, without a word of the address or the answer."""
+    """A fetch has failed. The text says why. It contains no part of the address or of the answer."""
 
 
 class JwksFetcher:
-    """An async context manager, to be entered in the event loop that it serves. Leaving it ends all fetches."""
+    """Keeps key sets up to date. An async context manager: enter it in the event loop that uses the sets. Leaving it
+    ends all fetches."""
 
     def __init__(self) -> None:
         self._sources: dict[str, _Source] = {}
@@ -65,7 +67,8 @@ class JwksFetcher:
         await asyncio.gather(*(source.ended() for source in sources))
 
     def use(self, sets: Iterable[KeySet]) -> None:
-        """Keep these up to date from now on, and no others. Those whose URL was known before have its keys at once."""
+        """Keep these sets up to date from now on, and no others. A set whose URL was used before gets its keys at
+        once."""
         self._wanted = [keys for keys in sets if keys.url is not None]
         if not self._is_open:
             return
@@ -81,7 +84,7 @@ class JwksFetcher:
 
 
 class _Source:
-    """One URL, the sets that have its keys, and the task that fetches them. To be made in a running event loop."""
+    """One URL, the sets that get its keys, and the task that fetches them. Make it in a running event loop."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -92,9 +95,9 @@ class _Source:
         self._has_failed = False
         self._asked_at = -PAUSE  # an instant
         self._wanted = asyncio.Event()
-        self._is_fetching = True  # the first one is under way from the start
+        self._is_fetching = True  # the task begins with a fetch
         self._waiting: _Waiting = OrderedDict()
-        """The requests that wait for a fetch; each has a connection of its own, which bounds them."""
+        """The requests that wait for a fetch. Each has its own connection, so the limit of connections bounds them."""
         self._task = asyncio.create_task(self._run())
 
     def serve(self, sets: list[KeySet]) -> None:
@@ -113,8 +116,8 @@ class _Source:
         await asyncio.wait({self._task})
 
     async def fetch(self) -> None:
-        """For a key that is not known: waits for the fetch that is under way, or for a new one, unless the last one
-        for such a key is less than PAUSE ago."""
+        """Call this for an unknown key. Waits for the current fetch, or else for a new one. Returns at once if the last
+        fetch for an unknown key began less than PAUSE seconds ago."""
         now = time.monotonic()
         if not self._is_fetching and now - self._asked_at >= PAUSE:
             self._asked_at = now
@@ -137,7 +140,7 @@ class _Source:
     def _wake(self, waiting: _Waiting) -> None:
         for _ in range(min(WAKES, len(waiting))):
             one, _ = waiting.popitem(last=False)
-            if not one.done():  # one that is cancelled is still here for the rest of a turn
+            if not one.done():  # a cancelled one is still here until the end of this turn
                 one.set_result(None)
         if waiting:
             asyncio.get_running_loop().call_soon(self._wake, waiting)
@@ -146,10 +149,10 @@ class _Source:
         try:
             async with await asyncio.to_thread(_open, self._url) as client:
                 await self._keep_fetching(client)
-        except FetchFailed as error:  # nobody can be asked, and no later fetch would change that
+        except FetchFailed as error:  # there is no client, and a later fetch would not change that
             self._note_failure(error)
         finally:
-            self._asked_at = math.inf  # nobody fetches any more
+            self._asked_at = math.inf  # there are no more fetches
             self._end_fetch()
 
     async def _keep_fetching(self, client: "IssuerClient") -> None:
@@ -160,11 +163,11 @@ class _Source:
             self._end_fetch()
             pause = retry if self._has_failed else REFRESH
             retry = min(2 * retry, LAST_RETRY) if self._has_failed else FIRST_RETRY
-            await self._rest(pause * random.uniform(0.8, 1.0))  # noqa: S311 - not to come in step
+            await self._rest(pause * random.uniform(0.8, 1.0))  # noqa: S311 - so that not all fetch at once
             self._is_fetching = True
 
     async def _rest(self, pause: float) -> None:
-        """For so many seconds, unless somebody wants a fetch."""
+        """Wait for `pause` seconds, or until a request asks for a fetch."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(pause):
                 await self._wanted.wait()
@@ -190,7 +193,8 @@ class _Source:
             each.has_failed = has_failed
 
     def _take(self, keys: tuple[IssuerKey, ...]) -> bool:
-        """Whether they are others than before. Where they are the same, what was verified by them is still right."""
+        """Give new keys to all sets, and return True. If they are the same as before, change nothing, so that verified
+        tokens stay remembered, and return False."""
         if self._keys is not None and _compare(keys) == _compare(self._keys):
             return False
         self._keys = keys
@@ -204,7 +208,8 @@ def _compare(keys: tuple[IssuerKey, ...]) -> list[object]:
 
 
 def _open(url: str) -> "IssuerClient":
-    """To load the library, and the authorities that may sign certificates, takes long: for a thread."""
+    """Make the client. Call this in a thread: it takes long to import the library, and to load the trusted
+    certificates."""
     from .client import IssuerClient
 
     return IssuerClient(url)
