@@ -1,7 +1,8 @@
-"""Asks a Redis or Valkey server for tokens. It alone imports limits, and is loaded where the settings name a storage.
+"""Takes tokens from buckets in a Redis or Valkey server. Only this module imports `limits`. It is only imported if the
+settings name a storage.
 
-`limits` knows the addresses and the connections. Its strategies count in windows, and none has a rate and a burst: the
-script below does, in the way of `edge.buckets`, by the clock of the server.
+`limits` parses the address and makes the connections. Its own strategies count in windows, without a rate and a burst.
+So the script below counts in the way of `edge.buckets`, by the clock of the server.
 """
 
 from typing import Any
@@ -17,11 +18,11 @@ from ..edge.buckets import Limit
 from .storage import LIMIT, MAX_ASKING, StorageFailed
 
 _PREFIX = "nats-http:rate"
-# redis-py lets the last three through where what answers is no Redis.
+# redis-py lets the last three through if the server is not a Redis.
 _NO_ANSWER = (RedisError, OSError, ValueError, TypeError, RecursionError)
 
-# In microseconds. A bucket is the instant at which it is full again; it is kept for no longer. Returns millionths of a
-# token: those that are left or, less than 0, what was missing of one.
+# Times are in microseconds. A bucket is stored as the instant at which it is full again, and expires then. Returns
+# millionths of a token: those that are left, or a number below 0 for the part of a token that was missing.
 _TAKE = """
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
@@ -38,7 +39,8 @@ return math.max(0, math.floor(left * 1000000))
 
 
 class StorageClient:
-    """`host` is that of its URL. To be made in any thread, and used in one event loop."""
+    """The client of one server. `host` is the host of its URL. It may be made in any thread. Use it in one event
+    loop."""
 
     def __init__(self, url: str) -> None:
         self.host = urlsplit(url).hostname or urlsplit(url).path
@@ -47,9 +49,11 @@ class StorageClient:
             "socket_timeout": LIMIT,
             "socket_connect_timeout": LIMIT,
             "max_connections": 2 * MAX_ASKING,
-            "retry": Retry(NoBackoff(), 1),  # the server may have closed a connection that was idle
+            "retry": Retry(NoBackoff(), 1),  # the server may have closed an idle connection
         }
-        storage = storage_from_string(f"async+{url.replace('valkey', 'redis', 1)}", **options)  # they speak the same
+        storage = storage_from_string(
+            f"async+{url.replace('valkey', 'redis', 1)}", **options
+        )  # Valkey speaks the protocol of Redis
         if not isinstance(storage, RedisStorage):
             raise TypeError(f"limits has made a {type(storage).__name__} of the address")
         self._redis: Any = storage.bridge.storage  # type: ignore[attr-defined] # its own client, of redis-py

@@ -1,4 +1,4 @@
-"""What counts for the limits of the routes that are served. A limit that a reload does not change goes on counting."""
+"""Keeps the buckets of all limits over a reload. A limit that a reload does not change keeps its counts."""
 
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 
 class Counters:
-    """An async context manager, to be entered in the event loop that it serves. Where there is a URL of a storage,
-    requests are counted there; with `is_closed` they are refused while it is away."""
+    """Gives counters their buckets and their storage. An async context manager: enter it in the event loop that serves
+    the requests. With a `url` requests are counted in the storage there. With `is_closed` they are refused while it is
+    away."""
 
     def __init__(self, url: str | None = None, *, is_closed: bool = False) -> None:
         self._storage = None if url is None else SharedStorage(url, is_closed=is_closed)
@@ -33,7 +34,7 @@ class Counters:
         await self._open.aclose()
 
     def use(self, counters: Iterable[Counter]) -> None:
-        """Count for these from now on, and for no others."""
+        """Count for these counters from now on, and for no others."""
         counters = list(counters)
         share = min(MAX_CALLERS, MAX_IN_ALL // max(1, len(counters)))
         for counter in counters:

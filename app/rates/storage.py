@@ -1,11 +1,12 @@
-"""Counts requests in a storage elsewhere, so that many gateways, and all workers of one, have the same limits.
+"""Counts requests in a shared storage, so that many gateways, and all workers of a gateway, have the same limits.
 
 Laws:
-1. A request waits LIMIT for the storage at most, whatever that does.
-2. At most MAX_ASKING requests ask at a time, each on a connection; others wait for their turn, within LIMIT.
-3. When it does not answer, it is away for PAUSE: nobody asks, and nobody waits. Then one request asks whether it is
-   back, and goes on asking where its caller leaves: nobody keeps the storage away from others by that.
-4. The log says once that it is away, and once that it is back, without a word of its address but the host.
+1. A request waits at most LIMIT seconds for the storage, whatever the storage does.
+2. At most MAX_ASKING requests ask at a time, each on its own connection. Others wait for their turn, within LIMIT.
+3. If the storage does not answer, it counts as away for PAUSE seconds: no request asks or waits. Then one request asks
+   whether it is back. It continues to ask even if its caller leaves, so that no caller can keep the storage away.
+4. The log says once that the storage is away, and once that it is back. It shows the host, and no other part of the
+   address.
 """
 
 import asyncio
@@ -30,11 +31,11 @@ _log = structlog.get_logger("nats-http.rates")
 
 
 class StorageFailed(Exception):
-    """The text says why, without a word of what the storage has said."""
+    """The storage has failed. The text says why. It contains no part of the storage's answer."""
 
 
 class SharedStorage:
-    """The storage at this URL. An async context manager, to be entered in the event loop that it serves. With
+    """The storage at this URL. An async context manager: enter it in the event loop that serves the requests. With
     `is_closed` requests are refused while it is away."""
 
     def __init__(self, url: str, *, is_closed: bool) -> None:
@@ -44,7 +45,7 @@ class SharedStorage:
         self._turns = asyncio.Semaphore(MAX_ASKING)
         self._asking: set[asyncio.Task[Any]] = set()
         self._retry_at: float | None = None
-        """While it is away: the instant from which on one request asks again."""
+        """The instant after which one request asks again; None unless the storage is away."""
 
     async def __aenter__(self) -> Self:
         self._client = await asyncio.to_thread(_open, self._url)
@@ -64,16 +65,16 @@ class SharedStorage:
         return self._retry_at is not None and time.monotonic() < self._retry_at
 
     async def take(self, limit: Limit, key: str) -> float | None:
-        """As `Buckets.take`; None where the storage does not answer in time."""
+        """As `Buckets.take`. None if the storage does not answer in time, or is away."""
         if self._client is None or self.is_away:
             return None
         if self._retry_at is None:
             return await self._ask_and_note(self._client, limit, key)
-        self._retry_at = time.monotonic() + PAUSE  # others do without until this one knows more
+        self._retry_at = time.monotonic() + PAUSE  # others count it as away until this request has an answer
         return await asyncio.shield(self._start(self._ask_and_note(self._client, limit, key)))
 
     async def _ask_and_note(self, client: "StorageClient", limit: Limit, key: str) -> float | None:
-        """As `take`, and note whether it is away."""
+        """Ask the storage, and note whether it is away. Returns None if it does not answer."""
         try:
             left = await self._ask(client, limit, key)
         except StorageFailed as error:
@@ -85,8 +86,8 @@ class SharedStorage:
         return left
 
     async def _ask(self, client: "StorageClient", limit: Limit, key: str) -> float:
-        """Ask in a task of its own: redis-py loses a cancellation now and then, and goes on until a timeout of its own.
-        The request does not wait for that."""
+        """Ask in a separate task, so that the request waits at most LIMIT: redis-py sometimes loses a cancellation and
+        continues until its own timeout. Raises StorageFailed."""
         asking = self._start(self._ask_in_turn(client, limit, key))
         try:
             if not (await asyncio.wait((asking,), timeout=LIMIT))[0]:
@@ -108,7 +109,7 @@ class SharedStorage:
     def _forget(self, asked: "asyncio.Task[Any]") -> None:
         self._asking.discard(asked)
         if not asked.cancelled():
-            asked.exception()  # so that asyncio reports none that nobody waits for
+            asked.exception()  # so that asyncio does not report it as never retrieved
 
     def _note_failure(self, reason: str) -> None:
         if self._retry_at is None and self._client is not None:
@@ -118,7 +119,7 @@ class SharedStorage:
 
 
 def _open(url: str) -> "StorageClient":
-    """To load the libraries takes long: for a thread."""
+    """Make the client. Call this in a thread: it takes long to import the libraries."""
     from .client import StorageClient
 
     return StorageClient(url)
