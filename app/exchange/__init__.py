@@ -1,1 +1,1 @@
-"""One request, one answer: all policy, and no I/O."""
+"""Turns one HTTP request into one answer: all rules, and no I/O."""

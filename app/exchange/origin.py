@@ -1,7 +1,7 @@
-"""The headers of proxies for a service: `X-Forwarded-For` and the like as the gateway itself writes them. Pure.
+"""Writes the headers that tell a service who calls: `X-Forwarded-For` and the like. Pure.
 
-Law: no byte of them is copied from such a header of a caller. The host is the one that the request asks for, or that a
-trusted proxy says.
+Law: no byte of them is copied from such a header of a caller. The host comes from the `Host` of the request, or from a
+trusted proxy.
 """
 
 import re
@@ -11,16 +11,18 @@ from ..edge.networks import write_address
 from ..edge.request import Request
 from ..formats.fields import OF_PROXIES, TOKEN, AllowList, Pair
 
-_HOST = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]{1,300}", re.ASCII)  # as in http/head.py, and not too long
+_HOST = re.compile(
+    r"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]{1,300}", re.ASCII
+)  # as in http/head.py, and at most 300 characters
 
 
 def list_origin_names(allow: AllowList) -> tuple[Pair, ...]:
-    """The names that a route lists, each with its name on the NATS side."""
+    """The names of such headers that a route lists, each with its name on the NATS side."""
     return tuple((name, allow.canonical(name)) for name in sorted(allow.names & OF_PROXIES))
 
 
 def write_origin(names: Sequence[Pair], request: Request, root: str) -> list[Pair]:
-    """The headers of these names with the truth about a request. A header without a value is left away. `root` is the
+    """The headers of these names, with the values for a request. A header without a value is left out. `root` is the
     path under which the caller sees the gateway."""
     written = ((canonical, _WRITERS[name](request, root)) for name, canonical in names)
     return [(name, value.encode("latin-1")) for name, value in written if value]
@@ -45,7 +47,7 @@ def _write_prefix(_: Request, root: str) -> str:
 
 
 def _write_forwarded(request: Request, root: str) -> str:
-    """RFC 7239 §4 and §6: an IPv6 address is in brackets and quotes."""
+    """The value of `Forwarded` (RFC 7239 §4 and §6). An IPv6 address is in brackets and quotes."""
     address, host = _write_for(request, root) or "unknown", _write_host(request, root)
     node = f'"[{address}]"' if ":" in address else address
     pairs = [f"for={node}", f"proto={request.caller.scheme}"]

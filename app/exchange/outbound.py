@@ -1,4 +1,5 @@
-"""What becomes of a request: it goes to NATS, or waits for a policy, or its answer is a stream. No I/O."""
+"""The states that a request can be in after its head was read: it goes to NATS (Outbound), waits for a policy
+(Waiting), or is answered with a stream (Streaming). No I/O."""
 
 import time
 from collections.abc import AsyncGenerator, Iterator, Sequence
@@ -21,9 +22,10 @@ _OF_SUBJECT = (NoResponders, PermissionDenied)
 
 @dataclass(slots=True)
 class Outbound:
-    """A request on its way to NATS. `deadline` is an instant, `timeout` the seconds it stands for. Where `max_body` is
-    not None the lane reads the request body, of at most that many bytes, and has it loaded. `sent_at` is the instant at
-    which it was sent; the lane sets it where that is later than the request was received."""
+    """A request on its way to NATS. `deadline` is an instant of `time.monotonic`, and `timeout` the seconds from the
+    reception of the request to it. If `max_body` is not None, the lane reads the request body, of at most that many
+    bytes, and calls `Relay.load`. `sent_at` is the instant at which the request was sent. The lane sets it if the
+    request is not sent as soon as it was received; else it is 0."""
 
     request: Request
     plan: Plan
@@ -43,11 +45,11 @@ class Outbound:
 
     @property
     def link(self) -> str:
-        """The name of the link that it goes by."""
+        """The name of the link that sends the request."""
         return self.plan.link
 
     def tell_facts(self, proxies: Proxies) -> None:
-        """For a service that learns from headers of this request who calls, or the time that is left."""
+        """Add the headers that tell the service who calls and how much time is left, as far as the route lists them."""
         plan, request = self.plan, self.request
         if plan.origin_names:
             root = proxies.find_root(request.caller, request.headers)
@@ -57,7 +59,7 @@ class Outbound:
             self.headers = add_time_left(self.headers, plan.timeout_header, self.deadline - time.monotonic())
 
     def explain(self, error: GatewayError) -> GatewayError:
-        """What a failure means for this request."""
+        """The error with the facts of this request: the subject for the log, or the timeout in its text."""
         if isinstance(error, _OF_SUBJECT):
             error.facts = (("subject", self.subject[:MAX_FACT]),)
         if isinstance(error, Timeout) and error.delivered == "unknown":
@@ -67,7 +69,8 @@ class Outbound:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """A request whose policy has to wait. The lane awaits `wait()` until `deadline`, and then calls `Relay.resume`."""
+    """A request that must wait for a policy. The lane awaits `wait()`, at most until `deadline`, and then calls
+    `Relay.resume`."""
 
     wait: AsyncCheck
     deadline: float
@@ -77,7 +80,7 @@ class Waiting:
     fields: Sequence[Pair]
     request_id: str
     policies: Iterator[Policy]
-    """Those that are not asked yet."""
+    """The policies that have not been checked yet."""
 
     @property
     def route(self) -> Route:
@@ -87,8 +90,8 @@ class Waiting:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Streaming:
     """A response whose body comes in parts. The lane sends the head of `response`, whose own body is empty and whose
-    length is None, and then the parts. It closes them at the end, and when the caller has left; that may show only
-    after the next part."""
+    length is None, and then the parts. It closes `parts` at the end, or when the caller has left. It may notice the
+    latter only after the next part."""
 
     response: Response
     parts: AsyncGenerator[bytes, None]
@@ -102,7 +105,8 @@ def body_too_large(limit: int) -> PayloadTooLarge:
 
 
 def choose_max_body(plan: Plan, fields: Sequence[Pair]) -> int:
-    """The bytes of a body that are read. Raises where its head shows that it can't be taken."""
+    """The most bytes of a body that the lane reads. Raises a GatewayError if the head already shows that the body can't
+    be accepted."""
     plan.route.body_rules.check_head(fields)
     for name, value in fields:
         if name == b"content-length" and value.isdigit() and (len(value) > 20 or int(value) > plan.max_body):
@@ -111,11 +115,12 @@ def choose_max_body(plan: Plan, fields: Sequence[Pair]) -> int:
 
 
 def no_memory() -> Overloaded:
-    """For a body that there is no room for. Its rest is not waited for."""
+    """The error for a body that there is no memory for. It closes the connection, so nobody waits for the rest of the
+    body."""
     detail = "The gateway has as many bytes of request bodies in memory as it may have."
     return Overloaded(detail, headers=(*Overloaded.headers, CLOSE))
 
 
 def is_unsent(error: GatewayError) -> bool:
-    """Whether the request with this outcome never went to NATS."""
+    """Whether a request that ended with this error was never sent to NATS."""
     return error.delivered == "no" and not isinstance(error, _OF_SUBJECT)

@@ -1,4 +1,4 @@
-"""What a route means under the limits of one gateway, worked out before its first request. Pure."""
+"""Makes the plan of each route: all facts about it that do not depend on a request. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,8 @@ DEFAULT_LINK = "default"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What the settings allow a route at most, and where it says nothing. Durations are seconds, sizes bytes."""
+    """The limits of the settings. They bound the limits of routes, and are the defaults of routes without their own.
+    Durations are in seconds, sizes in bytes."""
 
     timeout: float
     max_timeout: float
@@ -37,13 +38,17 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a route means under the limits of this gateway, worked out once. `relevant` are the names of the request
-    headers that the relay looks at, `asked` those that the policies look at; `adds_headers` says that parameters or
-    what is known of the caller travel as headers; `payloads` has what each method sends. A body with one of the methods
-    `refuses_body` is refused, since it would be dropped in silence. `sent` is the header block of a request without
-    fields that travel; where `sends_id`, up to the value of its last header, which is the request id. Where
-    `tells_facts`, the service learns the time that is left from `timeout_header`, or who calls from headers of the
-    `origin_names`. `cors` is one of the policies. The rest is in seconds and bytes."""
+    """A route with everything that can be computed before its first request. Durations are in seconds, sizes in bytes.
+
+    - `cors` is one of the policies, or None.
+    - `relevant` has the names of the request headers that the relay reads, `asked` those that the policies read.
+    - `adds_headers`: parameters, or facts about the caller, travel as headers.
+    - `payloads` says what each method sends. A body with one of the methods `refuses_body` is refused, since it would
+      be dropped silently.
+    - `sent` is the header block of a request without headers that travel. If `sends_id`, it ends before the value of
+      its last header, which is the request id.
+    - `tells_facts`: the service gets the time that is left in `timeout_header`, or the headers of `origin_names`, which
+      say who calls."""
 
     route: Route
     link: str
@@ -71,8 +76,8 @@ Plans = dict[Route, Plan]
 
 
 def make_plan(route: Route, limits: Limits, *, is_alone: bool, before: Plan | None) -> Plan:
-    """`is_alone` says whether there is no other route; `before` is the plan of this route before a
-    reload: its requests in flight go on to count, and its policies to remember."""
+    """Make the plan of a route. `is_alone` says that there is no other route. `before` is the plan of the route of this
+    name before a reload. Its requests in flight still count, and equal policies keep their state."""
     timeout_header, origin_names = find_timeout_header(route), list_origin_names(route.request_allow)
     max_timeout = limits.max_timeout if route.max_timeout is None else min(route.max_timeout, limits.max_timeout)
     return Plan(
@@ -100,7 +105,7 @@ def make_plan(route: Route, limits: Limits, *, is_alone: bool, before: Plan | No
 
 
 def find_lowered(table: RouteTable, limits: Limits) -> Iterator[str]:
-    """A line for each limit of a route that is over that of the gateway, which holds."""
+    """One line for each limit of a route that exceeds the limit of the gateway. The limit of the gateway counts."""
     longest, largest = format_duration(limits.max_timeout), format_size(limits.max_body)
     for route in table.routes:
         for key, asked in (("timeout", route.timeout), ("max_timeout", route.max_timeout)):
@@ -113,7 +118,7 @@ def find_lowered(table: RouteTable, limits: Limits) -> Iterator[str]:
 
 
 def _keep_policies(policies: Sequence[Policy], before: Sequence[Policy]) -> tuple[Policy, ...]:
-    """In the place of those that were there before, these go on with what they remember."""
+    """The policies of a route. An old policy replaces an equal new one, so that it keeps its state."""
     return tuple(next((old for old in before if old == policy), policy) for policy in policies)
 
 

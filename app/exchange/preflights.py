@@ -1,4 +1,4 @@
-"""Answers to CORS preflights, from what the routes of a path really take and read. Pure."""
+"""Answers CORS preflights with the methods and headers that the routes of a path really have. Pure."""
 
 from collections.abc import Sequence
 
@@ -8,17 +8,17 @@ from ..formats.fields import CLIENT_CERT
 from ..routing.table import RouteTable
 from .plans import Plan, Plans
 
-_OF_ALL = (b"x-request-id", b"x-request-timeout")  # that every route reads
+_OF_ALL = (b"x-request-id", b"x-request-timeout")  # every route reads them
 
 
 def check_preflight(
     preflight: Preflight, request: Request, table: RouteTable, plans: Plans, elsewhere: Cors | None
 ) -> bool:
-    """Adds to the answer what the rules allow. False if no rules apply.
+    """Add the fields that the rules allow to the answer. Returns False if no rules apply.
 
-    The rules are those of the route that would take the request; if no route would, they are `elsewhere`. The answer
-    covers all routes of this path with the same rules. If no route has the path, only the gateway reads the request: a
-    page may then send any method and header, so that it can read the 404."""
+    The rules are those of the route that matches the announced request. If no route matches, they are `elsewhere`. The
+    answer covers all routes of this path with the same rules. If no route has the path, only the gateway reads the
+    request: then a page may send any method and header, so that it can read the 404."""
     found = {method: _find_plan(method, request, table, plans) for method in table.allowed(request.path)}
     plan = _find_plan(preflight.method.decode("ascii"), request, table, plans)
     cors = elsewhere if plan is None else plan.cors
@@ -41,4 +41,4 @@ def _find_plan(method: str, request: Request, table: RouteTable, plans: Plans) -
 
 
 def _list_read(plans: Sequence[Plan]) -> frozenset[bytes]:
-    return frozenset(_OF_ALL).union(*(plan.relevant | plan.asked for plan in plans)) - {CLIENT_CERT}  # of proxies only
+    return frozenset(_OF_ALL).union(*(plan.relevant | plan.asked for plan in plans)) - {CLIENT_CERT}  # only of proxies

@@ -1,4 +1,4 @@
-"""A problem document as a page, for callers who would rather read HTML. Pure."""
+"""Writes a problem document as a page, for callers who prefer HTML. Pure."""
 
 from collections.abc import Container, Iterator, Mapping
 from html import escape
@@ -15,8 +15,8 @@ RETRYABLE = {True: "A retry of the same request is safe.", False: "Don't just re
 
 
 def write_problem_page(problem: Mapping[str, Any], *, root: str, pages: Container[str] = PAGES) -> str:
-    """The page of a problem document, with all that is in it. `root` is the path under which its caller sees the
-    gateway, `pages` are those that it links to."""
+    """The HTML page of a problem document, with all its members. `root` is the path under which the caller sees the
+    gateway. The page links only to `pages`."""
     rows = "".join(f"<tr><th>{escape(name)}</th><td>{markup}</td></tr>" for name, markup in _list_rows(problem))
     more = write_link(problem["type"], "What this means, and what to do about it")
     body = f"<p>{mark_code(problem['detail'])}</p>{_write_errors(problem)}<table>{rows}</table><p>{more}</p>"
@@ -25,7 +25,7 @@ def write_problem_page(problem: Mapping[str, Any], *, root: str, pages: Containe
 
 
 def _list_rows(problem: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Names, and markup."""
+    """The rows of the table: a name and the markup of its value."""
     if "instance" in problem:
         yield "Request", f"<code>{escape(problem['instance'])}</code>"
     yield "Request id", f"<code>{escape(problem['request_id'])}</code>"

@@ -1,4 +1,4 @@
-"""RFC 9457 problem documents: the only place that makes one. Pure."""
+"""Makes RFC 9457 problem documents. No other module makes one. Pure."""
 
 from collections.abc import Container
 from functools import lru_cache
@@ -12,7 +12,7 @@ from .problem_page import write_problem_page
 from .responses import Fields, Response, encode_json
 
 PROBLEM_TYPE = b"application/problem+json"
-ANSWERED = "nats_http.answered"  # in an ASGI scope: a list for the GatewayError that a page answers
+ANSWERED = "nats_http.answered"  # key of an ASGI scope: a list for the GatewayError that a page answered with
 _VARY = (b"vary", b"Accept")
 _POLICY = (b"content-security-policy", POLICY.encode("ascii"))
 _REMEMBERED = 256  # header fields of errors
@@ -20,8 +20,8 @@ MAX_INSTANCE = 512  # characters; a longer path is left out of its problem
 
 
 def build_problem(error: GatewayError, *, instance: str | None, request_id: str, root: str = "") -> dict[str, Any]:
-    """The RFC 9457 document of a failure. `type` is a page that the gateway serves; `instance` is the path of the
-    request, None for a request that nobody could read. Both begin with `root`, under which its caller sees the
+    """The RFC 9457 document of a failure. Its `type` is a page of the gateway. `instance` is the path of the request,
+    None for a request that could not be parsed. Both get the prefix `root`, the path under which the caller sees the
     gateway."""
     problem: dict[str, Any] = {
         "type": f"{root}/problems/{error.slug}",
@@ -52,8 +52,8 @@ def build_problem_response(
     accept: bytes | None = None,
     pages: Container[str] = PAGES,
 ) -> Response:
-    """The answer of a failure, as RFC 9457 has it. With `accept`, the `Accept` of the request, it is a page where that
-    prefers HTML, with links to `pages`; None where nobody has asked for it."""
+    """The response to a failure: a problem document (RFC 9457). `accept` is the `Accept` of the request. If it prefers
+    HTML, the response is a page with links to `pages`. With None there is no negotiation, and no `Vary: Accept`."""
     if accept and prefers_html(accept):
         problem = build_problem(error, instance=instance, request_id=request_id, root=root)
         body, fields = (
@@ -63,7 +63,7 @@ def build_problem_response(
     else:
         body = _write_problem(error, instance, request_id, root)
         fields = _make_fields(error.headers, accept is not None)
-    return Response(  # by position: by name it would cost twice as much
+    return Response(  # positional arguments: keywords would cost twice as much
         error.status,
         fields,
         body,
@@ -79,7 +79,7 @@ def build_problem_response(
 
 
 def _write_problem(error: GatewayError, instance: str | None, request_id: str, root: str) -> bytes:
-    """The document. In a storm of failures that say nothing of their own, only what differs is written each time."""
+    """The document as JSON. In a storm of failures with the same text, only the parts that differ are encoded."""
     if error.detail is not error.cause or error.errors or error.parameters:
         return encode_json(build_problem(error, instance=instance, request_id=request_id, root=root))
     if instance is None or len(instance) > MAX_INSTANCE:
@@ -93,7 +93,7 @@ def _write_problem(error: GatewayError, instance: str | None, request_id: str, r
 def _cut_problem(
     kind: type[GatewayError], status: int, delivered: Delivered, retryable: bool, root: str
 ) -> tuple[bytes, bytes, bytes]:
-    """The document of such a failure: before, between and behind its `instance` and `request_id`."""
+    """The document of such a failure in three parts: before, between and after its `instance` and `request_id`."""
     error = kind()
     error.status, error.delivered, error.retryable = status, delivered, retryable
     problem = build_problem(error, instance="", request_id="", root=root)

@@ -1,21 +1,21 @@
-"""The heart: from an HTTP request to a NATS request, and from its outcome to an HTTP response.
+"""The core of the gateway: turns an HTTP request into a NATS request, and its outcome into an HTTP response.
 
-No I/O and no awaiting, in the manner of h11. A lane calls, in this order,
+There is no I/O and no await, as in h11. A lane calls these methods in this order:
 
-    begin(request)            -> Outbound, or a Response at once, or Waiting, or Streaming, or None: no route has this
-                                 path. A lane that can't wait or stream hands that on
-    resume(waiting, error)    -> the same, once it has been waited
-    load(outbound, body)      -> None, or the Response to a body that breaks its rules, or a Check: what the checker
-                                 is to do with a body that takes long
-    load_checked(outbound, check, verdict) -> None or a Response, after that
-    refuse(outbound, error)   -> Response, when the body can't be had
-    finish(outbound, outcome) -> Response, for a Reply or a GatewayError; where it is Unchecked, that comes first
-    finish_checked(outbound, response, verdict) -> Response, after that
-    not_found(request)        -> Response, where no page has this path either
+    begin(request)            -> Outbound, a Response, Waiting, Streaming, or None if no route has this path. A lane
+                                 that can't wait or stream hands the request on
+    resume(waiting, error)    -> the same, after the wait
+    load(outbound, body)      -> None, a Response to a body that breaks its rules, or a Check: the checker must check a
+                                 body that takes long
+    load_checked(outbound, check, verdict) -> None or a Response, after this check
+    refuse(outbound, error)   -> Response, if the body can't be read
+    finish(outbound, outcome) -> Response to a Reply or a GatewayError. An Unchecked must be checked before it is sent
+    finish_checked(outbound, response, verdict) -> Response, after this check
+    not_found(request)        -> Response, if no page has this path either
 
-and none of them raises, but for a bug, which `fail` turns into a Response. Every decision is made here, once for every
-lane: matching, policies, parameters, allow-lists, limits, status and error mapping, request id, timing. Whoever writes
-a Response calls `way_out`, which makes its record.
+They raise only if there is a bug; `fail` turns that into a Response. Every decision is made here, for all lanes:
+matching, policies, parameters, allow-lists, limits, status and error mapping, request id, timing. The writer of a
+Response calls `way_out`, which makes its record.
 """
 
 import itertools
@@ -63,9 +63,10 @@ class Relay:
         on_send: Sequence[Callable[[Outbound], None]] = (),
         on_answer: Sequence[Callable[[Response, Request, float | None], None]] = (),
     ) -> None:
-        """`cors` is for all that is no route. `pages` are the paths of those that the page of a problem links to.
-        `on_send` are called with each request that is complete, right before it is sent; `on_answer` with each response
-        of the relay, its request, and the seconds that it waited for NATS, if it was sent."""
+        """`cors` is for answers without a route. `pages` are the paths that the page of a problem may link to. Each
+        function of `on_send` is called with every complete request, right before it is sent. Each function of
+        `on_answer` is called with every response of the relay, its request, and the seconds that it waited for NATS
+        (None if it was not sent)."""
         self._limits = limits
         self._pages = pages
         self.proxies = proxies or Proxies()
@@ -80,16 +81,16 @@ class Relay:
         self.use(table, {route: self.plan(route, is_alone=is_alone) for route in table.routes}, cors)
 
     def use(self, table: RouteTable, plans: Plans, cors: Cors | None = None) -> Plans:
-        """Go by this table, whose routes `plans` has all, from the next request on; what has begun finishes by the one
-        that it began with. `cors` is for all that is no route. The plans before come back: to let go of them takes a
-        time that grows with their number."""
+        """Use this table from the next request on. `plans` must have all its routes, and `cors` is for answers without
+        a route. Requests that have begun finish with the old table. Returns the old plans, since it takes time to free
+        many of them: the caller decides when."""
         self._by_name = {route.name: plan for route, plan in plans.items()}
         self._table, self._cors = table, cors
         before, self._plans = self._plans, plans
         return before
 
     def begin(self, request: Request) -> Begun:
-        """What to send, or the answer where there is nothing to send; None where no route has this path."""
+        """Begin a request: see the top of this module. None if no route has this path."""
         match = self._table.match(request.method, request.path)
         if match is None:
             return self._begin_unmatched(request)
@@ -103,7 +104,7 @@ class Relay:
         return self._translate(request, plan, segments, fields, request_id)
 
     def resume(self, waiting: Waiting, error: GatewayError | None) -> Begun:
-        """Go on with a request that has waited; with an error it is refused."""
+        """Continue a request that has waited for a policy. With an error it is refused."""
         request, plan, request_id = waiting.request, waiting.plan, waiting.request_id
         if error is not None:
             return self._answer_problem(request, plan.route.name, request_id, error)
@@ -118,7 +119,7 @@ class Relay:
         request_id: str,
         policies: Iterator[Policy],
     ) -> Begun:
-        """Ask the policies that are left."""
+        """Check the remaining policies."""
         try:
             for policy in policies:
                 if wait := policy.check(request):
@@ -153,7 +154,7 @@ class Relay:
                 prefers_text = plan.wraps and is_text_preferred(fields)
                 if request.method in plan.refuses_body:
                     check_no_body(fields, _NO_BODY[payload])
-            outbound = Outbound(  # by position: by name it would cost twice as much
+            outbound = Outbound(  # positional arguments: keywords would cost twice as much
                 request,
                 plan,
                 request_id,
@@ -172,8 +173,8 @@ class Relay:
         return outbound
 
     def load(self, outbound: Outbound, body: bytes) -> Response | Check | None:
-        """Make the body the payload; the answer where it breaks the route's rules; a Check where it would take too long
-        to find out."""
+        """Check the body, and make it the payload. Returns None if it is valid, the Response if it breaks the rules of
+        the route, or a Check if it would take too long to check it here."""
         try:
             check = outbound.route.body_rules.check_body(body)
         except GatewayError as error:
@@ -183,7 +184,7 @@ class Relay:
         return check
 
     def load_checked(self, outbound: Outbound, check: Check, verdict: GatewayError | None) -> Response | None:
-        """Make the body of a check the payload; the answer where something was wrong with it."""
+        """Make the body of a Check the payload. Returns the Response if the verdict is an error."""
         if verdict is not None:
             return self.refuse(outbound, verdict)
         self._set_body(outbound, check.body)
@@ -194,19 +195,18 @@ class Relay:
         self._set_off(outbound)
 
     def _set_off(self, outbound: Outbound) -> None:
-        """Now it is complete, and is sent at once."""
+        """The last step before the request is sent: add facts and call `on_send`."""
         if outbound.plan.tells_facts:
             outbound.tell_facts(self.proxies)
         for tell in self._on_send:
             tell(outbound)
 
     def refuse(self, outbound: Outbound, error: GatewayError) -> Response:
-        """The answer where nothing was sent."""
+        """The Response to a request that was not sent."""
         return self._answer_problem(outbound.request, outbound.route.name, outbound.request_id, error)
 
     def finish(self, outbound: Outbound, outcome: Reply | GatewayError) -> Response:
-        """The answer to a reply, or to a failure. An Unchecked is the answer only if its check has found nothing: see
-        `finish_checked`."""
+        """The Response for a reply or an error. An Unchecked may only be sent after its check: see `finish_checked`."""
         request, route = outbound.request, outbound.plan.route
         waited = time.monotonic() - (outbound.sent_at or request.received)
         was_sent = True
@@ -232,7 +232,7 @@ class Relay:
         return response
 
     def finish_checked(self, outbound: Outbound, response: Unchecked, verdict: GatewayError | None) -> Response:
-        """The answer that was still to be checked, or what takes its place."""
+        """The response after its check: the same one, or a 502 if the verdict is an error."""
         if verdict is None:
             return response
         refused = self.refuse(outbound, to_bad_reply(verdict))
@@ -240,15 +240,16 @@ class Relay:
         return refused
 
     def not_found(self, request: Request) -> Response:
-        """The answer where neither a route nor a page has this path."""
+        """The Response if neither a route nor a page has this path."""
         return self._answer_problem(request, None, self.choose_request_id(request.headers), NotFound())
 
     def fail(self, request: Request, route: str | None = None) -> Response:
-        """The answer where the gateway itself has a bug; the lane logs the exception. `route` is its name, if known."""
+        """The Response after a bug of the gateway. The lane logs the exception. `route` is the name of the route, if
+        known."""
         return self._answer_problem(request, route, self.choose_request_id(request.headers), Internal())
 
     def _begin_unmatched(self, request: Request) -> Response | None:
-        is_asterisk = request.path == b"*" and request.method == "OPTIONS"  # RFC 9110 §9.3.7: of the server as a whole
+        is_asterisk = request.path == b"*" and request.method == "OPTIONS"  # RFC 9110 §9.3.7: about the whole server
         allowed = EVERY_METHOD if is_asterisk else self._table.allowed(request.path)
         allow = ((b"allow", ", ".join(allowed).encode("ascii")),) if allowed else ()
         if request.method == "OPTIONS":
@@ -263,7 +264,7 @@ class Relay:
         return self._answer_problem(request, None, self.choose_request_id(request.headers), error)
 
     def choose_request_id(self, fields: Sequence[Pair]) -> str:
-        """The caller's, where it sent one that can be used, else one that was never used before."""
+        """The request id of the caller if it sent a valid one, else a new unique one."""
         if fields:
             for name, value in fields:
                 if name == b"x-request-id" and is_clean_request_id(value):
@@ -271,12 +272,12 @@ class Relay:
         return f"{self._id_prefix}{next(self._id_counter)}"
 
     def find_path(self, name: str) -> str | None:
-        """The path template of the route of this name, while it is served."""
+        """The path template of the route of this name; None if there is no such route now."""
         plan = self._by_name.get(name)
         return plan.route.path if plan else None
 
     def plan(self, route: Route, *, is_alone: bool) -> Plan:
-        """What `use` needs of each route."""
+        """Make the plan of a route for `use`. `is_alone` says that the table has no other route."""
         return make_plan(route, self._limits, is_alone=is_alone, before=self._by_name.get(route.name))
 
     def _answer_problem(self, request: Request, route: str | None, request_id: str, error: GatewayError) -> Response:

@@ -1,7 +1,7 @@
-"""From a NATS reply to an HTTP status, headers and body. Pure.
+"""Turns a NATS reply into an HTTP status, headers and a body. Pure.
 
-A service needs no HTTP: a payload is enough. One that knows more sets the status with a reply header
-`Http-Status: 201` and headers by the route's allow-list, or answers with an error in the manner of ADR-32.
+A service needs no HTTP: a payload is enough. A service may set the status with a reply header `Http-Status: 201`, set
+headers that the route's allow-list has, or answer with an error as in ADR-32 of NATS.
 """
 
 from collections.abc import Mapping
@@ -16,14 +16,14 @@ from .responses import Fields, Response, Unchecked, encode_json
 
 _JSON = b"application/json"
 _TEXT = b"text/plain; charset=utf-8"
-# Where the gateway writes the body, what a service says of one is not meant.
+# If the gateway writes the body itself, these headers of the service do not apply: they describe the service's body.
 _OF_THE_BODY = frozenset(
     b"content-type content-language content-disposition content-encoding content-location content-range cache-control "
     b"etag last-modified".split()
 )
-# Request headers that choose no content, though a service may read them, and that `Vary` needs not name (RFC 9110
-# §12.5.5). Caches have rules of their own for preconditions and ranges (§13, §14) and share no answer to credentials
-# (§11.6.2); they answer no request that has a body to describe; the other four belong to one request each.
+# A service may read these request headers, but they do not choose its content. So `Vary` need not name them (RFC 9110
+# §12.5.5). Caches have their own rules for preconditions and ranges (§13, §14), do not share answers to credentials
+# (§11.6.2), and do not answer requests with a body. The last four differ in each request.
 _NOT_SELECTING = frozenset(
     b"if-match if-none-match if-modified-since if-unmodified-since if-range range authorization content-type "
     b"content-encoding content-language traceparent tracestate x-request-id x-request-timeout".split()
@@ -32,8 +32,9 @@ _NO_BLOCK = ReplyBlock(None, ())
 
 
 class ReplyReader:
-    """Reads the replies to one route, as it declares them. `Vary` tells caches which request headers may have chosen
-    the content: the header parameters, the others that travel to the service, and `Accept` where a text is wrapped."""
+    """Reads the replies to one route, by its rules. `Vary` tells caches which request headers may have chosen the
+    content: the header parameters, the other headers that travel to the service, and `Accept` if the route wraps
+    texts."""
 
     __slots__ = ("_max_bytes", "_plain", "_route", "_selecting", "_set", "_status", "_text", "_wrapped", "_wraps")
 
@@ -51,8 +52,8 @@ class ReplyReader:
         )
 
     def read(self, block: bytes, payload: bytes, *, prefers_text: bool) -> Response:
-        """What the service said, in HTTP's terms, with no fields but its own. Raises BadReply, or ServiceError for an
-        error without a payload."""
+        """The Response for a reply, without the fields that every response gets. `block` is the header block, or empty.
+        Raises BadReply, or ServiceError for an error without a payload."""
         if self._max_bytes is not None and len(payload) > self._max_bytes:
             raise BadReply(f"The service's reply has {len(payload)} bytes; this route passes on {self._max_bytes}.")
         if block:
@@ -75,14 +76,15 @@ class ReplyReader:
         return Response(status, self._finish(status, headers), body)
 
     def _finish(self, status: int, headers: tuple[Pair, ...]) -> Fields:
-        """With what the route sets on a success."""
+        """Add `set_headers` of the route to a response below 400. They replace headers of the reply."""
         if not self._set or status >= 400:
             return Fields(headers)
         return Fields((*(pair for pair in headers if pair[0] not in self._set), *self._set.items()))
 
 
 def check_reply(response: Response, rules: Mapping[int, BodyRules]) -> Response:
-    """The response, which is still to be checked where that would take long. Raises BadReply."""
+    """Check a response by the schema of its status. Returns the response, or an Unchecked if the check would take too
+    long here. Raises BadReply. Errors are not checked."""
     chosen = rules.get(response.status)
     if chosen is None or response.slug is not None:
         return response
@@ -94,7 +96,8 @@ def check_reply(response: Response, rules: Mapping[int, BodyRules]) -> Response:
 
 
 def to_bad_reply(verdict: GatewayError) -> BadReply:
-    """What a caller hears of a reply that breaks its schema, or could not be checked; where and how, only the log."""
+    """The error for a reply that breaks its schema, or could not be checked. The caller does not learn the fault; it is
+    in `facts`, for the log."""
     if not isinstance(verdict, InvalidBody):
         return BadReply("The service's reply could not be checked in time.")
     error = BadReply("The service's reply is not what its route declares.")
@@ -141,7 +144,7 @@ def _choose_headers_of_text(
 
 
 def _pass_headers(fields: ReplyBlock, route: Route, selecting: tuple[bytes, ...]) -> list[Pair]:
-    """What passes of a reply but for its type; its own `Vary`, if any, is joined with these names."""
+    """The reply headers that pass, except `Content-Type`. The reply's own `Vary` is joined with `selecting`."""
     allowed = route.reply_allow.names
     headers = [pair for pair in fields.pairs if pair[0] in allowed and pair[0] != b"content-type"]
     if not selecting:
@@ -167,7 +170,7 @@ def _to_http_error(
     if payload:
         chosen = Fields(_choose_headers(fields, route, selecting))
         return Response(status, chosen, payload, ServiceError.slug, facts=facts)
-    # A problem needs no `Vary` of ours: no cache stores it.
+    # A problem needs no `Vary` for `selecting`: no cache stores it.
     headers = tuple(pair for pair in _pass_headers(fields, route, ()) if pair[0] not in _OF_THE_BODY)
     if status >= 500 and not route.reply.expose_errors:
         # Libraries put exception text there (nats.micro: repr(error)).
@@ -176,8 +179,7 @@ def _to_http_error(
 
 
 def _map_code(code: bytes | None, route: Route) -> int:
-    # ADR-32: the code always parses as a number. Libraries take words too; one that is not listed says no more than
-    # that it is an error.
+    # ADR-32: the code always parses as a number. Libraries accept words too. An unlisted word only means an error.
     text = (code or b"").decode("latin-1")
     if not (len(text) <= 9 and text.isascii() and text.isdigit()):
         return route.reply.errors.get(text, ServiceError.status)

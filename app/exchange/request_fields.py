@@ -1,7 +1,7 @@
-"""What the header fields of a request ask of the gateway, and which of them travel to the service. Pure.
+"""Reads the header fields of a request for the gateway, and encodes the headers that travel to the service. Pure.
 
-Law: the work grows with the length of the fields, and what takes more of it than their bytes, such as each media range
-of `Accept`, is counted before it is looked at.
+Law: the work grows linearly with the length of the fields. Parts that cost more than their bytes, such as the media
+ranges of `Accept`, are counted and limited before they are parsed.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,20 +18,20 @@ from ..routing.words import sends_body
 from .responses import encode_json
 
 MAX_MEDIA_RANGES = 64  # of all `Accept` fields
-MAX_WEIGHTS = 256  # of them, and other parameters
+MAX_WEIGHTS = 256  # weights and other parameters in all `Accept` fields
 MAX_HOP_BY_HOP = 64  # names in all `Connection` fields
 
 _NO_NAMES: frozenset[bytes] = frozenset()
 _REQUEST_ID, _TIMEOUT = b"x-request-id", b"x-request-timeout"
 _OURS = OF_PROXIES.union((_REQUEST_ID, _TIMEOUT))
-"""What the gateway writes itself: the id that the caller is answered with, the time that is left, and who calls."""
+"""Headers that the gateway writes itself: the request id, the time that is left, and who calls."""
 _RELEVANT = frozenset((_REQUEST_ID, _TIMEOUT, b"content-length", b"connection"))
 _RELEVANT_TO_WRAPPED = frozenset((b"accept",))
 _RELEVANT_TO_BODIES = frozenset((b"content-type", b"content-encoding", b"transfer-encoding"))
 
 
 def choose_relevant(route: Route) -> frozenset[bytes]:
-    """The names of the fields that have a say, whatever its policies look at."""
+    """The names of the fields that matter for a route, without those that only its policies read."""
     names = _RELEVANT.union(route.request_allow.names, route.reader.header_names)
     if route.reply.wrap is not None:
         names |= _RELEVANT_TO_WRAPPED
@@ -40,7 +40,7 @@ def choose_relevant(route: Route) -> frozenset[bytes]:
 
 
 def choose_timeout(fields: Sequence[Pair], usual: float, most: float) -> float:
-    """The seconds that the caller asks for, or the usual ones. Raises InvalidParameter."""
+    """The seconds that the caller asks for, at most `most`; else `usual`. Raises InvalidParameter."""
     asked = [value for name, value in fields if name == _TIMEOUT]
     if not asked:
         return usual
@@ -53,18 +53,18 @@ def choose_timeout(fields: Sequence[Pair], usual: float, most: float) -> float:
 
 
 def sends_request_id(route: Route) -> bool:
-    """Whether the service gets the id of each request, the caller's or the gateway's."""
+    """Whether the service gets the request id."""
     return _REQUEST_ID in route.request_allow.names
 
 
 def find_timeout_header(route: Route) -> bytes | None:
-    """The name of the header in which the service gets the milliseconds that are left, if it does."""
+    """The NATS name of the header with the milliseconds that are left; None if the route does not list it."""
     return route.request_allow.canonical(_TIMEOUT) if _TIMEOUT in route.request_allow.names else None
 
 
 def encode_sent(route: Route) -> bytes:
-    """The header block for the service of a request that has no fields which travel; where it has an id, up to the
-    value of that."""
+    """The header block for a request without headers that travel. If the service gets the request id, the block ends
+    before its value."""
     if not sends_request_id(route):
         return encode_block(_list_sent(route))
     block = encode_block([*_list_sent(route), (route.request_allow.canonical(_REQUEST_ID), b"")])
@@ -72,12 +72,12 @@ def encode_sent(route: Route) -> bytes:
 
 
 def add_fields(block: bytes, pairs: Sequence[Pair]) -> bytes:
-    """The header block with more headers, which are clean."""
+    """The header block with more headers. Their values must be clean."""
     return b"%b%b\r\n" % (block[:-2] if block else b"NATS/1.0\r\n", encode_fields(pairs))
 
 
 def add_time_left(block: bytes, name: bytes, seconds: float) -> bytes:
-    """The header block with one more header: the time that is left for a reply, in milliseconds."""
+    """The header block with one more header: the time that is left for a reply, in milliseconds, at least 1."""
     return add_fields(block, [(name, b"%d" % max(1, int(seconds * 1000)))])
 
 
@@ -92,8 +92,8 @@ def encode_headers(
     values: Mapping[str, Value] | None = None,
     told: Sequence[Pair] = (),
 ) -> bytes:
-    """The header block for the service, with those `values` of parameters that travel so, and with what is `told` of
-    the caller. Raises InvalidParameter or HeadersTooLarge."""
+    """The header block for the service. It includes the parameters (from `values`) that travel as headers, and the
+    headers of `told`, which say who calls. Raises InvalidParameter or HeadersTooLarge."""
     allow = route.request_allow
     connection = [value for name, value in fields if name == b"connection"]
     hop_by_hop = _find_hop_by_hop(connection) if connection else _NO_NAMES
@@ -119,7 +119,7 @@ def _list_values(parameter: Parameter, value: Value | None) -> Iterator[Pair]:
     name = (parameter.header or "").encode("ascii")
     for item in value if isinstance(value, list) else [] if value is None else [value]:
         text = write_value(item).encode("utf-8")
-        if not is_clean_value(text) or text != text.strip():  # a reader of headers would take the blanks away
+        if not is_clean_value(text) or text != text.strip():  # a parser of headers would remove the blanks
             detail = f"{parameter.label} has a control character, or a blank at one of its ends."
             raise InvalidParameter(detail, parameters=((parameter.name, parameter.location, detail),))
         yield name, text
@@ -128,7 +128,7 @@ def _list_values(parameter: Parameter, value: Value | None) -> Iterator[Pair]:
 def is_text_preferred(fields: Sequence[Pair]) -> bool:
     """Whether the caller prefers plain text. Raises HeadersTooLarge."""
     accept = find_accept(fields)
-    if len(accept) > MAX_MEDIA_RANGES:  # bytes, or it can't have as many
+    if len(accept) > MAX_MEDIA_RANGES:  # a shorter text can't have as many
         _check_count(accept.count(b",") + 1, MAX_MEDIA_RANGES, "Accept", "media ranges")
         _check_count(accept.count(b";"), MAX_WEIGHTS, "Accept", "parameters")
     return prefers_plain_text(accept)
@@ -152,7 +152,7 @@ def _check_count(count: int, most: int, name: str, what: str) -> None:
 
 
 def encode_payload(route: Route, values: Mapping[str, Value]) -> bytes:
-    """The JSON object of the parameters that travel in no header."""
+    """The JSON object of all parameters that do not travel in a header."""
     if route.by_header:
         elsewhere = {parameter.name for parameter in route.by_header}
         values = {name: value for name, value in values.items() if name not in elsewhere}

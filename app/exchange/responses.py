@@ -1,4 +1,4 @@
-"""What a lane writes. Pure."""
+"""The HTTP responses that a lane writes. Pure."""
 
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -11,23 +11,23 @@ from ..formats.fields import Pair, add_fields, encode_fields
 from ..routing.bodies import Check
 
 NOSNIFF: Pair = (b"x-content-type-options", b"nosniff")
-"""A browser takes a body for nothing but its `Content-Type`."""
+"""With this field a browser does not guess the type of a body, and uses its `Content-Type`."""
 _NO_CONTENT = frozenset((204, 205, 304))  # RFC 9110 §15.3.5, §15.3.6, §15.4.5
 _NO_LENGTH = frozenset((204, 304))
 _REMEMBERED = 256  # header fields that `Vary` was joined with
-SHORT = 1024  # bytes of those
+SHORT = 1024  # bytes of such fields; longer ones are not remembered
 _WITH_LENGTH = b"%bx-request-id: %b\r\nx-content-type-options: nosniff\r\ncontent-length: %d\r\n"
 _SERVER_TIMING = b"server-timing"
-_WITH_TIMING = _WITH_LENGTH + b"server-timing: %b\r\n"  # in one go, as it is half of what the header costs
+_WITH_TIMING = _WITH_LENGTH + b"server-timing: %b\r\n"  # in one format string: a second one would double its cost
 _WITHOUT_LENGTH = b"%bx-request-id: %b\r\nx-content-type-options: nosniff\r\n"
 
 encode_json = to_json
-"""Compact JSON in UTF-8; half the cost of `json.dumps`."""
+"""Encodes compact JSON in UTF-8, at half the cost of `json.dumps`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """Header fields of clean names and values: as pairs, and as field lines in wire form (RFC 9112 §5)."""
+    """Header fields, as pairs, and as field lines in wire form (RFC 9112 §5). Names and values must be clean."""
 
     pairs: tuple[Pair, ...]
     wire: bytes = field(init=False)
@@ -36,15 +36,20 @@ class Fields:
         object.__setattr__(self, "wire", encode_fields(self.pairs))
 
     def __hash__(self) -> int:
-        return hash(self.wire)  # Python keeps that of bytes, and of no tuple
+        return hash(self.wire)  # Python caches the hash of bytes, but not of tuples
 
 
 @dataclass(slots=True)
 class Response:
-    """An HTTP response. `slug` says what failed, if anything did; `closes` that the connection is to be closed;
-    `length` is the Content-Length, None for none. `added` are fields that depend on the request, such as those of its
-    policies, `timing` is the value of `Server-Timing`. The other four are for its record: the name of the route,
-    whether the service has run, the seconds that its reply took, and what else is to be known of a failure."""
+    """An HTTP response.
+
+    - `slug` is the problem, if the request failed.
+    - `closes` says that the connection is closed after the response.
+    - `length` is the Content-Length; None means no such field.
+    - `added` has fields that depend on the request, such as those of its policies.
+    - `timing` is the value of `Server-Timing`, or empty.
+    - The record also needs `route` (its name), `delivered` (whether the service has run), `reply_time` (the seconds
+      that the reply took) and `facts` (more about a failure)."""
 
     status: int
     fields: Fields
@@ -62,7 +67,7 @@ class Response:
 
     @property
     def headers(self) -> list[Pair]:
-        """All fields, but for `date` and the connection's own."""
+        """All fields, except `date` and those of the connection."""
         headers = [*self.fields.pairs, (b"x-request-id", self.request_id), NOSNIFF]
         if self.length is not None:
             headers.append((b"content-length", b"%d" % self.length))
@@ -84,7 +89,7 @@ class Response:
         return encoded + encode_fields(self.added) if self.added else encoded
 
     def answer(self, request: Request) -> None:
-        """Take over what stands in whatever answers this request."""
+        """Take over the fields and the `Vary` names that every answer to this request must have."""
         self.added += request.added
         if request.vary:
             join = _join_vary_once if len(self.fields.wire) < SHORT else _join_vary
@@ -93,13 +98,14 @@ class Response:
 
 @dataclass(slots=True)
 class Unchecked(Response):
-    """A response whose body is checked elsewhere first, as that takes long."""
+    """A response whose body must be checked before it is sent. The checker does it, since it takes long."""
 
     check: Check = field(kw_only=True)
 
 
 def complete(response: Response, request: Request, request_id: str) -> Response:
-    """With what every response to this request has, and without what its status or the method forbids."""
+    """Complete a response, and return it: add the fields of every response to this request, and remove the body that
+    its status or the method forbids."""
     response.request_id = request_id.encode()
     if request.vary or request.added:
         response.answer(request)

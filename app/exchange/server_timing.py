@@ -1,4 +1,5 @@
-"""`Server-Timing` (https://www.w3.org/TR/server-timing/): how long NATS and the gateway took, for a caller's eyes."""
+"""Writes `Server-Timing` (https://www.w3.org/TR/server-timing/): it shows callers how long NATS and the gateway
+took."""
 
 import time
 
@@ -7,9 +8,9 @@ from .responses import Response
 
 
 def add_timing(response: Response, request: Request, waited: float | None) -> None:
-    """Say it in the header of a response. `waited` is the seconds from the request to NATS to its outcome, None where
-    nothing was sent; the rest since the request was received is the gateway's own. Both are told in milliseconds, to
-    the hundredth."""
+    """Set the timing of a response. `waited` is the seconds from the request to NATS to its outcome; None if nothing
+    was sent. The rest of the time since the reception of the request is the gateway's own. Both are written in
+    milliseconds with two decimals."""
     total = time.monotonic() - request.received
     if waited is None:
         response.timing = b"gateway;dur=%.2f" % (total * 1000)

@@ -1,4 +1,5 @@
-"""Where traces and exchanges meet: a trace begins before a request is sent, or at its end where nothing was. No I/O."""
+"""Connects traces with requests. A trace begins right before a request is sent, or at its end if nothing was sent. No
+I/O."""
 
 import time
 from collections.abc import Callable
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
 
 
 def make_tracing(version: str) -> "Tracing | None":
-    """None, and nothing is imported, where the environment asks for no traces. Raises CannotStart."""
+    """The tracing that the environment asks for. If it asks for none, returns None and imports nothing. Raises
+    CannotStart."""
     sampling = read_sampling()
     if sampling is None:
         return None
@@ -63,12 +65,12 @@ class Traces:
         self._find_server = find_server
 
     def begin(self, outbound: Outbound) -> None:
-        """Tell the service of the trace; to be called right before the request is sent."""
+        """Add the trace context to the headers for the service. Call this right before the request is sent."""
         request, route, headers = outbound.request, outbound.plan.route, outbound.headers
         names = _find_names(route.request_allow)
         high, low, span_id = next(self._ids)
         is_mentioned = mentions_trace(request.headers)
-        if is_mentioned or route.send_headers or route.by_header or route.renamed:  # they may have the name of one
+        if is_mentioned or route.send_headers or route.by_header or route.renamed:  # one of them may be a trace header
             headers = remove_trace(headers, names)
         if not is_mentioned and not self._starts(low):  # the usual case
             request.trace = NOT_SAMPLED
@@ -85,7 +87,7 @@ class Traces:
         outbound.headers = write_trace(headers, names, trace_id, span_id, parent, is_sampled)
 
     def find_observer(self, request: Request) -> Observer | None:
-        """Whoever is to get the record of this request, where its trace is sampled."""
+        """The observer that gets the record of this request, if its trace is sampled, else None."""
         trace = request.trace
         if trace is NOT_SAMPLED:
             return None
@@ -115,5 +117,5 @@ class Traces:
 
 @lru_cache(MAX_REMEMBERED)
 def _find_names(allow: AllowList) -> Names:
-    """As the route spells them, where it lists them."""
+    """The names of the trace headers on the NATS side, in the spelling of the route if it lists them."""
     return choose_names(*(allow.canonical(name) if name in allow.names else name for name in (TRACEPARENT, TRACESTATE)))

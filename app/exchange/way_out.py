@@ -1,8 +1,8 @@
-"""The one way out: every response, and every caller who left without one, becomes one record. No I/O.
+"""The way out of the gateway: makes one record for every response, and for every caller who left without one. No I/O.
 
 Laws:
-1. Whoever writes a response, or finds that there is nobody left to write it to, calls `leave`, once for each request.
-2. A failure that is summed up has no record, only its place in a count.
+1. `leave` is called once for each request: by the writer of the response, or by the lane that finds the caller gone.
+2. Similar failures of a storm have no records of their own: they are only counted.
 """
 
 import time
@@ -16,7 +16,7 @@ from ..observe.record import Observer, Observers, Record, clean_text
 from .responses import Fields, Response
 from .traces import Traces
 
-CALLER_GONE = 499  # as nginx has it, "client closed request": for records only
+CALLER_GONE = 499  # "client closed request", as in nginx: for records only
 
 _NOTHING = Fields(())
 _log = structlog.get_logger("nats-http.records")
@@ -30,7 +30,7 @@ class WayOut:
         self._counts = counts
         self._traces = traces
         self.sees_all = bool(observers.other) or counts is not None or traces is not None
-        """Whether anybody wants to know of responses below 500."""
+        """Whether anything observes responses below 500."""
 
     def leave(
         self,
@@ -42,8 +42,8 @@ class WayOut:
         bytes_out: int | None = None,
         is_written: bool = True,
     ) -> None:
-        """`request` is None where what arrived was no HTTP. Without `bytes_out` the body of a response that was written
-        counts."""
+        """Make the record of a response, and give it to the observers. `request` is None if the bytes were not HTTP.
+        Without `bytes_out`, the length of the body counts if the response was written."""
         slug, method, duration = response.slug, None, 0.0
         if request is not None:
             method, duration = request.method, time.monotonic() - request.received
@@ -63,13 +63,13 @@ class WayOut:
             _tell(observers, record)
 
     def refuse_connection(self, reason: str) -> None:
-        """A connection is over the cap. Where it was answered, that response leaves as well."""
+        """Count a connection over the cap. If it was answered, call `leave` for that response as well."""
         if self._counts is not None:
             self._counts.refuse_connection(reason)
 
 
 def make_caller_gone(route: str | None, delivered: Delivered, request_id: str = "") -> Response:
-    """What stands for the answer where the caller left before it."""
+    """The Response for the record of a caller who left before the answer. It is never sent."""
     sent = request_id.encode("ascii")
     return Response(CALLER_GONE, _NOTHING, b"", "caller-gone", request_id=sent, route=route, delivered=delivered)
 
