@@ -1,1 +1,1 @@
-"""Servers, connections, delivery. The only package that imports nats-py."""
+"""Connections to NATS servers, and the delivery of requests and replies. The only package that imports nats-py."""

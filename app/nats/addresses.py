@@ -13,7 +13,8 @@ _HOST = re.compile(r"[^\s%/]+")
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """One server. `tls` servers are never spoken to in clear text. Credentials don't show in its repr or `address`."""
+    """The address of one server. A `tls` server never gets clear text. The repr and `address` contain no
+    credentials."""
 
     scheme: str
     host: str
@@ -21,12 +22,12 @@ class Address:
     user: str | None = field(default=None, repr=False)
     password: str | None = field(default=None, repr=False)
     tls_name: str | None = None
-    """The name that its certificate has to have; None for its host."""
+    """The name that its certificate must have; None means its host."""
 
     @classmethod
     def parse(cls, text: str) -> "Address":
-        """From `[nats://|tls://][user:password@|token@]host[:port]`, user, password and token percent-encoded.
-        ValueError says what is wrong, without the text, which may hold a password."""
+        """Parse `[nats://|tls://][user:password@|token@]host[:port]`. User, password and token are percent-encoded.
+        Raises ValueError, whose text does not contain the address: it may have a password."""
         try:
             parts = urlsplit(text if "://" in text else f"nats://{text}")
             port = parts.port if parts.port is not None else DEFAULT_PORT
@@ -56,9 +57,9 @@ class Address:
         return _is_ip(self.host)
 
     def at(self, host: str, port: int | None) -> "Address":
-        """Another server of the same cluster: the same scheme and credentials. Servers tell of each other by IP
-        address, which their certificates seldom have: then the name by which the first was found counts, as in
-        nats.go."""
+        """The address of another server of the same cluster, with the same scheme and credentials. Servers announce
+        each other by IP address, but few certificates contain these. Then the certificate must have the name by which
+        the first server was found, as in nats.go."""
         name = self.tls_name or (None if _is_ip(self.host) else self.host)
         return replace(self, host=host, port=port or DEFAULT_PORT, tls_name=name if _is_ip(host) else None)
 

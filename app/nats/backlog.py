@@ -1,4 +1,4 @@
-"""How much of what was written to a socket its other side has not yet acknowledged."""
+"""Counts the bytes written to a socket that the other side has not acknowledged yet."""
 
 import contextlib
 import fcntl
@@ -8,8 +8,8 @@ import termios
 
 
 def count_unsent(connection: socket.socket) -> int:
-    """Bytes in the kernel's buffer that the other side has not acknowledged; 0 where the kernel does not tell, or of a
-    socket that is closed (tcp(7): SIOCOUTQ, here TIOCOUTQ)."""
+    """The bytes in the kernel's buffer that the other side has not acknowledged (tcp(7): SIOCOUTQ, here TIOCOUTQ). 0 if
+    the kernel does not say it, or if the socket is closed."""
     count = bytearray(4)
     with contextlib.suppress(OSError, ValueError):
         fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, count)

@@ -1,11 +1,11 @@
 """One connection to one NATS server, used once.
 
-nats-py owns the socket, TLS, authentication, PING and PONG, and the parser. A connection never comes
-back: when it ends, for whatever reason, it says so once, and the link makes another one. So nothing can be sent from
-a buffer after a reconnect, and no state of nats-py outlives its socket.
+nats-py owns the socket, TLS, authentication, PING and PONG, and the parser. A connection never reconnects: when it
+ends, for any reason, it reports that once, and the link makes another one. So nothing can be sent from a buffer after a
+reconnect, and no state of nats-py outlives its socket.
 
-Much is used of nats-py beyond its public API. `internals` has the names, which are looked for at the start, and
-tests/nats/test_contract.py has what each must do.
+This module uses much of nats-py beyond its public API. `internals` lists these names, and checks them at the start.
+tests/nats/test_contract.py tests what each of them must do.
 """
 
 import asyncio
@@ -26,14 +26,14 @@ from .outgoing import Outgoing
 from .parser import Tap, WireParser, read_denial
 from .reasons import describe, shorten
 
-HEARTBEAT = b"heartbeat".ljust(TOKEN_LENGTH, b"-")  # so that it is taken off the wire as replies are
-MOST_SERVERS = 100  # of which one tells that are remembered
-LONGEST_MESSAGE = 10.0  # seconds; one that takes longer to come is no sign of progress
+HEARTBEAT = b"heartbeat".ljust(TOKEN_LENGTH, b"-")  # as long as a token, so that the inbox takes it like a reply
+MOST_SERVERS = 100  # servers that are remembered of those that a server announces
+LONGEST_MESSAGE = 10.0  # seconds; a message that takes longer to arrive is no sign of progress
 
 
 @dataclass(frozen=True, slots=True)
 class ServerInfo:
-    """What a server says of itself, made fit to be shown."""
+    """Facts that a server announces about itself, shortened and printable."""
 
     name: str
     version: str
@@ -42,23 +42,23 @@ class ServerInfo:
 
 @dataclass(frozen=True, slots=True)
 class Events:
-    """What a connection tells its link. None of them may raise or block."""
+    """The events of a connection, for its link. The functions may not raise or block."""
 
     replied: Callable[[bytes, bytes, bytes], None]
-    """A message came to the inbox: token, header block (empty for none), payload."""
+    """A message arrived in the inbox: token, header block (empty if there is none), payload."""
     refused: Callable[[bytes], None]
-    """The server is stuck: the request with this token was not sent and never is."""
+    """The server is stuck. The request with this token was not sent, and never will be."""
     denied: Callable[["Connection", str], None]
     """The server refused a publish to this subject."""
     lame: Callable[["Connection"], None]
-    """The server is about to leave (lame duck mode)."""
+    """The server will shut down soon (lame duck mode)."""
     lost: Callable[["Connection", frozenset[bytes], str], None]
-    """The connection has ended: the tokens of the requests that were never written, and a reason without secrets.
-    Comes exactly once, but not after `close`."""
+    """The connection has ended. Arguments: the tokens of the requests that were never written, and a reason without
+    secrets. It is called exactly once, but not after `close`."""
 
 
 class _Client(Client):
-    """A nats-py client that hands over what the server says instead of dealing with it."""
+    """A nats-py client that hands messages, errors and INFO to the Connection, and does not process them itself."""
 
     connection: "Connection"
 
@@ -66,14 +66,14 @@ class _Client(Client):
         self.connection.take_message(subject, headers or b"", data)
 
     async def _process_err(self, err_msg: str) -> None:
-        # The parser hands over the text in lower case; its buffer still begins with the line as it came.
+        # The parser gives us the text in lower case. Its buffer still begins with the original line.
         self.connection.take_error(bytes(self._ps.buf), err_msg)
 
     async def _process_op_err(self, e: Exception) -> None:
         self.connection.end(describe(e))
 
     async def _process_info(self, info: dict[str, object], initial_connection: bool = False) -> None:
-        """All that nats-py would do is to remember servers, without a bound."""
+        """Replaces the method of nats-py, which would only remember servers, without a bound."""
         if initial_connection:
             await self._prepare_tls(info)
         elif info.get("ldm"):
@@ -81,7 +81,8 @@ class _Client(Client):
         self.connection.take_info(info)
 
     async def _prepare_tls(self, info: dict[str, object]) -> None:
-        """nats-py speaks TLS where `info` says that the server requires it. Raises before any credentials are sent."""
+        """Set up TLS if the server, its address or the settings ask for it: nats-py uses TLS if `info` requires it.
+        Raises if the server does not speak TLS, before any credentials are sent."""
         connection = self.connection
         if connection.server.scheme == "tls" or connection.credentials.want_tls:
             if not info.get("tls_required") and not info.get("tls_available"):
@@ -92,7 +93,7 @@ class _Client(Client):
 
 
 class Connection:
-    """Made by `open`. `outgoing` has what is sent, `inbox` what comes."""
+    """One connection, made by `open`. `outgoing` sends requests, `inbox` receives replies."""
 
     def __init__(self, server: Address, events: Events, credentials: Credentials = ANONYMOUS) -> None:
         self.server = server
@@ -100,7 +101,7 @@ class Connection:
         self.max_payload = 0
         self.info = ServerInfo("", "", None)
         self.is_lame = False
-        """Whether the server has said that it is about to leave."""
+        """Whether the server has announced that it will shut down."""
         self._received = 0
         self._heard_before = -1
         self._heartbeat = 0
@@ -115,14 +116,14 @@ class Connection:
         self.inbox = Inbox(prefix, replied=events.replied, broken=self.end)
         self.outgoing = Outgoing(prefix, refused=events.refused)
         self.publish = self.outgoing.publish
-        """It does not check what it publishes: the link does, against `max_payload`."""
+        """Publishes without checks. The link checks the size against `max_payload`."""
         self._client._ps = self._parser = WireParser(self._client, self.inbox, broken=self.end)
 
     @classmethod
     async def open(
         cls, server: Address, *, name: str, timeout: float, events: Events, credentials: Credentials = ANONYMOUS
     ) -> "Connection":
-        """A connection that is ready to send and to receive. Raises ConnectError, within `timeout` seconds."""
+        """Make a connection that is ready to send and to receive, within `timeout` seconds. Raises ConnectError."""
         connection, login = cls(server, events, credentials), Login()
         try:
             async with asyncio.timeout(timeout):
@@ -180,19 +181,19 @@ class Connection:
 
     @property
     def servers(self) -> list[Address]:
-        """Those of which this one has told last, at most MOST_SERVERS."""
+        """The servers of the cluster that this server has announced last, at most MOST_SERVERS."""
         found: list[Address] = []
         for text in self._told:
-            with contextlib.suppress(ValueError):  # a port that is none, or a host
+            with contextlib.suppress(ValueError):  # an invalid port or host
                 told = Address.parse(text)
                 found.append(self.server.at(told.host, told.port))
         return found
 
     @property
     def progress(self) -> tuple[int, int, int]:
-        """Changes while the server lives: messages received, bytes of one that is still coming, for as long as it may
-        take, and how much has gone of all that was written up to the first heartbeat that is not answered. No more:
-        the kernel of a server that is stuck goes on to take bytes."""
+        """A fingerprint that changes as long as the server makes progress: messages received, a byte count of an
+        incomplete message (0 after LONGEST_MESSAGE seconds), and bytes sent, up to the oldest unanswered heartbeat.
+        Later bytes do not count, since the kernel takes bytes even if the server is stuck."""
         return self._heard, self._count_coming(), min(self.outgoing.written - self._count_waiting(), self._heartbeat)
 
     @property
@@ -207,8 +208,8 @@ class Connection:
         return self.outgoing.count_waiting()
 
     def publish_heartbeat(self) -> None:
-        """A message to the own inbox: it comes back, or is denied, and both show in `progress`. Not a request to a
-        fresh inbox: wherever somebody subscribes to `>`, that one is never answered."""
+        """Send a message to our own inbox. It comes back, or is denied; either changes `progress`. A request to a new
+        inbox would not do: if somebody subscribes to `>`, it is never answered."""
         self.outgoing.write(b"PUB %b%b 0\r\n\r\n" % (self.inbox.prefix, HEARTBEAT))
         if self._heard != self._heard_before:
             self._heard_before = self._heard
@@ -219,7 +220,7 @@ class Connection:
         self._events.replied(subject[len(self.inbox.prefix) :], headers, payload)
 
     def take_error(self, buffer: bytes, message: str) -> None:
-        """An -ERR line. Only a denied publish leaves the connection as it is."""
+        """Process an -ERR line. Every error ends the connection, except a denied publish."""
         self._received += 1
         denied = read_denial(buffer)
         if denied is None:
@@ -228,7 +229,8 @@ class Connection:
             self._events.denied(self, denied)
 
     def take_info(self, info: dict[str, object]) -> None:
-        """nats-py reads max_payload once; a reload of the server changes it."""
+        """Read the INFO of the server. nats-py reads max_payload only once, but a reload of the server may change
+        it."""
         maximum, servers = info.get("max_payload"), info.get("connect_urls")
         if isinstance(maximum, int):
             self.max_payload = maximum
@@ -238,7 +240,7 @@ class Connection:
             self._told = [server for server in servers[:MOST_SERVERS] if isinstance(server, str)]
 
     def end(self, reason: str) -> None:
-        """Close, and tell the link, once."""
+        """Close the connection, and report that to the link, once."""
         if not self.ended and self._transport is not None:
             self.ended = True
             unwritten = self.outgoing.unwritten
@@ -246,21 +248,21 @@ class Connection:
             self._events.lost(self, unwritten, reason)
 
     def close(self) -> None:
-        """Close; nothing is told any more. Never blocks, whatever the server does."""
+        """Close the connection without an event. It never blocks, whatever the server does."""
         self.ended = True
         client = self._client
         for task in (client._reading_task, client._ping_interval_task, client._flusher_task):
             if task is not None:
                 task.cancel()
         if self._transport is not None:
-            self._transport.abort()  # what is unsent is reported as lost, so nobody waits for it to be flushed
+            self._transport.abort()  # unsent requests are reported as lost, so there is no need to flush them
         elif client._transport is not None:
             client._transport.close()  # type: ignore[no-untyped-call] # nats-py leaves it untyped
         self.outgoing.close()
 
 
-_VAGUE = (nats.errors.NoServersError, TimeoutError)  # of which an error before may tell the reason
+_VAGUE = (nats.errors.NoServersError, TimeoutError)  # an earlier error may tell the reason of these
 
 
 class ConnectError(Exception):
-    """No connection to this server; the text is for operators and holds no secret."""
+    """The connection to a server could not be made. The text is for operators, and contains no secret."""

@@ -1,8 +1,9 @@
-"""What the gateway shows to NATS servers, and what it asks of theirs.
+"""The credentials of the gateway for NATS servers, and the verification of the servers' certificates.
 
 Laws:
-1. A file is read anew for every connection, so that a new seed, JWT, key or certificate needs no restart.
-2. No message holds anything of a file or of a secret, not even its path: a seed could stand where a path should.
+1. A file is read again for every connection, so that a new seed, JWT, key or certificate needs no restart.
+2. No message contains a part of a file or of a secret. It does not even contain the path of a file, since somebody may
+   have set a seed instead of a path.
 3. TLS always verifies the certificate and the name of the server.
 """
 
@@ -19,14 +20,15 @@ from pathlib import Path
 
 from .addresses import Address
 
-LARGEST_FILE = 1024 * 1024  # bytes; any of ours has a few thousand
+LARGEST_FILE = 1024 * 1024  # bytes; usual files have a few thousand
 
 _JWT = re.compile(r"BEGIN NATS USER JWT-+\s+([\w-]+\.[\w-]+\.[\w-]+)\s")
 _SEED = re.compile(r"BEGIN USER NKEY SEED-+\s+(\w+)\s")
 
 
 class CredentialsError(Exception):
-    """Something that a setting names can't be used. The text begins with the variable and says what would be right."""
+    """The value of a setting, or its file, can't be used. The text begins with the variable, and says what would be
+    right."""
 
     def __init__(self, variable: str, words: str) -> None:
         super().__init__(f"{variable}: {words}")
@@ -34,7 +36,7 @@ class CredentialsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """What proves to a server who we are. `jwt` comes with its seed; an nkey is a seed alone."""
+    """The proof of our identity for a server. A `jwt` comes with its `seed`; an nkey is a `seed` alone."""
 
     user: str | None = field(default=None, repr=False)
     password: str | None = field(default=None, repr=False)
@@ -44,7 +46,7 @@ class Login:
 
     @property
     def is_expired(self) -> bool:
-        """Whether the JWT says that its time is over."""
+        """Whether the JWT has expired, according to its claim `exp`."""
         if self.jwt is None:
             return False
         try:
@@ -56,7 +58,7 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """The settings NATS_CREDS, NATS_NKEY_SEED, NATS_USER and so on, as they are. Reading files blocks."""
+    """The settings NATS_CREDS, NATS_NKEY_SEED, NATS_USER and so on. The methods that read files block."""
 
     creds: Path | None = field(default=None, repr=False)
     nkey_seed: Path | None = field(default=None, repr=False)
@@ -69,11 +71,11 @@ class Credentials:
 
     @property
     def want_tls(self) -> bool:
-        """Whether to speak in clear text is out of the question."""
+        """Whether the settings require TLS."""
         return self.tls_ca is not None or self.tls_cert is not None or self.tls_key is not None
 
     def find_conflicts(self, servers: Sequence[Address]) -> list[str]:
-        """What can't be set together, a line for each, which begins with a variable."""
+        """One line for each conflict of the settings. It begins with a variable."""
         ways = {
             "NATS_CREDS": self.creds,
             "NATS_NKEY_SEED": self.nkey_seed,
@@ -91,7 +93,7 @@ class Credentials:
         return missing + ([f"{', '.join(used)}: only one of them can say who we are"] if len(used) > 1 else [])
 
     def read_login(self, server: Address) -> Login:
-        """What to show to this server; its address may say. Raises CredentialsError."""
+        """The login for a server. Credentials in its address come first. Raises CredentialsError."""
         if server.user is not None:
             return Login(server.user, server.password) if server.password is not None else Login(token=server.user)
         if self.creds is not None:
@@ -99,11 +101,12 @@ class Credentials:
             return Login(jwt=jwt, seed=seed)
         if self.nkey_seed is not None:
             return Login(seed=read_seed(self.nkey_seed))
-        # nats-server takes a user without a password, where its configuration has none.
+        # nats-server accepts a user without a password, if its configuration has none.
         return Login(self.user, None if self.user is None else self.password or "", self.token)
 
     def make_tls(self) -> ssl.SSLContext:
-        """Raises CredentialsError. Without NATS_TLS_CA the system's authorities are trusted."""
+        """A context for TLS with servers. Without NATS_TLS_CA it trusts the authorities of the system. Raises
+        CredentialsError."""
         context = load_authorities(self.tls_ca)
         self._load_certificate(context)
         return context
@@ -113,7 +116,7 @@ class Credentials:
             load_certificate(context, self.tls_cert, self.tls_key)
 
     def find_faults(self) -> list[str]:
-        """What is wrong with the files, a line for each, which begins with a variable."""
+        """One line for each file that can't be used. It begins with a variable."""
         faults = []
         for path, read in ((self.creds, read_creds), (self.nkey_seed, read_seed), (self.tls_ca, load_authorities)):
             try:
@@ -129,7 +132,7 @@ class Credentials:
 
 
 def read_creds(path: Path) -> tuple[str, str]:
-    """The JWT and the seed of a file in the form of `nsc generate creds`."""
+    """The JWT and the seed in a file that `nsc generate creds` wrote. Raises CredentialsError."""
     text = read_file("NATS_CREDS", path)
     jwt, seed = _JWT.search(text), _SEED.search(text)
     if jwt is None or seed is None or not _is_seed(seed[1]):
@@ -138,7 +141,7 @@ def read_creds(path: Path) -> tuple[str, str]:
 
 
 def read_seed(path: Path) -> str:
-    """The seed of a user."""
+    """The seed of a user in a file. Raises CredentialsError."""
     seed = read_file("NATS_NKEY_SEED", path).strip()
     if not _is_seed(seed):
         raise CredentialsError("NATS_NKEY_SEED", "takes a file with the seed of a user's nkey, which begins with SU")
@@ -146,11 +149,11 @@ def read_seed(path: Path) -> str:
 
 
 def load_authorities(path: Path | None) -> ssl.SSLContext:
-    """A context that verifies certificate and name of the server. Raises CredentialsError."""
+    """A context that verifies the certificate and the name of the server. Raises CredentialsError."""
     if path is None:
         return ssl.create_default_context()
     text = read_file("NATS_TLS_CA", path)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # create_default_context takes an empty file for none
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # create_default_context would treat an empty file as none
     try:
         context.load_verify_locations(cadata=text)
     except (ssl.SSLError, ValueError):
@@ -159,7 +162,7 @@ def load_authorities(path: Path | None) -> ssl.SSLContext:
 
 
 def load_certificate(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
-    """Show this certificate to the server. Raises CredentialsError."""
+    """Load the client certificate that the server gets. Raises CredentialsError."""
     text = read_file("NATS_TLS_CERT", certificate)
     read_file("NATS_TLS_KEY", key)
     try:
@@ -167,7 +170,7 @@ def load_certificate(context: ssl.SSLContext, certificate: Path, key: Path) -> N
     except (ssl.SSLError, ValueError):
         raise CredentialsError("NATS_TLS_CERT", "takes a file with a certificate in PEM form") from None
     try:
-        context.load_cert_chain(certificate, key, password="")  # else it would ask for one at the terminal
+        context.load_cert_chain(certificate, key, password="")  # else OpenSSL would ask for one at the terminal
     except ssl.SSLError as error:
         fits = error.reason != "KEY_VALUES_MISMATCH"
         words = "takes a file with a private key in PEM form, not encrypted" if fits else "does not fit NATS_TLS_CERT"
@@ -177,7 +180,7 @@ def load_certificate(context: ssl.SSLContext, certificate: Path, key: Path) -> N
 
 
 def read_file(variable: str, path: Path) -> str:
-    """The text of a file. Raises CredentialsError."""
+    """The ASCII text of a regular file. Raises CredentialsError."""
     try:
         if stat.S_ISREG(path.stat().st_mode):
             with path.open("rb") as file:
@@ -190,7 +193,7 @@ def read_file(variable: str, path: Path) -> str:
 
 
 def _is_seed(text: str) -> bool:
-    """Whether this is the seed of a user: two bytes of prefix, 32 of seed, and a CRC-16 in base 32."""
+    """Whether a text is the seed of a user: 2 bytes of prefix, 32 bytes of seed and a CRC-16, in base 32."""
     if not re.fullmatch(r"SU[A-Z2-7]{56}", text):
         return False
     raw = base64.b32decode(text + "=" * (-len(text) % 8))

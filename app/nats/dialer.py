@@ -1,7 +1,7 @@
-"""Where the next connection goes: to the first server that answers, of all that are known.
+"""Makes the next connection: to the first known server that answers.
 
-A name can lead to several addresses, and a machine that is gone does not even refuse. So all addresses are tried, in
-random order, and each attempt waits for the one before it only STAGGER seconds (RFC 8305, section 5).
+A name can have several addresses, and a machine that is gone does not even refuse a connection. So all addresses are
+tried in random order. Each attempt begins at most STAGGER seconds after the one before it (RFC 8305, section 5).
 """
 
 import asyncio
@@ -20,40 +20,40 @@ from .credentials import Credentials
 CONNECT_TIMEOUT = 2.0  # seconds to find the addresses of a server, and again to connect to one
 STAGGER = 0.25  # seconds until the next address is tried as well
 CLEAN_UP = 0.1  # seconds
-MOST_TOLD = 20  # lines about servers that can't be reached; more are counted
+MOST_TOLD = 20  # log lines about servers that can't be reached; further ones are counted
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 2.0  # seconds between rounds of attempts to connect; jitter takes a part of them
 
 _log = structlog.get_logger("nats-http.link")
 
 
 class Dialer:
-    """`servers` are URLs (ValueError for what is none)."""
+    """Connects to any of the known servers. `servers` are URLs. Raises ValueError if one is not valid."""
 
     def __init__(self, servers: Sequence[str], *, credentials: Credentials, events: Events) -> None:
         self._configured = tuple(Address.parse(server) for server in servers)
         self._known = self._configured
         self._credentials = credentials
         self._events = events
-        self._pause = 0.0  # before the first attempt of all
+        self._pause = 0.0  # seconds; the very first attempt does not wait
         self._told: set[str] = set()
         self._lines = 0
         self._untold = 0
         self._lookups: dict[str, asyncio.Future[list[str]]] = {}
         self.reason = "connecting to NATS"
-        """Why there was no connection, the last time that there was none; without secrets."""
+        """The reason of the most recent failure to connect. It never contains secrets."""
 
     def learn(self, servers: Iterable[Address]) -> None:
-        """The servers that the last connection has told of; those of the ones before are forgotten."""
+        """Remember the servers that the last connection announced. Those of earlier connections are forgotten."""
         self._known = tuple(dict.fromkeys((*self._configured, *servers)))
 
     def end_backoff(self) -> None:
-        """The connection has lasted: the next pause is the shortest, and reasons are logged again."""
+        """Call this when a connection has lasted. The next pause is the shortest one, and reasons are logged again."""
         self._pause = FIRST_PAUSE
         self._lines = 0
 
     async def connect(self) -> Connection:
-        """A connection to any of the servers; never gives up. Before each round but the first of all it waits for a
-        random part of a pause that doubles, so that many gateways do not come back in the same moment."""
+        """Connect to any of the servers. It never gives up. Before each round, except the very first, it waits for a
+        random part of a pause that doubles, so that many gateways do not reconnect at the same moment."""
         while True:
             await asyncio.sleep(random.uniform(0, self._pause))  # noqa: S311 - jitter
             self._pause = min(max(self._pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
@@ -64,7 +64,7 @@ class Dialer:
                 return connection
 
     async def _reach(self, server: Address) -> Connection | None:
-        """By any of its addresses."""
+        """Connect to any address of a server; None if that fails."""
         try:
             addresses = await self._find_addresses(server)
         except (OSError, TimeoutError):
@@ -73,7 +73,8 @@ class Dialer:
         return await _race(addresses, self._open)
 
     async def _find_addresses(self, server: Address) -> list[Address]:
-        """Those of its name, of which at most one lookup runs: one that hangs is waited for again the next time."""
+        """The addresses of a server's name. At most one lookup of a name runs at a time: if it hangs, the next call
+        waits for the same one."""
         if server.is_address:
             return [server]
         lookup = self._lookups.get(server.host)
@@ -97,8 +98,8 @@ class Dialer:
             return None
 
     def _tell(self, reason: str) -> None:
-        """Log a reason once, until there is a connection, and in all no more than MOST_TOLD until one has lasted: a
-        server may tell of many others that there are not."""
+        """Log a reason, but the same reason only once until there is a connection. In total log at most MOST_TOLD
+        reasons until a connection has lasted: a server may announce many others that do not exist."""
         self.reason = reason
         if reason in self._told:
             return
@@ -116,8 +117,8 @@ class Dialer:
 
 
 def look_up(host: str) -> "asyncio.Future[list[str]]":
-    """The addresses of a name, or an OSError. In a thread of its own: those of a pool are waited for when the process
-    ends, and a resolver that hangs would take them all."""
+    """The addresses of a name, or an OSError. The lookup has its own thread. A hanging resolver would block all threads
+    of a pool, and the process waits for these when it ends."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[list[str]] = loop.create_future()
 
@@ -128,7 +129,7 @@ def look_up(host: str) -> "asyncio.Future[list[str]]":
             future.set_result(addresses)
         else:
             future.set_exception(error)
-            future.exception()  # it may be that nobody waits any more
+            future.exception()  # perhaps nobody waits for it any more
 
     def work() -> None:
         addresses: list[str] = []
@@ -138,7 +139,7 @@ def look_up(host: str) -> "asyncio.Future[list[str]]":
             addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))
         except OSError as failure:
             error = failure
-        except UnicodeError:  # a name that can't be one
+        except UnicodeError:  # an impossible name
             error = OSError()
         with contextlib.suppress(RuntimeError):  # the loop has ended
             loop.call_soon_threadsafe(finish, addresses, error)
@@ -150,7 +151,7 @@ def look_up(host: str) -> "asyncio.Future[list[str]]":
 async def _race(
     servers: Sequence[Address], attempt: Callable[[Address], Awaitable[Connection | None]]
 ) -> Connection | None:
-    """The first connection that an attempt brings. What the others bring is closed."""
+    """The first connection of all attempts; None if all fail. Any further connections are closed."""
     waiting = random.sample(servers, len(servers))
     running: set[asyncio.Task[Connection | None]] = set()
     connections: list[Connection] = []
@@ -173,7 +174,7 @@ async def _race(
 
 
 async def _call_off(attempts: set[asyncio.Task[Connection | None]]) -> None:
-    """Cancel them, and let them clean up; one that does not hear it is not waited for."""
+    """Cancel attempts, and give them CLEAN_UP seconds to end. Attempts that ignore the cancellation continue alone."""
     for attempt in attempts:
         attempt.add_done_callback(_discard)
         attempt.cancel()

@@ -1,4 +1,4 @@
-"""A request that many may answer. Its token stays in the map of requests in flight until the end. No I/O."""
+"""A request that many services may answer. Its token stays in the map of requests in flight until the end. No I/O."""
 
 import asyncio
 import time
@@ -10,14 +10,14 @@ from .in_flight import InFlight, Outcome
 from .shares import Share
 
 MAX_GATHERED = 16 * 1024 * 1024  # bytes of replies that are kept for one request
-MAX_GATHERINGS = 4  # that one link has at a time
+MAX_GATHERINGS = 4  # on one link at a time
 
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """The replies in the order in which they came. `cut` says whether some may be missing because there were too many,
-    or because they were too large together. With an `error` the request ended before its time; replies that came before
-    are there all the same."""
+    """The replies in the order of their arrival. `cut` says that some may be missing, because there were too many, or
+    because they were too large together. With an `error` the request ended early; `replies` has the replies that came
+    before."""
 
     replies: tuple[Reply, ...] = ()
     cut: bool = False
@@ -25,11 +25,11 @@ class Gathered:
 
 
 class Gathering(InFlight):
-    """Collects replies until `deadline`, an instant of `time.monotonic`, until `most` messages have come, or, once one
-    has come, until there is none for `stall` seconds. `future` gets the result; to cancel it is fine.
+    """Collects replies until the first of these: `deadline`, an instant of `time.monotonic`; `most` messages have come;
+    no message has come for `stall` seconds after the last one. `future` gets the result, and may be cancelled.
 
-    The server says at once that nobody is subscribed. A service may write the same, so it ends nothing here: it counts
-    as a message without content. One service can't hide the others.
+    "No responders" does not end the request: it counts as a message without content. A service could write the same
+    text, and must not be able to hide the others.
     """
 
     def __init__(self, share: Share, deadline: float, *, stall: float, most: int) -> None:

@@ -1,8 +1,8 @@
-"""The requests in flight: how many there may be, and how each of them ends. No I/O.
+"""The requests in flight: their number is limited, and each ends exactly once. No I/O.
 
-Laws (those of the link that are kept here):
-1. Every request ends exactly once: `settle` and `forget` are the only ways out. One that waits for further replies
-   comes back with `take_back`.
+Laws (numbered as in the link):
+1. Every request ends exactly once: by `settle` or by `forget`. A request that waits for further replies continues with
+   `take_back`.
 9. No entry outlives its request; every count is 0 when nothing is in flight.
 """
 
@@ -26,15 +26,15 @@ Outcome = Reply | GatewayError
 
 
 class InFlight:
-    """A request in flight. Who sends one defines `take`, which gets the outcome once, unless the request is abandoned
-    before, and sets `share`, which counts it. With `wants_written` there is a `written`, called once when this process
-    no longer keeps headers and payload: the kernel has them, or they are never sent. That can be before `take`, and
-    after it. Neither may block or raise."""
+    """A request in flight. A subclass defines `take`, which is called once with the outcome, unless the request is
+    abandoned first. It sets `share`, which counts the request. With `wants_written` it also defines `written`. That is
+    called once, before or after `take`, when this process no longer keeps headers and payload: the kernel has them, or
+    they are never sent. `take` and `written` may not block or raise."""
 
     wants_written = False
     share: Share
 
-    # Set when it is sent.
+    # These are set when the request is sent.
     in_flight: "InFlightMap | None" = None
     token: bytes
     subject: str
@@ -43,7 +43,7 @@ class InFlight:
 
     @property
     def peer(self) -> str | None:
-        """The address of the caller, where there is one."""
+        """The address of the caller, if there is one."""
         return None
 
     def take(self, outcome: Outcome) -> None:
@@ -53,19 +53,19 @@ class InFlight:
         raise NotImplementedError
 
     def abandon(self) -> None:
-        """Nobody waits any more: forget the request. The service may run all the same."""
+        """Forget the request, since nobody waits for it any more. The service may still run."""
         if self.in_flight is not None:
             self.in_flight.forget(self.token)
 
     def expire(self) -> None:
-        """Law 1 of the link: no later than its deadline."""
+        """End the request at its deadline (law 1 of the link)."""
         if self.in_flight is not None:
             was_held = self.connection.outgoing.withdraw(self.token)
             self.in_flight.settle(self.token, Overloaded(TOO_SLOW) if was_held else Timeout())
 
 
 class InFlightFuture(InFlight):
-    """A request whose outcome, an error included, is the result of `future`; to cancel that is fine."""
+    """A request whose outcome is the result of `future`, even if it is an error. The future may be cancelled."""
 
     def __init__(self, share: Share | None = None, peer: str | None = None) -> None:
         self.share = share or Share()
@@ -82,9 +82,10 @@ class InFlightFuture(InFlight):
 
 
 class InFlightMap:
-    """At most `maximum` requests, and `max_per_caller` of one peer address where that is not None; of one route as many
-    as its share says. Who sends a request of the gateway's own adds its place to `maximum` for that time. `unclaimed`
-    gets the token of each reply that no request in flight has."""
+    """The requests in flight, by token. It admits at most `maximum` requests, at most `max_per_caller` of one peer
+    address (None means no such limit), and of one route as many as its share allows. For a request of the gateway's own
+    the sender raises `maximum` by 1 meanwhile. `unclaimed` is called with the token of each outcome that belongs to no
+    request in flight."""
 
     def __init__(
         self, maximum: int, max_per_caller: int | None, unclaimed: Callable[[bytes], None] = lambda _: None
@@ -100,17 +101,17 @@ class InFlightMap:
         return len(self._sent)
 
     def __iter__(self) -> Iterator[InFlight]:
-        """In the order in which they were sent."""
+        """The requests in the order in which they were sent."""
         return iter(self._sent.values())
 
     def __reversed__(self) -> Iterator[InFlight]:
         return reversed(self._sent.values())
 
     def begin(self, sent: InFlight, subject: str, connection: Connection, deadline: float) -> Overloaded | None:
-        """Give the request its token, and take it in until it ends; or the reason why not."""
+        """Admit a request until it ends, and give it its token. Returns an Overloaded if it is not admitted."""
         free, share = self.maximum - len(self._sent), sent.share
         count = share.count
-        is_tight = free <= count + 1 or count >= share.most  # else there is room, and no need of a closer look
+        is_tight = free <= count + 1 or count >= share.most  # else there is certainly room
         if is_tight and (overload := _find_overload(share, free)):
             return overload
         if self._callers is not None:
@@ -127,7 +128,7 @@ class InFlightMap:
         return None
 
     def settle(self, token: bytes, outcome: Outcome) -> None:
-        """End a request, if it is still in flight, and tell whoever waits for it."""
+        """End a request if it is still in flight, and give it its outcome."""
         sent = self._sent.pop(token, None)
         if sent is None:
             self._unclaimed(token)
@@ -138,12 +139,13 @@ class InFlightMap:
             self._callers.end(sent.peer)
         try:
             sent.take(outcome)
-        except Exception:  # a bug of whoever waits: it may not end the connection, nor what else is settled
+        except Exception:  # a bug in `take` must not end the connection, or affect other requests
             _log.exception("outcome-not-taken")
 
     def take_back(self, sent: InFlight, deadline: float) -> None:
-        """For `take` of a request that waits for more than one reply: it goes on under its token, until `deadline`."""
-        sent.subject = ""  # it was let through, so no denial of a publish is of this one
+        """Continue a request that waits for more than one reply, with the same token, until `deadline`. Only `take` of
+        the request calls this."""
+        sent.subject = ""  # the server has let it through: a later denial is for another request
         sent.share.count += 1
         if self._callers is not None:
             self._callers.begin(sent.peer)
@@ -151,7 +153,7 @@ class InFlightMap:
         self._sent[sent.token] = sent
 
     def forget(self, token: bytes) -> None:
-        """End a request, if it is still in flight, and tell nobody. One that is held is never sent."""
+        """End a request, if it is still in flight, without an outcome. If it is still held, it is never sent."""
         sent = self._sent.pop(token, None)
         if sent is not None:
             sent.timer.discard(sent)

@@ -1,4 +1,4 @@
-"""Replies to one inbox, found in the bytes that a server sends. Pure."""
+"""Finds the replies to one inbox in the bytes that a server sends. Pure."""
 
 import re
 import secrets
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 SID = 1
-TOKEN_LENGTH = 16  # bytes of what tells one request's reply from another's
+TOKEN_LENGTH = 16  # bytes of the token that identifies the request of a reply
 # nats-server allows no more for max_payload than 64 MiB, headers included, and may add headers of its own.
 LARGEST_MESSAGE = 64 * 1024 * 1024 + 64 * 1024
 WRONG_END = "the server sent a message that does not end where it should"
@@ -17,8 +17,8 @@ _END = b"\r\n"
 
 
 def make_tokens() -> Iterator[bytes]:
-    """64 bits each, of the system's randomness, so that no service can guess where another's reply goes. Many at a
-    time: asking for each would cost more than all else that is done for it."""
+    """Tokens of 64 random bits from the system, so that no service can guess the reply subject of another request. They
+    are made 512 at a time, since a system call for each would be the largest cost of a request here."""
     while True:
         pool = secrets.token_hex(TOKEN_LENGTH // 2 * 512).encode("ascii")
         for start in range(0, len(pool), TOKEN_LENGTH):
@@ -27,8 +27,9 @@ def make_tokens() -> Iterator[bytes]:
 
 @dataclass(slots=True)
 class _Partial:
-    """A reply that is still coming: its token, the size of its header block, what has come of block and payload, how
-    many bytes are missing, the line's end included, and the instant at which it began."""
+    """An incomplete reply. `head` is the size of its header block. `pieces` has the bytes of header block and payload
+    that have come. `missing` is the number of missing bytes, with the final CR LF. `since` is the instant at which it
+    began."""
 
     token: bytes
     head: int
@@ -37,14 +38,14 @@ class _Partial:
     since: float = field(default_factory=time.monotonic)
 
     def add(self, data: bytes) -> int:
-        """Take what belongs to the reply; how many bytes that is."""
+        """Take the bytes at the beginning of `data` that belong to the reply. Returns their number."""
         piece = data[: self.missing]
         self.pieces.append(piece)
         self.missing -= len(piece)
         return len(piece)
 
     def finish(self) -> tuple[bytes, bytes] | None:
-        """The header block and the payload; None where the line does not end where it should."""
+        """The header block and the payload; None if no CR LF follows them."""
         last = self.pieces.pop()
         while len(last) < len(_END) and self.pieces:
             last = self.pieces.pop() + last
@@ -55,16 +56,17 @@ class _Partial:
 
 
 class Inbox:
-    """The subscription SID to `prefix` and any token. Hands each reply over once, whole and in the order in which it
-    came, in whatever pieces: token, header block (empty for none), payload. One that can't be true is never handed
-    over: `broken` is told why. No reply that is announced makes it wait for more than LARGEST_MESSAGE bytes."""
+    """The subscription SID to `prefix` and any token. It calls `replied` with each reply once, complete and in order,
+    whatever the pieces in which it arrived: token, header block (empty if there is none), payload. For an impossible
+    reply it calls `broken` with the reason instead. It never waits for more than LARGEST_MESSAGE bytes of a reply."""
 
     def __init__(
         self, prefix: bytes, *, replied: Callable[[bytes, bytes, bytes], None], broken: Callable[[str], None]
     ) -> None:
         self.prefix = prefix
         self.received = 0
-        """Bytes of the replies that were handed over, of those that came whole; it changes with each of the others."""
+        """Grows with every reply that is handed over: by all its bytes if it came in one piece, else by the bytes of
+        its last piece."""
         self._replied = replied
         self._broken = broken
         self._partial: _Partial | None = None
@@ -74,11 +76,13 @@ class Inbox:
 
     @property
     def coming(self) -> tuple[float, int] | None:
-        """The instant at which a reply that is still incomplete began, and how many of its bytes are missing."""
+        """The instant at which an incomplete reply began, and the number of its missing bytes; None if there is
+        none."""
         return (self._partial.since, self._partial.missing) if self._partial is not None else None
 
     def take(self, data: bytes) -> int:
-        """Hand over the replies that `data` begins with; how many bytes they take. The rest is none of ours."""
+        """Hand over the replies at the beginning of `data`. Returns the number of their bytes. The bytes after them are
+        for nats-py."""
         match_plain, replied = self._match_plain, self._replied
         end = 0
         if self._partial is not None:
@@ -118,7 +122,7 @@ class Inbox:
             self._partial = partial
 
     def _go_on(self, data: bytes) -> int:
-        """With the reply that is still coming; how many bytes of `data` belong to it."""
+        """Continue the incomplete reply. Returns the number of bytes of `data` that belong to it."""
         partial = self._partial
         if partial is None:
             return 0

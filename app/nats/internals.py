@@ -1,6 +1,7 @@
-"""What this package uses of nats-py beyond its public API, and whether the installed version has it.
+"""Lists the names of nats-py beyond its public API that this package uses, and checks that the installed version has
+them.
 
-A name that is missing would show as a connection that can't be made, for ever. So it is looked for at the start.
+Without this check at the start, a missing name would show as a connection that can never be made.
 """
 
 import inspect
@@ -15,7 +16,7 @@ from .. import __version__
 from ..errors import CannotStart
 
 TRIED = "2.16"
-"""The minor version that tests/nats/test_contract.py was last run with."""
+"""The last minor version with which tests/nats/test_contract.py was run."""
 
 _METHODS: Mapping[str, Sequence[str]] = {
     "_process_msg": ("sid", "subject", "reply", "data", "headers"),
@@ -23,18 +24,18 @@ _METHODS: Mapping[str, Sequence[str]] = {
     "_process_op_err": ("e",),
     "_process_info": ("info", "initial_connection"),
 }
-"""Methods of the client that are replaced, and what they take."""
+"""Methods of the client that this package replaces, and their parameters."""
 _OF_A_CLIENT = ("_flusher_task", "_nuid", "_ping_interval_task", "_ps", "_reading_task", "_transport", "options")
 _OF_A_TRANSPORT = ("_bare_io_writer", "_io_reader", "_io_writer")
 _OF_A_PARSER = ("buf", "needed", "parse", "state")
 
 
 class IncompatibleNats(CannotStart):
-    """The installed nats-py lacks something; the text is one sentence that names both versions."""
+    """The installed nats-py lacks a name. The text is one sentence with the versions of nats-py and of the gateway."""
 
 
 def check_nats() -> None:
-    """Raises IncompatibleNats."""
+    """Raises IncompatibleNats if the installed nats-py lacks a name."""
     missing = list(_find_missing())
     if missing:
         raise IncompatibleNats(

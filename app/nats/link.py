@@ -1,16 +1,17 @@
-"""The link to NATS: requests out, replies in, and what happens to them when NATS goes. It never lies about delivery.
+"""The link to NATS: sends requests, receives replies, and ends requests when the connection is lost. It never reports a
+wrong `delivered`.
 
-Laws (docs/adr/0004 says how they are kept):
+Laws (docs/adr/0004 explains how they are kept):
 1. Every request ends exactly once, no later than its deadline.
 2. Nothing is sent from a buffer after a reconnect: without a connection a request fails at once as NotConnected.
 3. A lost connection fails every request in flight on it at once: ConnectionLost, or NotConnected if still unwritten.
 4. No request makes the server answer -ERR: sizes are checked against its live max_payload, subjects by their template.
-5. A connection that ended, or that is stuck, is replaced by a new one, for ever, with jittered backoff.
-6. Lame duck: a new connection first, then the move; the old one stays until its requests are answered.
+5. A new connection replaces one that has ended or is stuck. The link tries this without end, with jittered backoff.
+6. Lame duck: the link first makes a new connection, then moves to it. The old one stays until its requests have ended.
 7. A denied publish fails its request at once as PermissionDenied.
 8. "No responders" is the server's status line, not a service's header.
 9. No entry outlives its request; cancelling or abandoning one removes it.
-10. HTTP drains first; then `close` refuses what is new as Draining and ends the connection.
+10. HTTP drains first. Then `close` refuses new requests as Draining, and ends the connection.
 """
 
 import asyncio
@@ -41,17 +42,18 @@ from .in_flight import TOO_SLOW, InFlight, InFlightFuture, InFlightMap, Outcome
 from .shares import Share
 from .tasks import Tasks
 
-STABLE = 5.0  # seconds after which a connection is taken to be one that lasts
-BRIEF = 1.0  # seconds; even on lame duck a connection that was briefer is a reason to wait longer before the next one
-HEARTBEAT_INTERVAL = 2.0  # seconds; a connection that is silent for as long again is stuck
+STABLE = 5.0  # seconds after which a connection counts as lasting
+BRIEF = 1.0  # seconds; after a shorter connection the backoff grows, even if it ended by lame duck
+HEARTBEAT_INTERVAL = 2.0  # seconds; if a connection shows no progress for as long after a heartbeat, it is stuck
 
 _log = structlog.get_logger("nats-http.link")
 
 
 class Link:
-    """An async context manager, to be entered in the event loop that it serves. Connects in the background: entering
-    never waits for NATS. `servers` are URLs (ValueError for what is none); durations are seconds. At most
-    `max_in_flight` requests are in flight, and `max_per_caller` of one peer address where that is not None."""
+    """The link to the NATS servers at these URLs. An async context manager: enter it in the event loop that it serves.
+    It connects in the background, so that entering never waits for NATS. Durations are in seconds. At most
+    `max_in_flight` requests are in flight, and at most `max_per_caller` of one peer address (None means no such limit).
+    Raises ValueError if a URL is not valid."""
 
     def __init__(
         self,
@@ -80,7 +82,7 @@ class Link:
         self._heartbeat_at = 0.0
         self._round_trip: float | None = None
         self.reconnects = 0
-        """How often it has connected, after the first time."""
+        """The number of connections after the first one."""
         self.has_connected = False
         """Whether it has ever been connected."""
 
@@ -97,22 +99,22 @@ class Link:
 
     @property
     def server(self) -> str | None:
-        """host:port of the server that the link is connected to."""
+        """host:port of the server that the link is connected to; None without a connection."""
         return self._connection.server.address if self._connection else None
 
     @property
     def server_info(self) -> ServerInfo | None:
-        """What that server says of itself."""
+        """The facts that this server announces about itself; None without a connection."""
         return self._connection.info if self._connection else None
 
     @property
     def round_trip(self) -> float | None:
-        """The seconds that the last heartbeat took to come back, of which there is one every HEARTBEAT_INTERVAL."""
+        """The seconds until the last heartbeat came back. There is one every HEARTBEAT_INTERVAL seconds."""
         return self._round_trip if self._connection else None
 
     @property
     def backlog(self) -> int:
-        """Bytes that the server has not taken yet."""
+        """The bytes that wait to be sent to the server, or are not acknowledged yet."""
         return self._connection.outgoing.count_waiting() if self._connection else 0
 
     async def __aenter__(self) -> Self:
@@ -126,8 +128,9 @@ class Link:
         await self.close()
 
     def send(self, sent: InFlight, subject: str, headers: bytes, payload: bytes, deadline: float) -> None:
-        """Send a request now, or refuse it now: then `sent` takes the refusal before this returns. `headers` is a
-        header block or empty, `deadline` an instant of `time.monotonic`. Keeps neither, nor the payload."""
+        """Send a request now, or refuse it now. If it is refused, `sent.take` is called before this returns. `headers`
+        is a header block, or empty. `deadline` is an instant of `time.monotonic`. The link keeps no reference to
+        headers and payload."""
         connection = self._connection
         refusal = self._check(connection, len(headers) + len(payload), deadline)
         if refusal is None and connection is not None:
@@ -141,19 +144,19 @@ class Link:
         sent.take(refusal or NotConnected())
 
     async def request(self, subject: str, headers: bytes, payload: bytes, deadline: float) -> Outcome:
-        """Send, and wait for the outcome; cancelling abandons the request."""
+        """Send a request, and wait for the outcome. A cancellation abandons the request."""
         sent = InFlightFuture()
         self.send(sent, subject, headers, payload, deadline)
-        del payload  # it is let go when it is written
+        del payload  # so that its memory is free as soon as it is written
         try:
             return await sent.future
         finally:
             sent.abandon()
 
     async def gather(self, subject: str, payload: bytes, *, within: float, stall: float, most: int) -> Gathered:
-        """Send a request of the gateway's own that many may answer, and wait for the replies: `within` seconds at the
-        longest, not for more than `most` messages, and no longer than `stall` seconds after the last one. Takes no
-        place from the requests of callers; cancelling abandons it. At most MAX_GATHERINGS at a time."""
+        """Send a request of the gateway's own that many services may answer, and wait for the replies: at most `within`
+        seconds, at most `most` messages, and at most `stall` seconds after the last message. It takes no place from the
+        requests of callers. A cancellation abandons it. At most MAX_GATHERINGS run at a time."""
         deadline = time.monotonic() + within
         sent = Gathering(self._gatherings, deadline, stall=stall, most=most)
         self._in_flight.maximum += 1
@@ -179,8 +182,9 @@ class Link:
         return Timeout.unsent() if deadline <= time.monotonic() else None
 
     def _renew(self) -> None:
-        """Move to a new connection, as on lame duck: a reload may have raised max_payload, of which nats-server tells
-        only new ones. At most once in STABLE seconds, however many bodies are too large."""
+        """Move to a new connection, as on lame duck. A reload of the server may have raised max_payload, and
+        nats-server announces that only to new connections. This happens at most once in STABLE seconds, however many
+        bodies are too large."""
         if time.monotonic() - self._connected_at > STABLE:
             self._leaving.set()
 
@@ -189,7 +193,7 @@ class Link:
         self._settle(token, NoResponders() if is_none else Reply(headers, payload))
 
     def _take_unclaimed(self, token: bytes) -> None:
-        """A heartbeat, or a reply that comes too late."""
+        """Take an outcome without a request in flight: a heartbeat, or a late reply."""
         if token == HEARTBEAT:
             self._round_trip = time.monotonic() - self._heartbeat_at
 
@@ -197,7 +201,7 @@ class Link:
         self._settle(token, Overloaded(TOO_SLOW))
 
     def _take_denial(self, connection: Connection, subject: str) -> None:
-        # One denial is of one publish. The newest is taken: an older one to the same subject may have been let through.
+        # A denial is for one publish. The newest request fails: the server may have let older ones to the subject pass.
         for sent in reversed(self._in_flight):
             if sent.subject == subject and sent.connection is connection:
                 return self._settle(sent.token, PermissionDenied())
@@ -212,7 +216,7 @@ class Link:
         if connection is self._connection:
             self._connection = None
             self._leaving.set()
-        if self._connection is None and not self._closing:  # it may have ended before it was taken
+        if self._connection is None and not self._closing:  # it may have ended before the link used it
             self._dialer.reason = f"{connection.server.address}: {reason}"
             _log.warning("disconnected", server=connection.server.address, reason=reason)
         for token in [sent.token for sent in self._in_flight if sent.connection is connection]:
@@ -238,8 +242,9 @@ class Link:
             self._dialer.learn([fresh.server, *fresh.servers])
 
     async def _leave_or_settle(self) -> None:
-        """Wait until the connection has to be replaced. One that has lasted ends the backoff; so does one that is still
-        there, since the server may wait no longer."""
+        """Wait until the connection must be replaced. If it has lasted for STABLE seconds, the backoff ends. If it is
+        still open and older than BRIEF (as on lame duck), the backoff ends too, since the server may not wait
+        longer."""
         try:
             await asyncio.wait_for(self._leaving.wait(), STABLE)
         except TimeoutError:
@@ -249,7 +254,7 @@ class Link:
             self._dialer.end_backoff()
 
     async def _retire(self, connection: Connection) -> None:
-        """Law 6: the requests in flight on the old connection are answered there; each has a deadline."""
+        """Close an old connection after its requests have ended (law 6). Each of them has a deadline."""
         try:
             while any(sent.connection is connection for sent in self._in_flight):
                 await asyncio.sleep(0.05)
@@ -257,7 +262,7 @@ class Link:
             connection.close()
 
     async def _watch(self) -> None:
-        """Law 5: a connection that shows no sign of progress after a heartbeat is stuck, and is ended."""
+        """End a connection that shows no progress after a heartbeat: it is stuck (law 5)."""
         while True:
             connection = self._connection
             if connection is None:
@@ -268,8 +273,8 @@ class Link:
             progress = connection.progress
             await asyncio.sleep(HEARTBEAT_INTERVAL)
             if connection.progress == progress:
-                await asyncio.sleep(0.1)  # this process may have been the one that slept: let it read first
-                if connection.progress == progress:  # nothing happens where it has ended
+                await asyncio.sleep(0.1)  # perhaps this process itself has slept: let it read first
+                if connection.progress == progress:  # `end` does nothing if it has ended already
                     connection.end(f"no answer to a heartbeat for {HEARTBEAT_INTERVAL:g}s")
 
     def _beat(self, connection: Connection) -> None:
@@ -277,7 +282,8 @@ class Link:
         connection.publish_heartbeat()
 
     async def close(self) -> None:
-        """Law 10: take nothing new, end what is in flight, and close. The HTTP side has drained before. Idempotent."""
+        """Refuse new requests, end those in flight, and close the connection (law 10). The HTTP side has drained
+        before. Idempotent."""
         self._closing = True
         await self._tasks.close()
         if self._connection is not None:

@@ -1,4 +1,4 @@
-"""What may be shown of the settings: no password, no token, and no key."""
+"""Masks the values of settings, so that they can be shown without passwords, tokens and keys."""
 
 import os
 
@@ -6,15 +6,15 @@ from ..formats.storages import mask_storage
 from .addresses import Address
 
 MASK = "***"
-"""What is shown in the place of a secret."""
+"""The text that is shown instead of a secret."""
 
 _SECRETS = frozenset(("NATS_PASSWORD", "NATS_TOKEN"))
 _FILES = frozenset(("NATS_CREDS", "NATS_NKEY_SEED", "NATS_TLS_CA", "NATS_TLS_CERT", "NATS_TLS_KEY"))
 
 
 def mask_variable(name: str, value: str) -> str:
-    """The value of a setting, as far as it may be shown. The path of a file is shown where there is such a file: a seed
-    or a password may stand where a path should."""
+    """The value of a setting, masked as far as necessary. The path of a file is only shown if the file exists: somebody
+    may have set a seed or a password instead of a path."""
     if name in _SECRETS or (name in _FILES and not os.path.exists(value)):  # noqa: PTH110 - Path raises for long names
         return MASK
     mask = _URLS.get(name)
@@ -22,7 +22,8 @@ def mask_variable(name: str, value: str) -> str:
 
 
 def mask_servers(text: str) -> str:
-    """Servers, separated by commas, with `***` in the place of passwords and tokens. Where one is wrong, only that."""
+    """Servers, separated by commas, with `***` instead of passwords and tokens. If one is not valid, the result is only
+    `***`."""
     servers = text.split(",")
     try:
         for server in servers:

@@ -1,13 +1,13 @@
-"""The requests of one connection on their way to the server: those of one turn of the loop go out in one write.
+"""Writes the requests of one connection to the server. All requests of one turn of the event loop go out in one write.
 
 Laws:
-1. At most MAX_BACKLOG bytes, and those of one turn, wait for the server at the transport. More requests are held here,
-   up to MOST_HELD bytes, until it has taken some: a burst of large bodies is no reason to refuse one of them.
-2. A server that takes nothing of such a backlog for PATIENT_LOOKS looks is stuck: what is held is refused, and so is
-   what comes, until it takes something. Looks are counted, not seconds: a pause of this process is not one of the
-   server.
-3. What is held has not been sent, and can be withdrawn.
-4. Whoever asks is told once that the process no longer keeps its request: the kernel has it, or it is never sent.
+1. At most MAX_BACKLOG bytes, plus those of one turn, wait at the transport. Further requests are held here, up to
+   MOST_HELD bytes, until the server has taken some. So a burst of large bodies is no reason to refuse one of them.
+2. If the server takes nothing of such a backlog for PATIENT_LOOKS looks, it is stuck. Then held requests and new ones
+   are refused until it takes something. Looks are counted, and not seconds, since a pause of this process is not a
+   pause of the server.
+3. A held request has not been sent, and can be withdrawn.
+4. The `tell` of a request is called once, when the process no longer keeps it: the kernel has it, or it is never sent.
 """
 
 import asyncio
@@ -18,10 +18,10 @@ import structlog
 
 from .backlog import count_unsent
 
-BIG = 16 * 1024  # bytes of a payload: to copy fewer is cheaper than to write them apart
-MAX_BACKLOG = 4 * 1024 * 1024  # bytes that the kernel has not yet taken
-MOST_HELD = 64 * 1024 * 1024
-LOOK_INTERVAL = 0.05  # seconds between two looks at what waits
+BIG = 16 * 1024  # bytes of a payload; a smaller one is copied, which is cheaper than a separate write
+MAX_BACKLOG = 4 * 1024 * 1024  # bytes that the kernel has not taken yet
+MOST_HELD = 64 * 1024 * 1024  # bytes
+LOOK_INTERVAL = 0.05  # seconds between two looks at the backlog
 PATIENT_LOOKS = 5
 
 _log = structlog.get_logger("nats-http.link")
@@ -31,14 +31,14 @@ _Held = tuple[tuple[bytes, ...], int, Tell | None]
 
 
 class Outgoing:
-    """What is published on one connection, with replies to `prefix` and a token. `refused` is told the tokens of
-    requests that were held and are never sent."""
+    """The outgoing requests of one connection. Replies go to `prefix` and a token. `refused` is called with the token
+    of each request that was held, and is never sent because the server is stuck."""
 
     def __init__(self, prefix: bytes, *, refused: Callable[[bytes], None]) -> None:
         self.is_full = False
-        """Whether nothing more could be taken when that was last looked at: `look` looks again."""
+        """Whether there was no room for more requests at the last look. `look` looks again."""
         self.written = 0
-        """Bytes that were handed to the transport."""
+        """The number of bytes that were handed to the transport."""
         self._prefix = prefix
         self._refused = refused
         self._loop = asyncio.get_running_loop()
@@ -55,15 +55,15 @@ class Outgoing:
         self._timer: asyncio.TimerHandle | None = None
         self._arrived = 0
         self._looks = 0
-        """Those since the server was last seen to take something."""
+        """The number of looks since the server last took something."""
 
     def open(self, transport: asyncio.WriteTransport, below: asyncio.WriteTransport | None) -> None:
-        """Write here from now on. `below` is what TLS writes to, where there is TLS."""
+        """Write to this transport from now on. With TLS, `below` is the transport under TLS, else None."""
         self._transport, self._below = transport, below
 
     def publish(self, subject: bytes, token: bytes, headers: bytes, payload: bytes, tell: Tell | None = None) -> None:
-        """Send a request whose reply comes back under `token`. `headers` is a header block or empty. `tell` is called
-        once, when the process no longer keeps it; it may not block."""
+        """Send a request whose reply comes back with `token`. `headers` is a header block, or empty. `tell` is called
+        once, when the process no longer keeps the request. It may not block."""
         if headers:
             sizes = len(headers), len(headers) + len(payload)
             line = b"HPUB %b %b%b %d %d\r\n%b" % (subject, self._prefix, token, *sizes, headers)
@@ -85,7 +85,7 @@ class Outgoing:
             self._awaited.append((self.position, tell))
 
     def write(self, command: bytes) -> None:
-        """Send, in order, what is not held in any case."""
+        """Send a command that is never held. The order of commands is kept."""
         if not self._queue:
             self._loop.call_soon(self._flush)
         self._queue.append(command)
@@ -113,7 +113,7 @@ class Outgoing:
         self.is_full = self.is_full or self._held_size > MOST_HELD
 
     def withdraw(self, token: bytes) -> bool:
-        """Never send a request, if it is still held; whether it was."""
+        """Drop a request that is still held, so that it is never sent. Returns whether it was held."""
         held = self._held.pop(token, None)
         if held is None:
             return False
@@ -122,8 +122,8 @@ class Outgoing:
         return True
 
     def look(self) -> bool:
-        """Go on with what waits for the server, as far as it takes it. Whether nothing more can be taken now; also in
-        `is_full`, from then on."""
+        """Send held requests as far as the server takes them, and call `tell` of those that the kernel has. Returns
+        whether there is no room for more; `is_full` has the same value until the next look."""
         taken = self.written - self._count_buffered()
         while self._awaited and self._awaited[0][0] <= taken:
             _call(self._awaited.popleft()[1])
@@ -158,16 +158,16 @@ class Outgoing:
 
     @property
     def position(self) -> int:
-        """Bytes that were sent so far, written or about to be."""
+        """The number of bytes sent so far: written, or queued for this turn."""
         return self.written + self._queued
 
     @property
     def unwritten(self) -> frozenset[bytes]:
-        """The tokens of the requests that were not even handed to the transport."""
+        """The tokens of the requests that were not handed to the transport yet."""
         return frozenset((*self._unwritten, *self._held))
 
     def count_waiting(self) -> int:
-        """Bytes that the kernel has not yet taken, and those in its buffer where it tells."""
+        """The bytes that the kernel has not taken yet, plus the unacknowledged bytes in its buffer, if it says them."""
         if self._transport is None:
             return 0
         return self._count_buffered() + count_unsent(self._transport.get_extra_info("socket"))
@@ -177,7 +177,7 @@ class Outgoing:
         return buffered + self._below.get_write_buffer_size() if self._below else buffered
 
     def close(self) -> None:
-        """Send nothing more. Idempotent; the transport is the connection's to close."""
+        """Send nothing more. It does not close the transport: the connection does. Idempotent."""
         self._closed = True
         self._queue = []
         if self._timer is not None:
@@ -192,5 +192,5 @@ def _call(tell: Tell | None) -> None:
     if tell is not None:
         try:
             tell()
-        except Exception:  # a bug of whoever asked: it may not end the connection
+        except Exception:  # a bug in `tell` must not end the connection
             _log.exception("written-not-taken")

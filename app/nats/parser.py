@@ -1,4 +1,4 @@
-"""What comes over the wire: replies to the inbox are taken off it, nats-py gets the rest."""
+"""Splits the bytes from the server: the inbox gets the replies, and nats-py everything else."""
 
 import ast
 import asyncio
@@ -12,27 +12,28 @@ from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 from .inbox import LARGEST_MESSAGE, TOO_LARGE, Inbox
 
 LONGEST_LINE = 64 * 1024  # bytes; INFO has the addresses of all servers of a cluster
-STEP = 2 * 1024  # bytes that nats-py parses in one turn of the loop: it may be a flood of lines
+STEP = 2 * 1024  # bytes that nats-py parses in one turn of the loop, since they may be a flood of lines
 
 _DENIED_PUBLISH = re.compile(rb"""-ERR\s+'Permissions Violation for Publish to (".*")'\r\n""", re.IGNORECASE)
 
 
 class WireParser(Parser):
-    """nats-py's parser, but replies to the inbox, which are nearly all that ever comes, are taken in one pass. It is
-    given the rest, and no incomplete reply but one behind that, since it would copy the payload three times."""
+    """The parser of nats-py, with a fast path: the inbox takes the replies, nearly all of the bytes, in one pass. Only
+    other bytes go to nats-py. It gets an incomplete reply only if that follows such bytes, since it copies a payload
+    three times."""
 
     def __init__(self, client: Client, inbox: Inbox, *, broken: Callable[[str], None]) -> None:
         super().__init__(client)
         self._inbox = inbox
         self._broken = broken
         self.parsed = 0
-        """Bytes so far."""
+        """The number of bytes parsed so far."""
         self.coming_since: float | None = None
-        """The instant at which what is still incomplete began."""
+        """The instant at which an incomplete message or line began; None if there is none."""
 
     async def parse(self, data: bytes = b"") -> None:
-        """As in nats-py, but replies are found by the inbox, what can't be of the protocol is not waited for, and the
-        loop has a turn after each STEP bytes that are no replies."""
+        """Parse bytes, as in nats-py, with three differences: the inbox takes replies; bytes that can't become a valid
+        message end the connection; and the event loop gets a turn after each STEP bytes that are not replies."""
         slow = 0
         while data:
             size, parsed = await self._parse_some(data)
@@ -48,7 +49,8 @@ class WireParser(Parser):
             self.coming_since = time.monotonic()
 
     async def _parse_some(self, data: bytes) -> tuple[int, int]:
-        """How many bytes are done with, at least one, and how many of them, or of those before, nats-py has parsed."""
+        """Parse a part of the bytes. Returns the number of bytes that are done, at least one, and the number of bytes
+        that nats-py has parsed; these may include earlier ones."""
         kept = 0
         if self.buf and self.state == AWAITING_CONTROL_LINE:
             kept = len(self.buf)
@@ -66,7 +68,7 @@ class WireParser(Parser):
         return start + len(piece) - kept, len(piece)
 
     def _check_what_is_coming(self) -> None:
-        """nats-py waits for the end of anything, and for more of a line of over 4 KiB that it can't read."""
+        """End the connection if nats-py would wait for an impossible message or line. It has no such limits itself."""
         if self.state != AWAITING_CONTROL_LINE:
             if self.needed > LARGEST_MESSAGE:
                 self._broken(TOO_LARGE)
@@ -75,9 +77,10 @@ class WireParser(Parser):
 
 
 class Tap(asyncio.Protocol):
-    """Takes replies off the wire before the stream that nats-py reads from, which would copy them and wake a task. It
-    passes on the rest, and all that comes while nats-py is not yet done with that, or with the `unread` bytes that the
-    stream had before. `drained` is called when the kernel has taken what waited for it, but for little."""
+    """The protocol of the socket, before the stream that nats-py reads from. It gives replies to the inbox directly,
+    since the stream would copy them and wake a task. It passes on all other bytes. Until nats-py has parsed these, and
+    the `unread` bytes that the stream had before, it passes on everything. `drained` is called when the kernel has
+    taken most of the waiting bytes."""
 
     def __init__(
         self,
@@ -99,7 +102,7 @@ class Tap(asyncio.Protocol):
         self._drained = drained
 
     def data_received(self, data: bytes) -> None:
-        """Replies go to the inbox, the rest to the stream."""
+        """Give replies to the inbox, and all other bytes to the stream."""
         parser = self._parser
         if self._passed_on == parser.parsed and not parser.buf and parser.state == AWAITING_CONTROL_LINE:
             end = self._take_replies(data)
@@ -114,16 +117,17 @@ class Tap(asyncio.Protocol):
         self._drained()
 
     def eof_received(self) -> None:
-        """The stream would stay open for what is still to be written: with TLS it can't, and nobody would read it."""
+        """End the connection. The stream would ask to stay open for its last writes, but TLS can't do that, and nobody
+        would read them."""
         self._end()
 
 
 def read_denial(line: bytes) -> str | None:
-    """The subject to which the server, with this line, refused a publish; None where it says something else."""
+    """The subject of a denied publish, if this -ERR line is about one, else None. Empty if it can't be read."""
     denied = _DENIED_PUBLISH.match(line)
     if denied is None:
         return None
-    try:  # quoted in the manner of Go's %q, which a Python literal reads as well
+    try:  # quoted by Go's %q; Python reads it as a literal
         return str(ast.literal_eval(denied[1].decode("utf-8")))
     except (SyntaxError, ValueError):
         return ""

@@ -1,4 +1,4 @@
-"""Why a connection failed, in words: ours, or those of the server's -ERR."""
+"""Describes why a connection failed, in our words, or in those of the server's -ERR."""
 
 import ssl
 
@@ -6,11 +6,11 @@ import nats.errors
 
 from .credentials import CredentialsError
 
-LONGEST = 200  # characters of what a server says
+LONGEST = 200  # characters of a server's text
 
 
 def describe(error: Exception) -> str:
-    """The kind of a connection's failure, for operators."""
+    """The reason of a failed connection in a few words, for operators."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the server's certificate {_CERTIFICATE.get(error.verify_code, 'is not trusted; see NATS_TLS_CA')}"
     if isinstance(error, ssl.SSLError) and any(word in (error.reason or "") for word in _ALERTS):
@@ -26,7 +26,7 @@ def describe(error: Exception) -> str:
 
 
 def shorten(text: str) -> str:
-    """What a server says of an error, so that it can be shown."""
+    """The text of a server, limited to LONGEST printable characters, so that it can be shown."""
     return "".join(character for character in text[:LONGEST] if character.isprintable())
 
 
@@ -38,7 +38,7 @@ _CERTIFICATE = {
     64: "is for another IP address",
 }
 
-# RFC 8446, 6.2: what a server says of the certificate of its client
+# RFC 8446, 6.2: alerts of a server about the certificate of its client
 _ALERTS = ("ALERT_CERTIFICATE_REQUIRED", "ALERT_BAD_CERTIFICATE", "ALERT_UNKNOWN_CA", "ALERT_CERTIFICATE_EXPIRED")
 
 _KINDS: tuple[tuple[type[BaseException], str], ...] = (

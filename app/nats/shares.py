@@ -1,16 +1,17 @@
-"""Shares of the requests in flight, so that neither a route nor a caller takes them all. Pure."""
+"""Limits the requests in flight of each route and of each caller, so that neither can take all places. Pure."""
 
 import sys
 
 from ..formats.addresses import find_network
 
 ALL = sys.maxsize
-"""The maximum of a route that may take every place that there is."""
+"""The maximum of a route that may take all places."""
 
 
 class Share:
-    """How many requests of one route are in flight, and how many may be: `maximum`, or where that is None half of the
-    places that other routes leave, at least one. The link counts; it begins and ends every request exactly once."""
+    """Counts the requests of one route in flight, and limits them to `maximum`. None means half of the places that
+    other routes leave, but at least one. The link changes `count`, once at the begin and once at the end of each
+    request."""
 
     __slots__ = ("count", "maximum", "most")
 
@@ -19,28 +20,29 @@ class Share:
         self.allow(maximum)
 
     def allow(self, maximum: int | None) -> None:
-        """From now on `maximum`."""
+        """Set the maximum from now on."""
         self.maximum = maximum
         self.most = maximum or ALL
-        """However many places are free."""
+        """The limit that applies even if more places are free."""
 
     def is_full(self, free: int) -> bool:
-        """Whether the route may have no further request, while `free` places are left for all routes."""
+        """Whether the route can't have another request. `free` is the number of free places for all routes."""
         count = self.count
         return count > 0 and count >= (self.maximum or (free + count) // 2)
 
 
 def choose_share(maximum: int | None, *, is_alone: bool, before: Share | None) -> Share:
-    """The share of a route that says `maximum`. A route that is alone may have all places. `before` is the share of the
-    route of that name until now: it counts requests that are still in flight."""
+    """The share of a route with this `maximum`, or None for the default. A route that is alone may have all places.
+    `before` is the share of the route of the same name before a reload. It is used again, since it counts requests that
+    are still in flight."""
     share = before or Share()
     share.allow(maximum or (ALL if is_alone else None))
     return share
 
 
 class Callers:
-    """How many requests of each peer address are in flight; only addresses that have some are kept. What has no address
-    is not bounded. An IPv6 caller usually has all addresses of a /64, so these count as one."""
+    """Counts the requests of each peer address in flight. Only addresses with requests are kept. Requests without an
+    address are not limited. An IPv6 caller usually has all addresses of a /64, so these count as one."""
 
     def __init__(self, maximum: int) -> None:
         self._maximum = maximum
@@ -58,7 +60,7 @@ class Callers:
             self._counts[network] = self._counts.get(network, 0) + 1
 
     def end(self, address: str | None) -> None:
-        """Of a request that has begun."""
+        """End a request that was begun with `begin`."""
         if address is not None:
             network = find_network(address)
             count = self._counts[network] - 1

@@ -1,17 +1,18 @@
-"""Tasks that run for as long as their owner does."""
+"""Tasks that run as long as their owner."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
 
 import structlog
 
-BROKEN_PAUSE = 2.0  # seconds until a task that broke is started again
+BROKEN_PAUSE = 2.0  # seconds until a task that failed is started again
 
 _log = structlog.get_logger("nats-http.link")
 
 
 class Tasks:
-    """Tasks of one owner, from `open` to `close`. Should one ever break, it is logged why, and it is started again."""
+    """Tasks of one owner, from `open` to `close`. If a task fails with an exception, that is logged, and the task is
+    started again after BROKEN_PAUSE."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
@@ -21,7 +22,7 @@ class Tasks:
         self._closed = False
 
     def own(self, start: Callable[[], Coroutine[object, object, None]]) -> None:
-        """Run a task; nothing happens after `close`."""
+        """Run a task. After `close` this does nothing."""
         if self._closed:
             return
         loop = asyncio.get_running_loop()
@@ -37,9 +38,9 @@ class Tasks:
         task.add_done_callback(take_ended)
 
     async def close(self) -> None:
-        """Cancel all, and wait until they have ended. Idempotent."""
+        """Cancel all tasks, and wait until they have ended. Idempotent."""
         self._closed = True
-        while self._tasks:  # until they hear it: wait_for of Python 3.11 can swallow a cancellation
+        while self._tasks:  # again and again: wait_for of Python 3.11 can swallow a cancellation
             for task in self._tasks:
                 task.cancel()
             await asyncio.wait(self._tasks, timeout=0.05)
