@@ -20,8 +20,8 @@ _ANYTHING = re.compile("")
 
 
 class GatewayApp(FastAPI):
-    """A FastAPI application whose routes are answered by the lane: only pages pass through FastAPI. Middleware that is
-    added to it sees everything, routes too, as in any FastAPI application. While `drain` is set every response closes
+    """A FastAPI application. The lane answers the routes, and only pages pass through FastAPI. Middleware that is added
+    sees all requests, also those to routes, as in any FastAPI application. While `drain` is set, every response closes
     its connection."""
 
     def __init__(
@@ -52,20 +52,20 @@ class GatewayApp(FastAPI):
 
     @property
     def has_middleware(self) -> bool:
-        """Whether somebody has added some. The fast lane does not run it."""
+        """Whether middleware was added. The fast lane does not run it."""
         return bool(self.user_middleware)
 
     def answer_not_found_early(self) -> None:
-        """From now on the lanes themselves say that no page has a path, at a fifth of the cost, until somebody puts an
-        answer of their own in the place of what stands here now."""
+        """Let the lanes themselves answer 404 if no page has a path, at a fifth of the cost. This ends as soon as
+        somebody replaces the default answer or an exception handler of the application."""
         self._own = self._list_answers()
 
     def _list_answers(self) -> tuple[object, ...]:
         return self.router.default, *self.exception_handlers.items()
 
     def may_be_page(self, path: bytes) -> bool:
-        """Whether this raw path may be one of a page, be it with a slash more or less at its end. Only of such does
-        FastAPI have anything to say."""
+        """Whether this raw path may belong to a page, with or without a slash at its end. FastAPI only gets such
+        paths."""
         if self._own != self._list_answers():
             return True
         if self._pages != self.router.routes:
@@ -97,11 +97,12 @@ class GatewayApp(FastAPI):
         try:
             await self._entry(scope, receive, exchange.send)
         finally:
-            del scope[EXCHANGE]  # each leads to the other, so that both would stay until a full collection
+            del scope[EXCHANGE]  # they refer to each other, and would stay until a full collection
             exchange.end()
 
     def _build_entry(self) -> ASGIApp:
-        """Without middleware a route does not pass through FastAPI's own either."""
+        """The first ASGI application for a request. Without added middleware it is the lane itself, so that routes do
+        not pass through the middleware of FastAPI either."""
         if self.has_middleware:
             return super().__call__
         lane, args, kwargs = self._lane
@@ -109,7 +110,7 @@ class GatewayApp(FastAPI):
         return entry
 
     def build_middleware_stack(self) -> ASGIApp:
-        """As in FastAPI, with the lane behind the middleware that was added."""
+        """As in FastAPI, with the lane after the added middleware."""
         if not self.has_middleware:
             return super().build_middleware_stack()
         lane, args, kwargs = self._lane

@@ -1,4 +1,4 @@
-"""The relay over ASGI: works under any ASGI server, and under httpx.ASGITransport."""
+"""The ASGI lane: runs the relay under any ASGI server, and under httpx.ASGITransport."""
 
 import asyncio
 import contextlib
@@ -24,14 +24,15 @@ from .head import find_length
 from .streaming import stream
 from .uploads import Uploads
 
-LOOK_INTERVAL = 0.25  # seconds between two looks whether a caller that waits for a policy has gone
+LOOK_INTERVAL = 0.25  # seconds between two checks whether a caller that waits for a policy has gone
 
 _log = structlog.get_logger("nats-http.asgi")
 
 
 class AsgiLane:
-    """ASGI middleware: answers the routes of the relay, and leaves what may be a page to `app`. What other middleware
-    has changed in the scope, such as the address of the caller, counts where the lane is behind it."""
+    """ASGI middleware that answers the routes of the relay, and gives requests for pages to `app`. If the lane is
+    behind other middleware, the changes of that middleware to the scope count, such as another address of the
+    caller."""
 
     def __init__(
         self,
@@ -101,7 +102,8 @@ class AsgiLane:
         return begun
 
     async def _wait_for_policy(self, waiting: Waiting, exchange: AsgiExchange) -> GatewayError | None:
-        """What the policy has against the request. Nothing is received meanwhile: the body is for whoever reads it."""
+        """The error with which the policy refuses the request, or None. Nothing is received meanwhile, so the body can
+        still be read later."""
         task = asyncio.ensure_future(waiting.wait())
         try:
             while not task.done():
@@ -139,7 +141,7 @@ class AsgiLane:
     async def _load(
         self, outbound: Outbound, exchange: AsgiExchange, receive: Receive, upload: "_Upload"
     ) -> Response | None:
-        """Read the body, once there is memory for it; the answer where it can't be had, or breaks its rules."""
+        """Read the body, once there is memory for it. Returns the Response if it can't be read, or breaks its rules."""
         end = asyncio.get_running_loop().time() + outbound.deadline - time.monotonic()
         try:
             async with asyncio.timeout_at(end) as timeout:
@@ -164,7 +166,8 @@ class AsgiLane:
     async def _request(
         self, outbound: Outbound, exchange: AsgiExchange, receive: Receive, upload: "_Upload | None"
     ) -> Outcome:
-        """The outcome; CallerGone, with the entry removed, when the caller went away before it came."""
+        """Send the request, and wait for its outcome. Raises CallerGone, and abandons the request, if the caller leaves
+        before that."""
         exchange.request.trace = outbound.request.trace  # the fast lane may have made that request
         exchange.check_caller()
         exchange.note_sent()
@@ -173,7 +176,7 @@ class AsgiLane:
             upload.hand_over(entry)
         link = self._links[outbound.link]
         link.send(entry, outbound.subject, outbound.headers, outbound.payload, outbound.deadline)
-        outbound.payload = b""  # let go when it is written
+        outbound.payload = b""  # so that its memory is free as soon as it is written
         try:
             return await self._watch.wait(entry.future, receive)
         finally:
@@ -186,7 +189,7 @@ async def _send(response: Response, send: Send) -> None:
 
 
 class _Upload:
-    """A body that comes in pieces, and the memory for it. `evicted` ends the time that it has."""
+    """A body that comes in pieces, and the memory for it. `evicted` ends it at once."""
 
     def __init__(self, uploads: Uploads, outbound: Outbound) -> None:
         self._uploads = uploads
@@ -213,15 +216,15 @@ class _Upload:
     def evicted(self) -> None:
         self.lacks_memory = True
         if self._timeout is not None:
-            with contextlib.suppress(RuntimeError):  # its time is up in this moment
+            with contextlib.suppress(RuntimeError):  # the timeout has just expired
                 self._timeout.reschedule(0)
 
     def complete(self) -> None:
-        """The body is all there."""
+        """Note that the whole body has arrived."""
         self._uploads.complete(self)
 
     def hand_over(self, sent: InFlightFuture) -> None:
-        """From now on the memory is needed until the body has left this process."""
+        """Keep the memory until the body has left this process, and not only until the end of this block."""
         if self._memory is not None:
             self._is_handed_over = sent.wants_written = True
             sent.written = self._forget  # type: ignore[method-assign]
@@ -239,7 +242,8 @@ class _Upload:
 
 
 async def _read_body(receive: Receive, limit: int) -> bytes:
-    """The request body. Raises PayloadTooLarge as soon as it is over `limit` bytes, CallerGone when it breaks off."""
+    """The request body. Raises PayloadTooLarge as soon as it has more than `limit` bytes, and CallerGone if it breaks
+    off."""
     chunks: list[bytes] = []
     size = 0
     while True:

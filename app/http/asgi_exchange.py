@@ -1,5 +1,5 @@
-"""One request over ASGI, from its head to the last byte of its response: what the server, the application and the lane
-know of it. It becomes exactly one record."""
+"""One request over ASGI, from its head to the last byte of its response. The server, the application and the lane share
+this state. Each request becomes exactly one record."""
 
 import asyncio
 import time
@@ -19,39 +19,39 @@ from ..exchange.responses import NOSNIFF, Fields, Response
 from ..exchange.way_out import make_caller_gone
 from ..formats.fields import add_fields
 
-EXCHANGE = "nats_http.exchange"  # in a scope: its AsgiExchange
-SERVER = "nats_http.server"  # in a scope: its ServerSide, where the server is ours
+EXCHANGE = "nats_http.exchange"  # key of a scope: its AsgiExchange
+SERVER = "nats_http.server"  # key of a scope: its ServerSide, if the server is ours
 
 _NOTHING = Fields(())
 _REQUEST_ID = b"x-request-id"
 
 
 class CallerGone(Exception):
-    """The HTTP connection closed before the answer; there is nobody to answer."""
+    """The HTTP connection was closed before the answer, so there is nobody to answer."""
 
 
 class ServerConnection(Protocol):
-    """The connection of a request, as far as an application asks after it."""
+    """The connection of a request, as the application sees it."""
 
     caller: Caller
 
     def note_unread(self, size: int) -> None:
-        """To be called with the size of what is about to be sent."""
+        """Call this with the number of bytes that are about to be sent."""
 
     def has_whole_body(self) -> bool: ...
 
     def is_gone(self) -> bool:
-        """Whether nobody is there to read a response, be it that the connection is only being closed."""
+        """Whether nobody can read a response: the connection is lost, or is being closed."""
 
     def has_left(self) -> bool:
         """Whether the connection was lost before the end of the response."""
 
 
 class ServerSide:
-    """What our own server and the application tell each other about a request, beyond ASGI."""
+    """State of a request that our own server and the application share, beyond ASGI."""
 
     begun: Begun = None
-    """Where the fast lane has begun the request and hands it on."""
+    """The state of a request that the fast lane has begun and hands on."""
     request: Request | None = None
     """The request, once the application has it."""
     route: str | None = None
@@ -59,7 +59,7 @@ class ServerSide:
     is_sent = False
     """Whether the request has gone to the service."""
     give_up: Callable[[], None] | None = None
-    """Ends an upload that nobody waits for any more."""
+    """Ends an upload, when nobody waits for it any more."""
     is_given_up = False
     """Whether the server has answered by itself, and made the record."""
 
@@ -68,11 +68,11 @@ class ServerSide:
 
 
 class AsgiExchange:
-    """One request, and what has been sent of its response. `send` stands for that of the server."""
+    """One request, and the sent part of its response. Its `send` wraps that of the server."""
 
     bytes_in = 0
     response: Response | None = None
-    """Of the lane, where the request was for a route."""
+    """The response of the lane, if the request was for a route."""
     route: str | None = None
     has_caller_left = False
     _is_sent = False
@@ -101,7 +101,7 @@ class AsgiExchange:
             self.server.route = name
 
     def take_begun(self) -> Begun:
-        """What the fast lane has begun, the first time."""
+        """The state of a request that the fast lane has begun; None if there is none, or if it was taken before."""
         server = self.server
         if server is None or server.begun is None:
             return None
@@ -111,17 +111,17 @@ class AsgiExchange:
         return begun
 
     def read_again(self, scope: Scope) -> None:
-        """Take over what middleware has changed."""
+        """Take over the changes of middleware to the scope."""
         received, self.request = self.request.received, read_request(scope, self._relay.proxies)
         self.request.received = received
 
     def check_caller(self) -> None:
-        """Raises CallerGone where nobody waits for the answer, or the server has given one."""
+        """Raises CallerGone if nobody waits for the answer, or if the server has already answered."""
         if self.server is not None and (self.server.is_given_up or self.server.connection.has_left()):
             raise CallerGone
 
     async def respond(self, response: Response) -> None:
-        """Send all of a response of the lane, which has what every response has."""
+        """Send a whole response of the lane. It already has the fields of every response."""
         self.response = response
         headers = response.headers
         if self._drain.is_set() and not response.closes:
@@ -135,17 +135,17 @@ class AsgiExchange:
         self._note_end()
 
     def begin_stream(self, response: Response) -> None:
-        """The body of this response comes in parts: those that are handed to the connection count."""
+        """Begin a response whose body comes in parts. The record counts the parts that were given to the connection."""
         self.response = response
         self.note_route(response.route)
         self._streams = True
 
     def break_off(self) -> None:
-        """The rest of the response does not come: nothing that middleware sends may make it look whole."""
+        """Note that the response breaks off. Nothing that middleware sends after this may make it look complete."""
         self._is_broken = self._is_lost = True
 
     async def send(self, message: Message) -> None:
-        """What an application or middleware sends, with what every response has."""
+        """Send a message of an application or of middleware, with the fields of every response."""
         if self.has_caller_left or self._is_broken:
             return
         if message["type"] == "http.response.start":
@@ -171,7 +171,7 @@ class AsgiExchange:
         return self._is_lost
 
     def _note_end(self) -> None:
-        """All of the response is sent, unless the caller left while that waited for it to read."""
+        """Note the end of the response. It was sent completely, unless the caller left while bytes waited for it."""
         self._is_complete = not (self._is_lost or (self.server is not None and self.server.connection.has_left()))
 
     def _complete(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
@@ -191,13 +191,13 @@ class AsgiExchange:
         return headers
 
     def note_sent(self) -> None:
-        """The request goes to the service now."""
+        """Note that the request goes to the service now."""
         self._is_sent = True
         if self.server is not None:
             self.server.is_sent = True
 
     def end(self) -> None:
-        """The application is done with it: make the record, unless the server has made it."""
+        """Make the record, unless the server has made it. The application has finished the request."""
         if self._status is not None and self._status < 500 and not self._relay.way_out.sees_all:
             return
         if self.server is not None and self.server.is_given_up:
@@ -222,7 +222,7 @@ class AsgiExchange:
         return "unknown" if self._is_sent else "no"
 
     def _describe(self, status: int) -> Response:
-        """What was sent, for the record."""
+        """The Response that was sent, for the record."""
         response = self.response
         if response is not None and response.status == status:
             return response
@@ -250,7 +250,7 @@ def read_request(scope: Scope, proxies: Proxies) -> Request:
 
 
 def _find_caller(scope: Scope) -> Caller:
-    """Who is at the other end of the connection, or who middleware says it is."""
+    """The caller at the other end of the connection, or the one that middleware has put into the scope."""
     client, root = scope.get("client"), scope.get("root_path")
     server: ServerSide | None = scope.get(SERVER)
     connected = server.connection.caller if server is not None else None

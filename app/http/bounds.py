@@ -1,4 +1,4 @@
-"""What all connections of one server may take together: their number, bytes in this process, and time of the loop.
+"""Limits for all connections of one server together: their number, their bytes in this process, their time in the loop.
 
 Laws:
 1. Nothing that a caller sends or leaves unread takes more than its pot holds, however many connections it opens.
@@ -17,11 +17,11 @@ from ..formats.fields import Pair, encode_fields
 from .handshakes import Handshakes
 from .uploads import Uploads
 
-TURN = 0.002  # seconds of one turn of the loop that dear reading may take, of all connections together
+TURN = 0.002  # seconds that expensive reading may take in one turn of the loop, for all connections together
 
 
 class Connection(Protocol):
-    """What the bounds ask of a connection."""
+    """The interface of a connection for the bounds."""
 
     seen_at: float
 
@@ -39,7 +39,7 @@ class Connection(Protocol):
 
 
 class Pot:
-    """Bytes that may be in this process at once for one purpose."""
+    """A limit for the bytes that may be in this process at once for one purpose."""
 
     __slots__ = ("limit", "used")
 
@@ -48,7 +48,7 @@ class Pot:
         self.used = 0
 
     def take(self, size: int) -> bool:
-        """Whether so many bytes more fit; then they count."""
+        """Count `size` more bytes if they fit. Returns whether they do."""
         if self.used + size > self.limit:
             return False
         self.used += size
@@ -59,15 +59,15 @@ class Pot:
 
 
 class Unread:
-    """Bytes of responses that callers have not read. Over the limit the one who has left some unread for longest is cut
-    off, again and again until the rest fits."""
+    """Counts the bytes of responses that callers have not read. Over the limit, the caller that has left bytes unread
+    for longest is cut off, and then the next one, until the others fit."""
 
     def __init__(self, limit: int) -> None:
         self._pot = Pot(limit)
         self._held: dict[Connection, int] = {}
 
     def note(self, connection: Connection, size: int) -> None:
-        """So many bytes wait for this caller to read. None: it has read all."""
+        """Note that `size` bytes wait for this caller to read them. 0 means that it has read everything."""
         self._pot.used += size - self._held.get(connection, 0)
         if size:
             self._held[connection] = size
@@ -80,8 +80,8 @@ class Unread:
 
 
 class Turns:
-    """Shares each turn of the loop among those that are dear to read. Who finds that it is used up waits for a later
-    one, first come first served."""
+    """Shares each turn of the loop among connections whose bytes are expensive to read. If the time of a turn is used
+    up, a connection waits for a later turn: first come, first served."""
 
     def __init__(self) -> None:
         self._spent = 0.0
@@ -93,12 +93,12 @@ class Turns:
         return self._spent >= TURN
 
     def spend(self, seconds: float) -> None:
-        """Count what a piece has cost."""
+        """Count the time that a piece has cost."""
         self._spent += seconds
         self._call_next()
 
     def wait(self, go_on: Callable[[], None]) -> None:
-        """Have this called in a later turn."""
+        """Call this function in a later turn."""
         self._waiting.append(go_on)
         self._call_next()
 
@@ -131,7 +131,7 @@ class Bounds:
         self.turns = Turns()
         self.handshakes = Handshakes()
         self.connections: int | None = None
-        """How many there are, as of the last `check`; None before the first."""
+        """The number of connections at the last `check`; None before the first one."""
         self._round: list[Connection] = []
         self._part = 0
         self._next_look = 0.0
@@ -143,8 +143,8 @@ class Bounds:
         self._default_fields = b""
 
     def check(self, connections: Collection[Connection], *, parts: int) -> None:
-        """Look at the next of so many parts of all connections, and end those without progress for too long. Thousands
-        at once would hold up everybody."""
+        """Check the next part of all connections, and end those without progress for too long. `parts` calls check all
+        of them: to check thousands at once would delay every request."""
         now = time.monotonic()
         self.connections = len(connections) + len(self.handshakes)
         self.uploads.check(now)
@@ -163,15 +163,15 @@ class Bounds:
             self._end_round()
 
     def _end_round(self) -> None:
-        """Sort those that can make room: who has been without progress for longest comes last."""
+        """Sort the connections that can make room. The one without progress for longest comes last."""
         for found in (self._found_idle, self._found_answered):
             found.sort(key=attrgetter("seen_at"), reverse=True)
         self._idle, self._answered = self._found_idle, self._found_answered
         self._found_idle, self._found_answered = [], []
 
     def make_room(self, connections: Iterable[Connection]) -> bool:
-        """Close the connection that has been idle for longest, else one that has its answer and goes on to send. They
-        are known as of the last look at all of them. False where there is neither."""
+        """Close the connection that has been idle for longest, else one that still sends after its answer. They are
+        known from the last check of all connections. Returns False if there is no such connection."""
         return self._pop_and_close() or (self._look_at_all(connections) and self._pop_and_close())
 
     def _pop_and_close(self) -> bool:
@@ -186,7 +186,8 @@ class Bounds:
         return False
 
     def _look_at_all(self, connections: Iterable[Connection]) -> bool:
-        """Whether it may: it takes milliseconds for ten thousand, so no more than a tenth of the time."""
+        """Check all connections now, and return True. That takes milliseconds for ten thousand of them, so it may use
+        at most a tenth of the time; beyond that it returns False."""
         began = time.monotonic()
         if began < self._next_look:
             return False
@@ -199,7 +200,8 @@ class Bounds:
         return True
 
     def encode_default(self, headers: list[Pair]) -> bytes:
-        """uvicorn's own fields of every response, in wire form. It makes a new list each second, for `date`."""
+        """The fields that uvicorn adds to every response, in wire form. uvicorn makes a new list each second, for
+        `date`."""
         if headers is not self._default_headers:
             self._default_headers, self._default_fields = headers, encode_fields(headers)
         return self._default_fields

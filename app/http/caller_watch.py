@@ -1,4 +1,4 @@
-"""Over ASGI: whether the caller has gone while something is awaited for it."""
+"""Notices over ASGI that a caller leaves while the gateway waits for something on its behalf."""
 
 import asyncio
 import time
@@ -9,7 +9,7 @@ from starlette.types import Receive
 from ..deadlines import Deadlines, Wait
 from .asgi_exchange import CallerGone
 
-WATCH_AFTER = 0.05  # seconds that something may take before somebody looks whether its caller has gone
+WATCH_AFTER = 0.05  # seconds of waiting after which it is checked whether the caller has gone
 
 _Result = TypeVar("_Result")
 
@@ -21,7 +21,7 @@ class CallerWatch:
         self._deadlines = Deadlines()
 
     async def wait(self, future: "asyncio.Future[_Result]", receive: Receive) -> _Result:
-        """Its result; CallerGone, with the future cancelled, when the caller went away before it came."""
+        """The result of the future. If the caller leaves before that, cancels the future and raises CallerGone."""
         look = _Look(receive, future)
         look.timer = self._deadlines.add(time.monotonic() + WATCH_AFTER, look)
         try:
@@ -35,7 +35,7 @@ class CallerWatch:
 
 
 class _Look:
-    """Looks, once `future` takes long, whether its caller has gone, and then cancels it."""
+    """If `future` takes long, watches whether its caller leaves, and then cancels it."""
 
     __slots__ = ("_future", "_receive", "_task", "caller_gone", "timer")
 
@@ -47,7 +47,7 @@ class _Look:
         self.caller_gone = False
 
     def expire(self) -> None:
-        """It takes long."""
+        """Begin to watch: the future takes long."""
         self._task = asyncio.get_running_loop().create_task(self._look())
 
     async def _look(self) -> None:

@@ -18,7 +18,7 @@ ROOM = 64
 
 
 class Shaking(Protocol):
-    """A connection that has no protocol of HTTP yet."""
+    """A connection before its HTTP protocol begins."""
 
     opened_at: float
 
@@ -26,32 +26,33 @@ class Shaking(Protocol):
 
 
 class Handshakes:
-    """Connections that shake hands."""
+    """The connections that are in a handshake."""
 
     def __init__(self) -> None:
         # Those that wait for their callers, the oldest first.
         self._silent: dict[Shaking, None] = {}
         self._begun: dict[Shaking, None] = {}
         self.waiting: set[Shaking] = set()
-        """Those that the gateway keeps waiting."""
+        """The connections that wait for the gateway itself."""
 
     def __len__(self) -> int:
         return len(self._silent) + len(self._begun) + len(self.waiting)
 
     def open(self, one: Shaking, *, excess: Callable[[], int]) -> None:
-        """It waits for the first bytes of its caller. `excess` says how many connections are too many."""
+        """Note a connection that waits for the first bytes of its caller. `excess` returns how many connections are
+        over the limit."""
         self._silent[one] = None
         if excess() > 0 and len(self) > ROOM:
             oldest = [next(iter(kind)) for kind in (self._silent, self._begun) if kind]
             self._end(min(oldest, key=attrgetter("opened_at")))
 
     def note_waiting(self, one: Shaking) -> None:
-        """The gateway keeps it waiting."""
+        """Note that the connection waits for the gateway itself."""
         self.forget(one)
         self.waiting.add(one)
 
     def note_begun(self, one: Shaking) -> None:
-        """It waits for more bytes of its caller."""
+        """Note that the connection waits for more bytes of its caller."""
         if one in self._begun:
             return
         self.forget(one)
@@ -60,13 +61,13 @@ class Handshakes:
             self._end(next(iter(self._begun)))
 
     def forget(self, one: Shaking) -> None:
-        """It has its keys or its header, or has ended."""
+        """Forget a connection: its handshake is complete, or it has ended."""
         self._silent.pop(one, None)
         self._begun.pop(one, None)
         self.waiting.discard(one)
 
     def check(self, now: float) -> None:
-        """End those that have taken too long."""
+        """End the connections whose handshake has taken too long."""
         latest = now - HANDSHAKE_TIMEOUT
         late = [one for one in self._begun if one.opened_at < latest]
         for one in self._silent:

@@ -1,4 +1,4 @@
-"""What a request head must have before anything is made of it: RFC 9112, beyond what the parser checks. Pure."""
+"""Checks a request head by the rules of RFC 9112 that the parser does not check. Pure."""
 
 import re
 from collections.abc import Sequence
@@ -21,11 +21,11 @@ class _Trailers(list[Pair]):
 
 
 TRAILERS = _Trailers()
-"""Where trailers go: they are dropped (RFC 9110 §6.5.1)."""
+"""The list for trailers, which drops them (RFC 9110 §6.5.1)."""
 
 
 class Refused(Exception):
-    """Raised in a callback of the parser, which then stops: the request can't be taken."""
+    """The request is refused. It is raised in a callback of the parser, which then stops."""
 
     def __init__(self, error: GatewayError) -> None:
         super().__init__(error.slug)
@@ -46,7 +46,7 @@ def check_head(noted: Sequence[Pair], version: str, count: int) -> bool:
 
 
 def _check_host(hosts: Sequence[bytes], version: str) -> None:
-    """RFC 9112 §3.2"""
+    """Check the `Host` fields (RFC 9112 §3.2). Raises Refused."""
     if len(hosts) > 1:
         raise Refused(BadRequest("The request has more than one Host header."))
     if not hosts and version == "1.1":
@@ -56,7 +56,8 @@ def _check_host(hosts: Sequence[bytes], version: str) -> None:
 
 
 def _check_coding(codings: Sequence[bytes], version: str) -> None:
-    """RFC 9112 §6.1 and §6.3: the last coding is chunked, and HTTP/1.0 has none."""
+    """Check the transfer codings (RFC 9112 §6.1 and §6.3): the last one must be chunked, and HTTP/1.0 has none. Raises
+    Refused."""
     if codings and (version == "1.0" or codings[-1].rpartition(b",")[2].strip().lower() != b"chunked"):
         raise Refused(BadRequest("The Transfer-Encoding of the request is not chunked, or not known to its version."))
 

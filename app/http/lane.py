@@ -1,4 +1,4 @@
-"""A lane moves bytes between an HTTP server and the link. It decides nothing: policy is the relay's."""
+"""A lane moves bytes between an HTTP server and the link. It decides nothing: the relay has all rules."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""Asks who calls before one of the gateway's own pages answers.
+"""Checks who calls before one of the gateway's own pages answers.
 
 Laws:
 1. It stands at the page itself, behind whatever has matched the path, so that no spelling of a path leads past it.

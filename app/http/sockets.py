@@ -1,4 +1,4 @@
-"""What the gateway does with sockets themselves."""
+"""Makes listening sockets, and reads the state of connections from the system."""
 
 import select
 import socket
@@ -7,8 +7,8 @@ BACKLOG = 2048  # connections that the kernel holds for us
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A listening socket. Port 0 picks a free one. Raises OSError when the address can't be had, socket.gaierror when
-    there is no such host, and UnicodeError when no host can have this name."""
+    """A listening socket. Port 0 means any free port. Raises OSError if the address can't be used, socket.gaierror if
+    there is no such host, and UnicodeError if no host can have this name."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     socket.getaddrinfo(host, port, family)  # create_server would raise a plain OSError
     listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
@@ -24,12 +24,12 @@ def describe_address(listener: socket.socket, *, scheme: str = "http") -> str:
 
 
 def has_closed_its_half(connection: socket.socket) -> bool:
-    """Whether the other side sends no more, of a socket that nobody reads at the moment. Linux alone tells."""
+    """Whether the other side has closed its sending half. For a socket that nobody reads now. Only Linux says this."""
     return bool(_poll(connection, _CLOSED_HALF))
 
 
 def is_reset(connection: socket.socket) -> bool:
-    """Whether the connection is gone, of a socket that nobody reads at the moment."""
+    """Whether the connection is gone. For a socket that nobody reads now."""
     return bool(_poll(connection, 0) & (select.POLLHUP | select.POLLERR))
 
 

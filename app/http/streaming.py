@@ -1,4 +1,4 @@
-"""Over ASGI: a response whose body comes in parts."""
+"""Sends a response whose body comes in parts, over ASGI."""
 
 import asyncio
 from contextlib import aclosing

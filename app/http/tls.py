@@ -1,4 +1,4 @@
-"""The certificate that the server of the gateway shows at the moment."""
+"""The current certificate of the gateway's HTTPS server."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,21 +14,21 @@ from .bounds import Bounds
 from .tls_connection import TlsConnection
 
 MakeProtocol = Callable[..., asyncio.Protocol]
-"""What uvicorn calls for each connection."""
+"""The function that uvicorn calls for each connection."""
 
 
 class Tls:
-    """Makes connections with the certificate of the moment."""
+    """Makes TLS connections with the current certificate."""
 
     def __init__(self, certificate: Certificate) -> None:
         self.renew(certificate)
 
     def renew(self, certificate: Certificate) -> None:
-        """Show this one from the next handshake on. Connections that are open go on."""
+        """Use this certificate from the next handshake on. Open connections continue with the old one."""
         self._context = certificate.make_context()
 
     def wrap(self, make_protocol: MakeProtocol, bounds: Bounds) -> MakeProtocol:
-        """What uvicorn makes of each connection: the same protocol, behind TLS."""
+        """The function that uvicorn calls for each connection: it makes the same protocol, behind TLS."""
 
         def make(
             config: Config,
