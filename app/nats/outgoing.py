@@ -122,8 +122,8 @@ class Outgoing:
         return True
 
     def look(self) -> bool:
-        """Send held requests as far as the server takes them, and call `tell` of those that the kernel has. Returns
-        whether there is no room for more; `is_full` has the same value until the next look."""
+        """Send held requests as far as the server takes them, and call `tell` of those that the kernel has. Sets
+        and returns `is_full`: whether there is no room for more."""
         taken = self.written - self._count_buffered()
         while self._awaited and self._awaited[0][0] <= taken:
             _call(self._awaited.popleft()[1])
