@@ -1,4 +1,4 @@
-"""Has request bodies and replies checked where that takes long, without a task for it."""
+"""Lets the checker check request bodies and replies that take long, without a task for each."""
 
 import asyncio
 from collections.abc import Callable
@@ -16,9 +16,9 @@ Then = Callable[[Response | None], None]
 def load_body(
     relay: Relay, checker: Checker, outbound: Outbound, body: bytes, *, fail: Callable[[], Response], then: Then
 ) -> Checking | None:
-    """Calls `then` once, with the answer where the body breaks a rule, or where there is a bug: `fail` makes that one
-    in the except clause. Where the body has to be checked first, the check comes back: cancel it, and `then` is not
-    called."""
+    """Load a body, and call `then` once: with None if the body is valid, with the Response if it breaks a rule, or
+    with that of `fail` (called in the except clause) after a bug. If the checker must check the body first, returns
+    the check. If you cancel it, `then` is not called."""
     try:
         check = relay.load(outbound, body)
     except Exception:
@@ -50,8 +50,8 @@ def check_reply(
     fail: Callable[[], Response],
     then: Callable[[Response], None],
 ) -> Checking:
-    """Calls `then` once, with the response, or with what takes its place where that breaks a rule. Cancel the check
-    that comes back, and it is not called."""
+    """Check a response, and call `then` once: with the response, with another one if it breaks a rule, or with that of
+    `fail` after a bug. Returns the check. If you cancel it, `then` is not called."""
 
     def go_on(checked: Checking) -> None:
         if checked.cancelled():

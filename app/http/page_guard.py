@@ -1,8 +1,8 @@
 """Checks who calls before one of the gateway's own pages answers.
 
 Laws:
-1. It stands at the page itself, behind whatever has matched the path, so that no spelling of a path leads past it.
-2. A page is guarded unless OPEN lists it: one that comes later is too.
+1. The guard is part of the page itself, after the match of the path. So no spelling of a path can avoid it.
+2. A page is guarded unless OPEN lists it. So new pages are guarded too.
 """
 
 import asyncio
@@ -33,8 +33,8 @@ _PRIVATE: Pair = (b"cache-control", b"private")
 
 
 def guard_pages(app: FastAPI, find_policy: Callable[[], Authenticate], *, patience: float) -> None:
-    """Have the pages that are there now ask the policy of the moment, whose answer may take `patience` seconds. They
-    raise a GatewayError for whom they don't take."""
+    """Guard all pages that the application has now. Each request asks the current policy, which may take `patience`
+    seconds. A page raises a GatewayError for a caller that is refused."""
     for page in app.router.routes:
         if isinstance(page, Route) and page.path not in OPEN:
             page.app = _guard(page.app, find_policy, patience)

@@ -17,25 +17,26 @@ class Upload(Protocol):
     """A request whose body comes in pieces."""
 
     def granted(self) -> None:
-        """Its memory is there: it may go on."""
+        """The memory is granted, so the upload may continue."""
 
     def evicted(self) -> None:
-        """It has to give way: its memory is another's now."""
+        """The upload must end, since another one gets its memory."""
 
 
 class Uploads:
-    """Grants at most `limit` bytes at once. An upload is told of no outcome after `forget`."""
+    """Grants at most `limit` bytes at once. After `forget` no method of the upload is called."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.used = 0
         self._granted: dict[Upload, int] = {}
         self._coming: dict[Upload, float] = {}
-        """When those were granted whose body is not complete, the oldest first."""
+        """The instants at which uploads with an incomplete body were granted, the oldest first."""
         self._waiting: dict[Upload, int] = {}
 
     def ask(self, upload: Upload, size: int) -> bool:
-        """Whether so many bytes are granted now; if not, the upload waits. More than there is counts as all."""
+        """Ask for `size` bytes. Returns whether they are granted now; if not, the upload waits. A size over the limit
+        counts as the limit."""
         size = min(size, self.limit)
         if upload in self._granted or upload in self._waiting:
             return upload in self._granted
@@ -49,11 +50,11 @@ class Uploads:
         return upload in self._waiting
 
     def complete(self, upload: Upload) -> None:
-        """All of the body is there: it keeps its memory until it is forgotten."""
+        """Note that the whole body has arrived. The upload keeps its memory until it is forgotten."""
         self._coming.pop(upload, None)
 
     def forget(self, upload: Upload) -> None:
-        """It has ended, in whatever way; its memory goes to those that wait."""
+        """Forget an upload that has ended in any way. Waiting uploads get its memory."""
         self._waiting.pop(upload, None)
         self._coming.pop(upload, None)
         self.used -= self._granted.pop(upload, 0)
