@@ -151,6 +151,7 @@ def _become(request: bytes, streams: Sequence[int]) -> list[str]:
 
 def _run(arguments: list[str]) -> None:
     sys.argv, sys.path[0] = arguments, str(Path.cwd())
+    sys.path[1:1] = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     if arguments[0] == "-P":
         del arguments[0], sys.path[0]
     if arguments[0] == "-m":
