@@ -1,4 +1,4 @@
-"""The notes walk of the README, in the docs page of a real Chromium, before a real responder."""
+"""The walk of docs/notes.md, in the docs page of a real Chromium, before a real responder."""
 
 import json
 import os

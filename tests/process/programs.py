@@ -102,11 +102,12 @@ def run(command: list[str], log: Path, **environment: str) -> Iterator[Process]:
         process.process.wait()
 
 
-def wait_until_ready(url: str) -> None:
+def wait_until_ready(url: str, *, path: str = "/readyz") -> None:
+    """Until the gateway answers this path with 200."""
     end = time.monotonic() + PATIENCE
     while True:
         try:
-            if httpx.get(f"{url}/readyz", trust_env=False, verify=NO_TLS).status_code == 200:
+            if httpx.get(f"{url}{path}", trust_env=False, verify=NO_TLS).status_code == 200:
                 return
         except httpx.TransportError:
             pass

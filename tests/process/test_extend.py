@@ -91,9 +91,9 @@ def test_the_fast_lane_is_refused_where_there_is_middleware(tmp_path: Path, shar
         assert "nats-http: the fast lane runs no middleware" in gateway.log
 
 
-def test_the_example_of_the_readme_allows_an_origin(tmp_path: Path, shared_nats: NatsServer) -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    code = readme.partition("```python\n# my_gateway.py")[2].partition("```")[0]
+def test_the_example_of_the_documentation_allows_an_origin(tmp_path: Path, shared_nats: NatsServer) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "embedding.md").read_text()
+    code = page.partition("```python\n# my_gateway.py")[2].partition("```")[0]
     (tmp_path / "my_gateway.py").write_text(f"#{code}")
     with run(serve("my_gateway:extend"), tmp_path / "log", NATS_URL=shared_nats.url) as gateway:
         url = gateway.find(ADDRESS)

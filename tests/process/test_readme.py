@@ -1,7 +1,8 @@
-"""The examples that README.md prints, as they stand there, before what `make run` starts."""
+"""The examples that README.md and pages of docs/ print, as they are printed there, before what those pages start."""
 
 import re
 import subprocess
+import sys
 import sysconfig
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,11 +11,14 @@ from pathlib import Path
 import pytest
 
 from tests.harness import PATIENCE, clean_environment
-from tests.process.programs import PROGRAM, run
+from tests.process.programs import PROGRAM, run, wait_until_ready
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 ADDRESS = "http://127.0.0.1:8000"
-ELSEWHERE = ("make ", "docker ")  # what other tests run
+SERVER = "nats://localhost:4222"
+STARTED = ("nats-http dev", "python service.py")  # what the fixtures run
+ELSEWHERE = ("make ", "docker ", *STARTED)  # what other tests run
 END = "--- end of the output ---"
 
 
@@ -36,16 +40,52 @@ def find_examples(text: str) -> Iterator[Example]:
             yield Example(command, output.rstrip("\n"))
 
 
+BEGINNING, _, OWN = README.partition("## Your own service")
+TEXTS = {
+    "README.md": BEGINNING,
+    **{
+        name: (ROOT / name).read_text(encoding="utf-8")
+        for name in ("docs/commands.md", "docs/notes.md", "docs/containers.md")
+    },
+}
+OWN_SERVICE = "README.md, your own service"
+
+
+def find_file(text: str, language: str) -> str | None:
+    """The first file of this language that the text shows."""
+    found = re.search(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return found and found[1]
+
+
 @pytest.fixture(scope="module")
-def outputs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """What each command really prints, in one shell, one after the other."""
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """By page, what each command really prints: those of a page in one shell, one after the other."""
     folder = tmp_path_factory.mktemp("readme")
-    (file,) = re.findall(r"^```yaml\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-    (folder / "routes.yaml").write_text(file, encoding="utf-8")
+    found = {OWN_SERVICE: run_own_service(tmp_path_factory.mktemp("own"))}
     with run([*PROGRAM, "dev", "--port", "0", "--nats-port", "0"], folder / "log", TMPDIR=str(folder)) as dev:
         url = dev.find(r"gateway +(http://\S+)")
         dev.find("(try: curl)")
-        found = run_examples(EXAMPLES, folder, url)
+        for name, text in TEXTS.items():
+            (folder / "routes.yaml").write_text(find_file(text, "yaml") or "", encoding="utf-8")
+            found[name] = run_examples(EXAMPLES[name], folder, url)
+        assert dev.stop() == 0
+    return found
+
+
+def run_own_service(folder: Path) -> list[str]:
+    """What the commands print before the route file and the service that the README shows."""
+    routes, service = find_file(OWN, "yaml"), find_file(OWN, "python")
+    assert routes
+    assert service
+    assert SERVER in service
+    (folder / "routes.yaml").write_text(routes, encoding="utf-8")
+    command = [*PROGRAM, "dev", "--port", "0", "--nats-port", "0", str(folder / "routes.yaml")]
+    with run(command, folder / "log", TMPDIR=str(folder)) as dev:
+        url, server = dev.find(r"gateway +(http://\S+)"), dev.find(r"NATS +(nats://\S+)")
+        (folder / "service.py").write_text(service.replace(SERVER, server), encoding="utf-8")
+        with run([sys.executable, str(folder / "service.py")], folder / "service"):
+            wait_until_ready(url, path="/orders/1")
+            found = run_examples(EXAMPLES[OWN_SERVICE], folder, url)
         assert dev.stop() == 0
     return found
 
@@ -69,13 +109,25 @@ def run_examples(examples: Sequence[Example], folder: Path, url: str) -> list[st
     return [output.replace("\r", "").strip("\n") for output in done.stdout.split(END)][:-1]
 
 
-EXAMPLES = [example for example in find_examples(README) if not example.command.startswith(ELSEWHERE)]
+EXAMPLES = {
+    name: [example for example in find_examples(text) if not example.command.startswith(ELSEWHERE)]
+    for name, text in (TEXTS | {OWN_SERVICE: OWN}).items()
+}
+CASES = [(name, number) for name, examples in EXAMPLES.items() for number in range(len(examples))]
 
 
-def test_the_readme_has_examples() -> None:
-    assert len(EXAMPLES) > 12
+def test_every_page_has_examples() -> None:
+    assert all(EXAMPLES.values())
+    assert len(CASES) > 18
 
 
-@pytest.mark.parametrize("number", range(len(EXAMPLES)), ids=lambda number: EXAMPLES[number].command[:60])
-def test_an_example_of_the_readme_prints_what_stands_there(outputs: list[str], number: int) -> None:
-    assert EXAMPLES[number].matches(outputs[number]), outputs[number]
+def test_the_commands_that_start_something_are_those_that_the_tests_start() -> None:
+    started = [example.command for example in find_examples(OWN) if example.command.startswith(ELSEWHERE)]
+    assert started == ["nats-http dev routes.yaml", "python service.py"]
+
+
+@pytest.mark.parametrize(
+    ("name", "number"), CASES, ids=[f"{name}: {EXAMPLES[name][number].command[:60]}" for name, number in CASES]
+)
+def test_an_example_prints_what_its_page_says(outputs: dict[str, list[str]], name: str, number: int) -> None:
+    assert EXAMPLES[name][number].matches(outputs[name][number]), outputs[name][number]

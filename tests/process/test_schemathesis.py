@@ -26,7 +26,7 @@ negative_data_rejection.expected-statuses = ["400", "404", "405", "412", "413", 
 EXAMPLES = 60  # of each operation
 
 
-# The statuses of problems that a request of schemathesis can meet on any route; README.md has them all.
+# The statuses of problems that a request of schemathesis can meet on any route; docs/problems.md has them all.
 OF_ANY_REQUEST = ("408", "413", "414", "415", "422", "431")
 
 
