@@ -1,6 +1,6 @@
 """Connections: how many, how long, and how they end; answers that nobody reads."""
 
-from tests.bounds.attacks import PAGES, STORM, Attack, get, get_once, head
+from tests.bounds.attacks import STORM, Attack, get, get_once, head
 from tests.bounds.sending import Sending
 
 MOST = 1 << 30
@@ -111,6 +111,6 @@ UNREAD = (
     Attack(
         "watchers of the status page that are reset",
         (Sending(first=get("/status/events"), connections=50, then="reset"),),
-        prompt=PAGES,
+        prompt=STORM,
     ),
 )
