@@ -1,7 +1,7 @@
 """Pairs of targets that run at the same time and share a core: how much more CPU a request costs on the one.
 
-What disturbs the machine disturbs both alike, so the ratio is steady where microseconds are not. Each round starts both
-anew: where a process happens to lie in memory makes some percent by itself.
+Other programs on the machine disturb both alike, so the ratio is steady even if microseconds are not. Each round starts
+new processes: their place in memory alone changes the ratio by some percent.
 """
 
 import contextlib
