@@ -75,10 +75,12 @@ async def test_1_it_ends_at_its_deadline_though_replies_go_on_or_none_comes(shar
 
 
 async def test_2_and_3_without_a_connection_it_ends_at_once_and_keeps_what_came_before(own_nats: NatsServer) -> None:
-    async with run_link(own_nats.url) as link, RawPeer.connect(own_nats.url, "s") as peer:
+    async with run_link(own_nats.url) as link, RawPeer.connect(own_nats.url, "s", "later") as peer:
         waiting = asyncio.create_task(gather(link, "s", within=60, stall=60))
         peer.publish((await peer.next()).reply, b"NATS/1.0\r\n\r\n", b"x")
-        await asyncio.sleep(0.1)
+        later = asyncio.create_task(link.request("later", b"", b"", time.monotonic() + 30))
+        peer.publish((await peer.next()).reply, b"NATS/1.0\r\n\r\n", b"y")
+        assert isinstance(await later, Reply)  # so the reply before it has come too
         own_nats.kill()
         gathered = await asyncio.wait_for(waiting, 5)
         assert payloads(gathered) == [b"x"]

@@ -326,9 +326,8 @@ async def test_a_named_pipe_in_place_of_the_file_is_refused_and_the_next_reload_
 
 
 async def test_reading_a_file_has_a_limit_and_an_end(routes: Path) -> None:
-    os.mkfifo(routes.with_name("schema.json"))
-    routes.write_text("version: 1\nroutes: [{name: a, method: POST, path: /a, subject: a, body_schema: schema.json}]")
     late, ended = Reading(routes, limit=0.5), Reading(routes)
+    late._process.send_signal(signal.SIGSTOP)
     assert ended.package is None
     ended.close()
     await eventually(lambda: late.package is not None and ended.package is not None)
