@@ -1,11 +1,12 @@
-"""Connections of a gateway that trusts proxies. They name the caller in the headers of a request or, by the PROXY
-protocol, at the beginning of the connection, before TLS.
+"""Connections of a gateway that trusts proxies. A proxy names the caller in the headers of each request. With the PROXY
+protocol it does so in one PROXY header at the beginning of the connection, before TLS.
 
 Laws:
-1. With the PROXY protocol a connection of a trusted proxy begins with its header, or is refused: a guess whether one
-   is there would let a caller write one through a proxy that sends none. In a connection of anybody else the header
-   is never looked for; it is neither HTTP nor TLS, and is refused.
-2. If the PROXY protocol names a client, headers of HTTP are believed only if that client is a trusted proxy too.
+1. With the PROXY protocol, a connection of a trusted proxy must begin with a PROXY header, or it is refused. If the
+   gateway guessed whether there is one, a caller could send its own through a proxy that sends none. In a connection of
+   anybody else the gateway never looks for one: a PROXY header is neither HTTP nor TLS, and is refused.
+2. If a PROXY header names a client, HTTP headers about the caller are believed only if that client is a trusted proxy
+   too.
 """
 
 import asyncio
@@ -26,9 +27,10 @@ from .protocol import ProtocolFactory
 
 
 class ForwardedProtocol(FastProtocol):
-    """The fast lane where the headers of trusted proxies are believed. On the ASGI lane `read_request` does that."""
+    """The fast lane, which believes the headers of trusted proxies. On the ASGI lane `read_request` does that."""
 
     def begin_request(self) -> None:
+        """Begin the request with the caller that its headers name. The connection keeps its own caller."""
         connected = self.caller
         self.caller = self.relay.proxies.believe(connected, self.headers)
         try:
@@ -38,9 +40,9 @@ class ForwardedProtocol(FastProtocol):
 
 
 class AnnouncedConnection(asyncio.Protocol):
-    """The protocol of a socket until the header of the PROXY protocol is there, if its peer is trusted. Then the one
-    that `make_protocol` makes of the header, or of what is wrong with it, takes its place.
-    `count` says how many connections have a protocol."""
+    """The protocol of a socket until its PROXY header has come, if the peer is trusted. Then the protocol that
+    `make_protocol` returns takes its place. The argument is the header, the error in it, or None if the peer is not
+    trusted. `count` returns how many connections have such a protocol."""
 
     def __init__(
         self,
@@ -60,7 +62,7 @@ class AnnouncedConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._socket = transport  # type: ignore[assignment] # of a stream
         client = get_remote_addr(self._socket)
-        if client is None:  # it is over already: HAProxy resets each connection of its checks
+        if client is None:  # the connection has ended already: HAProxy resets those of its health checks
             self.abort()
         elif self._proxies.trusts(client[0]):
             handshakes, maximum = self._bounds.handshakes, self._bounds.maximum
@@ -96,8 +98,8 @@ class AnnouncedConnection(asyncio.Protocol):
 
 
 def read_announcements(make_protocol: ProtocolFactory, proxies: Proxies, bounds: Bounds) -> ProtocolFactory:
-    """What uvicorn makes of each connection where trusted proxies speak the PROXY protocol: the same protocol, behind
-    the header."""
+    """The function that uvicorn calls for each connection if trusted proxies speak the PROXY protocol. It makes the
+    protocol of `make_protocol`, once the PROXY header has come."""
 
     def make(
         config: Config,

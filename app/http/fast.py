@@ -1,10 +1,10 @@
-"""The relay inside uvicorn's HTTP/1.1 protocol: the same core as over ASGI, without the cost of ASGI.
+"""The fast lane: the relay inside uvicorn's HTTP/1.1 protocol, without the cost of ASGI.
 
-What is a route is answered here, and the bytes are those that `asgi.py` would have made uvicorn write. The rest
-goes on to uvicorn's own class unchanged: other paths, and `Expect: 100-continue`.
+It answers requests for routes, with the same bytes that the ASGI lane would make uvicorn write. All other requests go
+on to uvicorn's own class unchanged: other paths, and `Expect: 100-continue`.
 
-An exchange stands in the place of uvicorn's `RequestResponseCycle`, which the protocol asks for what is named below;
-tests/test_uvicorn_contract.py holds uvicorn to it.
+A FastExchange takes the place of uvicorn's `RequestResponseCycle`. tests/http/test_uvicorn_contract.py checks which of
+its attributes uvicorn's protocol uses.
 """
 
 import asyncio
@@ -39,8 +39,8 @@ _log = structlog.get_logger("nats-http.fast")
 
 
 class FastProtocol(GatewayProtocol):
-    """One connection. `relay` and `links` answer its requests; while `drain` is set every response closes it.
-    `deadlines` are those of request bodies."""
+    """One connection. `relay` and `links` answer its requests. While `drain` is set, every response closes it.
+    `deadlines` limits the time for request bodies."""
 
     lane = "fast"
 
@@ -78,10 +78,10 @@ class FastProtocol(GatewayProtocol):
         self.deadlines = deadlines
         self._exchange: FastExchange | None = None
         self._held: Response | None = None
-        """A response that waits for the caller to read those before it."""
+        """A response that waits until the caller has read the earlier ones."""
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Give up the request in flight, and make its record: its caller has gone."""
+        """Give up the request in flight, whose caller has gone, and make its record."""
         super().connection_lost(exc)
         held, self._held = self._held, None
         exchange, self._exchange = self._exchange, None
@@ -93,13 +93,13 @@ class FastProtocol(GatewayProtocol):
             self.way_out.leave(response, exchange.request, caller, bytes_in=exchange.bytes_in, is_written=False)
 
     def on_message_begin(self) -> None:
-        """As in uvicorn, but for the scope: `_hand_on` makes it for an application."""
+        """As in uvicorn, but without a scope: `_hand_on` makes it if an application needs it."""
         self.url = b""
         self.headers = []
         self.phase = HEAD
 
     def begin_request(self) -> None:
-        """Answer the request here where it is for a route, and hand on everything else."""
+        """Answer the request here if it is for a route, else hand it on."""
         if self.expect_100_continue:
             self._hand_on()
             return
@@ -117,7 +117,7 @@ class FastProtocol(GatewayProtocol):
             begun = self.fail(request)
         if begun is None and not self._may_be_page(path):
             begun = self.relay.not_found(request)
-        # The usual case is asked for first; to ask for all others before it would cost 1 % of a request.
+        # The usual case comes first: checking all others before it would cost 1 % of a request.
         if isinstance(begun, Outbound):
             self._exchange = self.cycle = exchange = FastExchange(self, request, self.keeps_alive)  # type: ignore[assignment]
             exchange.start(begun)
@@ -128,7 +128,7 @@ class FastProtocol(GatewayProtocol):
             self._hand_on(begun)
 
     def _hand_on(self, begun: Waiting | Streaming | None = None) -> None:
-        """Leave the request to uvicorn's class, as if it had seen all of it, and what is begun to the other lane."""
+        """Leave the request to uvicorn's class, as if that had read all of it. The ASGI lane goes on with `begun`."""
         url, headers, expects = self.url, self.headers, self.expect_100_continue
         HttpToolsProtocol.on_message_begin(self)
         self.url, self.expect_100_continue = url, expects
@@ -146,7 +146,7 @@ class FastProtocol(GatewayProtocol):
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """The whole request is there: send it, where its exchange has waited for the body."""
+        """Send the complete request, if its exchange has waited for the body."""
         exchange = self._exchange
         if exchange is None or exchange is not self.cycle or self._plain_head is not None:  # type: ignore[comparison-overlap]
             super().on_message_complete()
@@ -160,7 +160,7 @@ class FastProtocol(GatewayProtocol):
 
     @property
     def _incomplete(self) -> FastExchange | None:
-        """The exchange whose body is coming."""
+        """The exchange that waits for more of its body, or None."""
         exchange = self._exchange
         return exchange if exchange is not None and exchange.reads_body else None
 
@@ -192,13 +192,13 @@ class FastProtocol(GatewayProtocol):
         super().give_up()
 
     def fail(self, request: Request, route: str | None = None) -> Response:
-        """The answer to a bug of ours, in the except clause that caught it."""
+        """The answer after a bug in the gateway. Call this in the except clause, since it logs the exception."""
         response = self.relay.fail(request, route)
         _log.exception("internal-error", request_id=response.request_id.decode("ascii"))
         return response
 
     def write_response(self, response: Response) -> None:
-        """Now, or once the caller reads again what it has been sent. The last one of a connection closes it."""
+        """Write a response now, or once the caller has read the earlier ones. The last one closes the connection."""
         exchange = self._exchange
         if exchange is None or self.transport.is_closing():
             return
@@ -234,6 +234,6 @@ class FastProtocol(GatewayProtocol):
 
 
 def split_target(target: bytes) -> tuple[bytes, bytes]:
-    """The raw path and query of any request target; a path of b"" for one that has none, such as that of CONNECT."""
+    """The raw path and query of any request target. The path is b"" if there is none, as for CONNECT."""
     parsed = httptools.parse_url(target)
     return parsed.path or b"", parsed.query or b""

@@ -1,4 +1,4 @@
-"""One request on the fast lane, from its head to its response: at once what uvicorn's protocol takes for its cycle, and
+"""One request on the fast lane, from its head to its response. One object is both the cycle of uvicorn's protocol and
 the link's request in flight (ADR 6).
 
     start ── body? ──▶ reads_body ── end_body ──▶ (checked) ──▶ sent ── take ──▶ write_response
@@ -28,7 +28,7 @@ from .loading import Checking, check_reply, load_body
 
 
 class FastConnection(Protocol):
-    """The connection of a request, and what answers it."""
+    """The connection of a request, and the parts that answer it."""
 
     loop: asyncio.AbstractEventLoop
     bounds: Bounds
@@ -47,7 +47,7 @@ class FastConnection(Protocol):
 class FastExchange(InFlight):
     """One request on a connection, from its head to its response."""
 
-    # What uvicorn's protocol looks at and sets, `keep_alive` and `message_event` too.
+    # uvicorn's protocol reads and sets these, and also `keep_alive` and `message_event`.
     more_body = True
     disconnected = False
     response_started = False
@@ -56,13 +56,13 @@ class FastExchange(InFlight):
     body: bytes | bytearray = b""
 
     reads_body = False
-    """Whether the body is awaited."""
+    """Whether it waits for the body."""
     waits_for_memory = False
-    """Whether there is too little memory for it at the moment."""
+    """Whether it waits until there is memory for the body."""
     _has_asked = False
-    """Whether it is known to those that grant memory."""
+    """Whether it has asked for memory, and not given it back yet."""
     bytes_in = 0
-    """Bytes of the body that have come."""
+    """The size of the body, or of the part that came."""
     _outbound: Outbound
     _checking: Checking | None = None
 
@@ -77,7 +77,7 @@ class FastExchange(InFlight):
 
     @property
     def route(self) -> str | None:
-        """The name of the route, where it is for one."""
+        """The name of the route; None if the relay has answered at once."""
         outbound: Outbound | None = getattr(self, "_outbound", None)
         return outbound.route.name if outbound else None
 
@@ -86,7 +86,7 @@ class FastExchange(InFlight):
         return self
 
     def start(self, outbound: Outbound) -> None:
-        """Send, once the body is there where the route takes one."""
+        """Send the request: now, or once its body is complete if the route takes one."""
         self._outbound = outbound
         if outbound.max_body is None:
             self._send(outbound)
@@ -95,7 +95,8 @@ class FastExchange(InFlight):
             self.timer = self._protocol.deadlines.add(outbound.deadline, self)
 
     def ask_for_memory(self, length: int | None) -> None:
-        """Before more of the body is read than what came with its head."""
+        """Ask for memory, before more of the body is read than the part that came with its head. Without a `length` ask
+        for as much as the route allows."""
         size = self._outbound.max_body or 0 if length is None else length
         self._has_asked = self.wants_written = True
         self.waits_for_memory = not self._protocol.bounds.uploads.ask(self, size)
@@ -109,7 +110,7 @@ class FastExchange(InFlight):
         self._refuse(no_memory())
 
     def written(self) -> None:
-        """The body has left this process."""
+        """Give back the memory: this process no longer keeps the body."""
         self._release_memory()
 
     def _release_memory(self) -> None:
@@ -118,7 +119,7 @@ class FastExchange(InFlight):
             self._protocol.bounds.uploads.forget(self)
 
     def add_body(self, piece: bytes) -> None:
-        """A piece of the body; one that nobody waits for is dropped."""
+        """Keep a piece of the body, or drop it if nobody waits for the body."""
         if not self.reads_body:
             return
         if not self.body:
@@ -131,7 +132,7 @@ class FastExchange(InFlight):
             self._refuse(body_too_large(self._outbound.max_body))
 
     def end_body(self) -> None:
-        """The body is all there."""
+        """Load and send the complete body."""
         if self.reads_body:
             self._stop_reading()
             if self._has_asked:
@@ -141,19 +142,20 @@ class FastExchange(InFlight):
             self._load(self._outbound, body)
 
     def expire(self) -> None:
-        """The deadline has passed, while the body was still coming or while the service was at work."""
+        """The deadline has passed: refuse the request if its body is still coming, else end it as any request."""
         if self.reads_body:
             self._refuse(no_memory() if self.waits_for_memory else RequestTimeout())
         else:
             super().expire()
 
     def respond(self, response: Response) -> None:
-        """Respond without having asked the service: a turn later, as an application would. So a body that came with the
-        head is looked at first, and both lanes say the same where it is broken."""
+        """Answer without the service: in the next turn of the loop, as an application would. So the parser sees a body
+        that came with the head first, and both lanes answer a broken one alike."""
         self._protocol.loop.call_soon(self._protocol.write_response, response)
 
     def set(self) -> None:
-        """Something has happened, says uvicorn's protocol: here only, that the caller has gone."""
+        """uvicorn's protocol calls `message_event.set()`. Here it matters only if the caller has gone: then abandon the
+        request."""
         if self.disconnected and not self.response_complete:
             self._stop_reading()
             self.body = b""
@@ -165,7 +167,7 @@ class FastExchange(InFlight):
             self.abandon()
 
     def describe_caller_gone(self) -> Response:
-        """What stands for its answer where the caller has left before that."""
+        """The response for the record if the caller has left before its answer."""
         outbound: Outbound | None = getattr(self, "_outbound", None)
         if outbound is None:
             return make_caller_gone(None, "no")
@@ -185,7 +187,7 @@ class FastExchange(InFlight):
         if refused is None:
             outbound.sent_at = time.monotonic()
             self._send(outbound)
-            outbound.payload = b""  # let go when it is written
+            outbound.payload = b""  # so that its memory is free as soon as it is written
         else:
             self._release_memory()
             self.respond(refused)
@@ -197,12 +199,12 @@ class FastExchange(InFlight):
         link.send(self, outbound.subject, outbound.headers, outbound.payload, outbound.deadline)
 
     def take(self, outcome: Outcome) -> None:
-        """Respond with what came of it."""
+        """Answer with the outcome of the request."""
         try:
             response = self._protocol.relay.finish(self._outbound, outcome)
         except Exception:
             response = self._protocol.fail(self.request, self.route)
-        if self.in_flight is None:  # it was not even sent
+        if self.in_flight is None:  # the link has refused to send it
             self.respond(response)
         elif isinstance(response, Unchecked):
             self._check_reply(response)

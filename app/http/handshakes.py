@@ -1,18 +1,18 @@
-"""What handshakes may take: a connection that has not come to its first request yet has no protocol that bounds it. A
-header of the PROXY protocol, which comes before everything else, counts as a handshake.
+"""Limits for TLS handshakes: during a handshake a connection has no protocol yet that limits it. Waiting for a PROXY
+header counts as a handshake too.
 
 Laws:
-1. A connection counts from its opening on: those that shake hands and those that have done so are together at most as
-   many as there may be, but for ROOM of the first.
-2. Only who waits for its caller makes room, the oldest first; never one that the gateway keeps waiting.
-3. Most of the memory of a handshake comes with its first bytes. So at most MAX_BEGUN have sent any.
+1. A connection counts as soon as it is open. All connections together, in a handshake or after it, are at most as many
+   as the maximum. Above that, up to ROOM handshakes are still allowed.
+2. Only a handshake that waits for its caller makes room, the oldest first; never one that waits for the gateway.
+3. A handshake needs most of its memory once its first bytes have come. So at most MAX_BEGUN may have sent any.
 """
 
 from collections.abc import Callable
 from operator import attrgetter
 from typing import Protocol
 
-HANDSHAKE_TIMEOUT = 10.0  # seconds from the opening of the connection on, or from its PROXY header
+HANDSHAKE_TIMEOUT = 10.0  # seconds since the connection was opened, or since its PROXY header
 MAX_BEGUN = 512
 ROOM = 64
 

@@ -33,8 +33,8 @@ class Refused(Exception):
 
 
 def check_head(noted: Sequence[Pair], version: str, count: int) -> bool:
-    """Whether the caller waits for a 100 Continue. `noted` are the fields of the names `host`, `expect`
-    and `transfer-encoding`, `count` how many there are of all names. Raises Refused."""
+    """Check a head. Returns whether the caller waits for a 100 Continue. `noted` are its fields named `host`, `expect`
+    or `transfer-encoding`; others are ignored. `count` is the number of all fields. Raises Refused."""
     if version not in ("1.1", "1.0"):
         raise Refused(VersionNotSupported())
     if count > MAX_FIELDS:
@@ -63,8 +63,8 @@ def _check_coding(codings: Sequence[bytes], version: str) -> None:
 
 
 def normalize_target(method: bytes, target: bytes) -> bytes:
-    """A request target that doesn't begin with a slash. One in absolute form without a path has the path `/`, or `*`
-    for OPTIONS (RFC 9112 §3.2.1, §3.2.4). Raises Refused."""
+    """The normal form of a request target that doesn't begin with a slash. A URL without a path gets the path `/`, but
+    for OPTIONS without a query it becomes `*` (RFC 9112 §3.2.1, §3.2.4). Raises Refused."""
     if target == b"*":
         return target
     try:
@@ -87,8 +87,8 @@ def find_length(headers: Sequence[Pair]) -> int | None:
 
 
 def describe_error(error: Exception) -> GatewayError:
-    """What to say of an exception of the parser. One of ours in a callback, but for Refused, is a bug: its cause is
-    kept, for the log."""
+    """The GatewayError for an exception of the parser. An exception in one of our callbacks, except Refused, is a bug:
+    it becomes Internal, with the exception as `__cause__`, for the log."""
     if isinstance(error, GatewayError):
         return error
     if isinstance(error, httptools.HttpParserCallbackError):

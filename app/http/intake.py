@@ -1,15 +1,16 @@
-"""From the bytes of one connection to the parser: a request at a time, and in pieces that hold up nobody.
+"""Gives the bytes of one connection to the parser: one request at a time, in pieces so small that no other connection
+is delayed.
 
 Laws:
-1. What comes behind a request in flight is not parsed before that is answered. It waits as bytes, reading paused.
-2. So the parser is never given the ends of two requests at once. A head ends with an empty line, a chunked body with
-   another, and any other body has a length: llhttp takes no bare LF for the end of a line.
-3. Between two bytes of a body, and after the last one, come at most MAX_EXTRA bytes, and less than a piece more, of
-   chunk sizes, chunk extensions and trailers. Trailers are dropped.
-4. What is not one short request by itself may be dear to read, such as a body in many chunks: its pieces take turns
-   with those of other connections.
+1. Bytes after a request in flight are parsed only after its answer. Until then they wait, and reading is paused.
+2. So the parser never gets the ends of two requests at once. A head ends with an empty line, a chunked body with
+   another one, and any other body has a length: llhttp does not accept a bare LF as the end of a line.
+3. Between two bytes of a body, and after its last byte, chunk sizes, chunk extensions and trailers may have at most
+   MAX_EXTRA bytes, plus less than a PIECE. Trailers are dropped.
+4. Anything but one short request by itself may be expensive to read, such as a body in many chunks. So its pieces take
+   turns with those of other connections.
 
-Leans on uvicorn 0.54: tests/test_uvicorn_contract.py names what.
+Uses internals of uvicorn 0.54, which tests/http/test_uvicorn_contract.py checks.
 """
 
 import asyncio
@@ -28,8 +29,8 @@ from .head import MAX_FIELDS, find_length
 
 MAX_HEAD = 64 * 1024  # bytes of a request head
 MAX_EXTRA = 16 * 1024  # bytes
-SHORT = 4096  # bytes that are looked through at once
-LARGE = 32 * 1024  # bytes of a read, after which others have their turn
+SHORT = 4096  # bytes; a longer read is never taken for one short request
+LARGE = 32 * 1024  # bytes; after a larger read, other connections get their turn
 PIECE = 8192  # bytes of a chunked body that are parsed at once
 
 IDLE, HEAD, BODY = range(3)
@@ -39,8 +40,8 @@ _EMPTY_LINES = b"\r\n"
 
 
 class Flow(FlowControl):
-    """Reading is paused as in uvicorn, and while something waits to be parsed: an application that asks for more of its
-    body would only add to that."""
+    """Pauses reading as in uvicorn, and also while bytes wait to be parsed: an application that asks for more of its
+    body would only add to them."""
 
     is_held = False
 
@@ -54,7 +55,7 @@ class Flow(FlowControl):
 
 
 class Intake(HttpToolsProtocol):
-    """What a connection sends, parsed. `take_error` and `waits_for_memory` are the subclass's."""
+    """Parses the bytes of one connection. A subclass defines `take_error` and the methods after it."""
 
     def __init__(
         self,
@@ -71,24 +72,24 @@ class Intake(HttpToolsProtocol):
         self.fields: list[tuple[bytes, bytes]] = []
         """The header fields of the request whose body is coming."""
         self.phase = IDLE
-        """IDLE between two requests, HEAD while a request head is coming, BODY while a body is."""
+        """IDLE between two requests, HEAD while a request head is coming, BODY while a body is coming."""
         self.is_deaf = False
-        """Whether what still comes is dropped."""
+        """Whether all further bytes are dropped."""
         self.dropped = 0
-        """Bytes so far."""
+        """The number of bytes dropped so far."""
         self.is_dear = False
-        """Whether it has ever sent anything but one short request at a time."""
+        """Whether it has ever sent anything but one short request at a time, which may be expensive to read."""
         self._rest = b""
         self._tail = b""
-        """The last bytes of what was parsed of an incomplete request: the end of its head may have begun there."""
+        """The last parsed bytes, at most 3, of an incomplete request: the end of its head may have begun there."""
         self._head_size = 0
-        """Bytes of an incomplete head."""
+        """The bytes so far of an incomplete head."""
         self.body_left: int | None = 0
-        """Bytes of the body that are still to come; None for a chunked one."""
+        """The missing bytes of the body; None for a chunked one."""
         self.extra = 0
-        """Bytes of a chunked body since its last byte."""
+        """The bytes of a chunked body since the last byte of its content (law 3)."""
         self._charged = 0
-        """Bytes of this connection in the pot of what waits to be parsed."""
+        """The bytes of this connection that `bounds.unparsed` counts."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
         super().connection_made(transport)
@@ -100,7 +101,7 @@ class Intake(HttpToolsProtocol):
         return self.cycle is not None and not self.cycle.response_complete
 
     def data_received(self, data: bytes) -> None:
-        """The usual case is one whole request, or its head and the beginning of its body."""
+        """Parse bytes. The usual case is short: one whole request, or its head and the beginning of its body."""
         size, cycle = len(data), self.cycle
         if (
             self.phase
@@ -111,7 +112,7 @@ class Intake(HttpToolsProtocol):
         ):
             self._take(data)
             return
-        end = data.find(_HEAD_END) + 4  # its length
+        end = data.find(_HEAD_END) + 4  # 4 is the length of _HEAD_END
         if 4 <= end < size and data.find(_HEAD_END, end) >= 0:
             self._take(data)
             return
@@ -123,7 +124,7 @@ class Intake(HttpToolsProtocol):
             self._note_incomplete(data, end if end >= 4 else 0)
 
     def _take(self, data: bytes) -> None:
-        """What is left of `data` when something has to be waited for is kept."""
+        """Parse `data` in pieces. If the connection must wait, keep the rest."""
         self.is_dear = True
         start = 0
         while start < len(data):
@@ -136,10 +137,10 @@ class Intake(HttpToolsProtocol):
                 break
             end = self._take_piece(data, start)
             if end == start and not self.is_deaf:
-                self.take_error(Internal())  # a bug, and it would go on for ever
+                self.take_error(Internal())  # a bug: the loop would never end
             start = end
         if len(data) > LARGE and not self._rest and self.parser is not None:
-            self.flow.pause_reading()  # else up to 32 such reads would come in one turn of the loop
+            self.flow.pause_reading()  # else one turn of the loop could have up to 32 such reads
             self.bounds.turns.wait(self.go_on)
         self._charge()
 
@@ -152,11 +153,11 @@ class Intake(HttpToolsProtocol):
         return False
 
     def _take_piece(self, data: bytes, start: int) -> int:
-        """Parse what may be parsed at once; where it ends."""
+        """Parse one piece. Returns the position of its end."""
         phase = self.phase
         if phase == IDLE:
             self._head_size = 0
-            if data[start] in _EMPTY_LINES:  # RFC 9112 §2.2: those before a request are ignored
+            if data[start] in _EMPTY_LINES:  # RFC 9112 §2.2: ignore empty lines before a request
                 return len(data) - len(data[start:].lstrip(_EMPTY_LINES))
         end = self._find_end(data, start)
         piece = data if end - start == len(data) else data[start:end]
@@ -173,7 +174,7 @@ class Intake(HttpToolsProtocol):
         return end
 
     def _find_end(self, data: bytes, start: int) -> int:
-        """Where the parser has to stop at the latest, so that no second request ends in what it is given."""
+        """The position where the next piece must end at the latest, so that no second request ends in it (law 2)."""
         if self.phase == BODY and self.body_left is not None:
             return min(len(data), start + self.body_left)
         limit = min(len(data), start + (PIECE if self.phase == BODY else MAX_HEAD))
@@ -185,7 +186,7 @@ class Intake(HttpToolsProtocol):
         return limit if found < 0 else found + len(_HEAD_END)
 
     def _may_be_head(self, piece: bytes) -> bool:
-        """Whether this piece of a head is still within its bounds; if not, the request is refused."""
+        """Whether the head is within its limits with this piece. If not, the request is refused."""
         self._head_size += len(piece)
         if self._head_size > MAX_HEAD or piece.count(b"\n") > MAX_FIELDS + 3:
             too_long = UriTooLong() if len(self.url or b"") > MAX_HEAD // 2 else HeadersTooLarge()
@@ -194,7 +195,7 @@ class Intake(HttpToolsProtocol):
         return True
 
     def _parse(self, data: bytes) -> None:
-        """Whatever is wrong with it becomes a call of `take_error`."""
+        """Give bytes to the parser. An error becomes a call of `take_error`, an upgrade one of `take_upgrade`."""
         try:
             self.parser.feed_data(data)
         except (httptools.HttpParserUpgrade, httptools.HttpParserError) as error:
@@ -207,8 +208,7 @@ class Intake(HttpToolsProtocol):
             self.take_error(error)
 
     def _note_incomplete(self, data: bytes, end: int) -> None:
-        """Keep the books of a request of which `data` is the beginning: its head, or one that ended before, takes the
-        bytes up to `end`."""
+        """Count the bytes of an incomplete request in `data`. Its body, or else its head, begins at `end`."""
         if self.phase == BODY:
             self._begin_body(len(data) - end)
         else:
@@ -223,7 +223,7 @@ class Intake(HttpToolsProtocol):
         self.begin_long_body(length)
 
     def _note_body(self, size: int) -> None:
-        """Law 3."""
+        """Count the bytes of a piece of a body, and enforce law 3."""
         if self.phase != BODY:
             return
         if self.body_left is not None:
@@ -234,14 +234,14 @@ class Intake(HttpToolsProtocol):
             self.take_error(HeadersTooLarge("The chunk extensions or trailers of the body are too long."))
 
     def end_chunks(self) -> None:
-        """A chunked body is complete. A trailer may have said that the connection ends (RFC 9112 §9.6)."""
+        """Note that a chunked body is complete. A trailer may have closed the connection (RFC 9112 §9.6)."""
         self.body_left = 0
         if not self.parser.should_keep_alive():
             self.is_deaf = True
             self.end_after_answer()
 
     def go_on(self) -> None:
-        """Parse what waits, and read on."""
+        """Parse the bytes that wait, and read on."""
         if self.parser is None or self.transport.is_closing():
             return
         rest, self._rest = self._rest, b""
@@ -253,25 +253,25 @@ class Intake(HttpToolsProtocol):
             self.flow.resume_reading()
 
     def read_again(self, data: bytes) -> None:
-        """Parse this in a later turn, before anything else that came or comes."""
+        """Parse these bytes in a later turn of the loop, before all others."""
         self._rest = data
         self.flow.hold()
         self.loop.call_soon(self.go_on)
 
     @property
     def has_rest(self) -> bool:
-        """Whether something waits to be parsed."""
+        """Whether bytes wait to be parsed."""
         return self._rest != b""
 
     def stop_listening(self) -> None:
-        """Drop what waits, and what still comes."""
+        """Drop the bytes that wait, and all further ones."""
         self.is_deaf = True
         self._rest = b""
         self.flow.is_held = False
         self._charge()
 
     def _charge(self) -> None:
-        """Count what this connection keeps; too much of all connections together is refused."""
+        """Count the bytes that this connection keeps. If all connections together have too many, refuse the request."""
         kept = 0 if self.is_deaf else len(self._rest) + self.count_kept_body() + self._count_head()
         grown, self._charged = kept - self._charged, kept
         if grown <= 0:
@@ -291,27 +291,27 @@ class Intake(HttpToolsProtocol):
         self.extra = 0
         super().on_body(body)
 
-    # What a subclass says.
+    # A subclass defines these.
 
     def take_error(self, error: Exception) -> None:
-        """What came can't be taken: a GatewayError, or what the parser raised."""
+        """The request can't be read. `error` is a GatewayError, or an exception of the parser."""
         raise NotImplementedError
 
     def take_upgrade(self, rest: bytes) -> None:
-        """A head was complete that offers an upgrade; `rest` came behind it."""
+        """A complete head offers an upgrade. `rest` are the bytes after it."""
         raise NotImplementedError
 
     def end_after_answer(self) -> None:
-        """The connection is to end with the answer to the request that has just come."""
+        """Close the connection after the answer to the latest request."""
         raise NotImplementedError
 
     def begin_long_body(self, length: int | None) -> None:
-        """A body has begun and did not come together with its head; None for a chunked one."""
+        """A body has begun, and has not come completely with its head. `length` is None for a chunked one."""
 
     def waits_for_memory(self) -> bool:
         """Whether the body that is coming waits for memory."""
         return False
 
     def count_kept_body(self) -> int:
-        """Bytes of a body that nobody else counts."""
+        """The number of bytes of a body that nobody else counts."""
         return 0

@@ -1,7 +1,7 @@
-"""How long a connection may be without progress, and who has gone.
+"""Ends connections that make no progress for too long, and those whose caller has gone.
 
-A caller that has closed its sending half still gets the answer that it awaits. On the wire it looks like one that has
-gone. So the first bytes of the answer go out at once: a caller that has gone resets the connection then.
+A caller that has closed its sending half still gets its answer. On the wire it looks like one that has gone. So the
+first bytes of the answer are sent at once: if the caller has gone, it then resets the connection.
 """
 
 import asyncio
@@ -18,16 +18,16 @@ from .intake import BODY, HEAD, IDLE, Intake
 from .sockets import has_closed_its_half, is_reset
 
 KEEP_ALIVE = 75.0  # seconds between two requests; longer than the 60 of common load balancers, so that they close first
-HEAD_TIMEOUT = 10.0  # seconds that a request head may take to arrive, the first of a connection from its opening on
-WRITE_TIMEOUT = 30.0  # seconds in which the caller must read something of what it was sent
-LAST_WORDS = 1.0  # seconds in which a caller that is quiet must take its last answer
-LONGEST_LINGER = 30.0  # seconds in which it may send the rest of its request body first
-BEGINNING = b"HTTP/1.1 "  # of every response
+HEAD_TIMEOUT = 10.0  # seconds for a request head to arrive; the first one of a connection counts from its opening
+WRITE_TIMEOUT = 30.0  # seconds in which the caller must read some of the bytes that it was sent
+LAST_WORDS = 1.0  # seconds in which a caller that sends nothing must read its last answer
+LONGEST_LINGER = 30.0  # seconds in which a caller may first send the rest of its request body
+BEGINNING = b"HTTP/1.1 "  # the first bytes of every response
 
 
 class Timed(Intake):
-    """A connection that `check`, called every second or so, ends where nothing moves for too long: its head, its body,
-    its response, and idleness are bounded in time. `refuse` and `end_broken_body` are the subclass's."""
+    """A connection with time limits for its head, its body, its response, and idleness. `check`, called about every
+    second, ends it if nothing has moved for too long. A subclass defines `refuse` and `end_broken_body`."""
 
     def __init__(
         self,
@@ -40,31 +40,34 @@ class Timed(Intake):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop, bounds=bounds)
         self.lingers = False
-        """Whether it has had its last answer, and what it still sends is dropped."""
+        """Whether it has had its last answer; further bytes of its caller are dropped."""
         self.steps = 0
-        """Responses so far."""
+        """The number of responses so far."""
         self.linger_end = math.inf
+        """The instant after which it is aborted, once its last answer is sent."""
         self.is_half_closed = False
+        """Whether the caller has closed its sending half, and waits for an answer."""
         self.has_begun = False
-        """Whether BEGINNING has been written of an answer that has not come yet."""
+        """Whether BEGINNING was written early, before the rest of its answer."""
         self._seen: tuple[object, ...] = ()
         self.seen_at = time.monotonic()
-        """When `check` last saw it get something done."""
+        """The instant at which `check` last saw progress."""
 
     def write(self, data: bytes) -> None:
-        """To the caller, but for what has gone out early."""
+        """Write to the caller, but not BEGINNING again if it was written early."""
         if self.has_begun:
             self.has_begun = False
             data = data[len(BEGINNING) :]
         self.transport.write(data)
 
     def begin_answer(self) -> None:
+        """Write BEGINNING early, unless the answer has begun or earlier bytes still wait."""
         if not (self.has_begun or self.cycle.response_started or self.transport.get_write_buffer_size()):
             self.transport.write(BEGINNING)
             self.has_begun = True
 
     def note_unread(self, size: int) -> None:
-        """So much more waits until the caller reads what it was sent."""
+        """Note that `size` more bytes are about to be written. They count if the caller has not read earlier ones."""
         if self.flow.write_paused:
             self.bounds.unread.note(self, self.transport.get_write_buffer_size() + size)
 
@@ -77,7 +80,7 @@ class Timed(Intake):
         self.bounds.unread.note(self, 0)
 
     def limit_linger(self) -> None:
-        """From now on the connection has only its last answer to deliver."""
+        """Limit the time that the connection has for its last answer."""
         self.seen_at = time.monotonic()
         self.linger_end = self.seen_at + (LONGEST_LINGER if self.phase == BODY else LAST_WORDS)
 
@@ -89,7 +92,7 @@ class Timed(Intake):
             self.transport.abort()
 
     def cut_off(self) -> None:
-        """Let go of what the caller leaves unread."""
+        """Abort the connection, with the bytes that its caller has not read."""
         self.transport.abort()
 
     @property
@@ -100,11 +103,12 @@ class Timed(Intake):
 
     @property
     def is_answered(self) -> bool:
-        """Whether it has its answer, and its request is still coming."""
+        """Whether the caller has its answer, but still sends the body of the request."""
         return self.phase == BODY and not (self.is_in_flight or self.transport.is_closing())
 
     def check(self, now: float) -> None:
-        """End the connection, or what it waits for, when nothing has moved for too long."""
+        """End the connection if its caller has gone, and the connection or its request if nothing moved for too long.
+        `now` is an instant of `time.monotonic`."""
         if self.is_in_flight and (self.is_half_closed or self.flow.read_paused) and self._has_gone():
             self.transport.abort()
             return
@@ -118,7 +122,7 @@ class Timed(Intake):
             self._expire(unread)
 
     def _has_gone(self) -> bool:
-        """Whether the caller has, while nobody reads what it sends."""
+        """Whether the caller has gone. For a connection whose bytes nobody reads now."""
         connection = self.transport.get_extra_info("socket")
         if is_reset(connection):
             return True
@@ -148,12 +152,12 @@ class Timed(Intake):
         else:
             self.transport.close()
 
-    # What a subclass says.
+    # A subclass defines these.
 
     def refuse(self, error: GatewayError) -> None:
-        """Answer and close. Only where no request is in flight."""
+        """Answer with the error, and close. No request may be in flight."""
         raise NotImplementedError
 
     def end_broken_body(self, error: GatewayError) -> None:
-        """The body of the request in flight does not come to its end."""
+        """End the request in flight, whose body does not come to its end."""
         raise NotImplementedError

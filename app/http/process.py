@@ -1,4 +1,4 @@
-"""What the gateway asks of the system for its own process: memory, garbage collection, open files."""
+"""Sets up this process: memory allocation, garbage collection, and the limit of open files."""
 
 import contextlib
 import ctypes
@@ -18,12 +18,12 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 HEAP = 64 * 1024 * 1024  # bytes
 
 
-OTHER_FILES = 64  # open files that are no connections
+OTHER_FILES = 64  # open files that are not connections
 
 
 def keep_heap() -> None:
-    """Let the allocator of glibc keep up to HEAP bytes that were freed, for the next large body. To return these pages
-    and to get others costs half of what such a body does. Other C libraries ignore it (mallopt(3))."""
+    """Let the allocator of glibc keep up to HEAP freed bytes for the next large body, since returning pages to the
+    system and getting new ones is half of the cost of such a body. Other C libraries ignore this (mallopt(3))."""
     with contextlib.suppress(AttributeError, OSError):
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(M_TRIM_THRESHOLD, HEAP)
@@ -31,14 +31,15 @@ def keep_heap() -> None:
 
 
 def freeze_heap() -> None:
-    """Take what lives on, the code and the routes, out of the garbage collector's sight: to look through all of it
-    would hold up every request for 25 ms, every second or so under load."""
+    """Hide the objects that stay, such as code and routes, from the garbage collector. Under load it would go through
+    all of them about every second, and delay every request by 25 ms."""
     gc.collect()
     gc.freeze()
 
 
 def fit_connections(wanted: int) -> int:
-    """As many connections as are wanted, or as open files allow; their soft limit is raised to that end."""
+    """Raise the soft limit of open files as far as `wanted` connections need. Returns how many connections it then
+    allows: at most `wanted`, and at least 1. Logs a warning if they are fewer."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = wanted + RESERVE + OTHER_FILES
     if soft == resource.RLIM_INFINITY or soft >= needed:

@@ -1,7 +1,7 @@
-"""uvicorn's HTTP/1.1 protocol, with what it leaves open: bounds on what one connection may take, and answers to what is
-no HTTP.
+"""uvicorn's HTTP/1.1 protocol, with two additions: bounds on what one connection may take, and a problem document for
+bytes that are not HTTP.
 
-Leans on uvicorn 0.54: tests/test_uvicorn_contract.py names what.
+This module uses internals of uvicorn 0.54. tests/http/test_uvicorn_contract.py checks them.
 """
 
 import asyncio
@@ -31,8 +31,8 @@ from .intake import BODY, IDLE
 from .patience import Timed
 from .tls_connection import PEER_CERTIFICATE
 
-APPLICATION = 0.0003  # seconds that it takes to begin a request, about
-RESERVE = 128  # connections over the cap that are told so; more are only closed
+APPLICATION = 0.0003  # seconds that an application takes to begin a request, roughly
+RESERVE = 128  # connections over the maximum that get an answer; further ones are only closed
 
 _NOTED = frozenset((b"host", b"connection", b"proxy-connection", b"expect", b"transfer-encoding"))
 _SLASH = ord("/")
@@ -41,13 +41,13 @@ _log = structlog.get_logger("nats-http.protocol")
 
 
 class GatewayProtocol(Timed):
-    """One connection. What is no HTTP gets a problem document; connections are bounded in number; an offer to upgrade
-    is ignored (RFC 9110 §7.8), so that the body stays a body. `way_out` hears of every response that is made here.
-    `announced` is the header of the PROXY protocol before the first byte, or what is wrong with it."""
+    """One connection. Bytes that are not HTTP get a problem document. The number of connections is limited. An offer to
+    upgrade is ignored (RFC 9110 §7.8), so that the body is read as a body. `way_out` records each response that is made
+    here. `announced` is the PROXY header that came before HTTP, or the error in it."""
 
     lane = "asgi"
     caller: Caller
-    """Who is at the other end."""
+    """The caller at the other end."""
 
     def __init__(
         self,
@@ -66,21 +66,22 @@ class GatewayProtocol(Timed):
         self.way_out = way_out
         self.proxies = proxies
         self.version = "1.1"
-        """Of HTTP, of the request that is coming."""
+        """The HTTP version of the current request."""
         self.keeps_alive = True
-        """Whether the request that is coming lets the connection live on."""
+        """Whether the connection may stay open after the current request."""
         self._usual: list[Pair] = [(b"", b"")]
-        """The fields of the names _NOTED of an earlier head that had a right Host, and nothing else to look at."""
+        """The _NOTED fields of an earlier valid head whose only such field was Host. They need no second check."""
         self._error: GatewayError | None = None
-        """What is wrong with what came behind a request in flight: said after the answer to that."""
+        """The error in the bytes after the request in flight. It is sent after the answer to that request."""
         self._plain_head: bytes | None = None
+        """The head to read again without its offer to upgrade."""
         self.side: ServerSide | None = None
-        """What is known of the request that an application answers."""
+        """The state of the current request that is shared with the application."""
 
     # The connection
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
-        """Over the cap another connection makes room, or this one is refused."""
+        """Begin the connection. If there are too many, another one makes room, or this one is refused."""
         super().connection_made(transport)
         self.caller = self._find_caller(transport.get_extra_info(PEER_CERTIFICATE))
         self._of_cycles = SimpleNamespace(write=self.write, is_closing=transport.is_closing, close=self.close)
@@ -97,9 +98,8 @@ class GatewayProtocol(Timed):
             transport.abort()
 
     def _find_caller(self, certificate: PeerCertificate | None) -> Caller:
-        """By the PROXY protocol the client takes the place of the proxy. One that the proxy does not know has no
-        address. The certificate of a trusted proxy counts for nobody: a caller whom it does not name
-        would seem to have it."""
+        """The client that a PROXY header names, else the peer. A client that the proxy does not know has no address.
+        The certificate of a trusted proxy is dropped: it is not that of a caller whom the proxy does not name."""
         address, said = self.client[0] if self.client else None, self._announced
         if not isinstance(said, ProxyHeader) or said.is_local:
             certificate = None if self.proxies.trusts(address) else certificate
@@ -113,7 +113,7 @@ class GatewayProtocol(Timed):
         return (one for one in self.connections if one is not self)  # type: ignore[misc] # they are of our protocol
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Let go of everything: what refers to itself would stay until a full collection of garbage."""
+        """Drop all references: a reference cycle would stay in memory until a full garbage collection."""
         self._tell_given_up()
         super().connection_lost(exc)
         self.stop_listening()
@@ -121,7 +121,7 @@ class GatewayProtocol(Timed):
         self._of_cycles = self.cycle = self.scope = self.side = None  # type: ignore[assignment]
 
     def eof_received(self) -> bool:  # type: ignore[override] # uvicorn's returns None, which closes
-        """Keep the connection open for the answer to a request that is complete."""
+        """Keep the connection open if a complete request waits for its answer."""
         if self.phase == BODY or self.lingers or not self.is_in_flight:
             return False
         self.is_half_closed = True
@@ -138,12 +138,12 @@ class GatewayProtocol(Timed):
     # The request
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """As in uvicorn, but `expect` is looked for once all fields are there."""
+        """As in uvicorn, but `expect` is checked once all fields have come."""
         self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        """Begin the request, unless its head is wrong. Where nothing is said of the connection, nothing is to be looked
-        at, and no upgrade is offered."""
+        """Begin the request, or raise Refused if its head is not valid. A usual head needs no further check: without a
+        `Connection` field it offers no upgrade."""
         headers = self.headers
         noted = [pair for pair in headers if pair[0] in _NOTED]
         usual = noted == self._usual and self.url[0] == _SLASH and len(headers) <= MAX_FIELDS
@@ -156,7 +156,7 @@ class GatewayProtocol(Timed):
         self.fields, self.headers = headers, TRAILERS
 
     def _begin_unusual_request(self, noted: list[Pair]) -> None:
-        """A request that offers an upgrade is read again without that."""
+        """Check the head, and begin the request or keep its head: an offer to upgrade is removed. Raises Refused."""
         self.version = version = self.parser.get_http_version()
         self.expect_100_continue = check_head(noted, version, len(self.headers))
         self.keeps_alive = version == "1.1" and self.parser.should_keep_alive()
@@ -170,14 +170,14 @@ class GatewayProtocol(Timed):
             self.begin_request()
 
     def begin_request(self) -> None:
-        """A head is complete: the request goes to the application. A lane may answer it here instead."""
+        """Give a request with a complete head to the application. The fast lane answers it here instead."""
         super().on_headers_complete()
         self.cycle.transport = self._of_cycles  # type: ignore[assignment]
         self.side = ServerSide(self)
         self.scope[SERVER] = self.side  # type: ignore[literal-required] # for the application
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
-        """As in uvicorn, but an application is dear to run: callers that are dear themselves take turns."""
+        """As in uvicorn, but connections that are expensive to read take turns: applications are expensive."""
         if self.is_dear and self.bounds.turns.is_used_up:
             self.bounds.turns.wait(partial(self._start_asgi_task, cycle, app))
             return
@@ -193,7 +193,7 @@ class GatewayProtocol(Timed):
             super().on_message_complete()
 
     def take_upgrade(self, rest: bytes) -> None:
-        """Read the request again without its offer."""
+        """Read the request again without its offer to upgrade. CONNECT is an error."""
         head, self._plain_head = self._plain_head, None
         if head is None or head.startswith(b"CONNECT "):
             self.take_error(BadRequest())
@@ -229,13 +229,13 @@ class GatewayProtocol(Timed):
             self.close()
 
     def on_response_complete(self) -> None:
-        """As in uvicorn, but without a timer for each request: `check` finds those that have been idle for too long."""
+        """As in uvicorn, but without a timer for each request: `check` finds connections that are idle for too long."""
         self.server_state.total_requests += 1
         self.steps += 1
         self.go_on_after_answer()
 
     def go_on_after_answer(self) -> None:
-        """What waited for the answer has its turn."""
+        """Do what waited for the end of the answer: send an error, close, parse kept bytes, or read on."""
         if self.lingers or self.transport.is_closing():
             return
         if self._error is not None:
@@ -247,17 +247,17 @@ class GatewayProtocol(Timed):
         else:
             self.flow.resume_reading()
 
-    # What can't be taken
+    # Errors
 
     def take_error(self, error: Exception) -> None:
-        """Say what is wrong, once no answer is awaited that it could be taken for."""
+        """Send the error, but never in the place of an answer that the caller still waits for."""
         error = describe_error(error)
         self.stop_listening()
         if self.is_in_flight and self.phase == BODY:
             self.loop.call_soon(self.end_broken_body, error)  # the application may not have begun
         elif self.is_in_flight:
             self._error = error
-        elif self.phase == BODY:  # it has its answer
+        elif self.phase == BODY:  # the request has its answer
             self.close()
         else:
             self.refuse(error)
@@ -267,7 +267,7 @@ class GatewayProtocol(Timed):
             self.refuse(self._error)
 
     def end_broken_body(self, error: GatewayError) -> None:
-        """A body can't be read to its end. A request that is at work without it gets its answer."""
+        """End a request whose body can't be read to its end. If it is already at work, it still gets its answer."""
         if self.lingers or self.transport.is_closing():
             return
         if self.is_in_flight and not self.is_at_work():
@@ -288,11 +288,11 @@ class GatewayProtocol(Timed):
         return read_request(self.cycle.scope, self.proxies)  # type: ignore[arg-type] # as uvicorn calls it
 
     def find_route(self) -> str | None:
-        """The name of its route, where that is known."""
+        """The route's name of the request in flight, if it is known."""
         return self.side.route if self.side is not None else None
 
     def give_up(self) -> None:
-        """Nobody answers the request in flight any more; the application hears that its caller has gone."""
+        """Drop the request in flight without an answer. The application learns that its caller has gone."""
         if self.side is not None:
             self.side.is_given_up = True
         self.cycle.disconnected = True
@@ -306,7 +306,7 @@ class GatewayProtocol(Timed):
             self.side.give_up()
 
     def refuse(self, error: GatewayError, request: Request | None = None, route: str | None = None) -> None:
-        """Answer and close. Only where no request is in flight. `request` and `route` are what is known of it."""
+        """Answer with the error, and close. No request may be in flight. `request` is the refused one, if known."""
         self.lingers = True
         self.stop_listening()
         caller, fields = (request.caller, request.headers) if request else (self.caller, ())
@@ -327,8 +327,8 @@ class GatewayProtocol(Timed):
     # The end
 
     def close(self) -> None:
-        """Close behind the last answer. What is still coming is read and dropped first: the reset that it would cause
-        could take the answer away from its caller (RFC 9112 §9.6)."""
+        """Close after the last answer. Bytes that still come are first read and dropped: otherwise they would cause a
+        reset, and the caller could lose the answer (RFC 9112 §9.6)."""
         is_more = self.phase == BODY or self.is_deaf or self.has_rest or self.flow.read_paused
         if is_more and not self.transport.is_closing():
             self._linger()
@@ -346,10 +346,10 @@ class GatewayProtocol(Timed):
             self.transport.close()
 
     def shutdown(self) -> None:
-        """The gateway stops: close, now or behind the answer that is awaited."""
+        """The gateway stops: close, now or after the answer to the request in flight."""
         if not self.lingers:
             self.end_after_answer()
 
 
 ProtocolFactory = Callable[..., asyncio.Protocol]
-"""What uvicorn makes of each connection."""
+"""The function that uvicorn calls for each connection."""

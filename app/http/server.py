@@ -1,6 +1,7 @@
-"""uvicorn, as this gateway runs it: bounds on its connections, and a stop that loses no accepted request.
+"""Runs uvicorn with bounds on its connections, and with a stop that loses no accepted request.
 
-Leans on uvicorn 0.54: tests/test_uvicorn_contract.py names what, and tests/process/ runs all of it for real.
+Uses internals of uvicorn 0.54. tests/http/test_uvicorn_contract.py checks them, and tests/process/ runs all of this for
+real.
 """
 
 import asyncio
@@ -21,9 +22,9 @@ from .process import fit_connections, freeze_heap, keep_heap
 from .protocol import GatewayProtocol, ProtocolFactory
 from .sockets import BACKLOG
 
-ACCEPT_REST = 0.3  # seconds to accept the connections that the kernel already holds when the gateway stops
+ACCEPT_REST = 0.3  # seconds to accept the connections that the kernel already has when the gateway stops
 LINGER = 0.5  # seconds in which idle connections may still send a request when the gateway stops
-CHECK_TICKS = 10  # of 0.1 s each, in which each connection is looked at once
+CHECK_TICKS = 10  # each connection is checked once in this number of ticks, of 0.1 s each
 
 _log = structlog.get_logger("nats-http.server")
 
@@ -35,7 +36,7 @@ def build_config(
     lifespan: Literal["on", "off"] = "on",
     headers: Iterable[tuple[str, str]] = (),
 ) -> uvicorn.Config:
-    """How uvicorn is run. Logging is set up before. `headers` are fields of every response."""
+    """The configuration of uvicorn. Logging is set up elsewhere. `headers` are added to every response."""
     return uvicorn.Config(
         app,
         http=protocol,  # type: ignore[arg-type] # uvicorn calls it
@@ -51,12 +52,15 @@ def build_config(
 
 
 class GatewayServer(uvicorn.Server):
-    """Serves connections of `protocol`, which `bounds` keeps in check.
+    """Serves connections with `protocol`, within `bounds`.
 
-    Stops in this order: `/readyz` says 503 and every response closes its connection; the kernel takes no new
-    connections, and those that it holds are accepted; requests in flight finish, until the drain timeout is over; NATS
-    is closed, which answers what is left, and callers have LAST_WORDS to read it; the process ends with 0. A second
-    signal cuts all waiting. ADR 3."""
+    It stops in this order (ADR 3):
+    1. `/readyz` answers 503, and every response closes its connection.
+    2. The kernel takes no new connections. Those that it already has are accepted.
+    3. Requests in flight finish, within the drain timeout.
+    4. The connection to NATS is closed, which answers all remaining requests. Callers have LAST_WORDS to read that.
+    5. The process ends with 0.
+    A second signal ends all waiting."""
 
     def __init__(
         self,
@@ -89,16 +93,16 @@ class GatewayServer(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         try:
             self._check()
-        except Exception:  # a bug in one connection may not end the server
+        except Exception:  # a bug in one connection must not end the server
             _log.exception("check-failed")
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """In the order that the class promises, within the drain timeout and LAST_WORDS."""
+        """Stop in the order that the class promises, within the drain timeout plus LAST_WORDS."""
         end = time.monotonic() + self._drain_timeout
         self._drain.set()
         for listener in sockets or []:
-            listener.listen(0)  # the kernel takes no more; closing now would reset those that it already holds for us
+            listener.listen(0)  # the kernel takes no more; `close` would reset connections that we have not accepted
         await self._wait(min(ACCEPT_REST, self._drain_timeout), lambda: False)
         for server in self.servers:
             server.close()
@@ -127,8 +131,8 @@ class GatewayServer(uvicorn.Server):
 
 
 class ServerBeside(GatewayServer):
-    """A server of pages at an address of their own, in the loop of the gateway's server. It hears no signals, and has
-    no lifespan. `serving_beside` ends it."""
+    """Serves pages at an address of their own, in the event loop of the gateway's server. It handles no signals, and
+    has no lifespan. `serving_beside` ends it."""
 
     def __init__(
         self, app: ASGIApp, protocol: ProtocolFactory, *, bounds: Bounds, drain: asyncio.Event, drain_timeout: float
@@ -142,7 +146,7 @@ class ServerBeside(GatewayServer):
 
 @contextlib.asynccontextmanager
 async def serving_beside(servers: Iterable[tuple[ServerBeside, socket.socket]]) -> AsyncIterator[None]:
-    """These serve in this block."""
+    """Run these servers until the end of the `async with` block."""
     started = [(server, asyncio.create_task(server.serve([listener]))) for server, listener in servers]
     try:
         yield

@@ -1,11 +1,11 @@
 """TLS between a socket and the protocol of a connection.
 
-asyncio has a transport for this too. It keeps up to 512 KiB for each connection, and tells its protocol nothing of what
-waits in the socket's own buffer, so that no bound of ours would count that. Here:
+asyncio has a transport for this too. But it keeps up to 512 KiB for each connection, and hides from its protocol the
+bytes in the buffer of the socket, so that our bounds could not count them. Here:
 
-1. The protocol of a connection begins when its handshake is done, and sees all that waits to be read or written.
-2. A handshake takes its turn with all else that is dear, so that a thousand of them hold up nobody who is served.
-3. Nothing of a connection is kept here but a TLS record that is incomplete.
+1. The protocol of a connection begins after the handshake, and sees all bytes that wait to be read or written.
+2. Handshakes take turns with other expensive work, so that a thousand of them do not delay other callers.
+3. This module keeps nothing of a connection except an incomplete TLS record.
 """
 
 import asyncio
@@ -24,10 +24,10 @@ from ..errors import BadRequest
 from .bounds import Bounds
 
 READ = 64 * 1024  # bytes of plain text that are read at once
-HEAD = 9  # bytes of the first record in which the length of the ClientHello is
-MAX_HELLO = 16 * 1024  # bytes; OpenSSL would take memory for as many as the caller says, up to 128 KiB
+HEAD = 9  # bytes at the beginning of the first record; they include the length of the ClientHello
+MAX_HELLO = 16 * 1024  # bytes; OpenSSL would allocate as many as the caller announces, up to 128 KiB
 
-PEER_CERTIFICATE = "peer_certificate"  # of `get_extra_info`: a PeerCertificate
+PEER_CERTIFICATE = "peer_certificate"  # key of `get_extra_info`; its value is a PeerCertificate or None
 
 _HANDSHAKE, _CLIENT_HELLO = 22, 1  # RFC 8446 §5.1, §4
 _REFUSAL = (
@@ -40,9 +40,9 @@ _log = structlog.get_logger("nats-http.tls")
 
 
 class TlsConnection(asyncio.Transport, asyncio.Protocol):
-    """The protocol of a socket, and the transport of a protocol that `make_protocol` makes after the handshake.
-    `count` says how many connections have come so far. `announced` is the header of the PROXY protocol before the first
-    byte, or what is wrong with it."""
+    """The protocol of a socket, and the transport of the protocol that `make_protocol` makes after the handshake.
+    `count` returns how many connections have done theirs. `announced` is the PROXY header that came before TLS, or the
+    error in it."""
 
     def __init__(
         self,
@@ -83,6 +83,7 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
         handshakes.open(self, excess=lambda: self._count() + len(handshakes) - maximum)
 
     def data_received(self, data: bytes) -> None:
+        """Decrypt bytes for the protocol, or continue the handshake. After our goodbye pass them on as they came."""
         if self._is_closing:
             return
         if self._has_said_goodbye:
@@ -97,7 +98,7 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
             self._begin(data)
 
     def eof_received(self) -> bool:
-        """As the protocol says; never during the handshake."""
+        """Stay open if the protocol asks for it, but never during the handshake."""
         if self._protocol is None or self._is_closing:
             return False
         if not self._take_end():
@@ -113,7 +114,7 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
             self._protocol.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Let go of everything that refers to itself."""
+        """Drop the references that form cycles."""
         self._is_closing = True
         self._bounds.handshakes.forget(self)
         protocol, self._protocol, self._tls = self._protocol, None, None
@@ -123,10 +124,10 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
     # The handshake
 
     def _begin(self, data: bytes) -> None:
-        """Look at the head of the first record."""
+        """Begin the handshake if the first record is a ClientHello of at most MAX_HELLO bytes, else close."""
         self._hello += data
         if self._hello[0] != _HANDSHAKE:
-            # Most probably a caller has an address with `http` in it.
+            # Most probably the caller uses an `http` URL.
             self._refuse(_NO_TLS if self._hello[:1].isalpha() else b"")
         elif len(self._hello) >= HEAD:
             if self._hello[5] != _CLIENT_HELLO or int.from_bytes(self._hello[6:HEAD]) > MAX_HELLO:
@@ -138,14 +139,14 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
             self._shake_hands()
 
     def _refuse(self, text: bytes) -> None:
-        """Close, with this text if there is any: in plain HTTP, for there is no TLS yet."""
+        """Close. If there is a text, send it first, in plain HTTP, since TLS has not begun."""
         if text:
             self._socket.write(_REFUSAL % (len(text), text))
         self._is_closing = True
         self._socket.close()
 
     def _shake_hands(self) -> None:
-        """Go on with the handshake, now or in a later turn."""
+        """Continue the handshake, now or in a later turn of the loop."""
         turns = self._bounds.turns
         if turns.is_used_up:
             self._socket.pause_reading()
@@ -171,7 +172,7 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
         except ssl.SSLWantReadError:
             self._flush()
             self._bounds.handshakes.note_begun(self)
-        except (ssl.SSLError, ValueError) as error:  # the second of a certificate that can't be read
+        except (ssl.SSLError, ValueError) as error:  # ValueError: the certificate can't be read
             self._give_up(error)
         else:
             self._flush()
@@ -182,11 +183,11 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
         self._certificate = certificate
         self._protocol = self._make_protocol()
         self._protocol.connection_made(self)
-        if not (self._is_closing or self._has_said_goodbye):  # the protocol may have refused it
+        if not (self._is_closing or self._has_said_goodbye):  # the protocol may have refused the connection
             self._read()
 
     def _give_up(self, error: Exception) -> None:
-        """Tell the caller what is wrong, as far as TLS has a word for it."""
+        """Close after a TLS error. Send the caller the alert that TLS has for it, if any."""
         self._note_failure(str(error))
         self._flush()
         self._is_closing = True
@@ -198,10 +199,10 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
             peer = self._announced.source
         _log.debug("tls-failed", peer=peer[0] if peer else None, reason=reason)
 
-    # What comes
+    # Incoming bytes
 
     def _read(self) -> None:
-        """Hand on all that has come, but for an incomplete record. It comes in as large pieces as without TLS."""
+        """Give the protocol all complete records that have come, in pieces as large as without TLS."""
         pieces: list[bytes] = []
         is_end = False
         assert self._tls is not None  # noqa: S101 - it has keys
@@ -229,7 +230,7 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
             self._protocol.data_received(data)
 
     def _take_end(self) -> bool:
-        """The caller sends no more. Whether the connection stays open for an answer."""
+        """Note that the caller sends no more. Returns whether the connection stays open for an answer."""
         assert self._protocol is not None  # noqa: S101 - it has one
         if not self._is_half_closed:
             self._is_half_closed = True
@@ -239,7 +240,7 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
     # The protocol's transport
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Nothing once it is closing."""
+        """Encrypt and write. Does nothing once the connection is closing."""
         if self._is_closing or self._tls is None or not data:
             return
         try:
@@ -256,16 +257,16 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
             self._socket.write(self._outgoing.read())
 
     def _say_goodbye(self) -> None:
-        """Only this tells the caller that nobody has cut the last answer short (RFC 8446 §6.1)."""
+        """Send close_notify: without it the caller can't know that the last answer is complete (RFC 8446 §6.1)."""
         if self._has_said_goodbye or self._tls is None:
             return
         self._has_said_goodbye = True
-        with contextlib.suppress(ssl.SSLError):  # it would like to hear the caller's goodbye too
+        with contextlib.suppress(ssl.SSLError):  # `unwrap` raises since the caller has not said goodbye yet
             self._tls.unwrap()
         self._flush()
 
     def close(self) -> None:
-        """Close, once the caller has read what it was sent."""
+        """Close, once the caller has read all bytes that it was sent."""
         if not self._is_closing:
             self._say_goodbye()
             self._is_closing = True
@@ -279,7 +280,7 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
         return True
 
     def write_eof(self) -> None:
-        """From now on the protocol only drops and counts what comes: it gets that as it came, encrypted."""
+        """End our half. From now on the protocol gets incoming bytes still encrypted: it only counts and drops them."""
         if not self._is_closing:
             self._say_goodbye()
             self._socket.write_eof()
@@ -303,7 +304,7 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
         self._socket.resume_reading()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """As of the socket, and PEER_CERTIFICATE; `sslcontext` says that it is TLS."""
+        """The facts of the socket, and two more: PEER_CERTIFICATE, and `sslcontext`, which shows that this is TLS."""
         if name == "sslcontext":
             return self._context
         if name == PEER_CERTIFICATE:

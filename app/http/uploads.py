@@ -1,10 +1,10 @@
-"""The memory for request bodies on their way in. Pure but for the clock that it is given.
+"""The memory for request bodies that are still coming. No I/O, but it reads the clock.
 
 Laws:
-1. An upload whose body has not come in one piece goes on only once memory for all of it is granted.
-2. Memory is granted first come, first served, and never more than there is.
-3. While others wait, an upload that has had its memory for GRACE seconds, and is not complete, gives way: a caller that
-   stalls can't lock out the others.
+1. A body that does not come in one piece is read on only after memory for all of it is granted.
+2. Memory is granted first come, first served, and never more than the limit.
+3. While others wait, an incomplete upload that has had its memory for GRACE seconds is ended: a caller that stalls
+   can't lock out the others.
 """
 
 import time
