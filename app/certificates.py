@@ -1,8 +1,8 @@
-"""The certificate that the gateway shows to its callers, its key, and the authorities of theirs.
+"""The certificate that the gateway shows to callers, its key, and the authorities for the certificates of callers.
 
 Laws:
-1. Files are read once, and every worker has what was read: also one that starts while the files are being replaced.
-2. A message names the setting and the file, and has nothing of what is in a file.
+1. Files are read once, and every worker gets the same texts, even a worker that starts while the files are replaced.
+2. A message names the setting and the file, but contains no part of the file.
 """
 
 import json
@@ -36,7 +36,7 @@ _ENCRYPTED = "the key is encrypted; the gateway takes one that is not"
 
 
 class CertificateError(CannotStart):
-    """Files can't be used. `faults` has a line for each, which begins with its setting."""
+    """Certificate files can't be used. `faults` has one line for each fault. It begins with the setting."""
 
     def __init__(self, faults: Sequence[str]) -> None:
         super().__init__("\n".join(faults))
@@ -44,19 +44,19 @@ class CertificateError(CannotStart):
 
 
 class _Encrypted(Exception):
-    """A key asks for a password."""
+    """The key needs a password."""
 
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """The texts of the files, in PEM form. Without `client_ca` callers are asked for no certificate."""
+    """The texts of the files, in PEM form. Without `client_ca` callers are not asked for a certificate."""
 
     cert: str
     key: str = field(repr=False)
     client_ca: str | None = None
 
     def make_context(self) -> ssl.SSLContext:
-        """For the server's side of connections, by TLS 1.2 or 1.3."""
+        """A context for the server side of TLS 1.2 and 1.3. With `client_ca`, a client certificate is optional."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.options |= ssl.OP_NO_RENEGOTIATION
@@ -69,7 +69,8 @@ class Certificate:
         return context
 
     def find_warning(self) -> str | None:
-        """Why callers will refuse it, whatever its names are: it has expired, or is for another purpose."""
+        """The reason why every caller will refuse the certificate, or None. It has expired, is not valid yet, or is for
+        another purpose. Its names are not checked."""
         try:
             begin, end = _read_validity(self)
         except ssl.SSLCertVerificationError as error:
@@ -88,14 +89,14 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True)
 class CertificateFiles:
-    """What the settings name."""
+    """The paths of the files that the settings name."""
 
     cert: Path
     key: Path
     client_ca: Path | None = None
 
     def read(self) -> Certificate:
-        """A certificate that can be used. Blocks. Raises CertificateError."""
+        """Read the files, and check that they can be used together. Blocks. Raises CertificateError."""
         faults: list[str] = []
         names = ((CERT, self.cert), (KEY, self.key), (CLIENT_CA, self.client_ca))
         texts = {name: _read_file(name, path, faults) for name, path in names if path is not None}
@@ -112,7 +113,7 @@ class CertificateFiles:
         return certificate
 
     def find_faults(self) -> Sequence[str]:
-        """What is wrong with the files, a line for each."""
+        """One line for each fault of the files."""
         try:
             self.read()
         except CertificateError as error:
@@ -138,7 +139,7 @@ def _refuse_password() -> str:
 
 
 def _read_file(name: str, path: Path, faults: list[str]) -> str:
-    """Its text. If it can't be read, the text is empty, and `faults` has one more."""
+    """The text of a file. If it can't be read, returns an empty text, and adds a line to `faults`."""
     words = "takes the path of a file, and this is none"
     try:
         if stat.S_ISREG(path.stat().st_mode):
@@ -169,7 +170,8 @@ def _has_certificates(text: str) -> bool:
 
 @contextmanager
 def _in_memory(text: str) -> Iterator[str]:
-    """The path of a file with this text, on no disk where the system can do so: OpenSSL reads keys from files only."""
+    """The path of a file with this text, since OpenSSL reads keys only from files. It is in memory if the system can do
+    that, else it is a temporary file."""
     with (
         os.fdopen(os.memfd_create("nats-http-tls"), "w+b")
         if hasattr(os, "memfd_create")
@@ -181,8 +183,8 @@ def _in_memory(text: str) -> Iterator[str]:
 
 
 def _read_validity(certificate: Certificate) -> tuple[float, float]:
-    """From when and until when it is valid, as Unix time. Python tells this of the certificate of a peer only: so one
-    end of a connection in memory looks at that of the other."""
+    """The Unix times at which the certificate begins and ends to be valid. Python shows them only for the certificate
+    of a peer. So this makes a TLS connection in memory, whose client reads the certificate of its server."""
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.check_hostname = False
     client.load_verify_locations(cadata=certificate.cert)

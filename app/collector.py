@@ -1,5 +1,5 @@
-"""The garbage collector, while many objects are made that live on: to look through them again and again would find
-nothing, and takes half of the time."""
+"""Controls the garbage collector while many lasting objects are made. Otherwise it would go through them again and
+again without finding garbage, which takes half of the time."""
 
 import gc
 from collections.abc import Iterator
@@ -11,8 +11,8 @@ NEVER = 2**31 - 1
 
 @contextmanager
 def collector_off() -> Iterator[None]:
-    """No collection in this block, for a process that does nothing else. Where the objects have become many they are
-    taken out of the collector's sight for good."""
+    """No collection in this block. For a process that does nothing else meanwhile. If the block has made more than MANY
+    objects, the collector never looks at them again."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -26,8 +26,8 @@ def collector_off() -> Iterator[None]:
 
 @contextmanager
 def only_young_collections() -> Iterator[None]:
-    """No full collection in this block, whose pause would grow with all that lives; what requests leave behind in the
-    meantime is collected in the short ones."""
+    """No full collection in this block, since its pause would grow with the number of all objects. Short collections
+    still free the garbage of requests."""
     thresholds = gc.get_threshold()
     gc.set_threshold(*thresholds[:2], NEVER)
     try:
@@ -37,6 +37,6 @@ def only_young_collections() -> Iterator[None]:
 
 
 def freeze_young() -> None:
-    """Take what has been made out of the collector's sight, in a time that does not grow with it."""
+    """Hide all current objects from the collector. The time for this does not grow with their number."""
     gc.collect(1)
     gc.freeze()

@@ -1,25 +1,25 @@
-"""The deadlines of many short waits at the price of few timers: one of an event loop costs four times as much, and
-nearly every one of them is called off."""
+"""The deadlines of many short waits, with few timers. A timer of the event loop for each wait would cost four times as
+much, and nearly all waits end before their deadline."""
 
 import asyncio
 import time
 from collections import deque
 from typing import Protocol
 
-TICK = 0.01  # seconds that a deadline may be found late
-TURN = 0.004  # seconds of a turn of the loop that those of one instant may take
+TICK = 0.01  # seconds; a wait expires at most this much late
+TURN = 0.004  # seconds that expired waits may take in one turn of the loop
 
 
 class Wait(Protocol):
-    """Something that ends when its time is up. `expire` may not raise."""
+    """Something that ends at its deadline. `expire` may not raise."""
 
     def expire(self) -> None: ...
 
 
 class Deadlines:
     """Calls `expire` of each wait once its deadline, an instant of `time.monotonic`, has passed: never before, and at
-    most TICK after, if the loop is free. Where very many are due at once, they get TURN of each turn of the loop. For
-    use in one event loop at a time."""
+    most TICK after it, if the loop is free. If very many waits are due at once, they get TURN of each turn of the loop.
+    Use it in one event loop at a time."""
 
     __slots__ = ("_buckets", "_due")
 
@@ -28,7 +28,7 @@ class Deadlines:
         self._due: deque[set[Wait]] = deque()
 
     def add(self, deadline: float, wait: Wait) -> set[Wait]:
-        """The set that the wait is in: discard it there, and it is called off."""
+        """Add a wait. Returns the set that contains it: discard it from this set to call it off."""
         number = int(deadline / TICK) + 1
         bucket = self._buckets.get(number)
         if bucket is None:
@@ -42,7 +42,7 @@ class Deadlines:
         asyncio.get_running_loop().call_later(delay, self._expire, number)
 
     def _expire(self, number: int) -> None:
-        if number * TICK > time.monotonic():  # the clock of a loop is coarser than this one
+        if number * TICK > time.monotonic():  # too early, since the clock of the loop is coarser
             self._call_at(number)
             return
         self._due.append(self._buckets.pop(number))
@@ -50,7 +50,7 @@ class Deadlines:
             self._expire_due()
 
     def _expire_due(self) -> None:
-        """Those whose time is up, a few in each turn of the loop."""
+        """Expire the waits that are due, for at most TURN in each turn of the loop."""
         end = time.monotonic() + TURN
         while self._due:
             bucket = self._due[0]

@@ -17,8 +17,8 @@
         ├── BadReply 502 (yes)              ├── ServiceError (yes)
         └── Internal 500 (unknown)
 
-Status, slug and what is known about delivery stand on the class and nowhere else. A `detail` is written for the
-caller: never exception text, another route's subject, or a credential.
+Only the class of an error has its status, its slug and what is known about delivery. A `detail` is for the caller: it
+never contains the text of an exception, the subject of another route, or a credential.
 """
 
 from typing import ClassVar, Literal
@@ -35,14 +35,14 @@ _RETRY_SOON: Headers = ((b"retry-after", b"1"),)
 
 
 class CannotStart(Exception):
-    """The gateway can't start like this. The text is for whoever starts it: a line for each thing that is wrong."""
+    """The gateway can't start. The text is for the person who starts it, with one line for each fault."""
 
 
 class GatewayError(Exception):
     """A failed exchange.
 
-    `delivered` says whether the service has run: "no", "yes", or "unknown". `retryable` is true only where the
-    gateway knows that it hasn't, and where the same request may succeed later: then a retry can't run it twice.
+    `delivered` says whether the service has run: "no", "yes", or "unknown". `retryable` is true only if the gateway
+    knows that it has not run, and if the same request may succeed later. Then a retry can't run the service twice.
     """
 
     slug: ClassVar[str]
@@ -55,9 +55,9 @@ class GatewayError(Exception):
     headers: Headers = ()
 
     errors: tuple[tuple[str, str], ...] = ()
-    """Where (a JSON pointer) and what, of all that is wrong with a body."""
+    """All errors of a body: a JSON pointer to the place, and what is wrong there."""
     parameters: tuple[tuple[str, str, str], ...] = ()
-    """Name, `path`, `query` or `header`, and what, of all that is wrong with parameters."""
+    """All invalid parameters: the name, then `path`, `query` or `header`, and what is wrong."""
     facts: Facts = ()
 
     def __init__(self, detail: str | None = None, *, headers: Headers | None = None) -> None:
@@ -68,7 +68,7 @@ class GatewayError(Exception):
 
 
 def _tell(detail: str) -> Facts:
-    """Why a caller is refused is for the log as well: operators are asked for it."""
+    """The detail as a fact for the log: callers ask operators why they were refused."""
     return (("detail", detail[:MAX_FACT]),)
 
 
@@ -112,8 +112,8 @@ class NotFound(GatewayError):
 
 
 class Unauthenticated(GatewayError):
-    """`challenge` is what the scheme asks for that was given a wrong credential, where it says more than usual; `facts`
-    are what only operators may know of that."""
+    """`challenge` replaces the usual challenge of the scheme whose credential was invalid, if it says more. `facts` are
+    details that only operators may see."""
 
     slug, title, status = "unauthenticated", "Unauthenticated", 401
     cause = "This route, or page of the gateway, wants to know who calls, and the request has no credentials of a kind "
@@ -150,7 +150,7 @@ class MethodNotAllowed(GatewayError):
 
 class RequestTimeout(GatewayError):
     slug, title, status, retryable = "request-timeout", "Request timeout", 408, True
-    headers = (CLOSE,)  # RFC 9110 §15.5.9; the rest of the request is not waited for
+    headers = (CLOSE,)  # RFC 9110 §15.5.9; the gateway does not wait for the rest of the request
     cause = "The request was not complete before its deadline, so nothing was sent to the service."
     cure = "Send the request faster, or ask for more time with `X-Request-Timeout: 10s`."
 
@@ -272,8 +272,8 @@ class BadReply(GatewayError):
 
 
 class ServiceError(GatewayError):
-    """The service answered with an error (ADR-32). `status` is the mapped one, `detail` the service's own words
-    where they may be shown."""
+    """The service answered with an error (ADR-32). `status` is the mapped status. `detail` has the service's own words
+    if the route shows them."""
 
     slug, title, status, delivered = "service-error", "Service error", 502, "yes"
     cause = "The service took the request and answered with an error."
@@ -296,7 +296,7 @@ class Timeout(GatewayError):
 
     @classmethod
     def unsent(cls) -> "Timeout":
-        """The same of a request that was still here at its deadline: here the gateway knows that nobody has seen it."""
+        """The timeout of a request that was not sent before its deadline. So nobody has seen it."""
         error = cls("The deadline passed before the request could be sent, so the service has not run.")
         error.delivered, error.retryable = "no", True
         return error
@@ -346,4 +346,4 @@ OF_POLICIES: tuple[type[GatewayError], ...] = (
     KeysUnavailable,
     LimitsUnavailable,
 )
-"""Those that only a policy of a route answers with."""
+"""The errors that only a policy of a route raises."""

@@ -1,4 +1,4 @@
-"""What one gateway has: its application, its connection to NATS, and its servers."""
+"""The parts of one gateway: its application, its connection to NATS, and its servers."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -19,8 +19,8 @@ from .nats.link import Link
 from .pages.monitor import Monitor
 from .serving import Serving
 
-MAX_CONNECTIONS_BESIDE = 256  # at an address of pages
-MAX_BUFFERED_BESIDE = 1024 * 1024  # bytes
+MAX_CONNECTIONS_BESIDE = 256  # at each address that serves only pages
+MAX_BUFFERED_BESIDE = 1024 * 1024  # bytes, at each such address
 
 Address = tuple[str, int]
 """Host and port."""
@@ -29,11 +29,11 @@ Address = tuple[str, int]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gateway:
     """The parts of one gateway. `drain` is set when it stops: then every response closes its connection, and `/readyz`
-    says 503. `protocols` are what its server makes of connections."""
+    answers 503. `protocols` has the function that makes the protocol of a connection, by lane."""
 
     app: GatewayApp
     beside: Mapping[Address, GatewayApp]
-    """Applications for addresses of their own, such as that of `GATEWAY_METRICS_ADDRESS`."""
+    """Applications that serve pages at other addresses, such as `GATEWAY_METRICS_ADDRESS`."""
     serving: Serving
     relay: Relay
     link: Link
@@ -42,21 +42,22 @@ class Gateway:
     protocols: Mapping[LaneName, ProtocolFactory]
     monitor: Monitor
     tls: Tls | None
-    """Of its own port; None where it speaks plain HTTP."""
+    """The TLS of its main port; None if that speaks plain HTTP."""
     is_announced: bool
-    """Whether trusted proxies speak the PROXY protocol on its own port."""
+    """Whether trusted proxies speak the PROXY protocol on its main port."""
     headers: Sequence[tuple[str, str]]
-    """Fields of every response on its own port."""
+    """Fields of every response on its main port."""
 
     def choose_lane(self, asked: LaneName | None) -> LaneName:
-        """The one that is asked for, else the fast one, or ASGI where the application has middleware, which the fast
-        lane does not run. Raises CannotStart where it would have to."""
+        """The lane that is asked for. Without `asked` it is the fast lane, or ASGI if the application has middleware.
+        Raises CannotStart if `asked` is the fast lane and there is middleware, which the fast lane does not run."""
         if asked == "fast" and self.app.has_middleware:
             raise CannotStart("the fast lane runs no middleware, and the application has some: leave --lane away")
         return asked or ("asgi" if self.app.has_middleware else "fast")
 
     def make_server(self, *, lane: LaneName | None, drain_timeout: float) -> GatewayServer:
-        """Its server on the lane that `choose_lane` says, with bounds on connections. Raises CannotStart."""
+        """The server of its main port, on the lane of `choose_lane`, with bounds on connections. `drain_timeout` is
+        seconds. Raises CannotStart."""
         protocol = self.protocols[self.choose_lane(lane)]
         if self.tls:
             protocol = self.tls.wrap(protocol, self.bounds)
@@ -72,12 +73,12 @@ class Gateway:
         )
 
     def renew_certificate(self, certificate: Certificate) -> None:
-        """Show this one to callers from the next handshake on."""
+        """Use this certificate from the next handshake on. Does nothing if the main port speaks plain HTTP."""
         if self.tls:
             self.tls.renew(certificate)
 
     def make_server_beside(self, address: Address) -> ServerBeside:
-        """The server of one of `beside`, with bounds of its own."""
+        """The server for one of the addresses in `beside`, with bounds of its own."""
         bounds = Bounds(maximum=MAX_CONNECTIONS_BESIDE, body_timeout=1.0, max_buffered=MAX_BUFFERED_BESIDE)
         relay = self.relay
         protocol = partial(GatewayProtocol, bounds=bounds, way_out=relay.way_out, proxies=relay.proxies)

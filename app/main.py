@@ -56,14 +56,14 @@ from .settings import Settings, load_settings
 _log = structlog.get_logger("nats-http.main")
 
 Routes = RouteFile | PreparedRoutes | Iterable[Route]
-"""What a gateway can be made of."""
+"""The kinds of routes that make a gateway."""
 
 
 def create_app(settings: Settings | None = None, *, routes: Routes | None = None) -> FastAPI:
-    """The gateway as an application for any ASGI server. Without settings it reads the environment, and raises
-    SettingsError for what is wrong there; without routes it reads those of the settings, and raises RouteFileError;
-    TableError for routes that conflict. Its lifespan owns the connection to NATS and the processes that check bodies.
-    Middleware that is added to it sees every request, those for routes too."""
+    """The gateway as an application for any ASGI server. Without `settings` it reads the environment; then it may raise
+    SettingsError. Without `routes` it reads the route file of the settings; then it may raise RouteFileError. Raises
+    TableError if routes conflict. Its lifespan owns the connection to NATS and the processes that check bodies.
+    Middleware that you add to it sees every request, also those for routes."""
     settings = settings or load_settings(check_files=True)
     gateway = build_gateway(settings, routes=routes)
     if settings.proxy_protocol:
@@ -84,11 +84,10 @@ def build_gateway(
     certificate: Certificate | None = None,
     load_development_keys: Callable[[], tuple[IssuerKey, ...]] | None = None,
 ) -> Gateway:
-    """As `create_app`, with all parts. `observers` take the place of the log; `boards` are those of the processes of
-    this gateway, where it has several. Without a certificate it reads that of the settings, where they name one.
-    `load_development_keys` is asked for keys that are taken beside those of issuers, where routes have schemes of
-    tokens.
-    Raises IncompatibleNats and CertificateError as well."""
+    """As `create_app`, but returns all parts of the gateway. `observers` replace the log. `boards` are the boards of
+    all processes of this gateway, if it has several. Without a `certificate` it reads the one that the settings name,
+    if any. If routes have schemes of tokens, `load_development_keys` returns keys that count beside those of the
+    issuers. Raises IncompatibleNats and CertificateError as well."""
     check_nats()
     settings = settings or load_settings(check_files=True)
     if certificate is None and settings.certificate_files:
@@ -115,7 +114,7 @@ def build_gateway(
 
 
 class _Parts:
-    """What the applications of one gateway share."""
+    """The parts that the applications of one gateway share."""
 
     def __init__(
         self,
@@ -180,14 +179,14 @@ class _Parts:
         return self.relay.find_path(route)
 
     def _list_pages(self, place: Place) -> tuple[str, ...]:
-        """Those that link to each other there; the first one is where `/` leads."""
+        """The pages that link to each other at this place. `/` leads to the first one."""
         status = (STATUS,) if self._settings.status == place else ()
         metrics = ("/metrics",) if self._settings.metrics == place else ()
         own = tuple(page for page in PAGES if page != STATUS) if place is True else (*metrics, "/problems")
         return (*status, *own)
 
     def make_app(self, place: Place, relay: Relay) -> GatewayApp:
-        """The application for a place, with the pages that are there."""
+        """The application for a place, with the pages that belong there."""
         serving, pages = self.serving, self._list_pages(place)
         app = GatewayApp(
             relay=relay,
@@ -220,7 +219,7 @@ class _Parts:
         return app
 
     def make_app_beside(self, place: Address) -> GatewayApp:
-        """One without routes, for pages at an address of their own."""
+        """An application without routes, for pages at an address of their own."""
         return self.make_app(place, self._make_relay(RouteTable(()), place))
 
     @asynccontextmanager
@@ -241,7 +240,7 @@ class _Parts:
                 self._observers.storm.sum_up()
 
     def make_protocols(self, app: GatewayApp) -> dict[LaneName, ProtocolFactory]:
-        """What the server of `app` makes of connections, by lane."""
+        """The functions by which the server of `app` makes the protocol of a connection, by lane."""
         bounds, drain = self.bounds, self.drain
         proxies = self.relay.proxies
         lane = ForwardedProtocol if proxies.are_trusted else FastProtocol
@@ -270,7 +269,8 @@ def _make_link(settings: Settings) -> Link:
 
 
 def _make_bounds(settings: Settings) -> Bounds:
-    """A body has to arrive before its request's own deadline; the timeout is for those that nobody waits for."""
+    """The limits of the settings. Usually the deadline of a request limits its body. `body_timeout` is for bodies that
+    nobody waits for."""
     return Bounds(
         maximum=settings.max_connections, body_timeout=settings.max_timeout + 1, max_buffered=settings.max_buffered
     )
@@ -283,7 +283,7 @@ def _choose_observers(settings: Settings) -> Observers:
 
 
 def __getattr__(name: str) -> FastAPI:
-    """`main:app`, made when it is first asked for, so that importing this module reads no environment."""
+    """`main:app`, made at its first use, so that importing this module does not read the environment."""
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     app = create_app()

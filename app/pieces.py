@@ -1,18 +1,18 @@
-"""Long work in short steps: a generator that yields after each, and returns what it has made."""
+"""Runs long work in short steps. The work is a generator that yields after each step, and returns its result."""
 
 import asyncio
 import time
 from collections.abc import Generator
 from typing import TypeVar
 
-PIECE = 0.002  # seconds of work at a time beside an event loop
+PIECE = 0.002  # seconds of work in one turn of the event loop
 
 _T = TypeVar("_T")
 Steps = Generator[None, None, _T]
 
 
 def run_at_once(steps: Steps[_T]) -> _T:
-    """All steps, one after the other."""
+    """Run all steps without a pause. Returns the result."""
     while True:
         try:
             next(steps)
@@ -22,8 +22,8 @@ def run_at_once(steps: Steps[_T]) -> _T:
 
 
 async def run_in_pieces(steps: Steps[_T]) -> _T:
-    """All steps, for PIECE seconds at a time, in which others wait, and then a pause for others that is as long. No
-    step begins once the caller is cancelled."""
+    """Run all steps: work for PIECE seconds, then leave the event loop to others for as long, and so on. Returns the
+    result. After a cancellation no further step begins."""
     end = time.monotonic() + PIECE
     while True:
         try:

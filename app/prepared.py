@@ -1,9 +1,9 @@
-"""Checked routes, handed from the process that has read the file to those that serve them.
+"""Checked routes. The process that reads the route file packs them, and the processes that serve them unpack them.
 
 Laws:
-1. To receive them takes short steps only: a line of JSON for each route, for each API key and for each schema that
-   routes share, and the OpenAPI document ready to be sent.
-2. Nothing is checked again: who hands routes over has checked them.
+1. Unpacking takes only short steps: a package has a line of JSON for each route, for each API key and for each schema
+   that routes share, and the complete OpenAPI document.
+2. Nothing is checked again: the process that packs routes has checked them.
 """
 
 import json
@@ -30,10 +30,10 @@ from .routefile.rate_limits import make_counters
 from .routing.routes import Route
 from .routing.table import RouteTable
 
-_SERVERS = b'"servers": ['  # for the first time near the beginning of the document
+_SERVERS = b'"servers": ['  # its first occurrence is near the beginning of the document
 _TYPE_OF_PROBLEMS = b'"type": "%b/problems/'
 
-MAX_LOWERED = 100  # limits that are told
+MAX_LOWERED = 100  # lines about lowered limits in a package
 
 _DESCRIPTION = (
     "Each route becomes one NATS request; the reply becomes the response. A failure is a problem document "
@@ -43,8 +43,8 @@ _DESCRIPTION = (
 
 @dataclass(frozen=True, slots=True)
 class PreparedRoutes:
-    """Routes that are ready to be served. `openapi` is JSON; `schemes` are those by which callers say who they are;
-    `counters` are those of `rate_limits`; `cors` is for all that is no route."""
+    """Routes that are ready to be served. `openapi` is JSON. `schemes` are the schemes of `auth`, by name, and
+    `counters` the counters of `rate_limits`, by name. `cors` is for answers without a route."""
 
     table: RouteTable
     title: str
@@ -54,8 +54,8 @@ class PreparedRoutes:
     counters: Mapping[str, Counter] = field(default_factory=dict)
 
     def write_openapi(self, root: str) -> bytes:
-        """The document for callers who see the gateway under `root`, percent-encoded. It names a server of this path
-        first, and the types of its problems are below it."""
+        """The OpenAPI document for callers who see the gateway under the path `root`, percent-encoded. Its first server
+        has this path, and the types of its problems begin with it."""
         if not root:
             return self.openapi
         path = root.encode("ascii")
@@ -67,7 +67,7 @@ class PreparedRoutes:
 
 
 def prepare(file: RouteFile) -> PreparedRoutes:
-    """Make all of a route file that takes time, so that serving it takes none."""
+    """Compute everything that takes time, such as the OpenAPI document, before the routes are served."""
     info = file.info
     about = {
         "title": info.title,
@@ -82,7 +82,7 @@ def prepare(file: RouteFile) -> PreparedRoutes:
 
 
 def pack(file: RouteFile, *, lowered: Iterable[str] = ()) -> bytes:
-    """A file as a package that `unpack` reads. `lowered` says which of its limits don't hold."""
+    """Pack a route file for `unpack`. `lowered` has a line for each limit of a route that the gateway has lowered."""
     served = prepare(file)
     shared = file.schemas
     head = {
@@ -103,15 +103,15 @@ def pack(file: RouteFile, *, lowered: Iterable[str] = ()) -> bytes:
 
 
 def pack_faults(faults: Sequence[str], files: Iterable[Path] = ()) -> bytes:
-    """What is wrong with a file, as a package. `files` are those that it was to be read from."""
+    """Pack the faults of a route file instead of its routes. `files` are the files that it would have come from."""
     return json.dumps({"faults": list(faults), "files": list(map(str, files))}).encode("ascii") + b"\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What a package says of itself. `cors` and `rate_limits` are as they are declared at the top; `routes` is their
-    number, `files` the names of those that they come from; `schemas` and `schema_files` are what the schemas that they
-    share are called. `schemes` has the name of each scheme of `auth`, how it is declared, and the number of its
+    """The first line of a package. `cors` and `rate_limits` are the declarations at the top of the route file. `routes`
+    is the number of routes, and `files` has the names of their files. `schemas` and `schema_files` have the names of
+    the shared schemas. `schemes` has the name of each scheme of `auth`, its declaration, and the number of its
     entries."""
 
     title: str
@@ -126,12 +126,13 @@ class Head:
 
 
 def read_head(package: bytes) -> Head:
-    """Raises RouteFileError with the faults that a package has instead of routes, ValueError where it is none."""
+    """The head of a package. Raises RouteFileError if the package has faults instead of routes, and ValueError if this
+    is not a package."""
     return _read_head(BytesIO(package))
 
 
 def unpack(package: bytes) -> Steps[PreparedRoutes]:
-    """The routes of a package, in steps as short as one route. Raises as `read_head` does."""
+    """The routes of a package. Each step takes as long as one route. Raises the same errors as `read_head`."""
     file = BytesIO(package)  # no copy
     head = _read_head(file)
     named = {name: json.loads(file.readline()) for name in head.schemas}

@@ -1,4 +1,4 @@
-"""The routes that are served at this moment, and how others take their place between two requests."""
+"""The routes that are served now, and their replacement by others between two requests."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,12 +11,12 @@ from .routing.table import RouteTable
 
 
 class Serving:
-    """The routes that are served at this moment."""
+    """The routes that are served now."""
 
     def __init__(
         self, prepared: PreparedRoutes, relay: Relay, on_swap: Sequence[Callable[[PreparedRoutes], None]] = ()
     ) -> None:
-        """`on_swap` are called with the routes that are served from the next request on."""
+        """Each function of `on_swap` is called with the new routes, right before they are served."""
         self.prepared = prepared
         self._relay = relay
         self._on_swap = on_swap
@@ -26,7 +26,7 @@ class Serving:
         return self.prepared.table
 
     async def swap(self, fresh: PreparedRoutes) -> None:
-        """Serve these routes from the next request on. Those before them must not be used elsewhere."""
+        """Serve these routes from the next request on. The old routes are taken apart, so nobody else may use them."""
         plans = await run_in_pieces(_plan_all(fresh.table, self._relay))
         for take in self._on_swap:
             take(fresh)
@@ -46,7 +46,7 @@ def _plan_all(table: RouteTable, relay: Relay) -> Steps[Plans]:
 
 
 def _let_go(table: RouteTable, plans: Plans) -> Steps[None]:
-    """To free all of it at once would be a pause that grows with the routes."""
+    """Free the old routes in steps. To free them at once would be a pause that grows with their number."""
     while plans:
         plans.popitem()
         yield

@@ -1,12 +1,12 @@
-"""Has bodies checked by other processes, so that nobody else waits for it.
+"""Checks bodies in other processes, so that a long check does not delay other requests.
 
 Laws:
 1. Every check ends exactly once, no later than its deadline.
-2. At most MAX_PROCESSES processes, which start when they are first needed, and MAX_WAITING checks that wait for one.
-3. A process that is not done by the deadline is killed, and the next check starts another one. So does a process that
-   ended by itself. None outlives this one.
-4. A caller who leaves cancels its check: one that waits is forgotten, and one that runs ends unheard, since to kill its
-   process would cost more.
+2. At most MAX_PROCESSES processes run. They start when they are first needed. At most MAX_WAITING checks wait for one.
+3. A process that is not done at the deadline is killed. After that, or if a process ends by itself, the next check
+   starts a new one. No process outlives this one.
+4. A caller who leaves cancels its check. If the check waits, it is dropped. If it runs, it runs to its end and its
+   result is ignored: killing its process would cost more.
 """
 
 import asyncio
@@ -29,19 +29,19 @@ from ..routing.bodies import Check
 MAX_PROCESSES = 2
 MAX_WAITING = 32
 
-_MAX_ANSWER = 1024 * 1024  # bytes: 20 faults, each of at most 1,200 characters, are fewer
-_MARGIN = 0.5  # seconds after the deadline when a process ends by itself, for the case that nobody kills it
+_MAX_ANSWER = 1024 * 1024  # bytes; 20 faults of at most 1,200 characters each have fewer
+_MARGIN = 0.5  # seconds from the deadline until a process ends by itself if nobody has killed it
 
-_FOLDER = Path(__file__).parents[2]  # where this package is found, whatever is in the current one
+_FOLDER = Path(__file__).parents[2]  # Python finds this package there, whatever the current folder contains
 
 _log = structlog.get_logger("nats-http.checker")
 
 Verdict = GatewayError | None
-"""What is wrong with a body, or with the attempt to check it."""
+"""The error of a body, or the reason why it could not be checked; None if it is valid."""
 
 
 class CheckFailed(Exception):
-    """The process that checks has a bug; the text has its traceback."""
+    """There is a bug in the process that checks. The text contains its traceback."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +51,14 @@ class _Job:
 
 
 class Checker:
-    """An async context manager, to be entered in the event loop that it serves. Leaving it ends the processes, and all
-    checks as Draining."""
+    """Checks bodies. An async context manager: enter it in the event loop that it serves. Leaving it ends the
+    processes, and all checks as Draining."""
 
     def __init__(self) -> None:
         self._waiting: dict[asyncio.Future[Verdict], _Job] = {}
         self._running: set[asyncio.Future[Verdict]] = set()
         self._idle: list[_Process] = []
-        self._started: set[_Process] = set()  # until they have ended
+        self._started: set[_Process] = set()  # the processes that have not ended yet
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_open = False
 
@@ -76,11 +76,11 @@ class Checker:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._idle.clear()
-        await asyncio.gather(*map(self._end, list(self._started)))  # one that a task was ending is among them
+        await asyncio.gather(*map(self._end, list(self._started)))  # also a process that a cancelled task was ending
 
     def submit(self, check: Check, deadline: float) -> "asyncio.Future[Verdict]":
-        """Ends with what is wrong with the body, Overloaded, Timeout or Draining, or raises CheckFailed. `deadline` is
-        an instant of `time.monotonic`."""
+        """Check a body. The result of the future is the error of the body, Overloaded, Timeout or Draining, or None if
+        the body is valid. Its exception is CheckFailed. `deadline` is an instant of `time.monotonic`."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Verdict] = loop.create_future()
         if not self._is_open:
@@ -101,8 +101,8 @@ class Checker:
         self._waiting.pop(future, None)
 
     async def _work(self) -> None:
-        """Run what waits, one after the other, until nothing waits. It counts as at work until then and no longer: a
-        check that comes after that needs another one."""
+        """Run the waiting checks, one after the other. When no check waits, this task ends and no longer counts: the
+        next check needs a new one."""
         try:
             while self._waiting:
                 future, job = next(iter(self._waiting.items()))
@@ -147,7 +147,7 @@ class Checker:
 
 
 class _Process:
-    """A process of `process.py`, and a socket to it."""
+    """A process that runs `process.py`, and a socket to it."""
 
     def __init__(
         self, process: subprocess.Popen[bytes], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -158,7 +158,7 @@ class _Process:
 
     @classmethod
     async def start(cls) -> "_Process":
-        """Raises OSError. It inherits nothing but its end of the socket."""
+        """Start a process. It inherits only its end of the socket. Raises OSError."""
         ours, theirs = socket.socketpair()
         with theirs:
             try:
@@ -175,7 +175,7 @@ class _Process:
         return cls(process, reader, writer)
 
     async def run(self, job: _Job) -> Verdict:
-        """Raises CheckFailed; OSError or EOFError where the process has ended."""
+        """Run one check. Raises CheckFailed, and OSError or EOFError if the process has ended."""
         schema, body = job.check.schema, job.check.body
         seconds = max(0.0, job.deadline - time.monotonic()) + _MARGIN
         taken = None if job.check.taken is None else sorted(job.check.taken)
@@ -189,15 +189,15 @@ class _Process:
         return _read_answer(line)
 
     async def end(self) -> None:
-        """Kill it, whatever it is at. It may take a while to give its memory back. Cancelled before that, it can be
-        called again."""
+        """Kill the process, whatever it does, and wait until it has freed its memory, which may take a while. If this
+        is cancelled, it can be called again."""
         self._process.kill()
         self._writer.close()
         await asyncio.to_thread(self._process.wait)
 
 
 def _start(command: Sequence[str], end: int) -> subprocess.Popen[bytes]:
-    """In this thread, which takes 2 ms: a process may die with the thread that started it."""
+    """Start it in this thread, though that takes 2 ms: a process may die with the thread that started it."""
     return subprocess.Popen(command, stdin=end, stdout=end, stderr=subprocess.DEVNULL, cwd=_FOLDER)
 
 

@@ -1,15 +1,15 @@
-"""Checks request bodies against JSON schemas, in a process of its own. `python -m app.checks.process` is that process.
+"""Checks bodies against JSON schemas in a separate process: `python -m app.checks.process`.
 
 Laws:
-1. Whatever the body is, and whatever the schema: what is wrong is looked for in a child that the kernel ends after
-   BUDGET of computing. So neither time nor memory can run away, and one body costs the next one nothing.
-2. The process takes at most MEMORY, its child as much again.
-3. The process ends when its parent does: at the end of standard input, or when the time for a body is over.
+1. Whatever the body and the schema are, faults are searched in a child process that the kernel ends after BUDGET
+   seconds of computing. So no body can use up time or memory, and no body makes the next one slower.
+2. The process takes at most MEMORY, and its child as much again.
+3. The process ends when its parent ends: at the end of standard input, or when the time for a body is over.
 
 It reads jobs, one after the other, and answers each. A job is a line of JSON, `{"schema": …, "taken": …, "size": …,
-"seconds": …}`, and a body of `size` bytes. `schema` is the text of a JSON Schema; `taken` are keys that the body may
-not have, or null. An answer is a line of JSON: null for a body that is as it should be, [detail, errors] for one that
-is not, {"bug": traceback} for a bug.
+"seconds": …}`, followed by a body of `size` bytes. `schema` is the text of a JSON Schema. `taken` has the keys that the
+body may not have, or is null. `seconds` is the time limit. An answer is a line of JSON: null for a valid body,
+[detail, errors] for an invalid one, and {"bug": traceback} for a bug.
 """
 
 import contextlib
@@ -29,10 +29,10 @@ from ..formats.schemas import Json, Schema
 from ..routing.bodies import MAX_FAULTS, Check, check_keys, read_body
 
 MEMORY = 160 * 1024 * 1024  # bytes that the process may take; a value takes up to 100 times as many as its text
-BUDGET = 0.1  # seconds of computing in which a body's faults are listed, and once more for the first one alone
-MAX_SCHEMAS = 64  # that are kept compiled
+BUDGET = 0.1  # seconds of computing to find all faults of a body, and again to find only the first one
+MAX_SCHEMAS = 64  # compiled schemas that are kept
 
-_NICENESS = 10  # whoever serves goes first
+_NICENESS = 10  # processes that serve requests go first
 _TOO_LARGE = ("", "its values take too much memory to be checked")
 _NOT_FOUND = ("", "it breaks the schema; where would take too long to find out")
 
@@ -40,7 +40,8 @@ _Faults = list[tuple[str, str]]
 
 
 def find_fault(check: Check) -> InvalidBody | None:
-    """What is wrong with the body, or None. For a process that has one thread and can be held up."""
+    """The error of a body, or None if it is valid. It forks and blocks: call it in a process with one thread that
+    serves nobody else."""
     try:
         value = read_body(check.body)
         check_keys(value, check.taken)
@@ -52,7 +53,7 @@ def find_fault(check: Check) -> InvalidBody | None:
 
 
 def _find_faults(check: Check, value: Json) -> _Faults:
-    """The faults, or the first, or a word on them all, by what the budget allows."""
+    """All faults, or only the first one, or _NOT_FOUND: as much as BUDGET allows."""
     schema = check.schema
     for find in (partial(schema.find_faults, value, limit=MAX_FAULTS), partial(schema.find_first, value)):
         if found := _run_apart(find):
@@ -61,12 +62,12 @@ def _find_faults(check: Check, value: Json) -> _Faults:
 
 
 def _run_apart(find: Callable[[], _Faults]) -> _Faults:
-    """What it finds, in a child that ends after BUDGET; nothing where that was not enough."""
+    """The faults that `find` returns in a child process that ends after BUDGET. Empty if that was not enough."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         try:
-            signal.setitimer(signal.ITIMER_PROF, BUDGET)  # SIGPROF ends a process, in the midst of native code too
+            signal.setitimer(signal.ITIMER_PROF, BUDGET)  # SIGPROF ends a process even within native code
             with open(writing, "w") as answer:  # noqa: PTH123 - a descriptor
                 json.dump(find(), answer)
         finally:
@@ -75,7 +76,7 @@ def _run_apart(find: Callable[[], _Faults]) -> _Faults:
     with open(reading) as answer:  # noqa: PTH123 - a descriptor
         text = answer.read()
     os.waitpid(child, 0)
-    with contextlib.suppress(ValueError):  # what was cut short
+    with contextlib.suppress(ValueError):  # the child has ended before its answer was complete
         return [(pointer, fault) for pointer, fault in json.loads(text)]
     return []
 
@@ -97,20 +98,20 @@ def _answer(job: dict[str, Any], body: bytes) -> object:
 
 
 def main() -> None:
-    """Works until standard input ends."""
+    """Do jobs until standard input ends."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     os.nice(_NICENESS)
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     gc.freeze()
-    gc.disable()  # a value has no cycles, and to look for them takes most of the time for one that is deep
+    gc.disable()  # a value has no cycles, and searching for them would take most of the time for a deep one
     jobs, answers = sys.stdin.buffer, sys.stdout.buffer
     while line := jobs.readline():
         job = json.loads(line)
         signal.setitimer(signal.ITIMER_REAL, job["seconds"])  # SIGALRM ends the process: law 3
         answer = _answer(job, jobs.read(job["size"]))
         signal.setitimer(signal.ITIMER_REAL, 0)
-        gc.collect()  # an exception and its traceback are a cycle, and keep the body
+        gc.collect()  # an exception and its traceback form a cycle, which keeps the body in memory
         answers.write(json.dumps(answer).encode() + b"\n")
         answers.flush()
 

@@ -96,6 +96,7 @@ class ClientCertificates:
         self._bytes = 0
 
     def identify(self, request: Request) -> Identity | None:
+        """As Scheme.identify. It never returns an AsyncIdentify. It checks the dates of the certificate each time."""
         caller = request.caller
         if caller.is_forwarded:
             shown = _find_field(request.headers)

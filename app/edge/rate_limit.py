@@ -73,6 +73,7 @@ class RateLimit:
         self._detail = _describe(limit)
 
     def check(self, request: Request) -> AsyncCheck | None:
+        """As Policy.check. Returns an AsyncCheck to ask a shared storage. Raises RateLimited or LimitsUnavailable."""
         counter = self.counter
         if counter.storage is None:
             self._judge(request, counter.buckets.take(self._find_key(request), request.received))

@@ -103,6 +103,7 @@ class Traces:
 
     def _end(self, request: Request, trace: Trace) -> Observer:
         def end(record: Record) -> None:
+            """End the trace with the record of the response."""
             around = Surroundings(
                 received=request.received,
                 scheme=request.caller.scheme,

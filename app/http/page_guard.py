@@ -42,6 +42,7 @@ def guard_pages(app: FastAPI, find_policy: Callable[[], Authenticate], *, patien
 
 def _guard(page: ASGIApp, find_policy: Callable[[], Authenticate], patience: float) -> ASGIApp:
     async def ask_first(scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer with the page if the policy lets the caller pass. Raises a GatewayError if it refuses the caller."""
         exchange: AsgiExchange = scope[EXCHANGE]
         request = exchange.request
         request.added += (_PRIVATE,)  # no cache may show it to somebody else

@@ -132,6 +132,7 @@ def look_up(host: str) -> "asyncio.Future[list[str]]":
             future.exception()  # perhaps nobody waits for it any more
 
     def work() -> None:
+        """Look up the name in the thread, and give the result to the loop."""
         addresses: list[str] = []
         error: OSError | None = None
         try:
@@ -139,7 +140,7 @@ def look_up(host: str) -> "asyncio.Future[list[str]]":
             addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))
         except OSError as failure:
             error = failure
-        except UnicodeError:  # an impossible name
+        except UnicodeError:  # no host can have this name
             error = OSError()
         with contextlib.suppress(RuntimeError):  # the loop has ended
             loop.call_soon_threadsafe(finish, addresses, error)

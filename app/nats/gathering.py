@@ -43,6 +43,7 @@ class Gathering(InFlight):
         self._cut = False
 
     def take(self, outcome: Outcome) -> None:
+        """Keep a reply, and go on or end. Any error except NoResponders ends the request."""
         if isinstance(outcome, Reply):
             self._keep(outcome)
         elif not isinstance(outcome, NoResponders):
