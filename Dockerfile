@@ -37,9 +37,16 @@ RUN --mount=type=bind,from=wheel,source=/wheel,target=/wheel \
                import nats_http_gateway.responders.greet, nats_http_gateway.responders.notes"
 ENV PYTHONDONTWRITEBYTECODE=1
 
+# `make release` says them.
+ARG VERSION=unreleased
+ARG REVISION=unknown
 LABEL org.opencontainers.image.title="nats-http-gateway" \
       org.opencontainers.image.description="An HTTP gateway in front of NATS services" \
-      org.opencontainers.image.licenses="Apache-2.0"
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.source="https://github.com/nats-http-gateway/nats-http-gateway" \
+      org.opencontainers.image.documentation="https://github.com/nats-http-gateway/nats-http-gateway/blob/main/docs/index.md"
 WORKDIR /
 USER 10001:10001
 EXPOSE 8000

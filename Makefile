@@ -1,7 +1,7 @@
 # `make run` and `make test` set up everything that they need; see README.md.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run install check test coverage fault-test soak api-test compose-test bench lock clean
+.PHONY: help run install check test coverage fault-test soak api-test compose-test bench release lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -48,7 +48,7 @@ coverage: $(VENV)/.dev ## the same, and which lines they miss: at least 95 % mus
 fault-test: $(TOOLS) ## slow: NATS and callers under faults, 5 minutes (FAULTS_REPORT=docs/faults.md writes their figures)
 	$(BIN)/pytest -p no:cacheprovider tests/faults
 
-soak: $(TOOLS) $(VENV)/.prometheus $(VENV)/.haproxy $(VENV)/.go ## slow: sweeps, attacks on the bounds, a Prometheus that scrapes, 28 minutes in all (BOUNDS_REPORT=… writes their figures)
+soak: $(TOOLS) $(VENV)/release/.done $(VENV)/.prometheus $(VENV)/.haproxy $(VENV)/.go ## slow: sweeps, attacks on the bounds, a Prometheus that scrapes, 28 minutes in all (BOUNDS_REPORT=… writes their figures)
 	$(BIN)/pytest -p no:cacheprovider -m soak $(APART) tests
 	$(BIN)/pytest -p no:cacheprovider $(SOAK)
 SOAK ?= tests/bounds tests/benchmarks tests/monitoring
@@ -64,6 +64,9 @@ compose-test: $(VENV)/.dev ## the container stack, where `docker compose` has an
 bench: $(VENV)/bench/.done ## the gateway beside its peers, half an hour: tables, results.json, chart.svg (BENCH=… for less)
 	$(VENV)/bench/bin/python -m benchmarks $(BENCH)
 
+release: $(VENV)/release/.done ## wheel, sdist, SBOM, image and checksums in dist/; it uploads nothing, and says what to do next
+	$(VENV)/release/bin/python -m release dist
+
 lock: $(VENV)/.dev ## write requirements/*.txt anew from pyproject.toml
 	$(PIP) install uv
 	$(BIN)/uv pip compile $(LOCK) --upgrade pyproject.toml --extra redis -o requirements/gateway.txt
@@ -75,6 +78,7 @@ lock: $(VENV)/.dev ## write requirements/*.txt anew from pyproject.toml
 	$(BIN)/uv pip compile $(LOCK) -c requirements/dev.txt --upgrade \
 		pyproject.toml --extra embedded --extra otel --extra redis --group build --group dev --group bench -o requirements/bench.txt
 	$(BIN)/uv pip compile $(LOCK) --upgrade --group clients -o requirements/clients.txt
+	$(BIN)/uv pip compile $(LOCK) -c requirements/build.txt --upgrade --group build --group release -o requirements/release.txt
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command 'make lock'
 
 clean: ## forget everything that was built
@@ -181,4 +185,11 @@ $(VENV)/clients/.done: requirements/clients.txt | $(BIN)/python
 	@echo "installing what makes clients in Python …"
 	@$(BIN)/python -m venv --clear $(VENV)/clients
 	@$(VENV)/clients/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements/clients.txt
+	@touch $@
+
+# What builds and checks a release, in an environment of its own.
+$(VENV)/release/.done: requirements/release.txt | $(BIN)/python
+	@echo "installing what builds a release …"
+	@$(BIN)/python -m venv --clear $(VENV)/release
+	@$(VENV)/release/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements/release.txt
 	@touch $@

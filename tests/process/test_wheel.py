@@ -17,6 +17,7 @@ from packaging.requirements import Requirement
 
 from app import __version__
 from app.routing.bodies import AT_ONCE
+from release.artifacts import build_packages
 from tests.harness import NO_TLS, PATIENCE, NatsServer, clean_environment
 from tests.process.programs import Process, find_children, run, wait_until_ready
 
@@ -59,7 +60,7 @@ class Environment:
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with an sdist and a wheel of this tree."""
     folder = tmp_path_factory.mktemp("dist")
-    run_quietly([sys.executable, "-m", "hatchling", "build", "-d", str(folder)])
+    build_packages(ROOT, folder, clean_environment())
     return folder
 
 

@@ -1,0 +1,67 @@
+"""`python -m release FOLDER` in the root of a clean checkout: build a release into the folder, and upload nothing."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from . import NotReadyError, artifacts
+from .artifacts import NAME, SUMS
+from .tree import Tree, read_tree
+
+SOURCE = f"https://github.com/{NAME}/{NAME}"
+NEXT = """\
+What to do now:
+  1. Tag        git tag --sign v{version} --message '{name} {version}' && git push origin v{version}
+  2. Sign       gpg --armor --detach-sign {folder}/{sums}
+  3. Upload     {python} -m twine upload {folder}/*.whl {folder}/*.tar.gz
+  4. Image      docker tag {name}:{version} REGISTRY/{name}:{version} && docker push REGISTRY/{name}:{version}
+  5. Announce   {source}/releases/new?tag=v{version}
+                with the section {version} of CHANGELOG.md and the files of {folder}/"""
+
+
+def main(arguments: list[str]) -> int:
+    """The exit code."""
+    if len(arguments) != 1:
+        print("usage: python -m release FOLDER", file=sys.stderr)
+        return 2
+    folder = Path(arguments[0]).absolute()
+    try:
+        tree = read_tree(Path.cwd())
+        build(tree, folder)
+    except NotReadyError as error:
+        print(f"release: {error}", file=sys.stderr)
+        return 1
+    except subprocess.CalledProcessError as error:
+        print(f"release: {' '.join(error.cmd)} failed", file=sys.stderr)
+        return 1
+    print_end(tree, folder)
+    return 0
+
+
+def build(tree: Tree, folder: Path) -> None:
+    """Build everything. Files of an earlier release are removed first."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.iterdir():
+        old.unlink()
+    artifacts.build_packages(tree.root, folder, artifacts.make_environment(tree))
+    artifacts.check_packages(tree.root, folder)
+    artifacts.write_materials(tree, folder)
+    if artifacts.has_engine():
+        artifacts.build_image(tree, folder)
+    else:
+        print("NO IMAGE was built: no Docker engine answers.")
+    artifacts.write_sums(folder)
+
+
+def print_end(tree: Tree, folder: Path) -> None:
+    print(f"\n{folder} has version {tree.version}, of commit {tree.commit}:")
+    for path in sorted(folder.iterdir()):
+        print(f"  {path.name}")
+    shown = folder.relative_to(tree.root) if folder.is_relative_to(tree.root) else folder
+    python = Path(sys.executable)
+    python = python.relative_to(tree.root) if python.is_relative_to(tree.root) else python
+    print(NEXT.format(version=tree.version, name=NAME, folder=shown, sums=SUMS, python=python, source=SOURCE))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,83 @@
+"""The files of a release, each written into a folder. Functions raise CalledProcessError if a tool fails."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from .tree import Tree
+
+NAME = "nats-http-gateway"
+LOCK = "requirements/gateway.txt"
+"""What the image has, and so what the bill of materials lists."""
+SUMS = "SHA256SUMS"
+
+
+def build_packages(root: Path, folder: Path, environment: Mapping[str, str]) -> None:
+    """A wheel and an sdist of this tree. SOURCE_DATE_EPOCH in the environment is the time of all files in them."""
+    _run(["hatchling", "build", "-d", str(folder)], root, environment)
+
+
+def check_packages(root: Path, folder: Path) -> None:
+    """That a package index would take and show them."""
+    packages = [str(path) for path in sorted(folder.iterdir())]
+    _run(["twine", "check", "--strict", *packages], root, os.environ)
+
+
+def write_materials(tree: Tree, folder: Path) -> Path:
+    """A bill of materials (SBOM) in the JSON of CycloneDX, of all packages in the lock file."""
+    path = folder / f"{NAME}-{tree.version}.cdx.json"
+    options = ["--pyproject", "pyproject.toml", "--output-reproducible", "--of", "JSON", "-o", str(path)]
+    # Its warning: a lock file does not say which package needs which.
+    _run(
+        ["cyclonedx_py", "requirements", *options, LOCK],
+        tree.root,
+        make_environment(tree) | {"PYTHONWARNINGS": "ignore"},
+    )
+    materials = json.loads(path.read_bytes())
+    # pyproject.toml leaves the version to app/__init__.py.
+    materials["metadata"]["component"] |= {"version": tree.version, "purl": f"pkg:pypi/{NAME}@{tree.version}"}
+    path.write_text(json.dumps(materials, indent=2, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
+    return path
+
+
+def has_engine() -> bool:
+    """Whether a Docker engine answers."""
+    try:
+        return subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
+def build_image(tree: Tree, folder: Path) -> None:
+    """The image, in the engine under its name and version, and in a file that `docker load` reads."""
+    image = f"{NAME}:{tree.version}"
+    arguments = {"VERSION": tree.version, "REVISION": tree.commit, "SOURCE_DATE_EPOCH": tree.epoch}
+    options = [text for name, value in arguments.items() for text in ("--build-arg", f"{name}={value}")]
+    subprocess.run(["docker", "build", *options, "--tag", image, "."], cwd=tree.root, check=True)
+    path = folder / f"{NAME}-{tree.version}-image.tar"
+    subprocess.run(["docker", "save", "--output", str(path), image], check=True)
+
+
+def write_sums(folder: Path) -> None:
+    """The digests of all files in the folder, as `sha256sum --check` reads them."""
+    lines = [f"{_digest(path)}  {path.name}\n" for path in sorted(folder.iterdir()) if path.name != SUMS]
+    (folder / SUMS).write_text("".join(lines), encoding="utf-8")
+
+
+def make_environment(tree: Tree) -> dict[str, str]:
+    """For tools, so that the same commit gives the same bytes."""
+    return {**os.environ, "SOURCE_DATE_EPOCH": tree.epoch}
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _run(module: list[str], root: Path, environment: Mapping[str, str]) -> None:
+    """Run a tool of this Python's environment in the tree."""
+    subprocess.run([sys.executable, "-m", *module], cwd=root, env=environment, check=True)
