@@ -1,12 +1,13 @@
 """A file of API keys, as `nats-http keys` changes it: what a person has written there stays as it is.
 
-Law: a change is written only where the whole file then means what it meant before, with one key more or less.
+Law: a change is written only if the file then has the same keys as before, with one key more or one less.
 """
 
 import contextlib
 import fcntl
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,12 +23,14 @@ from ..routefile.yamltree import Tree
 from .arguments import CommandError
 
 _NEW = "# API keys of nats-http-gateway: names and SHA-256 digests. `nats-http keys` changes it.\nversion: 1\nkeys:\n"
+_EMPTY = re.compile(r"^keys:[ \t]*\[\s*\]", re.MULTILINE)  # a list that has no place for a line
 _PRIVATE = 0o600
+_UNUSUAL = "each key must begin with `- name: …` on a line of its own to be changed: edit the file yourself"
 
 
 @dataclass(slots=True)
 class KeyFile:
-    """The text of a file, and the keys that it has."""
+    """The text of a file of API keys, its YAML tree, and the keys in it."""
 
     path: Path
     text: str
@@ -36,7 +39,7 @@ class KeyFile:
 
     @classmethod
     def read(cls, path: Path, *, may_be_new: bool = False) -> Self:
-        """Raises RouteFileError. One that is not there is made where `may_be_new`."""
+        """Read a file. If there is none and it `may_be_new`, the result is an empty list. Raises RouteFileError."""
         is_new = may_be_new and not path.exists()
         text = _NEW if is_new else read_bytes(path, str(path)).decode("utf-8", "replace")
         return cls._parse(path, text)
@@ -48,7 +51,7 @@ class KeyFile:
     def add(
         self, name: str, digest: str, *, scopes: Sequence[str], claims: Mapping[str, Json], expires: str | None
     ) -> None:
-        """Raises CommandError where the name is taken, or a value is not allowed in a file."""
+        """Add a key at the end. Raises CommandError if the name is taken, or if a value is not allowed in a file."""
         if any(entry["name"] == name for entry in self._list()):
             raise CommandError(
                 f"{self.path} has a key of {name} already: choose another name, or revoke that one first"
@@ -59,10 +62,11 @@ class KeyFile:
         entry |= {"expires": expires} if expires else {}
         lines = [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in entry.items()]
         indent = " " * self._find_indent()
-        self._change(f"{self.text.rstrip()}\n{indent}- " + f"\n{indent}  ".join(lines) + "\n", [*self.entries, entry])
+        text = self.text if self.entries else _EMPTY.sub("keys:", self.text)
+        self._change(f"{text.rstrip()}\n{indent}- " + f"\n{indent}  ".join(lines) + "\n", [*self.entries, entry])
 
     def revoke(self, name: str) -> None:
-        """Raises CommandError for a name that has no key."""
+        """Remove the key of this name. Raises CommandError if there is none."""
         names = [entry["name"] for entry in self._list()]
         if name not in names:
             raise CommandError(f"{self.path} has no key of {name}")
@@ -80,12 +84,12 @@ class KeyFile:
             faults = "; ".join(fault.rpartition(": ")[2] for fault in error.faults)
             raise CommandError(f"{self.path}: it can't be changed like this: {faults}") from None
         if changed.entries != entries:
-            raise CommandError(f"{self.path}: only a list of keys with one `- name: …` a line can be changed: edit it")
+            raise CommandError(f"{self.path}: {_UNUSUAL}")
         self.text, self.tree, self.entries = changed.text, changed.tree, changed.entries
 
     def write(self) -> None:
-        """All of it or nothing, for its owner alone where it is new. Who owns it, and may read it, stays: it may be the
-        user of the gateway."""
+        """Write the whole file, or leave it as it was. A new file can be read by its owner only. An existing one keeps
+        its owner and mode, because it may belong to the user of the gateway. Raises CommandError."""
         before = self.path.stat() if self.path.exists() else None
         target = self.path.resolve()
         try:
@@ -100,7 +104,7 @@ class KeyFile:
             raise CommandError(f"{self.path}: {(error.strerror or str(error)).lower()}") from None
 
     def list_rows(self, now: float) -> Iterator[tuple[str, str, str, str]]:
-        """Name, scopes, claims and expiry of each key. One that has expired at this Unix time is marked."""
+        """Name, scopes, claims and expiry of each key. Marks the keys that have expired at this Unix time."""
         for entry in self._list():
             scopes, claims, expires = entry.get("scopes"), entry.get("claims"), entry.get("expires")
             yield (
@@ -114,15 +118,15 @@ class KeyFile:
         return [entry for entry in self.entries if isinstance(entry, dict)]
 
     def _find_indent(self) -> int:
-        """The blanks before a key in the list: as many as before the first one."""
+        """How many blanks to write before a key: as many as there are before the first key, else 2."""
         mark = self.tree.locate(("keys", 0))
         return max(mark.column - len("- x"), 0) if mark else 2
 
 
 @contextlib.contextmanager
 def change_key_file(path: Path, *, may_be_new: bool = False) -> Iterator[KeyFile]:
-    """The file, to be changed: it is written at the end. Two who change it at once wait for each other, or one would
-    bring back the key that the other revokes. Raises RouteFileError and CommandError."""
+    """Read the file, let the caller change it, and write it at the end, under a lock: otherwise one of two commands
+    that run at once could bring back the key that the other revokes. Raises RouteFileError and CommandError."""
     try:
         folder = os.open(path.resolve().parent, os.O_RDONLY)
     except OSError as error:
@@ -137,7 +141,7 @@ def change_key_file(path: Path, *, may_be_new: bool = False) -> Iterator[KeyFile
 
 
 def find_key_files(routes: Path) -> list[Path]:
-    """The files of keys that a route file names, whether they are there or not. Raises RouteFileError."""
+    """The files of keys that a route file names, whether they exist or not. Raises RouteFileError."""
     data = parse(read_bytes(routes, str(routes)), str(routes)).data
     schemes = data.get("auth") if isinstance(data, dict) else None
     files = [

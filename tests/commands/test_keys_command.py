@@ -90,15 +90,22 @@ def test_the_last_key_can_be_revoked_and_another_added(keys: Path) -> None:
     assert call("keys", "list", "--file", str(keys)).stdout.count("\n") == 2
 
 
+def test_a_key_can_be_added_to_an_empty_list(keys: Path) -> None:
+    keys.write_text("version: 1\nkeys: []  # none yet\n")
+    assert call("keys", "add", "sue", "--file", str(keys)).returncode == 0
+    assert keys.read_text().startswith("version: 1\nkeys:  # none yet\n  - name: ")
+    assert call("keys", "list", "--file", str(keys)).stdout.splitlines()[1].startswith("sue ")
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
         (["add", "sue"], "has a key of sue already"),
         (["add", "a b"], "a name is 1 to 128 of letters"),
-        (["add", "bob", "--scope", "a,b"], "--scope 'a,b': write one scope each: --scope a --scope b"),
+        (["add", "bob", "--scope", "a,b"], "--scope 'a,b': give each scope by itself: --scope a --scope b"),
         (["add", "bob", "--claim", "tenant"], "a claim is NAME=VALUE"),
         (["add", "bob", "--expires", "tomorrow"], "--expires 'tomorrow': must be a date such as"),
-        (["add", "bob", "--expires", "2020-01-01"], "--expires '2020-01-01': this is over: nobody could use the key"),
+        (["add", "bob", "--expires", "2020-01-01"], "--expires '2020-01-01': this is in the past"),
         (["revoke", "bob"], "has no key of bob"),
     ],
 )
