@@ -52,7 +52,7 @@ class Gateway:
         """The lane that is asked for. Without `asked` it is the fast lane, or ASGI if the application has middleware.
         Raises CannotStart if `asked` is the fast lane and there is middleware, which the fast lane does not run."""
         if asked == "fast" and self.app.has_middleware:
-            raise CannotStart("the fast lane runs no middleware, and the application has some: leave --lane away")
+            raise CannotStart("the fast lane runs no middleware, and the application has some: leave --lane out")
         return asked or ("asgi" if self.app.has_middleware else "fast")
 
     def make_server(self, *, lane: LaneName | None, drain_timeout: float) -> GatewayServer:

@@ -13,17 +13,19 @@ if TYPE_CHECKING:
 
 File = Annotated[
     Path | None,
-    typer.Argument(help="The route file (GATEWAY_ROUTES, else the packaged one with greet).", show_default=False),
+    typer.Argument(help="The route file (GATEWAY_ROUTES, else the packaged file with greet).", show_default=False),
 ]
 """A route file."""
 
-ScopeOption = Annotated[list[str] | None, typer.Option(help="What it may be used for; may be repeated.")]
+ScopeOption = Annotated[
+    list[str] | None, typer.Option(help="A scope, which says what it may be used for; may be repeated.")
+]
 """Scopes of a key or a token, for `parse_scopes`."""
 
 ClaimOption = Annotated[
     list[str] | None,
     typer.Option(
-        help="What else is known of its holder, NAME=VALUE; may be repeated. A value that is JSON, such as 5 or true, "
+        help="Another fact about its holder, NAME=VALUE; may be repeated. A value that is JSON, such as 5 or true, "
         "keeps its type."
     ),
 ]
@@ -43,7 +45,7 @@ def parse_scopes(texts: Sequence[str]) -> list[str]:
         found = text.replace(",", " ").split()
         if found and found != [text]:
             words = " ".join(f"--scope {scope}" for scope in found)
-            raise CommandError(f"--scope '{text}': write one scope each: {words}")
+            raise CommandError(f"--scope '{text}': give each scope by itself: {words}")
         try:
             check_scope(text.replace(",", ""))
         except ValueError as error:
@@ -59,7 +61,8 @@ def parse_claims(texts: Sequence[str]) -> "dict[str, Json]":
         if not name or not equals:
             raise CommandError(f"--claim '{text}': a claim is NAME=VALUE")
         if name in claims:
-            raise CommandError(f"--claim '{text}': the claim {name} is there already; a list is {name}='[1, 2]'")
+            hint = f"for several values write {name}='[1, 2]'"
+            raise CommandError(f"--claim '{text}': the claim {name} is given twice; {hint}")
         claims[name] = _read_value(value)
     return claims
 
@@ -81,5 +84,5 @@ def choose_file(file: Path | None) -> Path:
 
     if chosen := file or load_settings().routes:
         return chosen
-    typer.echo(f"nats-http: neither the command line nor GATEWAY_ROUTES names a route file, so it is {GREET}", err=True)
+    typer.echo(f"nats-http: neither the command line nor GATEWAY_ROUTES names a route file: using {GREET}", err=True)
     return GREET

@@ -18,7 +18,7 @@ from .rules import describe_auth
 Rows = list[tuple[str, str]]
 """Names, and what is shown beside them."""
 
-_DEVELOPMENT = "; only `nats-http dev` takes this token, which is one of `nats-http token`"
+_DEVELOPMENT = "; this is a token of `nats-http token`, which only `nats-http dev` accepts"
 
 
 def prepare_keys(schemes: Iterable[Scheme]) -> None:

@@ -39,14 +39,15 @@ Host = Annotated[
 ]
 Port = Annotated[
     int | None,
-    typer.Option(help="Port to listen on, 0 picks a free one (PORT, else 8000).", min=0, max=65535, show_default=False),
+    typer.Option(help="Port to listen on; 0 picks a free one (PORT, else 8000).", min=0, max=65535, show_default=False),
 ]
 
 
 Lane = Annotated[
     LaneName | None,
     typer.Option(
-        help="How routes are answered: in the HTTP protocol itself (fast, the default), or as an ASGI application.",
+        help="What answers requests: the HTTP protocol itself (fast), or an ASGI application (asgi). Default: fast, or "
+        "asgi if the application has middleware.",
         show_default=False,
     ),
 ]
@@ -56,7 +57,7 @@ ExtendOption = Annotated[
     typer.Option(
         "--extend",
         metavar="MODULE:FUNCTION",
-        help="Call this with the application before it serves, to add middleware or pages.",
+        help="A function that gets the application before it serves, to add middleware or pages.",
         show_default=False,
     ),
 ]
@@ -83,7 +84,7 @@ def dev(
     file: Annotated[
         Path | None,
         typer.Argument(
-            help="The route file (GATEWAY_ROUTES, else the packaged one with all examples).", show_default=False
+            help="The route file (GATEWAY_ROUTES, else the packaged file with all examples).", show_default=False
         ),
     ] = None,
     host: Host = None,
@@ -91,27 +92,25 @@ def dev(
     nats_port: Annotated[
         int | None,
         typer.Option(
-            help="Port of the NATS server, 0 picks a free one (else 4222, or a free one where that is taken).",
+            help="Port of the NATS server; 0 picks a free one (else 4222, or a free one if 4222 is taken).",
             min=0,
             max=65535,
             show_default=False,
         ),
     ] = None,
-    examples: Annotated[
-        bool, typer.Option("--examples", help="Start the example services beside a route file or NATS of your own.")
-    ] = False,
+    examples: Annotated[bool, typer.Option("--examples", help="Start the example services in any case.")] = False,
     lane: Lane = None,
     extend: ExtendOption = None,
 ) -> None:
-    """Start NATS, the gateway and, without a route file of your own, two of each example service; Ctrl-C stops it all.
+    """Start a NATS server, the gateway and, unless you name a route file, the example services. Ctrl-C stops them all.
 
-    A route file that you save is taken at once.
+    When you save the route file, the gateway loads it again.
 
-    With NATS_URL set that server is used, and none is started.
+    Of each example service, two processes start.
 
-    With NATS_URL or a route file of your own no example services are started.
+    If NATS_URL is set, this command uses that server, and starts neither a NATS server nor example services.
 
-    It has one worker.
+    The option --examples starts the example services in any case. The gateway has one worker.
     """
     hangups = _take_signals(context)
     from ..settings import is_color_wanted, is_nats_url_set, load_settings
@@ -119,7 +118,7 @@ def dev(
     settings = load_settings(check_files=True)
     _check_one_file(file, settings)
     if nats_port is not None and is_nats_url_set():
-        raise CommandError("NATS_URL names a server, so that none is started: leave --nats-port out")
+        raise CommandError("NATS_URL names a server, so `nats-http dev` starts none: leave --nats-port out")
     if settings.workers > 1:
         typer.echo(f"nats-http: warning: dev has one worker; GATEWAY_WORKERS={settings.workers} is for serve", err=True)
     with listen(settings, host, port) as listeners:
@@ -159,7 +158,7 @@ def serve(
 ) -> None:
     """Run the gateway alone, for production. It listens at once, and connects to NATS in the background.
 
-    SIGHUP reads the route file and the certificate again.
+    At SIGHUP it reads the route file and the certificate again.
     """
     hangups = _take_signals(context)
     if fd is not None:
@@ -194,10 +193,10 @@ def serve(
 @cli.command()
 def healthcheck(
     url: Annotated[
-        str | None, typer.Option(help="What to ask (default: /readyz of the gateway here).", show_default=False)
+        str | None, typer.Option(help="The URL to ask (else /readyz on this machine).", show_default=False)
     ] = None,
 ) -> None:
-    """Ask a running gateway whether it is ready: exit code 0 or 1. For the health checks of containers."""
+    """Ask a running gateway whether it is ready: exit code 0 if it is, else 1. For health checks of containers."""
     import http.client
     import ssl
     import urllib.error
@@ -230,7 +229,7 @@ cli.add_typer(keys)
 
 def _check_one_file(file: Path | None, settings: "Settings") -> None:
     if file and settings.routes and file.resolve() != settings.routes.resolve():
-        raise CommandError(f"{file}: GATEWAY_ROUTES names {settings.routes}: give one of the two")
+        raise CommandError(f"{file}: GATEWAY_ROUTES names another route file, {settings.routes}: give one of the two")
 
 
 def _open_source(path: Path, settings: "Settings", hangups: Hangups) -> "FileSource":

@@ -112,16 +112,16 @@ def _choose_port(stack: Stack) -> int:
     if stack.nats_port is None:
         return PORT if is_free(PORT) else 0
     if not is_free(stack.nats_port):
-        raise RuntimeError(f"port {stack.nats_port} is taken: choose another with --nats-port, 0 picks one")
+        raise RuntimeError(f"port {stack.nats_port} is taken: choose another with --nats-port; 0 picks a free one")
     return stack.nats_port
 
 
 def _note(stack: Stack, nats_port: int, source: FileSource, file: RouteFile) -> Iterator[str]:
     """What is worth to be known of the start."""
     if any(source.declared.get("type") == "jwt" for source in file.sources):
-        yield "Tokens of `nats-http token` are taken here, and by no gateway but `nats-http dev`."
+        yield "This gateway accepts tokens of `nats-http token`. Only `nats-http dev` does."
     if stack.embedded and stack.nats_port is None and nats_port != PORT:
-        yield f"Port {PORT} is taken, so NATS has another, and a new one at each start; --nats-port chooses one."
+        yield f"Port {PORT} is taken, so NATS has another port, a new one at each start; --nats-port chooses one."
     if not stack.embedded and not stack.examples and source.path == EXAMPLES:
         yield "NATS_URL is set, so the example services are not started; --examples starts them there."
 

@@ -70,7 +70,7 @@ def read_keys(path: Path) -> tuple["ec.EllipticCurvePrivateKey", "rsa.RSAPrivate
     except FileNotFoundError:
         raise CommandError("there is no key for development yet: start `nats-http dev` with this route file") from None
     except (OSError, ValueError):
-        raise CommandError(f"{path}: these are no keys: remove the file, and start `nats-http dev` again") from None
+        raise CommandError(f"{path}: it has no valid keys: remove the file, and start `nats-http dev` again") from None
     assert isinstance(curve, ec.EllipticCurvePrivateKey)  # noqa: S101 - `make_keys` writes them so
     assert isinstance(modulus, rsa.RSAPrivateKey)  # noqa: S101
     return curve, modulus
@@ -98,13 +98,13 @@ def choose_scheme(file: Path, sources: Sequence[SchemeSource], name: str | None)
     """The scheme of tokens, among those of this route file, that is meant. Raises CommandError."""
     found = {source.name: source for source in sources if source.declared.get("type") == "jwt"}
     if not found:
-        raise CommandError(f"{file}: it has no scheme of tokens, such as `auth: {{users: {{type: jwt, …}}}}`")
+        raise CommandError(f"{file}: it has no scheme of the type jwt, such as `auth: {{users: {{type: jwt, …}}}}`")
     known = ", ".join(found)
     if name is None and len(found) > 1:
-        raise CommandError(f"{file}: it has several schemes of tokens, {known}: choose one with --scheme")
+        raise CommandError(f"{file}: it has several schemes of the type jwt, {known}: choose one with --scheme")
     source = found.get(name) if name else next(iter(found.values()))
     if source is None:
-        raise CommandError(f"--scheme {name}: no scheme of tokens of {file} has this name; known are {known}")
+        raise CommandError(f"--scheme {name}: {file} has no scheme of the type jwt with this name; it has {known}")
     return JwtModel.model_validate(source.declared)
 
 
@@ -116,7 +116,8 @@ def sign(
 
     algorithm = next((name for name in (*_EC, *_RSA) if name in model.allowed), None)
     if algorithm is None:
-        raise CommandError(f"no key for development is for {' or '.join(sorted(model.allowed))}: allow ES256 or RS256")
+        asked = " or ".join(sorted(model.allowed))
+        raise CommandError(f"the keys for development can't sign {asked}: allow ES256 or RS256")
     curve, modulus = read_keys(path)
     now = int(time.time())
     granted: dict[str, Json] = {}

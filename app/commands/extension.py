@@ -31,6 +31,6 @@ def load_extension(text: str) -> Extend:
         raise CannotStart(f"--extend '{text}': the module has no '{name}'")
     if not callable(function) or inspect.iscoroutinefunction(function):
         raise CannotStart(
-            f"--extend '{text}': '{name}' is not a function of the application, such as `def {name}(app):`"
+            f"--extend '{text}': '{name}' is not a function that takes the application, such as `def {name}(app):`"
         )
     return function

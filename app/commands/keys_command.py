@@ -1,4 +1,4 @@
-"""`nats-http keys`: API keys are made, listed and revoked in a file. docs/authentication.md is the reference."""
+"""`nats-http keys`: makes, lists and revokes API keys in a file. docs/authentication.md is the reference."""
 
 import time
 from pathlib import Path
@@ -8,15 +8,13 @@ import typer
 
 from .arguments import ClaimOption, CommandError, ScopeOption, parse_claims, parse_scopes
 
-keys = typer.Typer(
-    name="keys", help="Make, list and revoke API keys, of which a file has the digests.", no_args_is_help=True
-)
+keys = typer.Typer(name="keys", help="Make, list and revoke API keys. A file has their digests.", no_args_is_help=True)
 
 FileOption = Annotated[
     Path | None,
     typer.Option(
         "--file",
-        help="The file of keys (that of the route file, else keys.yaml).",
+        help="The file of keys (the one that the route file names, else keys.yaml).",
         show_default=False,
     ),
 ]
@@ -24,7 +22,7 @@ RoutesOption = Annotated[
     Path | None,
     typer.Option("--routes", help="The route file that names the file of keys (GATEWAY_ROUTES).", show_default=False),
 ]
-Name = Annotated[str, typer.Argument(help="Whose key it is.")]
+Name = Annotated[str, typer.Argument(help="The name of the key's holder.")]
 
 
 @keys.command()
@@ -40,7 +38,7 @@ def add(
 ) -> None:
     """Make a key of 256 random bits, print it once, and write its digest to the file.
 
-    A gateway that runs takes it at the next SIGHUP.
+    A running gateway accepts the key after the next SIGHUP.
     """
     from ..edge.api_keys import digest_key, make_key
     from .key_file import change_key_file
@@ -52,7 +50,7 @@ def add(
     with change_key_file(_choose_file(file, routes), may_be_new=True) as opened:
         opened.add(name, digest_key(key.encode("ascii")), scopes=scopes, claims=claims, expires=expires)
     typer.echo(key)
-    typer.echo(f"nats-http: {opened.path} has the digest of {name}'s key. The key is shown this once.", err=True)
+    typer.echo(f"nats-http: {opened.path} has the digest of {name}'s key. The key is shown only now.", err=True)
 
 
 @keys.command("list")
@@ -68,7 +66,7 @@ def list_(file: FileOption = None, routes: RoutesOption = None) -> None:
 
 @keys.command()
 def revoke(name: Name, file: FileOption = None, routes: RoutesOption = None) -> None:
-    """Take a key out of the file. A gateway that runs refuses it from the next SIGHUP on."""
+    """Remove a key from the file. A running gateway refuses the key after the next SIGHUP."""
     from .key_file import change_key_file
 
     with change_key_file(_choose_file(file, routes)) as opened:
@@ -85,7 +83,7 @@ def _check_expiry(text: str) -> None:
         raise CommandError(f"--expires '{text}': {error}") from None
     if has_expired(text, time.time()):
         raise CommandError(
-            f"--expires '{text}': this is over: nobody could use the key; a date means its beginning in UTC"
+            f"--expires '{text}': this is in the past, so nobody could use the key; a date means 00:00 UTC of that day"
         )
 
 

@@ -182,12 +182,12 @@ class FileSource:
             self.files = error.files or self.files
             self.is_right = False
             more = len(error.faults) - MAX_LISTED
-            rest = (f"and {more} more; `nats-http check` tells all",) if more > 0 else ()
+            rest = (f"and {more} more; `nats-http check` lists all",) if more > 0 else ()
             _log.error("routes-refused", faults=(*error.faults[:MAX_LISTED], *rest))
             return None
         except (OSError, ValueError) as error:
             self.is_right = False
-            _log.error("routes-refused", faults=(f"{self.path}: a process of its own can't read it: {error}",))
+            _log.error("routes-refused", faults=(f"{self.path}: no process could be started to read it: {error}",))
             return None
         self.is_right, self.loaded_at = True, time.time()
         return package

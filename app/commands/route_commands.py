@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 def check(
     files: Annotated[
         list[Path] | None,
-        typer.Argument(help="Route files (GATEWAY_ROUTES, else the packaged one with greet).", show_default=False),
+        typer.Argument(help="Route files (GATEWAY_ROUTES, else the packaged file with greet).", show_default=False),
     ] = None,
 ) -> None:
-    """Check route files: exit code 0, or 1 and a line for each thing that is wrong in any of them.
+    """Check route files. The exit code is 0, or 1 with a line for each fault of any file.
 
-    What may not be meant gets a line that begins with "warning", and is no error: a limit over that of the gateway's
-    settings, a `cors` for pages of any origin, a scheme or a rate limit that no route uses, a scheme of certificates
-    that nobody can show, keys that never expire or have expired, and routes that are open to all and change something,
-    in a file with `auth`.
+    A line that begins with "warning" is about something that is allowed but may be a mistake: a limit above the limit
+    of the gateway's settings, a `cors` for pages of any origin, a scheme or a rate limit that no route uses, a scheme
+    of certificates when no caller can show a certificate, keys that never expire or have expired, and, in a file with
+    `auth`, routes that change something and are open to everybody.
     """
     from ..exchange.plans import Limits, find_lowered
     from ..routefile.advice import find_advice
@@ -59,10 +59,10 @@ def check(
 
 
 def routes(file: File = None) -> None:
-    """Print a table of the routes, with the limits that hold under the settings.
+    """Print a table of the routes, with the limits that apply under the current settings.
 
-    Where any route says so, it has columns for who may call (`open` is everybody), how often, from which networks, and
-    from pages of which origins.
+    If any route restricts its callers, the table also says who may call (`open` is everybody), how often, from which
+    networks, and from pages of which origins.
     """
     from ..exchange.plans import Limits, make_plan
     from ..formats.units import format_duration, format_size
@@ -92,7 +92,7 @@ def explain(
     target: Annotated[str, typer.Argument(help="Path and query, as in a request line: '/orders/7?x=1'.")],
     header: Annotated[list[str] | None, typer.Option("-H", "--header", help="A request header, 'name: value'.")] = None,
     data: Annotated[
-        str | None, typer.Option("-d", "--data", help="The request body; @FILE reads it from there.")
+        str | None, typer.Option("-d", "--data", help="The request body; @FILE reads it from a file.")
     ] = None,
     file: Annotated[
         Path | None, typer.Option("--routes", help="The route file (GATEWAY_ROUTES).", show_default=False)
@@ -101,10 +101,11 @@ def explain(
 ) -> None:
     """Show what a request would be translated to, without sending it. Exits with 1 if it would be refused.
 
-    Where the route asks who calls, it says who that is, or why that is not known. For a token it may fetch the keys of
-    the issuer. It takes tokens of `nats-http token` too, and says so.
+    If the route has `auth`, the output also says who the caller is, or why that is not known. For a token, this command
+    may fetch the keys of the issuer. It accepts tokens of `nats-http token` too, and says so.
 
-    Of one of the gateway's own pages it says who may see it by GATEWAY_PAGES_AUTH, and whether this caller may.
+    For one of the gateway's own pages, the output says whom GATEWAY_PAGES_AUTH lets see it, and whether this caller is
+    one of them.
     """
     from ..routefile.cors import read_cors
     from ..routefile.load import load_route_file
@@ -140,7 +141,7 @@ def explain(
 
 
 def openapi(file: File = None) -> None:
-    """Print the OpenAPI document of the routes. With GATEWAY_ROOT_PATH it names that as its server."""
+    """Print the OpenAPI document of the routes. If GATEWAY_ROOT_PATH is set, the document names it as its server."""
     from ..prepared import prepare
     from ..routefile.load import load_route_file
     from ..settings import load_settings

@@ -32,7 +32,7 @@ def settings(
 ) -> None:
     """List all settings, their values, and where each comes from. Passwords and tokens are not shown.
 
-    Exit code 1, with a line for each fault, if any setting is wrong. The list has those as well.
+    If any setting is wrong, the exit code is 1, with a line for each fault. The list marks these settings as wrong.
     """
     from ..settings import SettingsError, load_settings
 

@@ -1,4 +1,4 @@
-"""`nats-http token`: a token for development, which only `nats-http dev` takes."""
+"""`nats-http token`: a token for development, which only `nats-http dev` accepts."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,17 +12,17 @@ def token(
     sub: Annotated[str, typer.Option(help="Whose token it is: the claim `sub`.")],
     scope: ScopeOption = None,
     claim: ClaimOption = None,
-    lasts: Annotated[str, typer.Option(help="How long it is valid: 30s or 10m.")] = "60m",
+    lasts: Annotated[str, typer.Option(help="How long the token is valid, such as 30s or 10m.")] = "60m",
     scheme: Annotated[
-        str | None, typer.Option(help="The scheme of the route file, where it has several.", show_default=False)
+        str | None, typer.Option(help="The scheme, if the route file has several.", show_default=False)
     ] = None,
     file: Annotated[
         Path | None, typer.Option("--routes", help="The route file (GATEWAY_ROUTES).", show_default=False)
     ] = None,
 ) -> None:
-    """Print a token for development, signed with a key that `nats-http dev` makes. Only `nats-http dev` takes it.
+    """Print a token for development, signed with a key that `nats-http dev` makes. Only `nats-http dev` accepts it.
 
-    Its issuer and audience are those of the scheme in the route file.
+    The token has the issuer and the audience of a scheme of the route file.
     """
     from ..formats.units import parse_duration
     from ..routefile.load import load_route_file

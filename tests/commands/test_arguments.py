@@ -36,7 +36,7 @@ def test_the_value_of_a_claim_is_json_or_else_a_text(text: str, value: Json) -> 
     [
         (["tenant"], "--claim 'tenant': a claim is NAME=VALUE"),
         (["=x"], "--claim '=x': a claim is NAME=VALUE"),
-        (["a=1", "b=2", "a=3"], "--claim 'a=3': the claim a is there already; a list is a='[1, 2]'"),
+        (["a=1", "b=2", "a=3"], "--claim 'a=3': the claim a is given twice; for several values write a='[1, 2]'"),
     ],
 )
 def test_a_claim_without_a_name_and_one_that_stands_twice_are_refused(texts: list[str], fault: str) -> None:
@@ -48,10 +48,10 @@ def test_a_claim_without_a_name_and_one_that_stands_twice_are_refused(texts: lis
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("a:read,b", "write one scope each: --scope a:read --scope b"),
-        ("a b", "write one scope each: --scope a --scope b"),
-        ("a,", "write one scope each: --scope a"),
-        (" a, b ", "write one scope each: --scope a --scope b"),
+        ("a:read,b", "give each scope by itself: --scope a:read --scope b"),
+        ("a b", "give each scope by itself: --scope a --scope b"),
+        ("a,", "give each scope by itself: --scope a"),
+        (" a, b ", "give each scope by itself: --scope a --scope b"),
         ("", "a scope is 1 to 128 printable"),
         (",", "a scope is 1 to 128 printable"),
         ('a"', "a scope is 1 to 128 printable"),

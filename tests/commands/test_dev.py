@@ -16,7 +16,7 @@ def test_a_port_that_is_asked_for_is_taken_or_refused(port: int) -> None:
     assert choose(port) == port
     with (
         socket.create_server(("127.0.0.1", port)),
-        pytest.raises(RuntimeError, match=f"port {port} is taken: choose another with --nats-port, 0 picks one"),
+        pytest.raises(RuntimeError, match=f"port {port} is taken: choose another with --nats-port; 0 picks a free one"),
     ):
         choose(port)
     assert choose(port) == port  # as after a restart

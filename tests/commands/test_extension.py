@@ -28,10 +28,10 @@ def _in_a_folder_with_a_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         ("nowhere.inner:extend", "there is no module 'nowhere'"),
         ("their_gateway.inner:extend", "there is no module 'their_gateway.inner'"),
         ("their_gateway:other", "the module has no 'other'"),
-        ("their_gateway:number", "'number' is not a function of the application, such as `def number(app):`"),
+        ("their_gateway:number", "'number' is not a function that takes the application, such as `def number(app):`"),
         (
             "their_gateway:asynchronous",
-            "'asynchronous' is not a function of the application, such as `def asynchronous(app):`",
+            "'asynchronous' is not a function that takes the application, such as `def asynchronous(app):`",
         ),
     ],
 )

@@ -353,7 +353,7 @@ def test_dev_tells_details_of_its_health_unless_told_not_to(stack: Process) -> N
 def test_a_port_for_nats_and_the_address_of_one_are_told_apart(tmp_path: Path, shared_nats: NatsServer) -> None:
     dev = Process(DEV, tmp_path / "log", NATS_URL=shared_nats.url)
     assert dev.process.wait(PATIENCE) == 1
-    assert dev.log == "nats-http: NATS_URL names a server, so that none is started: leave --nats-port out\n"
+    assert dev.log == "nats-http: NATS_URL names a server, so `nats-http dev` starts none: leave --nats-port out\n"
 
 
 async def test_gateway_and_examples_show_what_the_server_asks_for(tmp_path: Path, authority: trustme.CA) -> None:

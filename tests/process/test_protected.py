@@ -45,7 +45,7 @@ def test_a_token_for_development_is_refused_outside_of_it(own_nats: NatsServer, 
 
 
 def test_explain_takes_a_token_for_development_and_says_who_else_does(state: Path, tmp_path: Path) -> None:
-    only = "; only `nats-http dev` takes this token, which is one of `nats-http token`"
+    only = "; this is a token of `nats-http token`, which only `nats-http dev` accepts"
     away = Path(shutil.copytree(EXAMPLE, tmp_path / "away")) / "routes.yaml"
     away.write_text(Path(ROUTES).read_text().replace("jwks_file: issuer.json", "jwks_url: 'http://127.0.0.1:1/keys'"))
     for routes in (ROUTES, str(away)):
@@ -112,17 +112,17 @@ JWT = "{type: jwt, issuer: i, audience: b, jwks_url: 'https://i/'%s}"
 @pytest.mark.parametrize(
     ("schemes", "arguments", "fault"),
     [
-        ("m: {type: client-certificate}", (), "{path}: it has no scheme of tokens"),
+        ("m: {type: client-certificate}", (), "{path}: it has no scheme of the type jwt"),
         (
             f"a: {JWT % ''}, b: {JWT % ''}",
             (),
-            "{path}: it has several schemes of tokens, a, b: choose one with --scheme",
+            "{path}: it has several schemes of the type jwt, a, b: choose one with --scheme",
         ),
-        (f"a: {JWT % ''}", ("--scheme", "c"), "--scheme c: no scheme of tokens of {path} has this name; known are a"),
-        (f"a: {JWT % ', algorithms: [EdDSA]'}", (), "no key for development is for EdDSA: allow ES256 or RS256"),
+        (f"a: {JWT % ''}", ("--scheme", "c"), "--scheme c: {path} has no scheme of the type jwt with this name"),
+        (f"a: {JWT % ', algorithms: [EdDSA]'}", (), "the keys for development can't sign EdDSA: allow ES256 or RS256"),
         (f"a: {JWT % ''}", ("--lasts", "1 year"), "--lasts '1 year': a duration is a number above 0 with its unit"),
         (f"a: {JWT % ''}", ("--claim", "a"), "--claim 'a': a claim is NAME=VALUE"),
-        (f"a: {JWT % ''}", ("--scope", "a,b"), "--scope 'a,b': write one scope each: --scope a --scope b"),
+        (f"a: {JWT % ''}", ("--scope", "a,b"), "--scope 'a,b': give each scope by itself: --scope a --scope b"),
         (f"a: {JWT % ''}", ("--claim", "iss=5"), "no token can have these claims: Issuer (iss) must be a string"),
     ],
 )
@@ -147,7 +147,7 @@ def test_keys_that_are_missing_that_others_can_read_or_that_are_none_are_refused
     right = state.read_text()
     for mode, text, words in (
         (0o644, right, "others can read these keys"),
-        (0o600, "no keys", "these are no keys"),
+        (0o600, "no keys", "it has no valid keys"),
         (0o600, None, "there is no key for development yet: start `nats-http dev`"),
     ):
         state.chmod(mode)

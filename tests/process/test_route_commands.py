@@ -68,7 +68,7 @@ def test_check_without_a_file_takes_that_of_the_settings_or_the_packaged_one(ord
     "command", [("check",), ("routes",), ("explain", "GET", "/orders"), ("openapi",), ("token", "--sub", "sue")]
 )
 def test_where_no_route_file_is_named_the_packaged_one_is(orders: str, command: tuple[str, ...]) -> None:
-    said = f"nats-http: neither the command line nor GATEWAY_ROUTES names a route file, so it is {GREET}"
+    said = f"nats-http: neither the command line nor GATEWAY_ROUTES names a route file: using {GREET}"
     assert said in call(*command).stderr.splitlines()
     assert said not in call(*command, GATEWAY_ROUTES=orders).stderr
 

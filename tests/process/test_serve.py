@@ -417,7 +417,7 @@ async def test_readyz_says_why_a_server_refuses_us_and_not_the_password(tmp_path
 def test_two_route_files_are_one_clear_line(tmp_path: Path, command: str) -> None:
     done = call(command, "--port", "0", "a.yaml", GATEWAY_ROUTES="b.yaml")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "nats-http: a.yaml: GATEWAY_ROUTES names b.yaml: give one of the two\n"
+    assert done.stderr == "nats-http: a.yaml: GATEWAY_ROUTES names another route file, b.yaml: give one of the two\n"
 
 
 @pytest.mark.parametrize("command", ["serve", "dev"])
