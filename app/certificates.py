@@ -29,10 +29,10 @@ LONGEST_PATH = 1000  # characters that a message shows
 _NO_CHECK_TIME = 0x200000  # x509_vfy.h, X509_V_FLAG_NO_CHECK_TIME; Python has no name for it
 _OTHER_KEY = frozenset(("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"))
 _TOO_WEAK = frozenset(("EE_KEY_TOO_SMALL", "CA_KEY_TOO_SMALL", "CA_MD_TOO_WEAK"))
-_NO_CERTIFICATE = "takes a file with a certificate in PEM form"
-_NO_AUTHORITIES = "takes a file with certificates of authorities in PEM form"
-_NO_KEY = "takes a file with a private key in PEM form"
-_ENCRYPTED = "the key is encrypted; the gateway takes one that is not"
+_NO_CERTIFICATE = "must be a file with a certificate in PEM form"
+_NO_AUTHORITIES = "must be a file with certificates of authorities in PEM form"
+_NO_KEY = "must be a file with a private key in PEM form"
+_ENCRYPTED = "the key is encrypted; give one that is not encrypted"
 
 
 class CertificateError(CannotStart):
@@ -140,7 +140,7 @@ def _refuse_password() -> str:
 
 def _read_file(name: str, path: Path, faults: list[str]) -> str:
     """The text of a file. If it can't be read, returns an empty text, and adds a line to `faults`."""
-    words = "takes the path of a file, and this is none"
+    words = "must be the path of a file"
     try:
         if stat.S_ISREG(path.stat().st_mode):
             with path.open("rb") as file:

@@ -98,7 +98,7 @@ class InvalidBody(GatewayError):
     cure = (
         "Correct what `errors` lists: each has a JSON pointer into the body and what is wrong there. `/docs` has the "
     )
-    cure += "schema. The body is JSON in UTF-8, without a key that stands twice in an object."
+    cure += "schema. The body must be JSON in UTF-8, and no object in it may have a key twice."
 
     def __init__(self, detail: str | None = None, *, errors: tuple[tuple[str, str], ...] = ()) -> None:
         super().__init__(detail)
@@ -108,7 +108,7 @@ class InvalidBody(GatewayError):
 class NotFound(GatewayError):
     slug, title, status = "not-found", "Not found", 404
     cause = "No route has this path."
-    cure = "Look at `/docs` for the routes that exist. A trailing slash makes another path."
+    cure = "Look at `/docs` for the routes that exist. A path with a trailing slash is a different path."
 
 
 class Unauthenticated(GatewayError):
@@ -187,7 +187,7 @@ class HeadersTooLarge(GatewayError):
         "The headers of the request, or those that would travel to the service, are larger than the gateway accepts."
     )
     cure = (
-        "Send shorter headers: all may have 64 KiB together, those that travel 16 KiB. `Accept` has at most 64 media "
+        "Send shorter headers: at most 64 KiB together, and 16 KiB of those that travel. `Accept` has at most 64 media "
     )
     cure += "ranges, `Connection` 64 names."
 
@@ -227,14 +227,14 @@ class NoResponders(GatewayError):
 class KeysUnavailable(GatewayError):
     slug, title, status, retryable = "keys-unavailable", "Keys unavailable", 503, True
     headers = _RETRY_SOON
-    cause = "The gateway can't fetch the keys of the issuer, so that it can't tell whether the token is right."
+    cause = "The gateway can't fetch the keys of the issuer, so it can't tell whether the token is valid."
     cure = "Retry after the time in `Retry-After`. Operators: the log says why; look at `jwks_url` of the route file."
 
 
 class LimitsUnavailable(GatewayError):
     slug, title, status, retryable = "limits-unavailable", "Rate limits unavailable", 503, True
     headers = _RETRY_SOON
-    cause = "The gateway can't ask the server that counts requests, so that it can't tell whether one more is allowed."
+    cause = "The gateway can't ask the server that counts requests, so it can't tell whether one more is allowed."
     cure = "Retry after the time in `Retry-After`. Operators: the log says why; look at `GATEWAY_RATE_LIMIT_STORAGE`. "
     cure += "With `GATEWAY_RATE_LIMIT_FALLBACK=open` each worker counts by itself meanwhile."
 
@@ -243,14 +243,14 @@ class NotConnected(GatewayError):
     slug, title, status, retryable = "not-connected", "Not connected to NATS", 503, True
     headers = _RETRY_SOON
     cause = "The gateway has no connection to a NATS server at the moment; nothing was sent."
-    cure = "Retry after the time in `Retry-After`: the gateway reconnects by itself. Its log tells the reason."
+    cure = "Retry after the time in `Retry-After`: the gateway reconnects by itself. Its log says why."
 
 
 class Draining(GatewayError):
     slug, title, status, retryable = "draining", "Shutting down", 503, True
     headers = (*_RETRY_SOON, CLOSE)
     cause = "This gateway is shutting down and takes no new requests."
-    cure = "Retry on a new connection, which a load balancer leads to another gateway."
+    cure = "Retry on a new connection, which a load balancer sends to another gateway."
 
 
 class PermissionDenied(GatewayError):
@@ -268,7 +268,7 @@ class ConnectionLost(GatewayError):
 class BadReply(GatewayError):
     slug, title, status, delivered = "bad-reply", "Bad reply", 502, "yes"
     cause = "The service replied with something that can't become an HTTP response."
-    cure = "Mend the service: `detail` says what is wrong with its reply. It has run."
+    cure = "Fix the service: `detail` says what is wrong with its reply. It has run."
 
 
 class ServiceError(GatewayError):
@@ -291,7 +291,7 @@ class Timeout(GatewayError):
     slug, title, status = "timeout", "Timeout", 504
     delivered: Delivered = "unknown"
     cause = "No reply came before the deadline; the service may or may not have run."
-    cure = "Ask for more time with `X-Request-Timeout: 10s`, or look at why the service is slow. Check what it did "
+    cure = "Ask for more time with `X-Request-Timeout: 10s`, or find out why the service is slow. Check what it did "
     cure += "before you repeat a request that changes something."
 
     @classmethod

@@ -69,7 +69,7 @@ def create_app(settings: Settings | None = None, *, routes: Routes | None = None
     if settings.proxy_protocol:
         _log.warning("proxy-protocol-not-read", hint="only `nats-http serve` and `dev` read it")
     if gateway.tls:
-        _log.warning("tls-not-served", hint="only `nats-http serve` and `dev` do; this server has options of its own")
+        _log.warning("tls-not-served", hint="only `nats-http serve` and `dev` serve it; use the options of this server")
     for host, port in gateway.beside:
         _log.warning("pages-not-served", address=f"{host}:{port}", hint="only `nats-http serve` and `dev` listen there")
     return gateway.app

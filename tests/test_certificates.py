@@ -39,27 +39,27 @@ HURTS: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "bytes for a certificate": (
         "tls_cert",
         lambda path: path.write_bytes(bytes(range(256))),
-        "takes a file with a certificate in PEM form",
+        "must be a file with a certificate in PEM form",
     ),
     "a key for a certificate": (
         "tls_cert",
         lambda path: path.write_bytes(path.with_name("key.pem").read_bytes()),
-        "takes a file with a certificate in PEM form",
+        "must be a file with a certificate in PEM form",
     ),
     "a certificate that was cut short": (
         "tls_cert",
         lambda path: path.write_bytes(path.read_bytes()[:200]),
-        "takes a file with a certificate in PEM form",
+        "must be a file with a certificate in PEM form",
     ),
     "a certificate for a key": (
         "tls_key",
         lambda path: path.write_bytes(path.with_name("cert.pem").read_bytes()),
-        "takes a file with a private key in PEM form",
+        "must be a file with a private key in PEM form",
     ),
     "a key for authorities": (
         "tls_client_ca",
         lambda path: path.write_bytes(path.with_name("key.pem").read_bytes()),
-        "takes a file with certificates of authorities in PEM form",
+        "must be a file with certificates of authorities in PEM form",
     ),
     "another key": (
         "tls_key",
@@ -74,7 +74,7 @@ HURTS: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "an encrypted key": (
         "tls_key",
         lambda path: path.write_bytes(encrypt(path.read_bytes())),
-        "the key is encrypted; the gateway takes one that is not",
+        "the key is encrypted; give one that is not encrypted",
     ),
 }
 
@@ -97,7 +97,7 @@ def test_a_folder_in_the_place_of_each_file_is_told_for_each(tmp_path: Path) -> 
         "GATEWAY_TLS_KEY",
         "GATEWAY_TLS_CLIENT_CA",
     ]
-    assert all(fault.endswith(": takes the path of a file, and this is none") for fault in faults)
+    assert all(fault.endswith(": must be the path of a file") for fault in faults)
 
 
 def test_a_certificate_out_of_its_time_is_used_with_a_warning(tmp_path: Path) -> None:

@@ -365,7 +365,7 @@ def test_a_setting_for_what_the_route_file_says_is_an_error_that_leads_there(
 
 def test_an_unknown_setting_is_an_error_also_where_none_has_a_name_like_it(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("GATEWAY_COLOUR", "blue")
-    assert read_faults() == ["GATEWAY_COLOUR: unknown setting, `nats-http settings` lists all that there are"]
+    assert read_faults() == ["GATEWAY_COLOUR: unknown setting, `nats-http settings` lists all settings"]
 
 
 @pytest.mark.parametrize("host", ["10.0.0.1", "fd00::1"])
@@ -439,14 +439,17 @@ def test_no_secret_shows_in_the_repr_of_settings_or_credentials(environment: pyt
         ({"GATEWAY_TLS_KEY": "k"}, "GATEWAY_TLS_KEY: needs GATEWAY_TLS_CERT"),
         ({"GATEWAY_TLS_CLIENT_CA": "a"}, "GATEWAY_TLS_CLIENT_CA: needs GATEWAY_TLS_CERT"),
         ({"GATEWAY_HSTS_MAX_AGE": "1d"}, "GATEWAY_HSTS_MAX_AGE: needs GATEWAY_TLS_CERT"),
-        ({"NATS_TOKEN": SECRET, "NATS_USER": "u"}, "NATS_USER, NATS_TOKEN: only one of them can say who we are"),
+        (
+            {"NATS_TOKEN": SECRET, "NATS_USER": "u"},
+            "NATS_USER, NATS_TOKEN: set one of them: each says who the gateway is",
+        ),
         (
             {"NATS_CREDS": SECRET, "NATS_NKEY_SEED": SECRET},
-            "NATS_CREDS, NATS_NKEY_SEED: only one of them can say who we are",
+            "NATS_CREDS, NATS_NKEY_SEED: set one of them: each says who the gateway is",
         ),
         (
             {"NATS_URL": f"a,u:{SECRET}@b", "NATS_TOKEN": SECRET},
-            "NATS_TOKEN, NATS_URL with credentials: only one of them can say who we are",
+            "NATS_TOKEN, NATS_URL with credentials: set one of them: each says who the gateway is",
         ),
     ],
 )
@@ -469,12 +472,12 @@ FILES = ["NATS_CREDS", "NATS_NKEY_SEED", "NATS_TLS_CA", "NATS_TLS_CERT", "NATS_T
     ("hurt", "words"),
     [
         (Path.unlink, "there is no such file"),
-        (lambda path: (path.unlink(), path.mkdir()), "takes the path of a file, and this is none"),
+        (lambda path: (path.unlink(), path.mkdir()), "must be the path of a file"),
         (lambda path: (path.unlink(), path.symlink_to(path)), "the file can't be read"),
-        (lambda path: path.write_text(""), "takes a file with"),
-        (lambda path: path.write_text(f"{SECRET}\n"), "takes a file with"),
-        (lambda path: path.write_bytes(b"\xff\x00" * 99), "takes a file with"),
-        (lambda path: path.write_text(path.read_text().replace("M", "N").replace("S", "T")), "takes a file with"),
+        (lambda path: path.write_text(""), "must be a file with"),
+        (lambda path: path.write_text(f"{SECRET}\n"), "must be a file with"),
+        (lambda path: path.write_bytes(b"\xff\x00" * 99), "must be a file with"),
+        (lambda path: path.write_text(path.read_text().replace("M", "N").replace("S", "T")), "must be a file with"),
     ],
     ids=["gone", "folder", "loop", "empty", "text", "bytes", "broken"],
 )
@@ -516,7 +519,7 @@ def test_a_key_of_another_certificate_and_an_encrypted_one_are_told(
     key = load_pem_private_key(files["NATS_TLS_KEY"].read_bytes(), None)
     encryption = BestAvailableEncryption(SECRET.encode())
     other.key.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption))
-    with pytest.raises(SettingsError, match=r"^NATS_TLS_KEY: takes a file with a private key in PEM form, not encr"):
+    with pytest.raises(SettingsError, match=r"^NATS_TLS_KEY: must be a file with a private key in PEM form, not encr"):
         load_settings(check_files=True)
 
 

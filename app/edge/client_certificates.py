@@ -157,7 +157,7 @@ class ClientCertificates:
             raise Unauthenticated(f"The certificate has more than one {self._kind}.{self._part}.")
         subject = next((text for text in texts if not self._allowed or text in self._allowed), None)
         if subject is None:
-            raise Unauthenticated("The certificate is not one of those that are taken here.")
+            raise Unauthenticated("The certificate is not one of those that are accepted here.")
         return subject
 
 
@@ -228,7 +228,7 @@ def read_authorities(data: bytes) -> tuple[x509.Certificate, ...]:
         found = tuple(x509.load_pem_x509_certificates(data))
         are_right = all(_is_authority(certificate) for certificate in found)
     except _WRONG:
-        raise ValueError("takes a file with certificates of authorities in PEM form") from None
+        raise ValueError("must be a file with certificates of authorities in PEM form") from None
     if not are_right:
         raise ValueError("a certificate in it is of no authority: whoever has it could sign others")
     if len(found) > MAX_AUTHORITIES:

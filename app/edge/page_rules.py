@@ -23,7 +23,7 @@ class PageRules:
         """One line for each name that is not a scheme of the route file. `known` has the names of its schemes."""
         for name in self.schemes:
             if name not in known:
-                hint = suggest(name, known) or (f"; known are {', '.join(known)}" if known else "; it has none")
+                hint = suggest(name, known) or (f"; known are {', '.join(known)}" if known else "; it has no schemes")
                 yield f"{_SETTING} '{name}': no scheme of this name is under `auth` of the route file{hint}"
 
     def make_policy(self, schemes: Mapping[str, Scheme]) -> Authenticate:

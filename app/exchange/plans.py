@@ -111,10 +111,10 @@ def find_lowered(table: RouteTable, limits: Limits) -> Iterator[str]:
         for key, asked in (("timeout", route.timeout), ("max_timeout", route.max_timeout)):
             if asked is not None and asked > limits.max_timeout:
                 shown = f"{key} {format_duration(asked)}"
-                yield f"route '{route.name}': {shown} is over GATEWAY_MAX_TIMEOUT, so {longest} holds"
+                yield f"route '{route.name}': {shown} is over GATEWAY_MAX_TIMEOUT, so {longest} applies"
         if route.max_body is not None and route.max_body > limits.max_body:
             shown = f"max_body {format_size(route.max_body)}"
-            yield f"route '{route.name}': {shown} is over GATEWAY_MAX_BODY, so {largest} holds"
+            yield f"route '{route.name}': {shown} is over GATEWAY_MAX_BODY, so {largest} applies"
 
 
 def _keep_policies(policies: Sequence[Policy], before: Sequence[Policy]) -> tuple[Policy, ...]:

@@ -45,7 +45,7 @@ def choose_timeout(fields: Sequence[Pair], usual: float, most: float) -> float:
     if not asked:
         return usual
     if len(asked) > 1:
-        raise InvalidParameter("Header X-Request-Timeout stands in the request more than once.")
+        raise InvalidParameter("Header X-Request-Timeout is in the request more than once.")
     try:
         return min(parse_duration(asked[0].decode("latin-1")), most)
     except ValueError as error:

@@ -40,7 +40,7 @@ def _advise(name: str, known: Sequence[str]) -> str:
     if match := _OF_ROUTES.fullmatch(name):
         return f"the route file has a key `{match[1].lower()}` for this"
     meant = _guess(name, known)
-    return f"did you mean {meant}?" if meant else "`nats-http settings` lists all that there are"
+    return f"did you mean {meant}?" if meant else "`nats-http settings` lists all settings"
 
 
 def _guess(name: str, known: Sequence[str]) -> str | None:

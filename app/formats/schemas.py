@@ -51,7 +51,7 @@ class Schema:
         """Raises SchemaError."""
         self.document = document
         if not isinstance(document, dict | bool):
-            raise SchemaError("not a JSON Schema: it is a mapping, true or false")
+            raise SchemaError("not a JSON Schema: a schema is a mapping, true or false")
         try:
             self._validator = jsonschema_rs.validator_for(
                 document, mask="it", pattern_options=_LINEAR, validate_formats=True, retriever=_refuse
@@ -179,7 +179,7 @@ def _refuse_type(value: object, path: tuple[str | int, ...]) -> SchemaError:
     items = enumerate(value) if isinstance(value, list) else ()
     place, wrong = next((((*path, index), item) for index, item in items if item not in TYPES), (path, value))
     hint = suggest(wrong, TYPES) if isinstance(wrong, str) else ""
-    return SchemaError(f"is no type of JSON Schema{hint or '; known are ' + ', '.join(TYPES)}", place)
+    return SchemaError(f"is not a type of JSON Schema{hint or '; known are ' + ', '.join(TYPES)}", place)
 
 
 def _describe(error: jsonschema_rs.ValidationError) -> tuple[str, str]:

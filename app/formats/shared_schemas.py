@@ -98,7 +98,7 @@ class SharedSchemas:
 
     def _check(self, document: Json) -> Faults:
         if not isinstance(document, dict | bool):
-            return (((), "not a JSON Schema: it is a mapping, true or false"),)
+            return (((), "not a JSON Schema: a schema is a mapping, true or false"),)
         references = self.read(document)
         found = [*references.faults, *_find_draft_faults(document, references)]
         try:
@@ -140,4 +140,4 @@ def _find_draft_faults(document: Json, references: References) -> list[tuple[Pat
     draft = document.get("$schema", DRAFT) if isinstance(document, dict) else DRAFT
     if draft == DRAFT or not references.names:
         return []
-    return [(("$schema",), "a schema that refers to `schemas` is of the draft 2020-12, as those are")]
+    return [(("$schema",), "a schema that refers to `schemas` must be of the draft 2020-12, as those are")]

@@ -120,10 +120,10 @@ def _parse_template_token(token: str, text: str) -> str | None:
 def _explain_token(token: str, text: str) -> str:
     """What is wrong with a token that is neither a literal nor a parameter."""
     if TAIL.search(text):
-        return "a tail such as {path...} is its last token"
+        return "a tail such as {path...} must be its last token"
     if token in ("*", ">"):
         return f"a request goes to one subject, and '{token}' is a wildcard; a parameter such as {{id}} takes one token"
     if match := _DOTTED.search(text):
         claim = f"{{in: claim, claim: {match[1]}}}"
-        return f"'{match[0]}' is no name of a parameter; a parameter `org` can be this claim: {claim}"
+        return f"'{match[0]}' is not the name of a parameter; a parameter `org` can be this claim: {claim}"
     return f"'{token}' is neither a literal token nor a parameter such as {{id}}"

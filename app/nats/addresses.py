@@ -72,4 +72,4 @@ def _is_ip(host: str) -> bool:
     return True
 
 
-_FORM = "a NATS server is nats://host:port or tls://host:port, with user:password@ or token@ where it asks for it"
+_FORM = "a NATS server is nats://host:port or tls://host:port, with user:password@ or token@ if it requires a login"

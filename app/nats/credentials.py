@@ -90,7 +90,9 @@ class Credentials:
             ("NATS_TLS_KEY", self.tls_key, "NATS_TLS_CERT", self.tls_cert),
         )
         missing = [f"{name}: needs {other}" for name, value, other, its in needs if value is not None and its is None]
-        return missing + ([f"{', '.join(used)}: only one of them can say who we are"] if len(used) > 1 else [])
+        return missing + (
+            [f"{', '.join(used)}: set one of them: each says who the gateway is"] if len(used) > 1 else []
+        )
 
     def read_login(self, server: Address) -> Login:
         """The login for a server. Credentials in its address come first. Raises CredentialsError."""
@@ -136,7 +138,9 @@ def read_creds(path: Path) -> tuple[str, str]:
     text = read_file("NATS_CREDS", path)
     jwt, seed = _JWT.search(text), _SEED.search(text)
     if jwt is None or seed is None or not _is_seed(seed[1]):
-        raise CredentialsError("NATS_CREDS", "takes a file with a NATS USER JWT and a USER NKEY SEED, as nsc writes it")
+        raise CredentialsError(
+            "NATS_CREDS", "must be a file with a NATS USER JWT and a USER NKEY SEED, as nsc writes it"
+        )
     return jwt[1], seed[1]
 
 
@@ -144,7 +148,7 @@ def read_seed(path: Path) -> str:
     """The seed of a user in a file. Raises CredentialsError."""
     seed = read_file("NATS_NKEY_SEED", path).strip()
     if not _is_seed(seed):
-        raise CredentialsError("NATS_NKEY_SEED", "takes a file with the seed of a user's nkey, which begins with SU")
+        raise CredentialsError("NATS_NKEY_SEED", "must be a file with the seed of a user's nkey, which begins with SU")
     return seed
 
 
@@ -157,7 +161,7 @@ def load_authorities(path: Path | None) -> ssl.SSLContext:
     try:
         context.load_verify_locations(cadata=text)
     except (ssl.SSLError, ValueError):
-        raise CredentialsError("NATS_TLS_CA", "takes a file with certificates in PEM form") from None
+        raise CredentialsError("NATS_TLS_CA", "must be a file with certificates in PEM form") from None
     return context
 
 
@@ -168,12 +172,12 @@ def load_certificate(context: ssl.SSLContext, certificate: Path, key: Path) -> N
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
     except (ssl.SSLError, ValueError):
-        raise CredentialsError("NATS_TLS_CERT", "takes a file with a certificate in PEM form") from None
+        raise CredentialsError("NATS_TLS_CERT", "must be a file with a certificate in PEM form") from None
     try:
         context.load_cert_chain(certificate, key, password="")  # else OpenSSL would ask for one at the terminal
     except ssl.SSLError as error:
         fits = error.reason != "KEY_VALUES_MISMATCH"
-        words = "takes a file with a private key in PEM form, not encrypted" if fits else "does not fit NATS_TLS_CERT"
+        words = "must be a file with a private key in PEM form, not encrypted" if fits else "does not fit NATS_TLS_CERT"
         raise CredentialsError("NATS_TLS_KEY", words) from None
     except OSError:
         raise CredentialsError("NATS_TLS_KEY", "the file can't be read") from None
@@ -189,7 +193,7 @@ def read_file(variable: str, path: Path) -> str:
         raise CredentialsError(variable, "there is no such file") from None
     except (OSError, ValueError):
         raise CredentialsError(variable, "the file can't be read") from None
-    raise CredentialsError(variable, "takes the path of a file, and this is none")
+    raise CredentialsError(variable, "must be the path of a file")
 
 
 def _is_seed(text: str) -> bool:

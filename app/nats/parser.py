@@ -73,7 +73,7 @@ class WireParser(Parser):
             if self.needed > LARGEST_MESSAGE:
                 self._broken(TOO_LARGE)
         elif b"\r\n" in self.buf or len(self.buf) > LONGEST_LINE:
-            self._broken("the server sent a line that is none of its protocol")
+            self._broken("the server sent a line that is not part of the NATS protocol")
 
 
 class Tap(asyncio.Protocol):

@@ -110,12 +110,12 @@ def _check_count(value: str) -> None:
 
 def _check_propagators(value: str) -> None:
     if "tracecontext" not in [word.strip() for word in value.split(",")]:
-        raise ValueError("must have tracecontext in it: the gateway speaks W3C Trace Context alone")
+        raise ValueError("must include tracecontext: the gateway supports only W3C Trace Context")
 
 
 def _check_protocol(value: str) -> None:
     if value != "http/protobuf":
-        raise ValueError("must be http/protobuf, which collectors take on port 4318: it is all that the gateway speaks")
+        raise ValueError("must be http/protobuf, as on port 4318 of collectors: the gateway speaks nothing else")
 
 
 def _check_endpoint(value: str) -> None:
@@ -145,7 +145,7 @@ def _check_headers(value: str) -> None:
 
 def _check_file(value: str) -> None:
     if not Path(value).is_file():
-        raise ValueError("is no file")
+        raise ValueError("is not a file")
 
 
 _OF_EXPORTER: Mapping[str, Callable[[str], None]] = {

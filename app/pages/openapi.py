@@ -41,7 +41,7 @@ _PROBLEM_SCHEMA: Object = {
         },
         "retryable": {
             "type": "boolean",
-            "description": "True where the service has not run and the same request may succeed later.",
+            "description": "True if the service has not run and the same request may succeed later.",
         },
         "errors": {
             "type": "array",
@@ -269,7 +269,7 @@ def _build_problems(route: Route, method: str, components: Components) -> Object
 _ANY: Mapping[str, tuple[str, type[GatewayError]]] = {
     _CLIENT: (f"The request is refused, by the gateway or by the service. {_SEE}", InvalidParameter),
     _SERVER: (
-        f"There is no reply that can be used; `delivered` says whether the service has run. {_SEE}",
+        f"The gateway got no reply that it can use; `delivered` says whether the service has run. {_SEE}",
         NoResponders,
     ),
 }
@@ -303,8 +303,8 @@ def _build_problem(description: str, error: type[GatewayError], status: int, com
 _HEADERS: Mapping[type[GatewayError], Mapping[str, tuple[str, str]]] = {
     Unauthenticated: {"WWW-Authenticate": ("What to send.", "string")},
     RateLimited: {
-        "RateLimit": ("How many requests are left, and in how many seconds all will be.", "string"),
-        "RateLimit-Policy": ("How many requests are taken in how many seconds.", "string"),
+        "RateLimit": ("How many requests are left, and in how many seconds the full number will be.", "string"),
+        "RateLimit-Policy": ("How many requests are allowed in how many seconds.", "string"),
     },
 }
 

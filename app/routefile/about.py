@@ -45,7 +45,7 @@ class ContactModel(StrictModel):
 
 
 class LicenseModel(StrictModel):
-    """The licence of the API, as in OpenAPI. It has an `identifier` or a `url`, not both."""
+    """The licence of the API, as in OpenAPI. It can have an `identifier` or a `url`, not both."""
 
     name: str = Field(min_length=1, description="The name of the licence.")
     identifier: Annotated[str, check_with(_check_spdx)] | None = Field(
@@ -56,7 +56,7 @@ class LicenseModel(StrictModel):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.identifier and self.url:
-            raise ValueError("has an `identifier` or a `url`, not both")
+            raise ValueError("can have an `identifier` or a `url`, not both")
         return self
 
 

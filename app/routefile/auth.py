@@ -54,7 +54,7 @@ class ApiKeyModel(StrictModel):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if sum(name is not None for name in (self.header, self.query, self.cookie)) != 1:
-            raise ValueError("has one of `header`, `query` and `cookie`")
+            raise ValueError("must have exactly one of `header`, `query` and `cookie`")
         return self
 
     @property
@@ -136,15 +136,15 @@ def find_rule_faults(
     None if the file declares no `auth`."""
     if rules is None:
         if known is not None:
-            yield (), "is missing: the file declares `auth`, so that each route says who may call it, or `auth: none`"
+            yield (), "is missing: the file declares `auth`, so each route must say who may call it, or `auth: none`"
         return
     if OPEN in rules.any:
         if len(rules.any) > 1 or rules.scopes or rules.claims:
-            yield (), "`none` takes everybody: it goes with no scheme, no scopes and no claims"
+            yield (), "`none` lets everybody call: it can't be combined with schemes, scopes or claims"
         return
     for index, name in enumerate(rules.any):
         if name not in (known or ()):
             names = "".join(f"{scheme}, " for scheme in known or ())
-            others = f"; known are {names}and `none` for everybody" if names else "; the file declares none"
+            others = f"; known are {names}and `none` for everybody" if names else "; the file has no schemes"
             hint = suggest(name, known or ()) or others
             yield ("any", index), f"no scheme of this name is under `auth`{hint}"

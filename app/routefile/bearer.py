@@ -89,9 +89,9 @@ class JwtModel(StrictModel):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if sum(key is not None for key in (self.jwks_url, self.jwks_file, self.secret_file)) != 1:
-            raise ValueError("has one of `jwks_url`, `jwks_file` and `secret_file`")
+            raise ValueError("must have exactly one of `jwks_url`, `jwks_file` and `secret_file`")
         if self.header is not None and self.cookie is not None:
-            raise ValueError("has `header` or `cookie`, not both")
+            raise ValueError("can have `header` or `cookie`, not both")
         if any((name in SYMMETRIC) is (self.secret_file is None) for name in self.algorithms or ()):
             raise ValueError("HS256, HS384 and HS512 go with a `secret_file`, and the others with public keys")
         return self

@@ -125,16 +125,16 @@ class CorsModel(StrictModel):
         site could act as its visitors."""
         for key in _OPEN if value else ():
             if ANY in (info.data.get(key) or ()):
-                raise ValueError(f"can't be with `*` in {key}: any site could act as its visitors; list what you mean")
+                raise ValueError(f"can't go with `*` in {key}: any site could act as its visitors; list what you mean")
         rules = CorsRules(allow_origin_regex=info.data.get("allow_origin_regex"))
         if value and takes_any_origin(rules):
-            raise ValueError("can't be with an allow_origin_regex for any host: any site could act as its visitors")
+            raise ValueError("can't go with an allow_origin_regex for any host: any site could act as its visitors")
         return value
 
     @model_validator(mode="after")
     def _check_origins(self) -> Self:
         if not self.allow_origins and self.allow_origin_regex is None:
-            raise ValueError(f"has to have `allow_origins` or `allow_origin_regex`; `cors: {NONE}` allows nobody")
+            raise ValueError(f"must have `allow_origins` or `allow_origin_regex`; `cors: {NONE}` allows nobody")
         return self
 
 

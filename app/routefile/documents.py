@@ -124,11 +124,11 @@ class _Reading:
             paths = sorted(including.parent.glob(pattern))
             found = [path for path in paths if path.is_file() and path.name[0] != "." and not path.samefile(including)]
         except (NotImplementedError, ValueError):
-            raise RouteFileError(["a pattern is relative to the file that it stands in"]) from None
+            raise RouteFileError(["a pattern must be relative to the folder of this file"]) from None
         except OSError as error:  # a file was deleted a moment ago
             raise RouteFileError([f"{error.filename}: {(error.strerror or str(error)).lower()}"]) from None
         if not found:
-            raise RouteFileError(["no file has such a name"])
+            raise RouteFileError(["no file has a name that matches"])
         for folder in dict.fromkeys(path.parent for path in found):
             self._note_folder(folder)
         return found

@@ -24,13 +24,13 @@ def read_issuer_file(model: JwtModel, data: bytes) -> list[Json]:
     try:
         document = parse_json(data)
     except ValueError:
-        raise ValueError(f"it is not JSON, and so no JWK set: {_EXAMPLE}") from None
+        raise ValueError(f"it is not JSON, so it is not a JWK set: {_EXAMPLE}") from None
     if has_private_key(document):
         raise ValueError("it has a private key or a secret: only public keys belong here")
     found = frozenset[str]().union(*(key.algorithms for key in read_keys(document)))
     if not found & model.allowed:
         allowed = ", ".join(sorted(model.allowed))
-        raise ValueError(f"its keys are for {', '.join(sorted(found))}, and not for `algorithms`: {allowed}")
+        raise ValueError(f"its keys are for {', '.join(sorted(found))}, but `algorithms` allows only {allowed}")
     return [document]
 
 
@@ -45,7 +45,7 @@ def _check_secret(secret: bytes) -> None:
         kind = "JSON" if isinstance(parse_json(secret), dict | list) else kind
     if kind:
         raise ValueError(
-            f"it is {kind}, and no secret: public keys belong in `jwks_file`; `openssl rand -hex 32` makes one"
+            f"it is {kind}, not a secret: public keys belong in `jwks_file`; `openssl rand -hex 32` makes one"
         )
 
 

@@ -35,7 +35,7 @@ def _check_digest(text: str) -> None:
             "must be the SHA-256 of a key, 64 hexadecimal digits in lower case; `nats-http keys add` makes it"
         )
     if text == _OF_NOTHING:
-        raise ValueError("this is the SHA-256 of nothing: whoever sends an empty key would have it")
+        raise ValueError("this is the SHA-256 of an empty text: an empty key would be valid")
 
 
 def parse_expiry(text: str) -> float:

@@ -262,7 +262,7 @@ def _check_place(document: Document) -> None:
     """Report the keys that an included file can't have, and a file with neither `routes` nor `include`."""
     for key in _OF_THE_FIRST:
         if document.parent and document.find(key) is not None:
-            document.diagnostics.add((key,), "only the file that includes this one may say so", of_key=True)
+            document.diagnostics.add((key,), "only the file that includes this one may have it", of_key=True)
     keys = document.tree.data if isinstance(document.tree.data, dict) else ["routes"]
     if not ({"routes", "include"} & set(keys) or any(find_close(key, ("routes", "include")) for key in keys)):
         document.diagnostics.add(("routes",), "is missing")

@@ -22,7 +22,7 @@ def _check_header(text: str) -> None:
     if not is_token(text):
         raise ValueError("must be the name of a header")
     if text.lower() in _TAKEN or not can_travel(text) or is_of_proxies(text):
-        raise ValueError("this header means something else: answers, logs or services would have the credential")
+        raise ValueError("this header has another meaning: responses, logs or services would get the credential")
 
 
 def _check_name(text: str) -> None:

@@ -116,14 +116,16 @@ def find_limit_faults(
     names = names or ()
     if OPEN in names:
         if len(names) > 1:
-            yield (), "`none` is no limit: it goes with no other"
+            yield (), "`none` means no limit: it can't be combined with a limit"
         return
     for index, name in enumerate(names):
         if name not in counters:
-            hint = suggest(name, counters) or (f"; known are {', '.join(counters)}" if counters else "; there are none")
+            hint = suggest(name, counters) or (
+                f"; known are {', '.join(counters)}" if counters else "; the file has no limits"
+            )
             yield (index,), f"no limit of this name is under `rate_limits`{hint}"
         elif name in names[:index]:
-            yield (index,), "is there already"
+            yield (index,), "is listed twice"
         elif counters[name].limit.kind not in _BEFORE_AUTH and (auth is None or OPEN in auth.any):
             by = counters[name].limit.by
             yield (

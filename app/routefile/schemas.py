@@ -41,7 +41,7 @@ class SchemaReader:
         for name, value in declared.items():
             if name in self._places:
                 where = self._places[name][1].name
-                diagnostics.add(("schemas", name), f"{where} has a schema of this name", of_key=True)
+                diagnostics.add(("schemas", name), f"{where} already has a schema of this name", of_key=True)
                 continue
             self._places[name] = (value, diagnostics)
             schema = self._load(value, ("schemas", name), diagnostics) if isinstance(value, str) else value
@@ -104,7 +104,7 @@ class SchemaReader:
     def _check_draft(self, name: str, diagnostics: Diagnostics) -> None:
         schema = self._named[name]
         if isinstance(schema, dict) and schema.get("$schema", DRAFT) != DRAFT:
-            diagnostics.add_fault(("schemas", name, "$schema"), f"schemas that routes share are of {DRAFT}")
+            diagnostics.add_fault(("schemas", name, "$schema"), f"shared schemas must be of {DRAFT}")
             self._wrong.add(name)
 
     def _leads_to_wrong(self, value: Json) -> bool:

@@ -57,7 +57,7 @@ def _check_status(status: str) -> str:
 
 def _check_schema(value: object) -> object:
     if not isinstance(value, dict | bool | str):
-        raise ValueError("must be a JSON Schema, or the path of a file that holds one")
+        raise ValueError("must be a JSON Schema, or the path of a file with one")
     return value
 
 

@@ -13,7 +13,7 @@ from .auth import AuthRulesModel
 from .cors import CorsModel
 from .diagnostics import Diagnostics
 from .keys import KeyModel
-from .model import ParameterModel
+from .model import DefaultsModel, FileModel, ParameterModel, RouteModel
 from .rate_limits import LimitModel
 from .replies import ReplyModel, StatusModel
 from .types import HeaderModel
@@ -81,11 +81,20 @@ def _report(
     path = (*base, *(part for part in detail["loc"] if part != "[key]"))
     if detail["type"] == "extra_forbidden":
         known = _list_keys(kind, detail["loc"][:-1])
-        hint = suggest(str(path[-1]), known, _OTHER_NAMES) or f"; known are {', '.join(known)}"
+        hint = _find_home(kind, detail["loc"]) or suggest(str(path[-1]), known, _OTHER_NAMES)
+        hint = hint or f"; known are {', '.join(known)}"
         diagnostics.add(path, f"unknown key{hint}", of_key=True)
     else:
         is_shown = shows_values and detail["type"] != "missing"
         diagnostics.add(path, _describe(detail), detail["input"] if is_shown else None)
+
+
+def _find_home(kind: type[BaseModel], location: Sequence[int | str]) -> str:
+    """A hint for a key of a route at the top of a file or in its `defaults`; empty for any other key."""
+    key, *others = map(str, location)
+    if others or kind not in (FileModel, DefaultsModel) or key not in _list_keys(RouteModel, ()):
+        return ""
+    return f"; `{key}` is a key of a route" + (" or of `defaults`" if key in _list_keys(DefaultsModel, ()) else "")
 
 
 def _find_meant(kind: type[BaseModel], detail: ErrorDetails) -> tuple[int | str, ...] | None:

@@ -203,7 +203,7 @@ class _Reader:
                 self._tree.faults.append(YamlFault(mark, path, "a key must be a text"))
                 continue
             if name in seen:
-                text = f"the key '{name}' stands twice, first in line {seen[name]}"
+                text = f"the key '{name}' appears twice, first in line {seen[name]}"
                 self._tree.faults.append(YamlFault(mark, (*path, name), text))
             seen.setdefault(name, mark.line)
             parent.keys[name] = mark
@@ -239,7 +239,7 @@ class _Reader:
         name, mark = event.anchor, _mark(event.start_mark)
         node = self._anchors.get(name)
         if node is None:
-            raise YamlError(mark, f"not YAML: nothing has the anchor of the alias '{name}'")
+            raise YamlError(mark, f"not YAML: the alias '{name}' has no anchor")
         if node.weight == 0:
             raise YamlError(mark, f"not YAML: the alias '{name}' is part of what it points at")
         if depth + node.height > MAX_DEPTH + 1:
@@ -292,7 +292,7 @@ def _explain(text: str, error: yaml.MarkedYAMLError) -> YamlError:
         line = lines[place.line] if place and place.line < len(lines) else ""
         if match := _BARE_PARAMETER.search(line):
             value = match[1][:-1] if match[1].count("}") > match[1].count("{") else match[1]
-            what = f"a value that begins with '{{' stands in quotes: \"{value}\""
+            what = f"a value that begins with '{{' must be in quotes: \"{value}\""
             return YamlError(_mark(place, column=match.start(1)), what)
     reason = " ".join(part for part in (error.context, error.problem) if part)
     return YamlError(_mark(mark), f"not YAML: {reason}")

@@ -61,9 +61,9 @@ def _find_syntax_faults(route: "Route") -> Iterator[Fault]:
         except ValueError as error:
             yield Fault((key,), str(error))
     if not route.methods or set(route.methods) - set(METHODS):
-        yield Fault(("method",), f"methods are some of {', '.join(METHODS)}; HEAD and OPTIONS come by themselves")
+        yield Fault(("method",), f"methods must be from {', '.join(METHODS)}; HEAD and OPTIONS come by themselves")
     if len(set(route.methods)) < len(route.methods):
-        yield Fault(("method",), "a method stands twice")
+        yield Fault(("method",), "a method is listed twice")
 
 
 def _find_parameter_faults(route: "Route") -> Iterator[Fault]:
@@ -77,7 +77,7 @@ def _find_parameter_faults(route: "Route") -> Iterator[Fault]:
         yield Fault(("params",), "a parameter is declared twice")
     for parameter in route.parameters:
         if (parameter.location == "path") != (parameter.name in in_path):
-            where = "it stands in the path" if parameter.name in in_path else f"it is not in path {route.path}"
+            where = "it is in the path" if parameter.name in in_path else f"it is not in path {route.path}"
             yield Fault(("params", parameter.name, "in"), f"parameter '{parameter.name}': {where}")
         if parameter.token and parameter.name not in template.parameters:
             yield Fault(("params", parameter.name, "token"), "this parameter is not in the subject")
@@ -124,7 +124,7 @@ def _find_tail_faults(
         return
     rules = declared.get(tail)
     if rules and rules.type != "string":
-        yield Fault(("params", tail, "type"), "a tail is a string")
+        yield Fault(("params", tail, "type"), "a tail must be a string")
     if rules and rules.token and template.tail is not None:
         yield Fault(("params", tail, "token"), f"with a `token` the tail is one token: write {{{tail}}} in the subject")
     if tail in template.parameters and template.tail is None and not (rules and rules.token):

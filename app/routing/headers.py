@@ -14,7 +14,7 @@ MAX_SENT = 4096  # bytes that a route adds to each request
 _OURS = frozenset(("date", "x-request-id", "x-content-type-options"))  # response headers
 _NOT_SET = {
     **dict.fromkeys(_OURS, "it is the gateway's own"),
-    "content-type": "`content_type` says it",
+    "content-type": "`content_type` sets it",
     "vary": "the gateway writes it: it names the headers that a reply depends on",
 }
 
@@ -34,17 +34,19 @@ def find_request_header_faults(passed: Sequence[str], renamed: Texts, sent: Text
         elif not can_travel(other):
             yield Fault(("headers", index, "as"), f"header '{other}' can't be sent")
         elif is_of_proxies(name) and name.lower().encode("ascii") not in OF_PROXIES:
-            yield Fault(("headers", index), f"callers could write anything into '{name}', and the gateway does not")
+            yield Fault(
+                ("headers", index), f"callers could write anything into '{name}': the gateway does not check it"
+            )
         elif other.lower() != name.lower() and is_of_proxies(other):
-            yield Fault(("headers", index, "as"), f"a service takes '{other}' for the word of a proxy")
+            yield Fault(("headers", index, "as"), f"services believe that a proxy wrote '{other}'")
     yield from _find_twins(passed, names)
     yield from _find_text_faults(("send_headers",), sent)
     listed = {name.lower() for name in names}
     for name, _ in sent:
         if name.lower() in listed:
-            yield Fault(("send_headers", name), "`headers` lists it as well: it is the caller's, or the route's")
+            yield Fault(("send_headers", name), "`headers` lists it as well: leave it out in one of the two places")
     if sum(len(name) + len(value) + len(": \r\n") for name, value in sent) > MAX_SENT:
-        yield Fault(("send_headers",), f"all of them together may have {MAX_SENT} bytes")
+        yield Fault(("send_headers",), f"together they may have at most {MAX_SENT} bytes")
 
 
 def _find_twins(passed: Sequence[str], names: Sequence[str]) -> Iterator[Fault]:
@@ -56,7 +58,7 @@ def _find_twins(passed: Sequence[str], names: Sequence[str]) -> Iterator[Fault]:
         if sent_as.setdefault(mine, theirs) != theirs:
             yield Fault(("headers", index), f"header '{name}' is listed twice")
         elif taken.setdefault(theirs, mine) != mine:
-            yield Fault(("headers", index), f"another header is sent as '{other}' as well")
+            yield Fault(("headers", index), f"another header is also sent as '{other}'")
 
 
 def find_parameter_header_faults(parameters: Sequence[Parameter], taken: Sequence[str]) -> Iterator[Fault]:
@@ -69,7 +71,7 @@ def find_parameter_header_faults(parameters: Sequence[Parameter], taken: Sequenc
         if not can_travel(name):
             yield Fault(key, f"header '{name}' can't be sent")
         elif is_of_proxies(name):
-            yield Fault(key, f"a service takes '{name}' for the word of a proxy")
+            yield Fault(key, f"services believe that a proxy wrote '{name}'")
         elif name.lower() in names:
             yield Fault(key, "`headers`, `send_headers` or another parameter has this header")
         names.add(name.lower())
@@ -91,7 +93,7 @@ def find_reply_header_faults(passed: Sequence[str], set_: Texts) -> Iterator[Fau
 def find_cors_header_faults(passed: Sequence[str], set_: Texts) -> Iterator[Fault]:
     """Of `reply.headers` and `reply.set_headers` beside `cors`: a browser refuses an answer that has such a field
     twice."""
-    text = "`cors` says it for this route: leave it out, or say `cors: none`"
+    text = "`cors` sets it for this route: leave it out, or write `cors: none`"
     for key, names in (("headers", enumerate(passed)), ("set_headers", ((name, name) for name, _ in set_))):
         for place, name in names:
             if name.lower().startswith("access-control-"):
@@ -103,7 +105,7 @@ def find_status_header_faults(key: tuple[str, ...], told: Texts, passed: Sequenc
     names = {name.lower() for name in passed}
     for name, _ in told:
         if name.lower() not in names:
-            yield Fault((*key, "headers", name), "`reply.headers` does not list it, so that it would not pass")
+            yield Fault((*key, "headers", name), "`reply.headers` does not list it, so it would not pass")
 
 
 def _find_text_faults(key: tuple[str, ...], texts: Texts) -> Iterator[Fault]:
@@ -114,4 +116,4 @@ def _find_text_faults(key: tuple[str, ...], texts: Texts) -> Iterator[Fault]:
         if names.count(name.lower()) > 1:
             yield Fault((*key, name), "this header is listed twice")
         if not (value.isascii() and value.isprintable() and value == value.strip()):
-            yield Fault((*key, name), "a value has printable ASCII characters, and no blank at its ends")
+            yield Fault((*key, name), "a value must have only printable ASCII characters, and no blank at its ends")

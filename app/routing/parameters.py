@@ -200,7 +200,7 @@ def _find_rule_faults(parameter: Parameter) -> Iterator[Fault]:
     for low, high in (("min", "max"), ("min_length", "max_length")):
         least, most = rules[low][0], rules[high][0]
         if isinstance(least, int | float) and isinstance(most, int | float) and least > most:
-            yield Fault((high,), f"it is below {low}, so that no value would do")
+            yield Fault((high,), f"it is below {low}, so no value would be valid")
 
 
 def _find_claim_faults(parameter: Parameter) -> Iterator[Fault]:
@@ -229,7 +229,7 @@ def _find_bad_values(parameter: Parameter) -> Iterator[Fault]:
     listed = [(("enum", index), value) for index, value in enumerate(parameter.enum or ())]
     given: list[tuple[tuple[str | int, ...], Scalar]] = list(listed)
     if parameter.enum == ():
-        yield Fault(("enum",), "no value would do")
+        yield Fault(("enum",), "no value would be valid")
     for key in ("default", "example"):
         value = parameter.default if key == "default" else parameter.example
         if parameter.many and value is not None and not isinstance(value, list):

@@ -52,13 +52,13 @@ def has_tail(segments: Sequence[str]) -> bool:
 
 def _find_fault(segment: str, *, is_first: bool, is_last: bool) -> str | None:
     if hint := _translate(segment):
-        return f"'{segment}' is how other routers spell it; here it is {hint}"
+        return f"'{segment}' is the spelling of other routers; write {hint}"
     if TAIL.fullmatch(segment) and not is_last:
-        return f"the tail '{segment}' is its last segment, or none"
+        return f"the tail '{segment}' must be the last segment"
     if is_first and find_parameter(segment):
-        return f"its first segment is a literal; '{segment}' would take the paths of all other routes"
+        return f"its first segment must be a literal; '{segment}' would take the paths of all other routes"
     if segment in (".", ".."):
-        return f"'{segment}' is no segment: clients and proxies resolve it (RFC 3986 §5.2.4)"
+        return f"'{segment}' can't be a segment: clients and proxies resolve it (RFC 3986 §5.2.4)"
     if _LITERAL.fullmatch(segment) or find_parameter(segment):
         return None
     return _explain(segment, is_last=is_last)
@@ -78,7 +78,7 @@ def _explain(segment: str, *, is_last: bool) -> str:
     if not segment:
         return f"it {'ends with' if is_last else 'has'} an empty segment, which is another path; leave the '/' out"
     if "?" in segment or "#" in segment:
-        return f"'{segment}' has a query or a fragment; parameters of the query stand in `params`"
+        return f"'{segment}' has a query or a fragment; declare parameters of the query in `params`"
     if any(character.isspace() for character in segment):
         return f"'{segment}' has a blank or a tab"
     if "{" in segment and "}" in segment:

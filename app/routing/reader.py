@@ -201,7 +201,7 @@ def _split(parameter: Parameter, raws: Sequence[bytes]) -> list[str]:
     is_list = parameter.many and parameter.separator is None
     if len(raws) > (MAX_MANY if is_list else 1):
         most = f"more than {MAX_MANY} times" if is_list else "more than once"
-        raise InvalidParameter(f"{parameter.label} stands in the request {most}.")
+        raise InvalidParameter(f"{parameter.label} is in the request {most}.")
     texts = [_decode(raw, parameter) for raw in raws]
     if parameter.separator and texts:
         if texts[0].count(parameter.separator) >= MAX_MANY:

@@ -157,7 +157,7 @@ def _find_own_faults(
         yield Fault(("path",), f"route '{route.name}': the gateway itself uses /{route.segments[0]}")
     twin = paths.get(_shape(route))
     if twin and (twin.tail is None) != (route.tail is None):
-        text = "a tail can't stand in the place of a parameter, as OpenAPI has one word for both"
+        text = "a tail and a parameter can't be in the same place: OpenAPI writes both alike"
         yield Fault(("path",), f"routes '{twin.name}' and '{route.name}': {text}")
     elif twin and twin.path != route.path:
         yield Fault(("path",), f"routes '{twin.name}' and '{route.name}' name the parameters of one path differently")
@@ -188,7 +188,7 @@ def _find_tail_conflicts(routes: Sequence[Route]) -> Iterator[tuple[int, Fault]]
             for length in lengths.get(method, ()):
                 if other := tails.find_tail(method, route, length):
                     text = f"routes '{other.name}' and '{route.name}' both match paths of {method} {route.path}"
-                    yield index, Fault(("path",), f"{text}, and neither is the more literal one")
+                    yield index, Fault(("path",), f"{text}, and neither is more literal")
 
 
 @dataclass(slots=True)

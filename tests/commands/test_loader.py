@@ -47,6 +47,6 @@ def test_a_package_tells_which_limits_are_lowered(tmp_path: Path) -> None:
     line = "  - {{name: r{0}, method: PUT, path: '/r{0}', subject: 'r{0}', max_body: 2MiB}}\n"
     path.write_text("version: 1\nroutes:\n" + "".join(line.format(number) for number in range(MAX_LOWERED + 1)))
     lowered = read_head(load(path)).lowered
-    assert lowered[0] == "route 'r0': max_body 2MiB is over GATEWAY_MAX_BODY, so 1MiB holds"
+    assert lowered[0] == "route 'r0': max_body 2MiB is over GATEWAY_MAX_BODY, so 1MiB applies"
     assert len(lowered) == MAX_LOWERED
     assert read_head(load(EXAMPLES)).lowered == []

@@ -49,7 +49,7 @@ def test_what_is_wrong_is_marked_in_the_list_told_and_exit_code_1() -> None:
     assert re.search(r"^PORT +environment, wrong +abc$", done.stdout, re.MULTILINE)
     assert re.search(r"^GATEWAY_WORKERS +environment +2$", done.stdout, re.MULTILINE)
     assert done.stderr.splitlines() == [
-        "nats-http: GATEWAY_FOO: unknown setting, `nats-http settings` lists all that there are",
+        "nats-http: GATEWAY_FOO: unknown setting, `nats-http settings` lists all settings",
         "nats-http: PORT 'abc': must be a whole number, from 0 to 65535",
     ]
     assert {row["name"] for row in json.loads(call("settings", "--json", **wrong).stdout) if row["is_wrong"]} == {

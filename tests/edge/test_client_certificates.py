@@ -253,10 +253,10 @@ def test_a_scheme_is_described_as_mutual_tls() -> None:
 @pytest.mark.parametrize(
     ("data", "fault"),
     [
-        (b"", "takes a file with certificates"),
-        (b"garbage", "takes a file with certificates"),
-        (ISSUER.pem.replace(b"M", b"N", 3), "takes a file with certificates"),
-        (BILLING, "takes a file with certificates"),
+        (b"", "must be a file with certificates"),
+        (b"garbage", "must be a file with certificates"),
+        (ISSUER.pem.replace(b"M", b"N", 3), "must be a file with certificates"),
+        (BILLING, "must be a file with certificates"),
     ],
 )
 def test_a_file_without_authorities_is_refused(data: bytes, fault: str) -> None:

@@ -246,7 +246,7 @@ def test_what_is_not_a_duration_is_refused(asked: bytes) -> None:
 def test_two_timeouts_in_one_request_are_refused() -> None:
     response, problem = refuse(b"/greet/sue", (b"x-request-timeout", b"1s"), (b"x-request-timeout", b"1s"))
     assert response.status == 422
-    assert problem["detail"] == "Header X-Request-Timeout stands in the request more than once."
+    assert problem["detail"] == "Header X-Request-Timeout is in the request more than once."
 
 
 @pytest.mark.parametrize(("asked", "said"), [(None, "2s"), (b"500ms", "500ms"), (b"1.5s", "1.5s"), (b"9m", "30s")])

@@ -154,9 +154,9 @@ def test_drafts_and_formats_are_heeded() -> None:
 @pytest.mark.parametrize(
     ("value", "path", "text"),
     [
-        ("objct", ("type",), "is no type of JSON Schema, did you mean `object`?"),
-        (["string", "nul"], ("type", 1), "is no type of JSON Schema, did you mean `null`?"),
-        (5, ("type",), "is no type of JSON Schema; known are array, boolean, integer, null, number, object, string"),
+        ("objct", ("type",), "is not a type of JSON Schema, did you mean `object`?"),
+        (["string", "nul"], ("type", 1), "is not a type of JSON Schema, did you mean `null`?"),
+        (5, ("type",), "is not a type of JSON Schema; known are array, boolean, integer, null, number, object, string"),
     ],
 )
 def test_a_wrong_type_is_told_in_our_words(value: Any, path: tuple[str, ...], text: str) -> None:

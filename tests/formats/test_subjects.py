@@ -225,5 +225,6 @@ def test_a_subject_has_at_most_2048_bytes(character: str) -> None:
 def test_a_parameter_with_a_dot_in_its_name_is_refused_with_what_to_write_for_a_claim(name: str) -> None:
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - its text is looked at
         SubjectTemplate.parse(f"shop.{{{name}}}.a")
-    told = f"'{{{name}}}' is no name of a parameter; a parameter `org` can be this claim: {{in: claim, claim: {name}}}"
+    told = f"'{{{name}}}' is not the name of a parameter; a parameter `org` can be this claim"
+    told += f": {{in: claim, claim: {name}}}"
     assert str(caught.value) == f"subject 'shop.{{{name}}}.a': {told}"

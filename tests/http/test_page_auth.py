@@ -174,7 +174,7 @@ def test_a_scheme_that_the_route_file_does_not_have_is_refused_by_name(file: Rou
             "GATEWAY_PAGES_AUTH 'partner': no scheme of this name is under `auth` of the route file, did",
         ),
         ("users", file, "of the route file; known are partners, widgets, shops"),
-        ("users", [], "of the route file; it has none"),
+        ("users", [], "of the route file; it has no schemes"),
     ):
         settings = Settings.model_validate({"pages_auth": PageRules((name,))})
         with pytest.raises(CannotStart) as caught:

@@ -294,8 +294,8 @@ async def test_a_query_becomes_a_json_object_of_what_is_declared(
         ("limit=1e1", "'limit' is not an integer"),
         ("limit=%D9%A7", "'limit' is not an integer"),
         ("limit=9223372036854775808", "'limit' is not an integer"),
-        ("limit=7&limit=7", "'limit' stands in the request more than once"),
-        ("q=a&q=b", "'q' stands in the request more than once"),
+        ("limit=7&limit=7", "'limit' is in the request more than once"),
+        ("q=a&q=b", "'q' is in the request more than once"),
         ("q=", "'q' breaks its rule: it is shorter than 1 character"),
         ("q=%FF", "'q' is not valid UTF-8"),
         ("q=%zz", "'q' has a '%' that is not followed by two hex digits"),
@@ -308,7 +308,7 @@ async def test_a_query_becomes_a_json_object_of_what_is_declared(
         ("sold=1", "'sold' is not true or false"),
         ("tag=a&tag=B", "'tag' breaks its rule: it does not match"),
         ("size=1&size=x", "'size' is not an integer"),
-        ("&".join(["tag=a"] * 257), "'tag' stands in the request more than 256 times"),
+        ("&".join(["tag=a"] * 257), "'tag' is in the request more than 256 times"),
     ],
     ids=lambda text: text[:40],
 )
@@ -475,7 +475,7 @@ async def test_a_header_may_be_a_parameter_whatever_its_case(shared_nats: NatsSe
         assert read_problem(twice) == (
             422,
             "invalid-parameter",
-            "Header parameter 'X-Tenant' stands in the request more than once.",
+            "Header parameter 'X-Tenant' is in the request more than once.",
         )
 
 

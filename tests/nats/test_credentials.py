@@ -152,12 +152,15 @@ def assert_no_part_of(text: str, shown: str) -> None:
     ("hurt", "words"),
     [
         (lambda file: file.unlink(), "NATS_CREDS: there is no such file"),
-        (lambda file: (file.unlink(), file.mkdir()), "NATS_CREDS: takes the path of a file"),
+        (lambda file: (file.unlink(), file.mkdir()), "NATS_CREDS: must be the path of a file"),
         (lambda file: (file.unlink(), file.symlink_to(file)), "NATS_CREDS: the file can't be read"),
-        (lambda file: file.write_text(""), "NATS_CREDS: takes a file with a NATS USER JWT"),
-        (lambda file: file.write_bytes(b"\xff" * 100), "NATS_CREDS: takes a file with a NATS USER JWT"),
-        (lambda file: file.write_text(file.read_text().replace("SEED", "")), "NATS_CREDS: takes a file with a NATS"),
-        (lambda file: file.write_text(file.read_text().replace("\nSU", "\nSUS3CRET")), "NATS_CREDS: takes a file with"),
+        (lambda file: file.write_text(""), "NATS_CREDS: must be a file with a NATS USER JWT"),
+        (lambda file: file.write_bytes(b"\xff" * 100), "NATS_CREDS: must be a file with a NATS USER JWT"),
+        (lambda file: file.write_text(file.read_text().replace("SEED", "")), "NATS_CREDS: must be a file with a NATS"),
+        (
+            lambda file: file.write_text(file.read_text().replace("\nSU", "\nSUS3CRET")),
+            "NATS_CREDS: must be a file with",
+        ),
     ],
     ids=["gone", "folder", "loop", "empty", "bytes", "no seed", "broken seed"],
 )
@@ -303,7 +306,7 @@ async def test_a_wrong_authority_is_told_and_the_right_one_is_taken(
                 await in_trouble(link, "the server's certificate is not trusted; see NATS_TLS_CA")
                 assert SECRET not in str(link.reason)
                 file.write_text(text)
-                await in_trouble(link, "NATS_TLS_CA: takes a file with certificates in PEM form")
+                await in_trouble(link, "NATS_TLS_CA: must be a file with certificates in PEM form")
             authority.cert_pem.write_to_path(file)
             await ready(link)
 

@@ -105,13 +105,13 @@ async def test_a_limit_that_is_lowered_is_told_at_the_start_and_at_a_reload(
     command, log, environment = serve(own_nats, routes)
     with run([*command, *more], log, **environment) as gateway:
         wait_until_ready(gateway.find(ADDRESS))
-        lowered = ["route 'one': max_timeout 120s is over GATEWAY_MAX_TIMEOUT, so 30s holds"]
+        lowered = ["route 'one': max_timeout 120s is over GATEWAY_MAX_TIMEOUT, so 30s applies"]
         assert [event["limits"] for event in read_events(gateway, "limits-lowered")] == [lowered]
         write_routes(routes, "two", extra="defaults: {max_timeout: 3m}")
         hang_up(gateway)
         await wait_for_outcomes(gateway, 1)
         (_, second) = read_events(gateway, "limits-lowered")
-        assert second["limits"] == ["route 'two': max_timeout 180s is over GATEWAY_MAX_TIMEOUT, so 30s holds"]
+        assert second["limits"] == ["route 'two': max_timeout 180s is over GATEWAY_MAX_TIMEOUT, so 30s applies"]
         assert gateway.stop() == 0
 
 

@@ -144,9 +144,9 @@ def test_routes_say_who_may_call_how_often_and_from_where(tmp_path: Path) -> Non
 
 LARGE = "  - {name: big, method: PUT, path: /big, subject: big, max_body: 5MiB, timeout: 40s, max_timeout: 1m}\n"
 LOWERED = [
-    "route 'big': timeout 40s is over GATEWAY_MAX_TIMEOUT, so 30s holds",
-    "route 'big': max_timeout 60s is over GATEWAY_MAX_TIMEOUT, so 30s holds",
-    "route 'big': max_body 5MiB is over GATEWAY_MAX_BODY, so 1MiB holds",
+    "route 'big': timeout 40s is over GATEWAY_MAX_TIMEOUT, so 30s applies",
+    "route 'big': max_timeout 60s is over GATEWAY_MAX_TIMEOUT, so 30s applies",
+    "route 'big': max_body 5MiB is over GATEWAY_MAX_BODY, so 1MiB applies",
 ]
 
 

@@ -433,7 +433,7 @@ def test_the_file_of_the_settings_may_be_named_again(tmp_path: Path, command: st
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_pages_that_ask_by_a_scheme_which_the_route_file_lacks_are_one_clear_line(workers: str) -> None:
     done = finish(serve("--workers", workers), GATEWAY_PAGES_AUTH="users")
-    words = "GATEWAY_PAGES_AUTH 'users': no scheme of this name is under `auth` of the route file; it has none"
+    words = "GATEWAY_PAGES_AUTH 'users': no scheme of this name is under `auth` of the route file; it has no schemes"
     assert (done.returncode, done.stderr) == (1, f"nats-http: {words}\n")
 
 

@@ -32,7 +32,7 @@ def keys(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("rules", "fault"),
     [
-        ("", "4:5: routes[0].auth: is missing: the file declares `auth`, so that each route says who may call it"),
+        ("", "4:5: routes[0].auth: is missing: the file declares `auth`, so each route must say who may call it"),
         (
             ", auth: partner",
             '4:56: routes[0].auth: "partner": no scheme of this name is under `auth`, did you mean `partners`?',
@@ -43,8 +43,8 @@ def keys(tmp_path: Path) -> Path:
         ),
         (", auth: {any: [partners, x]}", '4:73: routes[0].auth.any[1]: "x": no scheme of this name is under'),
         (", auth: {any: []}", "4:62: routes[0].auth.any: must not be empty"),
-        (", auth: {any: [none, partners]}", "4:56: routes[0].auth: `none` takes everybody"),
-        (", auth: {any: [none], scopes: [a]}", "4:56: routes[0].auth: `none` takes everybody"),
+        (", auth: {any: [none, partners]}", "4:56: routes[0].auth: `none` lets everybody call"),
+        (", auth: {any: [none], scopes: [a]}", "4:56: routes[0].auth: `none` lets everybody call"),
         (", auth: {any: [partners], scopes: [a b]}", '4:83: routes[0].auth.scopes[0]: "a b": a scope is 1 to 128'),
         (", auth: {any: [partners], scope: [a]}", "4:74: routes[0].auth.scope: unknown key, did you mean `scopes`?"),
         (", auth: {scopes: [a]}", "4:56: routes[0].auth.any: is missing"),
@@ -99,8 +99,14 @@ def test_a_mistake_in_the_auth_of_defaults_is_told_there_once(file: Path, keys: 
         ("{a b: {}}", "2:8: auth.a b: the name of a scheme is 1 to 64 of"),
         ("{a: {header: x, file: keys.yaml}}", "2:11: auth.a.type: is missing"),
         ("{a: {type: api_key, header: x, file: f}}", '2:18: auth.a.type: "api_key": must be'),
-        ("{a: {type: api-key, file: keys.yaml}}", "2:11: auth.a: has one of `header`, `query` and `cookie`"),
-        ("{a: {type: api-key, header: x, query: y, file: keys.yaml}}", "2:11: auth.a: has one of `header`, `query`"),
+        (
+            "{a: {type: api-key, file: keys.yaml}}",
+            "2:11: auth.a: must have exactly one of `header`, `query` and `cookie`",
+        ),
+        (
+            "{a: {type: api-key, header: x, query: y, file: keys.yaml}}",
+            "2:11: auth.a: must have exactly one of `header`, `query`",
+        ),
         ("{a: {type: api-key, header: 'x y', file: keys.yaml}}", '2:35: auth.a.header: "x y": must be the name of a'),
         (
             "{a: {type: api-key, header: X-Request-ID, file: keys.yaml}}",
@@ -126,7 +132,7 @@ def test_a_mistake_in_a_scheme_is_told_at_its_place(file: Path, keys: Path, sche
 
 def test_a_route_that_names_a_scheme_of_a_file_without_any_is_refused(file: Path) -> None:
     (found,) = read_faults(file, "version: 1\nroutes:\n" + ROUTE.format(", auth: users"))
-    assert "no scheme of this name is under `auth`; the file declares none" in found
+    assert "no scheme of this name is under `auth`; the file has no schemes" in found
 
 
 @pytest.mark.parametrize(
@@ -210,7 +216,7 @@ def test_included_files_go_by_the_schemes_of_the_first(file: Path, keys: Path) -
     text = HEAD.replace("routes:", "include: [more.yaml]")
     assert load(file, text).table.routes[0].policies
     (file.parent / "more.yaml").write_text("version: 1\nauth: {}\nroutes:\n" + ROUTE.format(", auth: partners"))
-    assert any("auth: only the file that includes this one may say so" in fault for fault in read_faults(file, text))
+    assert any("auth: only the file that includes this one may have it" in fault for fault in read_faults(file, text))
 
 
 JWT = "version: 1\nauth: {users: {type: jwt, issuer: i, audience: a%s}}\nroutes:\n" + ROUTE.format(", auth: users")
@@ -220,16 +226,19 @@ JWKS = {"keys": [make_jwk()]}
 @pytest.mark.parametrize(
     ("keys", "fault"),
     [
-        ("", "auth.users: has one of `jwks_url`, `jwks_file` and `secret_file`"),
-        (", jwks_file: keys.json, secret_file: secret", "auth.users: has one of `jwks_url`, `jwks_file` and"),
-        (", jwks_file: keys.json, header: a, cookie: b", "auth.users: has `header` or `cookie`, not both"),
+        ("", "auth.users: must have exactly one of `jwks_url`, `jwks_file` and `secret_file`"),
+        (
+            ", jwks_file: keys.json, secret_file: secret",
+            "auth.users: must have exactly one of `jwks_url`, `jwks_file` and",
+        ),
+        (", jwks_file: keys.json, header: a, cookie: b", "auth.users: can have `header` or `cookie`, not both"),
         (", jwks_file: keys.json, algorithms: [HS256]", "auth.users: HS256, HS384 and HS512 go with a `secret_file`"),
         (", secret_file: secret, algorithms: [RS256]", "auth.users: HS256, HS384 and HS512 go with a `secret_file`"),
         (", jwks_file: keys.json, algorithms: [none]", "auth.users.algorithms[0]: \"none\": must be 'RS256'"),
         (", jwks_file: keys.json, algorithms: []", "auth.users.algorithms: must not be empty"),
         (
             ", jwks_file: keys.json, algorithms: [ES256, EdDSA]",
-            "RS256, RS384, RS512, and not for `algorithms`: ES256, EdDSA",
+            "RS256, RS384, RS512, but `algorithms` allows only ES256, EdDSA",
         ),
         (", jwks_file: keys.json, leeway: 5", "auth.users.leeway: 5: "),
         (", jwks_file: keys.json, audiences: b", "auth.users.audiences: unknown key, did you mean `audience`?"),
@@ -240,22 +249,22 @@ JWKS = {"keys": [make_jwk()]}
         ),
         (
             ", jwks_file: secret",
-            'auth.users.jwks_file: "secret": it is not JSON, and so no JWK set: {"keys": [{"kty": "RSA"',
+            'auth.users.jwks_file: "secret": it is not JSON, so it is not a JWK set: {"keys": [{"kty": "RSA"',
         ),
         (
             ", jwks_file: public.pem",
-            'auth.users.jwks_file: "public.pem": it is not JSON, and so no JWK set: {"keys": [',
+            'auth.users.jwks_file: "public.pem": it is not JSON, so it is not a JWK set: {"keys": [',
         ),
         (", jwks_file: list.json", 'auth.users.jwks_file: "list.json": it is no JWK set: an object with a list `keys`'),
         (", secret_file: short", '2:64: auth.users.secret_file: "short": the secret has less than 32 bytes'),
         (", secret_file: secret, algorithms: [HS512]", 'secret_file: "secret": the secret has less than 64 bytes'),
         (
             ", secret_file: keys.json",
-            'secret_file: "keys.json": it is JSON, and no secret: public keys belong in `jwks_',
+            'secret_file: "keys.json": it is JSON, not a secret: public keys belong in `jwks_',
         ),
         (
             ", secret_file: public.pem",
-            'secret_file: "public.pem": it is PEM, and no secret: public keys belong in `jwks',
+            'secret_file: "public.pem": it is PEM, not a secret: public keys belong in `jwks',
         ),
         (", jwks_url: http://id.example.com/keys", "must begin with https://, or anybody on the way could"),
         (", jwks_url: http://127.0.0.1.example.com/", "must begin with https://, or anybody on the way could"),
@@ -325,7 +334,7 @@ MACHINES = Issuer()
         (", ca: no.pem", 'auth.machines.ca: "no.pem": no.pem: no such file'),
         (
             ", ca: keys.yaml",
-            '2:49: auth.machines.ca: "keys.yaml": takes a file with certificates of authorities in PEM form',
+            '2:49: auth.machines.ca: "keys.yaml": must be a file with certificates of authorities in PEM form',
         ),
         (
             ", ca: leaf.pem",
@@ -355,9 +364,9 @@ def test_a_scheme_of_certificates_survives_the_way_to_another_process(file: Path
     [
         ("headers: [client-cert]", "headers[0]: \"client-cert\": callers could write anything into 'client-cert'"),
         ("headers: [Client-Cert-Chain]", "callers could write anything into 'Client-Cert-Chain'"),
-        ("headers: [{name: x-a, as: Client-Cert}]", "a service takes 'Client-Cert' for the word of a proxy"),
+        ("headers: [{name: x-a, as: Client-Cert}]", "services believe that a proxy wrote 'Client-Cert'"),
         ("params: {Client-Cert: {in: header}}, payload: params", "params.Client-Cert: callers could write anything"),
-        ("params: {q: {header: Client-Cert}}", "a service takes 'Client-Cert' for the word of a proxy"),
+        ("params: {q: {header: Client-Cert}}", "services believe that a proxy wrote 'Client-Cert'"),
     ],
 )
 def test_no_route_lets_the_certificate_that_a_caller_writes_reach_a_service(file: Path, rules: str, fault: str) -> None:

@@ -59,7 +59,7 @@ def test_the_file_is_for_the_routes_of_included_files_and_those_have_none_at_the
     assert find_origins(load(file, head).table.routes[0]) == {APP}
     file.with_name("b.yaml").write_text("version: 1\ncors: {allow_origins: '*'}\nroutes:\n" + MORE + "}\n")
     (fault,) = read_faults(file, head)
-    assert fault.endswith("2:1: cors: only the file that includes this one may say so")
+    assert fault.endswith("2:1: cors: only the file that includes this one may have it")
 
 
 def test_rules_are_handed_on_with_the_routes(file: Path) -> None:
@@ -76,7 +76,7 @@ def test_rules_are_handed_on_with_the_routes(file: Path) -> None:
     [
         ("cors:", "7:10: routes[0].cors: must be a mapping, or `none`"),
         ("cors: all", '7:11: routes[0].cors: "all": must be a mapping, or `none`'),
-        ("cors: {}", "7:11: routes[0].cors: has to have `allow_origins` or `allow_origin_regex`"),
+        ("cors: {}", "7:11: routes[0].cors: must have `allow_origins` or `allow_origin_regex`"),
         ("cors: {allow_origins: []}", "7:27: routes[0].cors.allow_origins: must not be empty"),
         ("cors: {allow_origins: null}", "7:27: routes[0].cors.allow_origins: must be a list"),
         ("cors: {allow_origin: '*'}", "7:12: routes[0].cors.allow_origin: unknown key, did you mean `allow_origins`?"),
@@ -97,23 +97,23 @@ def test_rules_are_handed_on_with_the_routes(file: Path) -> None:
         (f"cors: {{{ALLOWED}, allow_credentials: yes}}", 'allow_credentials: "yes": must be true or false'),
         (
             "cors: {allow_credentials: true, allow_origins: '*'}",
-            "7:31: routes[0].cors.allow_credentials: true: can't be",
+            "7:31: routes[0].cors.allow_credentials: true: can't go",
         ),
         (
             f"cors: {{allow_credentials: true, {ALLOWED}, allow_headers: '*'}}",
-            "can't be with `*` in allow_headers",
+            "can't go with `*` in allow_headers",
         ),
         (
             f"cors: {{allow_credentials: true, {ALLOWED}, expose_headers: '*'}}",
-            "can't be with `*` in expose_headers",
+            "can't go with `*` in expose_headers",
         ),
         (
             f"cors: {{allow_credentials: true, {ALLOWED}, allow_methods: '*'}}",
-            "can't be with `*` in allow_methods",
+            "can't go with `*` in allow_methods",
         ),
         (
             "cors: {allow_credentials: true, allow_origin_regex: 'https?://.*'}",
-            "can't be with an allow_origin_regex for any",
+            "can't go with an allow_origin_regex for any",
         ),
         (
             f"cors: {{allow_origins: {APP}}}\n    reply: {{headers: [Access-Control-Allow-Origin]}}",
@@ -135,7 +135,7 @@ def test_a_mistake_at_the_top_is_told_once(file: Path) -> None:
     found = read_faults(file, LEAST + MORE + "}\ncors: {allow_origins: '*', allow_credentials: true}\n")
     assert found == [
         (
-            "5:47: cors.allow_credentials: true: can't be with `*` in allow_origins: any site could act as its "
+            "5:47: cors.allow_credentials: true: can't go with `*` in allow_origins: any site could act as its "
             "visitors; list what you mean"
         )
     ]

@@ -231,9 +231,9 @@ def test_what_is_wrong_in_defaults_is_told_once_and_there(file: Path) -> None:
         (LEAST + "info: {title: ''}", ['4:15: info.title: "": must not be empty']),
         (LEAST + "info: 5", ["4:7: info: 5: must be a mapping"]),
         (LEAST + "defaults: []", ["4:11: defaults: must be a mapping"]),
-        (LEAST + "defaults: {name: x}", ["4:12: defaults.name: unknown key; known are summary, "]),
+        (LEAST + "defaults: {name: x}", ["4:12: defaults.name: unknown key; `name` is a key of a route"]),
         (LEAST + "  - 5", ["4:5: routes[1]: 5: must be a mapping"]),
-        (LEAST + "version: 1", ["4:1: version: the key 'version' stands twice, first in line 1"]),
+        (LEAST + "version: 1", ["4:1: version: the key 'version' appears twice, first in line 1"]),
         (
             LEAST + "  - {name: a, method: GET, path: /b, subject: b}",
             ["4:12: routes[1].name: \"a\": two routes have the name 'a'"],
@@ -244,7 +244,7 @@ def test_what_is_wrong_in_defaults_is_told_once_and_there(file: Path) -> None:
         ),
         (LEAST.replace("/a", "/docs"), ["3:34: routes[0].path: \"/docs\": route 'a': the gateway itself uses /docs"]),
         (LEAST.replace("GET", "get"), ["3:23: routes[0].method: \"get\": must be 'GET', 'POST', "]),
-        (LEAST.replace("GET", "[]"), ["3:23: routes[0].method: methods are some of GET, POST, PUT, PATCH, DELETE; "]),
+        (LEAST.replace("GET", "[]"), ["3:23: routes[0].method: methods must be from GET, POST, PUT, PATCH, DELETE; "]),
         (LEAST.replace("ct: a", "ct: _a"), ["3:47: routes[0].subject: \"_a\": subject '_a' must begin with a literal"]),
         (LEAST.replace("ct: a", "ct: 5"), ["3:47: routes[0].subject: 5: must be a text; put it into quotes"]),
     ],
@@ -288,7 +288,7 @@ def test_a_mistake_is_told_with_its_place_and_what_would_be_right(file: Path, te
         ("params: {id: {enum: [[1]]}}", "7:26: routes[0].params.id.enum[0]: must be a text, a number, true or false"),
         ("params: [id]", "7:13: routes[0].params: must be a mapping"),
         ("params: {q: {}}", "7:17: routes[0].params.q: parameter 'q' would go nowhere"),
-        ("body_schema: {type: objct}", '7:25: routes[0].body_schema.type: "objct": is no type of JSON'),
+        ("body_schema: {type: objct}", '7:25: routes[0].body_schema.type: "objct": is not a type of JSON'),
         ("body_schema: nope.json", '7:18: routes[0].body_schema: "nope.json": nope.json: no such file or directory'),
         ("body_schema: 5", "7:18: routes[0].body_schema: 5: must be a JSON Schema, or the path of a file"),
         (
@@ -299,7 +299,7 @@ def test_a_mistake_is_told_with_its_place_and_what_would_be_right(file: Path, te
         ("headers: [{name: x-a}]", "7:15: routes[0].headers[0].as: is missing"),
         ("headers: [{name: x-a, AS: b}]", "7:27: routes[0].headers[0].AS: unknown key, did you mean `as`?"),
         ("headers: [{name: x-a, as: host}]", "7:31: routes[0].headers[0].as: \"host\": header 'host' can't be sent"),
-        ("headers: [{name: x-a, as: b}, B]", "7:35: routes[0].headers[1]: \"B\": another header is sent as 'B'"),
+        ("headers: [{name: x-a, as: b}, B]", "7:35: routes[0].headers[1]: \"B\": another header is also sent as 'B'"),
         ("headers: [x-a, {name: X-A, as: b}]", "7:20: routes[0].headers[1]: header 'X-A' is listed twice"),
         ("headers: [{name: x-a, as: b}]\n    send_headers: {B: c}", "8:23: routes[0].send_headers.B: \"c\": `headers`"),
         ("reply: {statuses: {2xx: {}}}", "7:29: routes[0].reply.statuses.2xx: \"2xx\": a status is a number of three"),
@@ -308,7 +308,7 @@ def test_a_mistake_is_told_with_its_place_and_what_would_be_right(file: Path, te
         ("reply: {statuses: {202: {hint: a}}}", "7:30: routes[0].reply.statuses.202.hint: unknown key; known are"),
         (
             "reply: {statuses: {202: {headers: {x-a: Why.}}}}",
-            "7:45: routes[0].reply.statuses.202.headers.x-a: \"Why.\": `reply.headers` does not list it, so that it",
+            "7:45: routes[0].reply.statuses.202.headers.x-a: \"Why.\": `reply.headers` does not list it, so it",
         ),
         ("reply: {validate: true}", "7:23: routes[0].reply.validate: true: there is no `schema` to check replies by"),
         (
@@ -329,7 +329,7 @@ def test_a_mistake_is_told_with_its_place_and_what_would_be_right(file: Path, te
         ("x-more: 1", "7:5: routes[0].x-more: unknown key"),
         ("send_headers: {host: x}", "7:26: routes[0].send_headers.host: \"x\": header 'host' can't be sent"),
         ("send_headers: {Nats-Msg-Id: x}", "7:33: routes[0].send_headers.Nats-Msg-Id: \"x\": header 'Nats-"),
-        ("send_headers: {x: é}", "7:23: routes[0].send_headers.x: \"é\": a value has printable ASCII characters"),
+        ("send_headers: {x: é}", "7:23: routes[0].send_headers.x: \"é\": a value must have only printable ASCII"),
         ("send_headers: {x: 1}", "7:23: routes[0].send_headers.x: 1: must be a text; put it into quotes"),
         ("send_headers: {Traceparent: x}", "7:33: routes[0].send_headers.Traceparent: \"x\": `headers` lists it"),
         ("send_headers: {x-a: y, X-A: z}", "7:25: routes[0].send_headers.x-a: \"y\": this header is listed twice"),
@@ -346,7 +346,7 @@ def test_a_mistake_is_told_with_its_place_and_what_would_be_right(file: Path, te
         ("params: {id: {format: date, example: x}}", "7:42: routes[0].params.id.example: \"x\": it breaks the rules"),
         ("reply: {errors: {1: 99}}", "7:25: routes[0].reply.errors.1: 99: an error's status is 400 to 599"),
         ("reply: {wrap: msg}", "7:19: routes[0].reply.wrap: \"msg\": must be 'message', did you mean `message`?"),
-        ("reply: {schema: {type: 5}}", "7:28: routes[0].reply.schema.type: 5: is no type of JSON Schema; known are ar"),
+        ("reply: {schema: {type: 5}}", "7:28: routes[0].reply.schema.type: 5: is not a type of JSON Schema; known are"),
         ("reply: null", "7:12: routes[0].reply: must be a mapping"),
     ],
 )  # fmt: skip
@@ -414,7 +414,7 @@ def test_a_schema_file_names_its_own_place(file: Path) -> None:
     (file.parent / "schema.yaml").write_text("type: object\ntype: array\n")
     (fault,) = read_faults(file, WITH_FILE)
     assert fault.startswith("3:64: routes[0].body_schema: ")
-    assert "schema.yaml:2:1: the key 'type' stands twice, first in line 1" in fault
+    assert "schema.yaml:2:1: the key 'type' appears twice, first in line 1" in fault
 
 
 @pytest.mark.parametrize(("name", "reason"), [("nothing.yaml", "no such file or directory"), (".", "is a directory")])
@@ -526,3 +526,19 @@ def read_tables(title: str) -> list[list[str]]:
     text = (DOCS / "routes.md").read_text(encoding="utf-8")
     tables = re.findall(rf"^\| {re.escape(title)} \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", text, re.MULTILINE)
     return [re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) for table in tables]
+
+
+@pytest.mark.parametrize(
+    ("lines", "fault"),
+    [
+        ("identity: {X-User: sub}", "2:1: identity: unknown key; `identity` is a key of a route or of `defaults`"),
+        ("subject: a.b", "2:1: subject: unknown key; `subject` is a key of a route"),
+        ("defaults: {path: /a}", "2:12: defaults.path: unknown key; `path` is a key of a route"),
+    ],
+)
+def test_a_key_of_a_route_in_another_place_gets_a_hint_where_it_belongs(tmp_path: Path, lines: str, fault: str) -> None:
+    file = tmp_path / "routes.yaml"
+    file.write_text(f"version: 1\n{lines}\nroutes:\n  - {{name: a, method: GET, path: /a, subject: a}}\n")
+    with pytest.raises(RouteFileError) as caught:
+        load_route_file(file)
+    assert list(caught.value.faults) == [f"{file}:{fault}"]

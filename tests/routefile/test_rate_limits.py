@@ -67,7 +67,7 @@ def test_limits_are_for_the_routes_of_included_files_and_those_have_none_at_thei
     assert find_limits(load(file, head).table.routes[0]) == [PUBLIC]
     file.with_name("b.yaml").write_text(f"version: 1\n{HEAD}routes:\n{MORE}}}\n")
     (fault,) = read_faults(file, head)
-    assert fault.endswith("2:1: rate_limits: only the file that includes this one may say so")
+    assert fault.endswith("2:1: rate_limits: only the file that includes this one may have it")
 
 
 def test_routes_that_are_handed_on_count_together_as_before(file: Path) -> None:
@@ -89,8 +89,11 @@ def test_routes_that_are_handed_on_count_together_as_before(file: Path) -> None:
             "rate_limit: other",
             '8:17: routes[0].rate_limit: "other": no limit of this name is under `rate_limits`; known are ',
         ),
-        ("rate_limit: [public, public]", '8:26: routes[0].rate_limit[1]: "public": is there already'),
-        ("rate_limit: [public, none]", "8:17: routes[0].rate_limit: `none` is no limit: it goes with no other"),
+        ("rate_limit: [public, public]", '8:26: routes[0].rate_limit[1]: "public": is listed twice'),
+        (
+            "rate_limit: [public, none]",
+            "8:17: routes[0].rate_limit: `none` means no limit: it can't be combined with a limit",
+        ),
         ("rate_limit: []", "8:17: routes[0].rate_limit: must not be empty"),
         ("rate_limit:", "8:16: routes[0].rate_limit: must be a list"),
         ("rate_limit: 5", "8:17: routes[0].rate_limit: 5: must be a list"),

@@ -51,24 +51,24 @@ def test_a_shared_schema_may_refer_to_itself(file: Path) -> None:
     [
         # A shared schema that is wrong is told once, whoever refers to it.
         ("{type: objct}", '{$ref: "#/schemas/Order"}', [
-            '3:17: schemas.Order.type: "objct": is no type of JSON Schema, did you mean `object`?']),
-        ("{type: objct}", '{items: {$ref: "#/schemas/Order"}}', ['3:17: schemas.Order.type: "objct": is no type of']),
+            '3:17: schemas.Order.type: "objct": is not a type of JSON Schema, did you mean `object`?']),
+        ("{type: objct}", '{items: {$ref: "#/schemas/Order"}}', ['3:17: schemas.Order.type: "objct": is not a type']),
         ("{items: {$ref: https://example.com/a}}", '{$ref: "#/schemas/Order"}', [
             '3:25: schemas.Order.items.$ref: "https://example.com/a": a reference leads to a place in']),
         ("order.json", '{$ref: "#/schemas/Order"}', ['3:10: schemas.Order: "order.json": order.json: no such file']),
         ("5", '{$ref: "#/schemas/Order"}', ["3:10: schemas.Order: 5: must be a JSON Schema, or the path of a file"]),
         ("{}\n  a b: {}", "{}", ['4:8: schemas.a b: "a b": the name of a schema is 1 to 64 of letters']),
         ("{$schema: 'http://json-schema.org/draft-07/schema#'}", "{}", [
-            '3:20: schemas.Order.$schema: "http://json-schema.org/draft-07/schema#": schemas that routes share ar']),
+            '3:20: schemas.Order.$schema: "http://json-schema.org/draft-07/schema#": shared schemas must be of ht']),
         ("{}", '{$ref: "#/schemas/Ordr"}', [
             '5:71: routes[0].body_schema.$ref: "#/schemas/Ordr": `schemas` has no `Ordr`, did you mean `Order`?',
             '6:71: routes[1].body_schema.$ref: "#/schemas/Ordr": `schemas` has no `Ordr`, did you mean `Order`?',
             '6:113: routes[1].reply.schema.$ref: "#/schemas/Ordr": `schemas` has no `Ordr`, did you mean `Order`?']),
         # So is a schema in a file, and one that an alias repeats.
         ("{}", "wrong.json", [
-            '5:64: routes[0].body_schema: "wrong.json": wrong.json:2:30: properties.a.type: "sting": is no type of']),
+            '5:64: routes[0].body_schema: "wrong.json": wrong.json:2:30: properties.a.type: "sting": is not a type']),
         ("{}", "none.json", ['5:64: routes[0].body_schema: "none.json": none.json: no such file or directory']),
-        ("&x {type: objct}", "*x", ['3:20: schemas.Order.type: "objct": is no type of JSON Schema']),
+        ("&x {type: objct}", "*x", ['3:20: schemas.Order.type: "objct": is not a type of JSON Schema']),
     ],
 )  # fmt: skip
 def test_one_mistake_in_a_schema_is_one_line(file: Path, shared: str, body: str, faults: list[str]) -> None:
@@ -80,7 +80,7 @@ def test_one_mistake_in_a_schema_is_one_line(file: Path, shared: str, body: str,
 def test_a_wrong_schema_in_defaults_is_told_once(file: Path) -> None:
     text = write_shared("{}", "{}").replace(", body_schema: {}", "")
     (fault,) = read_faults(file, text + "defaults: {body_schema: {type: objct}}\n")
-    assert fault.startswith('7:32: defaults.body_schema.type: "objct": is no type of JSON Schema')
+    assert fault.startswith('7:32: defaults.body_schema.type: "objct": is not a type of JSON Schema')
 
 
 def test_many_routes_share_a_large_schema_for_the_price_of_one(file: Path) -> None:

@@ -190,7 +190,7 @@ def test_the_table_matches_as_a_naive_search_of_all_routes_does(
 
 
 def crosses(one: Route, other: Route) -> bool:
-    """Whether some request could mean both, and neither is the more literal one in every segment where they differ."""
+    """Whether some request could mean both, and neither is more literal in every segment where they differ."""
     length = max(len(one.segments), len(other.segments))
     if not set(one.methods) & set(other.methods) or not (can_have(one, length) and can_have(other, length)):
         return False
@@ -248,7 +248,7 @@ def test_a_tail_takes_the_rest_of_the_path_where_nothing_is_more_literal(
 
 
 def test_a_tail_can_not_stand_beside_a_parameter_in_its_place() -> None:
-    with pytest.raises(TableError, match="a tail can't stand in the place of a parameter"):
+    with pytest.raises(TableError, match="a tail and a parameter can't be in the same place"):
         RouteTable([make_route("/f/{x...}", "GET", name="a"), make_route("/f/{x}", "POST", name="b")])
 
 

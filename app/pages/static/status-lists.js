@@ -119,7 +119,7 @@ function makeService({ name, version, instances, requests, errors, average, rout
   );
 }
 
-const EMPTY = "No service answers $SRV. Only services made with a NATS service library do; others may well be there.";
+const EMPTY = "No service answers $SRV. Only services made with a NATS service library do; other services may run too.";
 
 export class Services {
   #services = null;

@@ -132,7 +132,7 @@ function describeWell(snapshot, count) {
 export function judge(snapshot, { routes, isStopping }) {
   const { nats, ready, reason, failing } = snapshot;
   if (isStopping || reason === "shutting down")
-    return { level: "warn", kind: "stopping", text: "The gateway is stopping", detail: "It finishes what it began." };
+    return { level: "warn", kind: "stopping", text: "The gateway is stopping", detail: "It finishes the requests that it has begun." };
   if (nats.state === "down") return describeAway(snapshot);
   if (!ready) return { level: "bad", kind: "not ready", text: "The gateway is not ready", detail: reason ?? "" };
   if (nats.state === "partly")
@@ -142,7 +142,7 @@ export function judge(snapshot, { routes, isStopping }) {
       level: "warn",
       kind: "reload",
       text: "The last reload of the route file was refused",
-      detail: "The routes of before are served. The log says what is wrong with the file.",
+      detail: "The previous routes are still served. The log says what is wrong with the file.",
     };
   const troubled = routes.filter((route) => RANK[judgeRoute(route)] > 0);
   troubled.sort((a, b) => RANK[judgeRoute(b)] - RANK[judgeRoute(a)] || b.rate - a.rate || (a.name < b.name ? -1 : 1));
