@@ -117,7 +117,7 @@ def _choose_port(stack: Stack) -> int:
 
 
 def _note(stack: Stack, nats_port: int, source: FileSource, file: RouteFile) -> Iterator[str]:
-    """What is worth to be known of the start."""
+    """Sentences about the start that a person should know."""
     if any(source.declared.get("type") == "jwt" for source in file.sources):
         yield "This gateway accepts tokens of `nats-http token`. Only `nats-http dev` does."
     if stack.embedded and stack.nats_port is None and nats_port != PORT:
@@ -147,7 +147,7 @@ def _build_gateway(settings: Settings, file: RouteFile, certificate: Certificate
 
 
 def _load_keys() -> tuple[IssuerKey, ...]:
-    """Those for development; none, and a warning, where this user can have none."""
+    """The keys for development. If this user can have no keys, the result is empty, and the log has a warning."""
     try:
         return load_development_keys()
     except (CommandError, RuntimeError) as error:
@@ -200,7 +200,7 @@ async def _watch_children(server: uvicorn.Server, children: Children) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Welcome:
-    """What the banner tells of."""
+    """What the banner shows."""
 
     address: str
     status: str | None

@@ -68,7 +68,7 @@ class Reading:
 
     @property
     def package(self) -> bytes | None:
-        """What has come of it, or None while it is under way."""
+        """The result of the reading, or None while it runs."""
         return None if self._thread.is_alive() else self._package
 
     def close(self) -> None:
@@ -117,7 +117,7 @@ class FileSource:
 
     @property
     def gauges(self) -> dict[str, Ask]:
-        """What is to be reported of the file."""
+        """Gauges about the file, for metrics."""
         return list_gauges_of_file(is_right=lambda: self.is_right, loaded_at=lambda: self.loaded_at)
 
     def load(self) -> RouteFile:

@@ -94,7 +94,7 @@ class Workers:
                 worker.process.feed.send(kind, package)
 
     def check(self) -> bool:
-        """Look which have ended, and start those that are due. False where none can start: then give up."""
+        """Start the workers that are due, and note those that ended. False if none can start: then give up."""
         self._look_for_signs()
         for worker in self._workers:
             if worker.process and worker.process.child.process.poll() is not None:
@@ -121,7 +121,7 @@ class Workers:
         process.feed.send(ROUTES, self._package)
 
     def _try_to_start(self, worker: _Worker) -> bool:
-        """False where the system refuses, and no worker has served before."""
+        """False if the system refuses to start a process, and no worker has served before."""
         try:
             worker.process = self._start(worker)
         except OSError as error:
