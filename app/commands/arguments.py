@@ -54,7 +54,7 @@ def parse_scopes(texts: Sequence[str]) -> list[str]:
 
 
 def parse_claims(texts: Sequence[str]) -> "dict[str, Json]":
-    """The claims of a key or a token. A value that is JSON keeps its type; any other value is a text. Raises CommandError."""
+    """The claims of a key or a token. A value that is JSON keeps its type; others are texts. Raises CommandError."""
     claims: dict[str, Json] = {}
     for text in texts:
         name, equals, value = text.partition("=")
