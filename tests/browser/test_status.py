@@ -47,9 +47,9 @@ async def test_numbers_move_and_trouble_is_seen(browser: Browser, tmp_path: Path
             page = visitor.page
             await visitor.open("/status", "#routes tr")
             await expect(page.locator("#headline")).to_have_text("All is well")
-            await ask(url, "/read/1", times=50)
+            while not await read_number(page, "#rate"):  # it is that of the last moments only
+                await ask(url, "/read/1", times=10)
             await expect(find_row(page, "read").locator(".p95")).to_contain_text("ms")
-            assert await read_number(page, "#rate") > 0
             await ask(url, "/nobody", times=3)
             await expect(page.locator("#headline")).to_contain_text("nobody")
             await expect(find_row(page, "nobody")).to_contain_text("no-responders")

@@ -280,7 +280,7 @@ async def test_sigterm_does_too_also_where_4222_is_taken(tmp_path: Path) -> None
             held.enter_context(socket.create_server(("127.0.0.1", 4222)))
         with run(command, tmp_path / "log", TMPDIR=str(tmp_path)) as dev:
             assert dev.find(r"NATS +nats://127\.0\.0\.1:(\d+)") != "4222"
-            assert "  Port 4222 is taken, so NATS has another, and a new one at each start" in dev.log
+            assert "  Port 4222 is taken, so NATS has another port, a new one at each start; --nats-port" in dev.log
             below = descendants(dev.process.pid)
             assert dev.stop() == 0
     assert not [pid for pid in below if is_alive(pid)]
