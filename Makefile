@@ -1,7 +1,7 @@
 # `make run` and `make test` set up everything that they need; see README.md.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run install check test coverage fault-test soak api-test compose-test bench release lock clean
+.PHONY: help run install check test coverage fault-test soak api-test compose-test docs bench release lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -14,6 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 BENCH ?= --seconds 2 --drift 10 --out benchmarks
 JAVASCRIPT := tests/javascript
 CLIENTS := tests/clients
+SITE := website
 TOOLS := $(VENV)/.dev $(VENV)/.browser $(VENV)/.wrk $(VENV)/.nginx $(VENV)/.redis $(JAVASCRIPT)/node_modules/.package-lock.json
 # Tests wait more than they compute: three processes a core.
 WORKERS ?= $(shell $(BIN)/python -c 'import os; print(3 * (os.cpu_count() or 1))')
@@ -36,7 +37,7 @@ test: $(TOOLS) ## all tests but the slow ones
 	$(PYTEST) -n $(WORKERS) --dist worksteal --durations 10 -m "not soak" $(APART) $(TESTS)
 PYTEST ?= $(BIN)/pytest
 TESTS ?= tests
-APART := $(if $(filter tests,$(TESTS)),$(addprefix --ignore tests/,faults bounds benchmarks clients compose monitoring))
+APART := $(if $(filter tests,$(TESTS)),$(addprefix --ignore tests/,faults bounds benchmarks clients compose monitoring site))
 
 coverage: $(VENV)/.dev ## the same, and which lines they miss: at least 95 % must be covered
 	@rm -f .coverage .coverage.*
@@ -61,6 +62,11 @@ WITH_NODE := PATH="$(abspath $(VENV)/clients/bin):$$PATH"
 compose-test: $(VENV)/.dev ## the container stack, where `docker compose` has an engine
 	$(BIN)/pytest -p no:cacheprovider tests/compose
 
+docs: $(VENV)/.dev $(VENV)/.browser $(VENV)/docs/.done $(SITE)/node_modules/.package-lock.json ## the documentation as a site in build/site, and whether its links and diagrams are right
+	$(BIN)/python $(SITE)/prepare.py build/pages
+	$(VENV)/docs/bin/zensical build --clean --strict
+	$(BIN)/pytest -p no:cacheprovider tests/site
+
 bench: $(VENV)/bench/.done ## the gateway beside its peers, half an hour: tables, results.json, chart.svg (BENCH=… for less)
 	$(VENV)/bench/bin/python -m benchmarks $(BENCH)
 
@@ -80,10 +86,11 @@ lock: $(VENV)/.dev ## write requirements/*.txt anew from pyproject.toml
 	$(BIN)/uv pip compile $(LOCK) --upgrade --group clients -o requirements/clients.txt
 	$(BIN)/uv pip compile $(LOCK) -c requirements/build.txt --upgrade --group build --group release -o requirements/release.txt
 	$(BIN)/uv pip compile $(LOCK) --upgrade --group proxies -o requirements/proxies.txt
+	$(BIN)/uv pip compile $(LOCK) --upgrade --group docs -o requirements/docs.txt
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command 'make lock'
 
 clean: ## forget everything that was built
-	rm -rf $(VENV) $(JAVASCRIPT)/node_modules $(CLIENTS)/node_modules dist build .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(JAVASCRIPT)/node_modules $(CLIENTS)/node_modules $(SITE)/node_modules dist build .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .cache
 
 $(BIN)/python:
 	@if [ -t 1 ] && [ "$$TERM" != dumb ]; then printf 'making $(VENV) …'; else echo 'making $(VENV) …'; fi
@@ -200,4 +207,15 @@ $(VENV)/release/.done: requirements/release.txt | $(BIN)/python
 	@echo "installing what builds a release …"
 	@$(BIN)/python -m venv --clear $(VENV)/release
 	@$(VENV)/release/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements/release.txt
+	@touch $@
+
+# What builds the documentation site, in environments of their own.
+$(SITE)/node_modules/.package-lock.json: $(addprefix $(SITE)/,package-lock.json package.json .npmrc) | $(JAVASCRIPT)/node_modules/.package-lock.json
+	@npm ci --prefix $(SITE) --ignore-scripts --no-audit --no-fund --loglevel error
+	@touch $@
+
+$(VENV)/docs/.done: requirements/docs.txt | $(BIN)/python
+	@echo "installing what builds the documentation site …"
+	@$(BIN)/python -m venv --clear $(VENV)/docs
+	@$(VENV)/docs/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements/docs.txt
 	@touch $@

@@ -51,6 +51,12 @@ def test_the_index_leads_to_every_page() -> None:
     assert {page.name for page in (ROOT / "docs").glob("*.md")} - links == {"index.md"}
 
 
+def test_the_site_leads_to_every_page() -> None:
+    named = re.findall(r"^ +- (?:.*: )?(\S+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+
+    assert sorted(named) == sorted({str(page.relative_to(ROOT)) for page in PAGES})
+
+
 def test_the_list_of_problems_has_every_error_with_its_status_and_its_delivery() -> None:
     rows = re.findall(r"^\| (\S+) \| `([a-z-]+)` \| .* \| (\w+) \|$", read(ROOT / "docs/problems.md"), re.MULTILINE)
     expected = {error.slug: (str(error.status), error.delivered) for error in ERRORS}
