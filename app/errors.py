@@ -83,7 +83,7 @@ class InvalidParameter(GatewayError):
     cause = "A path, query or header parameter breaks its rule."
     cure = (
         "Correct the parameter that `detail` names, or those that `errors` lists. A path parameter becomes one token "
-        "of a NATS subject: it has 1 to 128 characters, in UTF-8, percent-encoded, and none of `.`, `*`, `>`, `/`, "
+        "of a NATS subject: it has 1 to 128 characters, in UTF-8, percent-encoded, without `.`, `*`, `>`, `/`, "
         "white space, control or invisible formatting characters. Nothing is repaired or escaped on the way."
     )
 

@@ -1,6 +1,6 @@
 """The NATS client of an example responder: nats-py's, but no message can stop it, and it waits for no server for ever.
 
-Whatever leans on the internals of nats-py stands here and in `_lifecycle`.
+All that depends on the internals of nats-py is here and in `_lifecycle`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ._options import Connection
 
 ANSWER_SECONDS = 2.0  # for a server to answer while stopping, or to take the rest while closing
-RETRY_SECONDS = (0.5, 1.0)  # between two attempts to connect, drawn anew each time
+RETRY_SECONDS = (0.5, 1.0)  # between two attempts to connect, drawn again each time
 PING_SECONDS, MAX_UNANSWERED_PINGS = 1, 3  # so a dead connection is left after four seconds
 PATIENCE_SECONDS = 10.0  # without a server, then the client is replaced: nats-py's reconnect may hang
 WATCH_SECONDS = 0.25  # between two looks at the client

@@ -6,12 +6,12 @@ Laws:
 2. A responder outlives its server: it waits for NATS for ever, and replaces a client that closed for good.
    What such a client had taken is lost; the callers see a timeout.
 3. No request can end the responder or another request. One that nats-py cannot read is dropped, or makes it
-   connect anew (a form feed in the subject).
+   connect again (a form feed in the subject).
 4. Nothing waits without a bound for a server that is away, nor, while stopping, for a handler.
 5. A request that says how long its caller waits, `X-Request-Timeout: <milliseconds>`, is dropped if its turn comes
    later than that: nobody waits for its answer.
 
-Whatever leans on the internals of nats-py stands here and in `_client`.
+All that depends on the internals of nats-py is here and in `_client`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from nats.aio.msg import Msg
     from nats.js import JetStreamContext
 
-MAX_RUNNING = 256  # further requests wait in nats-py's queue, which holds 524,288 of them or 128 MiB
+MAX_RUNNING = 256  # further requests wait in nats-py's queue, of 524,288 requests or 128 MiB
 STOP_SECONDS = 10.0  # for the requests that were taken to end
 REPEAT_SECONDS, MAX_TROUBLES = 5.0, 32  # how soon a trouble is logged again, and how many different ones till then
 
@@ -60,7 +60,7 @@ class Reply:
 
 Handler = Callable[[Request], Awaitable[bytes | Reply]]
 """Answers one request with a reply, or just the payload of one. A `ServiceError(code, description)` that it raises
-goes to the caller as it stands; any other exception is logged, and the caller gets INTERNAL_ERROR."""
+goes to the caller unchanged; any other exception is logged, and the caller gets INTERNAL_ERROR."""
 
 logger = logging.getLogger("responders")
 
@@ -191,7 +191,7 @@ class _OpenEndpoint(micro.Endpoint):
         self._log_late = log_late
 
     async def open(self) -> None:
-        """Subscribes, and stands in INFO and STATS from then on."""
+        """Subscribes, and is in INFO and STATS from then on."""
         await self._start()
         self._service._endpoints.append(self)
 

@@ -1,4 +1,4 @@
-"""What a responder is told from outside, read once at its start.
+"""The settings of a responder: its arguments and environment, read once at its start.
 
 Where that makes no sense, the process ends with status 2 and one line on stderr.
 """

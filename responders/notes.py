@@ -79,7 +79,7 @@ class Storage:
 
     @classmethod
     async def open(cls, jetstream: JetStreamContext) -> "Storage":
-        """Makes the bucket where there is none."""
+        """Makes the bucket if it does not exist."""
         try:
             return cls(jetstream, await jetstream.key_value(BUCKET))
         except BucketNotFoundError:

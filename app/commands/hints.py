@@ -27,7 +27,7 @@ from .trial import write_pattern
 MAX_HINTS = 20
 MAX_COMPARED = 200  # routes
 MAX_SEGMENT = 32  # characters of one that are compared
-MAX_NEAREST = 3  # routes that are told
+MAX_NEAREST = 3  # routes that a hint names
 MIN_LIKENESS = 0.6  # of two paths, from 0 to 1
 WITHOUT_PREFIX = 0.9  # what counts of the likeness of their ends
 TOO_FEW, TOO_MANY = 0.5, 0.3  # what a missing value, and a segment more, count in that

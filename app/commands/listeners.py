@@ -25,7 +25,7 @@ class Listeners:
 
     @property
     def addresses_beside(self) -> list[str] | None:
-        """Of pages, for the log; None where they have none of their own."""
+        """The addresses that only pages have, for the log. None if there are no such addresses."""
         return [f"{host}:{port}" for host, port in self.beside] or None
 
     @property

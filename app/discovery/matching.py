@@ -63,8 +63,8 @@ def _insert(root: _Node, name: str, template: SubjectTemplate) -> None:
 
 
 def _look_up(root: _Node, tokens: Sequence[str], names: set[str], most: int) -> Steps[int]:
-    """Add the names of the routes that a subject answers; how many nodes were looked at, `most` or fewer. `*` stands
-    for one token, and a `>` at the end for one or more."""
+    """Add the names of the routes that a subject answers; how many nodes were looked at, `most` or fewer. `*` is
+    any one token, and a `>` at the end for one or more."""
     looks = 0
     waiting = [(root, 0)]
     while waiting and looks < most:

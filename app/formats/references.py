@@ -1,4 +1,4 @@
-"""References in JSON Schemas: where each stands, where it leads, and how to write it for another document. Pure.
+"""References in JSON Schemas: where each is, where it leads, and how to write it for another document. Pure.
 
 Laws:
 1. A reference leads to a place in its own schema, or to a shared one by its name: `#/schemas/Order`. Nothing is

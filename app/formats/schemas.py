@@ -21,9 +21,9 @@ from .words import suggest
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
 MAX_MESSAGE = 200  # characters
-MAX_POINTER = 1000  # characters; of a longer one the beginning is told
+MAX_POINTER = 1000  # characters; a longer one is cut
 MAX_DEPTH = 64  # of arrays and objects in one another
-MAX_KEYWORD_FAULTS = 20  # of one schema that are told
+MAX_KEYWORD_FAULTS = 20  # of one schema that an error lists
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 TYPES = ("array", "boolean", "integer", "null", "number", "object", "string")
 
@@ -187,7 +187,7 @@ def _describe(error: jsonschema_rs.ValidationError) -> tuple[str, str]:
 
 
 def encode_pointer(path: Sequence[str | int]) -> str:
-    """The JSON pointer (RFC 6901) of a place in a document, or of what is around it where it is too long to be told."""
+    """The JSON pointer (RFC 6901) of a place in a document, or of what is around it if that of the place is too long."""
     pointer = ""
     for part in path:
         longer = pointer + "/" + str(part).replace("~", "~0").replace("/", "~1")

@@ -35,7 +35,7 @@ class SharedSchemas:
         self._moved: dict[str, tuple[Json, list[str]]] = {}
 
     def resolve(self, schema: Json) -> Json:
-        """The schema itself, or that of the file whose path stands in its place. Raises KeyError for another file."""
+        """The schema itself, or that of the file whose path is in its place. Raises KeyError for another file."""
         return self.files[schema] if isinstance(schema, str) else schema
 
     def read(self, document: Json) -> References:

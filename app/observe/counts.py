@@ -18,7 +18,7 @@ TIMES = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2
 SIZES = (1024, 16 * 1024, 256 * 1024, 1024 * 1024, 16 * 1024 * 1024)
 """Bounds of the buckets of sizes, in bytes."""
 OTHER_METHOD = "_OTHER"
-"""Stands for a method that is none of METHODS (as in OpenTelemetry), so that no caller can make up labels."""
+"""Stands for a method that is not in METHODS (as in OpenTelemetry), so that no caller can make up labels."""
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"))
 OVERFLOW = ("", OTHER_METHOD, "")
 """The labels of responses for which there is no room on the board."""

@@ -6,7 +6,7 @@ Laws:
 2. A count comes out at the end of its second, and at the latest when the process stops. Counts never overlap: together
    with the records they are all failures.
 3. To leave a record out costs one look into a dictionary. The clock is read once for each count.
-4. At most MAX_TALLIES routes and slugs are told apart in a second. More count as failures of no route.
+4. At most MAX_TALLIES pairs of route and slug are counted apart in a second. More count as failures of no route.
 5. Without failures there is no timer.
 """
 

@@ -12,8 +12,8 @@ from ..errors import InvalidBody, UnsupportedMediaType
 from ..formats.fields import Pair, is_clean_value
 from ..formats.schemas import Json, Schema, encode_pointer, parse_json
 
-MAX_FAULTS = 20  # of one body that are told
-MAX_TYPE = 64  # characters of a media type that is told
+MAX_FAULTS = 20  # of one body that an error lists
+MAX_TYPE = 64  # characters of a media type in an error
 CHECKED_MAX_BODY = 256 * 1024  # bytes, where a route with a schema says nothing: 50 ms at most, and 9 MiB of values
 
 AT_ONCE = 16 * 1024  # bytes of a body that takes 3 ms at most to be read and checked
@@ -59,7 +59,7 @@ class BodyRules:
     def __init__(
         self, accepts: Sequence[str], schema: Schema | None, *, taken: Taken = None, keeps_encoding: bool
     ) -> None:
-        """`keeps_encoding`: the service is told of a `Content-Encoding`."""
+        """`keeps_encoding`: the service gets the `Content-Encoding`."""
         self._accepts = frozenset(text.encode("ascii") for text in accepts)
         self._schema = _ANYTHING if schema is None and taken is not None else schema
         self._taken = taken
@@ -112,7 +112,7 @@ class BodyRules:
 
 
 def _tell_type(types: Sequence[bytes]) -> str:
-    """What a body came as, if that can be told."""
+    """The media type of a body, if it has one that can be shown."""
     media_type = types[0].partition(b";")[0].strip().lower().decode("latin-1") if len(types) == 1 else ""
     is_told = len(media_type) <= MAX_TYPE and is_media_range(media_type)
     return f" It came as {media_type}." if is_told else "" if types else " It came without a Content-Type."

@@ -2,7 +2,7 @@
 
 Laws:
 1. Text means a value in one way only: `7` is an integer; `07`, `+7`, ` 7` and `7.0` are not. Nothing is repaired.
-2. The rules of a parameter are one JSON Schema, which checks its values and stands in the OpenAPI document.
+2. The rules of a parameter are one JSON Schema, which checks its values and is in the OpenAPI document.
 """
 
 import re

@@ -2,7 +2,7 @@
 
 Laws:
 1. A parameter in the subject is what its writer in `tokens` makes of it, wherever it comes from.
-2. A query or header parameter stands once, unless it is declared `many`. What is not declared is not read.
+2. A query or header parameter comes once, unless it is declared `many`. What is not declared is not read.
 3. An error lists everything that is wrong, up to MAX_FAULTS.
 """
 
@@ -20,7 +20,7 @@ from .parameters import MAX_MANY, MAX_NAME, Parameter, Value, write_value
 from .tokens import TokenWriter, check_tail, write_plain
 
 MAX_PAIRS = 1024  # of a query
-MAX_FAULTS = 20  # of one request that are told
+MAX_FAULTS = 20  # of one request that an error lists
 MAX_HINTS = 3  # of one request: to find each takes 30 µs a name that is declared
 MAX_COMPARED = 64  # names
 

@@ -1,6 +1,6 @@
 """Routes: one declared way each from HTTP to a subject. Pure.
 
-A declaration is checked whole when it is made, and all that is wrong with it is told at once. The words in a fault's
+A declaration is checked whole when it is made, and its error lists all that is wrong with it. The words in a fault's
 key are those of the route file.
 """
 
@@ -81,7 +81,7 @@ class Route:
     """One declared way from HTTP to a subject. Raises RouteError.
 
     `timeout` and `max_timeout` are seconds, `max_body` bytes, `max_in_flight` requests; None leaves it to the gateway,
-    and `max_body` with a `body_schema` to CHECKED_MAX_BODY as well. Every parameter of the path stands in `parameters`,
+    and `max_body` with a `body_schema` to CHECKED_MAX_BODY as well. Every parameter of the path is in `parameters`,
     described or not; `tail` is the name of the one that takes the rest of the path; `by_header` are those that travel
     as headers. `payload="none"` sends an empty payload whatever the request carries, `"body"` the request body as it
     is, `"params"` a JSON object of the parameters, `"merge"` the JSON object of the body with the parameters in it;

@@ -25,7 +25,7 @@ from .routes import Route
 from .words import METHODS
 
 EVERY_METHOD = ("GET", "HEAD", *METHODS[1:], "OPTIONS")
-MAX_CONFLICTS = 100  # that are told
+MAX_CONFLICTS = 100  # that an error lists
 
 _Shape = tuple[str | None, ...]
 """The literal segments of a path, None for each parameter and tail."""
