@@ -187,7 +187,7 @@ def _describe(error: jsonschema_rs.ValidationError) -> tuple[str, str]:
 
 
 def encode_pointer(path: Sequence[str | int]) -> str:
-    """The JSON pointer (RFC 6901) of a place in a document, or of what is around it if that of the place is too long."""
+    """The JSON pointer (RFC 6901) of a place in a document, or of what is around it if it is too long."""
     pointer = ""
     for part in path:
         longer = pointer + "/" + str(part).replace("~", "~0").replace("/", "~1")
