@@ -271,7 +271,10 @@ async def test_caddy_shows_the_certificate_of_its_caller_and_no_other(
 async def run_dying_gateway(received: list[str]) -> AsyncIterator[int]:
     """The port of a gateway that takes requests for /dies, notes their methods, and ends without an answer."""
 
+    writers: list[asyncio.StreamWriter] = []
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -284,6 +287,9 @@ async def run_dying_gateway(received: list[str]) -> AsyncIterator[int]:
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:
         yield server.sockets[0].getsockname()[1]
+        for writer in writers:
+            writer.close()
+        await asyncio.gather(*(writer.wait_closed() for writer in writers), return_exceptions=True)
 
 
 @pytest.mark.parametrize("proxy", WRITERS)
