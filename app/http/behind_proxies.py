@@ -71,6 +71,7 @@ class AnnouncedConnection(asyncio.Protocol):
             self._hand_over(None)
 
     def data_received(self, data: bytes) -> None:
+        """Keep the bytes until the PROXY header is complete or wrong, and then hand the connection over."""
         self._begun += data
         try:
             header = parse_header(self._begun)

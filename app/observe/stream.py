@@ -62,6 +62,7 @@ class QueuedStream(io.StringIO):
         return self._is_terminal
 
     def write(self, text: str) -> int:
+        """Put the text into the queue, as law 1 says. Returns its number of characters, also if it was dropped."""
         data = text.encode(*self._codec)
         with self._lock:
             if self._partial or not data.endswith(b"\n"):

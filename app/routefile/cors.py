@@ -181,6 +181,7 @@ def find_open(declared: Json, routes: Iterable[Route]) -> Iterator[str]:
 
 
 def to_rules(model: CorsModel) -> CorsRules:
+    """The rules that these keys declare, for requests and preflights."""
     return CorsRules(
         allow_origins=frozenset(model.allow_origins or ()),
         allow_origin_regex=model.allow_origin_regex,

@@ -24,6 +24,8 @@ def split_servers(text: object) -> object:
 
 
 def split_networks(text: object) -> object:
+    """The parts of a text between commas, without the blanks around them. Any other type is returned unchanged.
+    Raises ValueError for a part that is no address and no network."""
     if not isinstance(text, str):
         return text
     networks = tuple(network.strip() for network in text.split(","))
