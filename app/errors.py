@@ -5,6 +5,7 @@
     │   ├── BadRequest 400            ├── Unauthenticated 401
     │   ├── Forbidden 403             ├── NotFound 404
     │   ├── MethodNotAllowed 405      ├── RequestTimeout 408        ├── LengthRequired 411
+    │   ├── IdempotencyKeyMissing 400
     │   ├── PayloadTooLarge 413       ├── UriTooLong 414            ├── UnsupportedMediaType 415
     │   ├── InvalidParameter 422      ├── InvalidBody 422           ├── HeadersTooLarge 431
     │   ├── RateLimited 429           └── VersionNotSupported 505
@@ -12,6 +13,8 @@
     │   ├── Overloaded 503            ├── NoResponders 503          ├── NotConnected 503
     │   ├── Draining 503              ├── PermissionDenied 502
     │   ├── KeysUnavailable 503       └── LimitsUnavailable 503
+    ├── a stream did not store it
+    │   ├── PreconditionFailed 412    └── NotStored 502 (no, unknown)
     └── it was sent
         ├── ConnectionLost 502 (unknown)    ├── Timeout 504 (unknown)
         ├── BadReply 502 (yes)              ├── ServiceError (yes)
@@ -41,8 +44,9 @@ class CannotStart(Exception):
 class GatewayError(Exception):
     """A failed exchange.
 
-    `delivered` says whether the service has run: "no", "yes", or "unknown". `retryable` is true only if the gateway
-    knows that it has not run, and if the same request may succeed later. Then a retry can't run the service twice.
+    `delivered` says whether the service has run, or a stream has stored the message: "no", "yes", or "unknown".
+    `retryable` is true only if the same request may succeed later, and a retry can't have its effect twice: the gateway
+    knows that the service has not run, or the message has an `Idempotency-Key`.
     """
 
     slug: ClassVar[str]
@@ -159,6 +163,20 @@ class LengthRequired(GatewayError):
     slug, title, status = "length-required", "Length required", 411
     cause = "This route takes no body of unknown length, and the request has no `Content-Length`."
     cure = "Send the body with a `Content-Length` header instead of in chunks."
+
+
+class IdempotencyKeyMissing(GatewayError):
+    """400, as draft-ietf-httpapi-idempotency-key-header has it."""
+
+    slug, title, status = "idempotency-key-missing", "Idempotency key missing", 400
+    cause = "This route needs a header `Idempotency-Key`, and the request has none."
+    cure = "Send a new random key, such as a UUID, with each new request, and the same key when you repeat a request."
+
+
+class PreconditionFailed(GatewayError):
+    slug, title, status = "precondition-failed", "Precondition failed", 412
+    cause = "The last message on this subject has another sequence than `If-Match` says, so the message is not stored."
+    cure = "Read what has changed, and send the sequence that is the last one now."
 
 
 class PayloadTooLarge(GatewayError):
@@ -287,6 +305,29 @@ class ServiceError(GatewayError):
         self.facts = facts
 
 
+class NotStored(GatewayError):
+    slug, title, status = "not-stored", "Not stored", 502
+    cause = "JetStream has not stored the message, or it is not known whether it has."
+    cure = (
+        "If `retryable` is true, repeat the request. Operators: `detail` says what is wrong. Look at the stream that "
+    )
+    cure += "the route names: its subjects, its limits, and whether it has a leader."
+
+    @classmethod
+    def not_now(cls, detail: str) -> "NotStored":
+        """For a message that is not stored now, but may be later."""
+        error = cls(detail, headers=_RETRY_SOON)
+        error.retryable = True
+        return error
+
+    @classmethod
+    def unknown(cls, detail: str) -> "NotStored":
+        """For a message that may be stored."""
+        error = cls(detail)
+        error.delivered = "unknown"
+        return error
+
+
 class Timeout(GatewayError):
     slug, title, status = "timeout", "Timeout", 504
     delivered: Delivered = "unknown"
@@ -318,6 +359,8 @@ ERRORS: tuple[type[GatewayError], ...] = (
     MethodNotAllowed,
     RequestTimeout,
     LengthRequired,
+    IdempotencyKeyMissing,
+    PreconditionFailed,
     PayloadTooLarge,
     UriTooLong,
     UnsupportedMediaType,
@@ -334,6 +377,7 @@ ERRORS: tuple[type[GatewayError], ...] = (
     ConnectionLost,
     BadReply,
     ServiceError,
+    NotStored,
     Timeout,
     Internal,
 )

@@ -16,7 +16,8 @@ from .deadlines import Deadlines
 from .edge.cors import Cors
 from .edge.key_sets import IssuerKey, KeySet
 from .edge.page_rules import PageRules
-from .exchange.plans import DEFAULT_LINK, Limits
+from .exchange.kinds import DEFAULT_LINK, PUBLISHER
+from .exchange.plans import Limits
 from .exchange.relay import Relay
 from .exchange.server_timing import add_timing
 from .exchange.traces import Traces, make_tracing
@@ -34,6 +35,7 @@ from .http.tls import Tls
 from .jwks.fetcher import JwksFetcher
 from .nats.internals import check_nats
 from .nats.link import Link
+from .nats.publisher import Publisher
 from .observe.access import log_failure, log_record, make_storm
 from .observe.board import Board, Boards
 from .observe.record import Observers
@@ -128,7 +130,7 @@ class _Parts:
         self._load_development_keys = load_development_keys
         self.link = _make_link(settings)
         self.checker, self.drain, self.bounds = Checker(), asyncio.Event(), _make_bounds(settings)
-        self._links = {DEFAULT_LINK: self.link}
+        self._links: dict[str, Link | Publisher] = {DEFAULT_LINK: self.link, PUBLISHER: Publisher(self.link)}
         self._assets = Assets()
         self.monitor = Monitor(settings, self._list_sources(boards), count_connections=lambda: self.bounds.connections)
         self._observers = self.monitor.add_to(observers or _choose_observers(settings))

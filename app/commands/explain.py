@@ -24,6 +24,7 @@ from ..formats.fields import Pair
 from ..formats.units import format_duration
 from ..observe.record import Observers
 from ..routing.bodies import Check
+from ..routing.kinds import Publish, Store
 from ..routing.routes import Route
 from ..routing.table import RouteTable
 from ..settings import Settings
@@ -113,12 +114,23 @@ def _write_outbound(outbound: Outbound, caller: Rows) -> str:
     rows = [
         ("route", outbound.route.name),
         *caller,
+        *_describe_kind(outbound.route),
         ("subject", outbound.subject),
         ("payload", payload or "(empty)"),
         ("headers", "\n         ".join(block) or "(none)"),
         ("timeout", format_duration(outbound.timeout)),
     ]
     return write_rows(rows, outbound.request.added)
+
+
+def _describe_kind(route: Route) -> Rows:
+    """Nothing for a route whose service replies."""
+    match route.kind:
+        case Publish():
+            return [("kind", "a message that nobody replies to")]
+        case Store(stream=stream):
+            return [("kind", f"a message that stream {stream} stores")]
+    return []
 
 
 def _write_response(response: Response, caller: Rows) -> str:

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from ..edge.policy import AsyncCheck, Policy
 from ..edge.proxies import Proxies
 from ..edge.request import Request
-from ..errors import CLOSE, MAX_FACT, GatewayError, NoResponders, Overloaded, PayloadTooLarge, PermissionDenied, Timeout
+from ..errors import CLOSE, MAX_FACT, GatewayError, NoResponders, Overloaded, PayloadTooLarge, PermissionDenied
 from ..formats.fields import Pair
-from ..formats.units import format_duration
 from ..routing.routes import Route
 from .origin import write_origin
 from .plans import Plan
@@ -59,12 +58,12 @@ class Outbound:
             self.headers = add_time_left(self.headers, plan.timeout_header, self.deadline - time.monotonic())
 
     def explain(self, error: GatewayError) -> GatewayError:
-        """The error with the facts of this request: the subject for the log, or the timeout in its text."""
+        """The error with the facts of this request: the subject for the log, and what its kind of route says."""
         if isinstance(error, _OF_SUBJECT):
             error.facts = (("subject", self.subject[:MAX_FACT]),)
-        if isinstance(error, Timeout) and error.delivered == "unknown":
-            return Timeout(f"The service did not reply within {format_duration(self.timeout)}.")
-        return error
+        explained = self.plan.replies.explain(error, self.request, self.timeout)
+        explained.facts = explained.facts or error.facts
+        return explained
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

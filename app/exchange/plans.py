@@ -14,12 +14,10 @@ from ..routing.routes import Route
 from ..routing.table import RouteTable
 from ..routing.words import WITH_BODY, Payload
 from ..settings import Settings
+from .kinds import WriteOwn, choose_special
 from .origin import list_origin_names
-from .replies import ReplyReader
+from .replies import Reader
 from .request_fields import choose_relevant, encode_sent, find_timeout_header, sends_request_id
-
-DEFAULT_LINK = "default"
-"""The name of the link to the NATS servers of the settings."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +40,10 @@ class Plan:
 
     - `cors` is one of the policies, or None.
     - `relevant` has the names of the request headers that the relay reads, `asked` those that the policies read.
-    - `adds_headers`: parameters, or facts about the caller, travel as headers.
+    - `adds_headers`: parameters, or what `write_own` returns, travel as headers.
+    - `write_own` returns the headers that the gateway itself writes for a request and its subject: facts about the
+      caller, and what a stream must check. None if there are no such headers.
+    - `link` is the name of what sends the requests, and `replies` reads their outcomes.
     - `payloads` says what each method sends. A body with one of the methods `refuses_body` is refused, since it would
       be dropped silently.
     - `sent` is the header block of a request without headers that travel. If `sends_id`, it ends before the value of
@@ -68,7 +69,8 @@ class Plan:
     timeout: float
     max_timeout: float
     max_body: int
-    replies: ReplyReader
+    replies: Reader
+    write_own: WriteOwn | None
     share: Share
 
 
@@ -78,16 +80,17 @@ Plans = dict[Route, Plan]
 def make_plan(route: Route, limits: Limits, *, is_alone: bool, before: Plan | None) -> Plan:
     """Make the plan of a route. `is_alone` says that there is no other route. `before` is the plan of the route of this
     name before a reload. Its requests in flight still count, and equal policies keep their state."""
+    special = choose_special(route)
     timeout_header, origin_names = find_timeout_header(route), list_origin_names(route.request_allow)
     max_timeout = limits.max_timeout if route.max_timeout is None else min(route.max_timeout, limits.max_timeout)
     return Plan(
         route=route,
-        link=DEFAULT_LINK,
+        link=special.link,
         policies=_keep_policies(route.policies, before.policies if before else ()),
         cors=next((policy for policy in route.policies if isinstance(policy, Cors)), None),
-        relevant=choose_relevant(route),
+        relevant=choose_relevant(route) | special.fields,
         asked=frozenset[bytes]().union(*(policy.fields for policy in route.policies)),
-        adds_headers=bool(route.by_header or route.identity),
+        adds_headers=bool(route.by_header or special.write_own),
         payloads={method: route.choose_payload(method) for method in (*route.methods, "HEAD")},
         refuses_body=BODY_METHODS - {method for method in route.methods if route.choose_payload(method) in WITH_BODY},
         timeout=min(limits.timeout if route.timeout is None else route.timeout, max_timeout),
@@ -99,7 +102,8 @@ def make_plan(route: Route, limits: Limits, *, is_alone: bool, before: Plan | No
         timeout_header=timeout_header,
         origin_names=origin_names,
         wraps=route.reply.wrap is not None,
-        replies=ReplyReader(route),
+        replies=special.replies,
+        write_own=special.write_own,
         share=choose_share(route.max_in_flight, is_alone=is_alone, before=before.share if before else None),
     )
 

@@ -32,7 +32,6 @@ from ..formats.fields import Pair, is_clean_request_id
 from ..formats.html import PAGES
 from ..formats.messages import Reply
 from ..routing.bodies import Check, check_no_body, merge
-from ..routing.identity import list_identity
 from ..routing.routes import Route
 from ..routing.table import EVERY_METHOD, RouteTable
 from ..routing.words import WITH_BODY, WITH_PARAMETERS, Payload
@@ -144,13 +143,14 @@ class Relay:
         try:
             tokens, values = route.reader.read(segments, request.query, fields, request.identity)
             payload = plan.payloads[request.method]
+            subject = route.subject_template.fill(tokens)
             timeout, prefers_text = plan.timeout, False
             if not fields and not plan.adds_headers:
                 headers = b"%b%b\r\n\r\n" % (plan.sent, request_id.encode()) if plan.sends_id else plan.sent
             else:
                 timeout = choose_timeout(fields, plan.timeout, plan.max_timeout)
-                told = list_identity(route.identity, request) if route.identity else ()
-                headers = encode_headers(route, fields, request_id, values, told)
+                own = plan.write_own(request, subject) if plan.write_own else ()
+                headers = encode_headers(route, fields, request_id, values, own)
                 prefers_text = plan.wraps and is_text_preferred(fields)
                 if request.method in plan.refuses_body:
                     check_no_body(fields, _NO_BODY[payload])
@@ -158,7 +158,7 @@ class Relay:
                 request,
                 plan,
                 request_id,
-                route.subject_template.fill(tokens),
+                subject,
                 headers,
                 encode_payload(route, values) if payload in WITH_PARAMETERS else b"",
                 request.received + timeout,
@@ -215,16 +215,14 @@ class Relay:
             response = self._make_problem(request, route.name, outbound.request_id, outbound.explain(outcome))
         else:
             try:
-                response = outbound.plan.replies.read(
-                    outcome.headers, outcome.payload, prefers_text=outbound.prefers_text
-                )
+                response = outbound.plan.replies.read(outcome.headers, outcome.payload, outbound.prefers_text)
                 if rules := route.reply_rules:
                     response = check_reply(response, rules)
             except GatewayError as error:
                 response = self._make_problem(request, route.name, outbound.request_id, error)
             else:
                 complete(response, request, outbound.request_id)
-                response.delivered = "yes"
+                response.delivered = outbound.plan.replies.delivered
             response.route = route.name
             response.reply_time = waited
         for tell in self._on_answer:

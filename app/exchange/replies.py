@@ -5,10 +5,13 @@ headers that the route's allow-list has, or answer with an error as in ADR-32 of
 """
 
 from collections.abc import Mapping
+from typing import Protocol
 
-from ..errors import MAX_FACT, BadReply, GatewayError, InvalidBody, ServiceError
+from ..edge.request import Request
+from ..errors import MAX_FACT, BadReply, Delivered, GatewayError, InvalidBody, ServiceError, Timeout
 from ..formats.fields import Pair, add_fields
 from ..formats.messages import ReplyBlock, parse_block
+from ..formats.units import format_duration
 from ..observe.record import clean_text
 from ..routing.bodies import BodyRules
 from ..routing.routes import Route
@@ -31,10 +34,26 @@ _NOT_SELECTING = frozenset(
 _NO_BLOCK = ReplyBlock(None, ())
 
 
+class Reader(Protocol):
+    """Turns the outcome of what was sent into the response, as the kind of the route wants it."""
+
+    delivered: Delivered
+    """What an answer without a failure says about delivery."""
+
+    def read(self, block: bytes, payload: bytes, prefers_text: bool, /) -> Response:
+        """The Response for a reply, without the fields that every response gets. `block` is the header block, or empty.
+        Raises a GatewayError if the reply means a failure."""
+
+    def explain(self, error: GatewayError, request: Request, timeout: float, /) -> GatewayError:
+        """The failure as this kind of route tells it. `timeout` is in seconds."""
+
+
 class ReplyReader:
-    """Reads the replies to one route, by its rules. `Vary` tells caches which request headers may have chosen the
-    content: the header parameters, the other headers that travel to the service, and `Accept` if the route wraps
-    texts."""
+    """Reads the replies of the service of one route, by its rules. `Vary` tells caches which request headers may have
+    chosen the content: the header parameters, the other headers that travel to the service, and `Accept` if the route
+    wraps texts."""
+
+    delivered: Delivered = "yes"
 
     __slots__ = ("_max_bytes", "_plain", "_route", "_selecting", "_set", "_status", "_text", "_wrapped", "_wraps")
 
@@ -51,9 +70,8 @@ class ReplyReader:
             for kind in (_JSON, _TEXT)
         )
 
-    def read(self, block: bytes, payload: bytes, *, prefers_text: bool) -> Response:
-        """The Response for a reply, without the fields that every response gets. `block` is the header block, or empty.
-        Raises BadReply, or ServiceError for an error without a payload."""
+    def read(self, block: bytes, payload: bytes, prefers_text: bool, /) -> Response:
+        """As in Reader. Raises BadReply, or ServiceError for an error without a payload."""
         if self._max_bytes is not None and len(payload) > self._max_bytes:
             raise BadReply(f"The service's reply has {len(payload)} bytes; this route passes on {self._max_bytes}.")
         if block:
@@ -62,6 +80,12 @@ class ReplyReader:
             return Response(self._status, self._plain, payload)
         body = _wrap(payload, prefers_text)
         return Response(self._status, self._text if prefers_text else self._wrapped, body)
+
+    def explain(self, error: GatewayError, _request: Request, timeout: float, /) -> GatewayError:
+        """The error, with the timeout in its text."""
+        if isinstance(error, Timeout) and error.delivered == "unknown":
+            return Timeout(f"The service did not reply within {format_duration(timeout)}.")
+        return error
 
     def _read_block(self, fields: ReplyBlock, payload: bytes, prefers_text: bool) -> Response:
         route = self._route

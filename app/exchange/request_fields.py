@@ -90,10 +90,10 @@ def encode_headers(
     fields: Sequence[Pair],
     request_id: str,
     values: Mapping[str, Value] | None = None,
-    told: Sequence[Pair] = (),
+    own: Sequence[Pair] = (),
 ) -> bytes:
-    """The header block for the service. It includes the parameters (from `values`) that travel as headers, and the
-    headers of `told`, which say who calls. Raises InvalidParameter or HeadersTooLarge."""
+    """The header block for the service. It includes the parameters (from `values`) that travel as headers, and `own`,
+    the headers that the gateway itself writes. Raises InvalidParameter or HeadersTooLarge."""
     allow = route.request_allow
     connection = [value for name, value in fields if name == b"connection"]
     hop_by_hop = _find_hop_by_hop(connection) if connection else _NO_NAMES
@@ -106,7 +106,7 @@ def encode_headers(
         pairs.append((allow.canonical(name), value))
     if _REQUEST_ID in allow.names and _REQUEST_ID not in hop_by_hop:
         pairs.append((allow.canonical(_REQUEST_ID), request_id.encode("ascii")))
-    pairs += told
+    pairs += own
     for parameter in route.by_header:
         pairs += _list_values(parameter, (values or {}).get(parameter.name))
     block = encode_block(pairs)

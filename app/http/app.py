@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Mapping
 from urllib.parse import unquote
 
 from fastapi import FastAPI
@@ -11,7 +12,7 @@ from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from ..checks.checker import Checker
 from ..exchange.relay import Relay
-from ..nats.link import Link
+from ..nats.in_flight import Sender
 from .asgi import AsgiLane
 from .asgi_exchange import EXCHANGE, AsgiExchange
 from .uploads import Uploads
@@ -28,7 +29,7 @@ class GatewayApp(FastAPI):
         self,
         *,
         relay: Relay,
-        links: dict[str, Link],
+        links: Mapping[str, Sender],
         checker: Checker,
         uploads: Uploads,
         drain: asyncio.Event,

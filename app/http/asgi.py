@@ -15,8 +15,7 @@ from ..exchange.outbound import Begun, Outbound, Streaming, Waiting, body_too_la
 from ..exchange.relay import Relay
 from ..exchange.responses import Response, Unchecked
 from ..exchange.way_out import make_caller_gone
-from ..nats.in_flight import InFlightFuture, Outcome
-from ..nats.link import Link
+from ..nats.in_flight import InFlightFuture, Outcome, Sender
 from ..routing.bodies import Check
 from .asgi_exchange import EXCHANGE, AsgiExchange, CallerGone, place_below
 from .caller_watch import CallerWatch
@@ -39,7 +38,7 @@ class AsgiLane:
         app: ASGIApp,
         *,
         relay: Relay,
-        links: Mapping[str, Link],
+        links: Mapping[str, Sender],
         checker: Checker,
         uploads: Uploads,
         may_be_page: Callable[[bytes], bool],

@@ -26,7 +26,7 @@ from ..errors import BadRequest
 from ..exchange.outbound import Outbound, Streaming, Waiting
 from ..exchange.relay import Relay
 from ..exchange.responses import Response
-from ..nats.link import Link
+from ..nats.in_flight import Sender
 from ..nats.outgoing import BIG
 from .bounds import Bounds
 from .fast_exchange import FastExchange
@@ -53,7 +53,7 @@ class FastProtocol(GatewayProtocol):
         *,
         bounds: Bounds,
         relay: Relay,
-        links: Mapping[str, Link],
+        links: Mapping[str, Sender],
         checker: Checker,
         may_be_page: Callable[[bytes], bool],
         drain: asyncio.Event,

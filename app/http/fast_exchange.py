@@ -21,8 +21,7 @@ from ..exchange.outbound import Outbound, body_too_large, no_memory
 from ..exchange.relay import Relay
 from ..exchange.responses import Response, Unchecked
 from ..exchange.way_out import make_caller_gone
-from ..nats.in_flight import InFlight, Outcome
-from ..nats.link import Link
+from ..nats.in_flight import InFlight, Outcome, Sender
 from .bounds import Bounds
 from .loading import Checking, check_reply, load_body
 
@@ -33,7 +32,7 @@ class FastConnection(Protocol):
     loop: asyncio.AbstractEventLoop
     bounds: Bounds
     relay: Relay
-    links: Mapping[str, Link]
+    links: Mapping[str, Sender]
     checker: Checker
     deadlines: Deadlines
 

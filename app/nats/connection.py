@@ -115,8 +115,8 @@ class Connection:
         prefix = b"_INBOX.%b." % bytes(self._client._nuid.next())
         self.inbox = Inbox(prefix, replied=events.replied, broken=self.end)
         self.outgoing = Outgoing(prefix, refused=events.refused)
-        self.publish = self.outgoing.publish
-        """Publishes without checks. The link checks the size against `max_payload`."""
+        self.publish, self.publish_echoed = self.outgoing.publish, self.outgoing.publish_echoed
+        """Publish without checks. The link checks the size against `max_payload`."""
         self._client._ps = self._parser = WireParser(self._client, self.inbox, broken=self.end)
 
     @classmethod
@@ -225,6 +225,8 @@ class Connection:
         denied = read_denial(buffer)
         if denied is None:
             self.end(f"the server said {shorten(message)}")
+        elif denied.encode().startswith(self.inbox.prefix):  # an echo: a denial also tells that the server came to it
+            self._events.replied(denied.encode()[len(self.inbox.prefix) :], b"", b"")
         else:
             self._events.denied(self, denied)
 

@@ -8,6 +8,7 @@ Laws (numbered as in the link):
 
 import asyncio
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import structlog
 
@@ -32,6 +33,8 @@ class InFlight:
     they are never sent. `take` and `written` may not block or raise."""
 
     wants_written = False
+    is_published = False
+    """Whether nobody replies. The outcome is then the echo of the server, which has taken the message."""
     share: Share
 
     # These are set when the request is sent.
@@ -79,6 +82,14 @@ class InFlightFuture(InFlight):
     def take(self, outcome: Outcome) -> None:
         if not self.future.done():
             self.future.set_result(outcome)
+
+
+class Sender(Protocol):
+    """Sends requests."""
+
+    def send(self, sent: InFlight, subject: str, headers: bytes, payload: bytes, deadline: float) -> None:
+        """Send a request now, or refuse it now. If it is refused, `sent.take` is called before this returns. `headers`
+        is a header block, or empty. `deadline` is an instant of `time.monotonic`."""
 
 
 class InFlightMap:

@@ -18,6 +18,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from functools import partial
+from itertools import chain
 from typing import Self
 
 import structlog
@@ -128,16 +129,15 @@ class Link:
         await self.close()
 
     def send(self, sent: InFlight, subject: str, headers: bytes, payload: bytes, deadline: float) -> None:
-        """Send a request now, or refuse it now. If it is refused, `sent.take` is called before this returns. `headers`
-        is a header block, or empty. `deadline` is an instant of `time.monotonic`. The link keeps no reference to
-        headers and payload."""
+        """As in Sender. The link keeps no reference to headers and payload."""
         connection = self._connection
         refusal = self._check(connection, len(headers) + len(payload), deadline)
         if refusal is None and connection is not None:
             refusal = self._in_flight.begin(sent, subject, connection, deadline)
             if refusal is None:
                 tell = sent.written if sent.wants_written else None
-                connection.publish(subject.encode(), sent.token, headers, payload, tell)
+                send = connection.publish_echoed if sent.is_published else connection.publish
+                send(subject.encode(), sent.token, headers, payload, tell)
                 return
         if sent.wants_written:
             sent.written()
@@ -201,8 +201,10 @@ class Link:
         self._settle(token, Overloaded(TOO_SLOW))
 
     def _take_denial(self, connection: Connection, subject: str) -> None:
-        # A denial is for one publish. The newest request fails: the server may have let older ones to the subject pass.
-        for sent in reversed(self._in_flight):
+        # A denial is for one message. It comes before the echo of a published one, so it is for the oldest of those.
+        # Else the newest request fails: the server may have let older ones to the subject pass.
+        oldest = (sent for sent in self._in_flight if sent.is_published)
+        for sent in chain(oldest, reversed(self._in_flight)):
             if sent.subject == subject and sent.connection is connection:
                 return self._settle(sent.token, PermissionDenied())
         return None

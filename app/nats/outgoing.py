@@ -77,6 +77,18 @@ class Outgoing:
             self._unwritten.add(token)
             self.write(line + payload + b"\r\n")
 
+    def publish_echoed(
+        self, subject: bytes, token: bytes, headers: bytes, payload: bytes, tell: Tell | None = None
+    ) -> None:
+        """Send a message that nobody replies to, and after it an empty one to the inbox with `token`. The server takes
+        messages in their order: when the second one comes back, it has taken the first. Else as `publish`."""
+        if headers:
+            line = b"HPUB %b %d %d\r\n%b" % (subject, len(headers), len(headers) + len(payload), headers)
+        else:
+            line = b"PUB %b %d\r\n" % (subject, len(payload))
+        pieces = line, payload, b"\r\nPUB %b%b 0\r\n\r\n" % (self._prefix, token)
+        (self._hold if self._is_backed_up else self._send)(token, pieces, tell)
+
     def _send(self, token: bytes, pieces: tuple[bytes, ...], tell: Tell | None) -> None:
         self._unwritten.add(token)
         for piece in pieces:

@@ -20,6 +20,7 @@ from ..routing.routes import Route, StatusRules
 from ..routing.table import RouteTable
 from ..routing.words import WITH_BODY
 from .components import Components
+from .kinds import describe_success, list_errors, list_headers
 
 Object = dict[str, Json]
 
@@ -37,11 +38,11 @@ _PROBLEM_SCHEMA: Object = {
         "delivered": {
             "type": "string",
             "enum": ["no", "yes", "unknown"],
-            "description": "Whether the service has run.",
+            "description": "Whether the service has run, or the message is stored.",
         },
         "retryable": {
             "type": "boolean",
-            "description": "True if the service has not run and the same request may succeed later.",
+            "description": "True if the same request may succeed later, and can't take effect twice.",
         },
         "errors": {
             "type": "array",
@@ -127,6 +128,7 @@ def _build_operation(route: Route, method: str, components: Components) -> Json:
         "tags": list(route.tags),
         "parameters": [
             *(_build_parameter(route, parameter) for parameter in route.parameters if parameter.location != "claim"),
+            *list_headers(route),
             *_build_forwarded(route),
         ],
     }
@@ -137,7 +139,7 @@ def _build_operation(route: Route, method: str, components: Components) -> Json:
         operation["security"] = auth.security
     if route.choose_payload(method) in WITH_BODY:
         operation["requestBody"] = _build_body(route, components)
-    success: Object = {str(route.reply.status): _build_success(route, components)} | _build_statuses(route, components)
+    success = describe_success(route) or _build_replies(route, components)
     operation["responses"] = success | _build_problems(route, method, components) | success  # they stand first
     return operation
 
@@ -200,6 +202,11 @@ def _build_body(route: Route, components: Components) -> Json:
 _ANYTHING = ("application/json", "*/*")
 
 
+def _build_replies(route: Route, components: Components) -> Object:
+    """By status, what the service replies."""
+    return {str(route.reply.status): _build_success(route, components)} | _build_statuses(route, components)
+
+
 def _build_success(route: Route, components: Components) -> Json:
     reply = route.reply
     response: Object = {"description": "The reply of the service."}
@@ -250,7 +257,7 @@ def _build_problems(route: Route, method: str, components: Components) -> Object
     """By status what is special to the route: what its policies refuse, what its schema refuses, and the errors of its
     service. Then all the rest, together."""
     by_status: dict[int, list[type[GatewayError]]] = {}
-    special = list(dict.fromkeys(error for policy in route.policies for error in policy.errors))
+    special = list(dict.fromkeys(error for policy in route.policies for error in policy.errors)) + list_errors(route)
     if (route.body_schema is not None or route.payload == "merge") and route.choose_payload(method) in WITH_BODY:
         special.append(InvalidBody)
     for error in special:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from ..edge.auth import Authenticate
 from ..edge.rate_limit import RateLimit
 from ..formats.schemas import Json
+from ..routing.kinds import RequestReply
 from ..routing.routes import Route
 from .auth import SchemeSource
 from .cors import find_open
@@ -26,6 +27,7 @@ def find_advice(file: "RouteFile", *, pages: Sequence[str], can_be_shown: bool, 
     for name in find_unproven(file.sources, can_be_shown=can_be_shown):
         yield f"auth.{name}: nobody can show a certificate: {UNPROVEN}"
     yield from _find_open_routes(file.sources, routes)
+    yield from _find_unsafe(routes)
     yield from _find_doubtful_keys(file.sources, now)
 
 
@@ -56,6 +58,13 @@ def _find_open_routes(sources: Sequence[SchemeSource], routes: Sequence[Route]) 
     if found:
         methods = sorted({method for route in found for method in route.methods} - {"GET"})
         yield f"{_count_others(found[0].name, len(found))}: with `auth: none` anybody may send {', '.join(methods)}"
+
+
+def _find_unsafe(routes: Sequence[Route]) -> Iterator[str]:
+    """One line for all routes that publish on a GET (RFC 9110 §9.2.1)."""
+    found = [route for route in routes if not isinstance(route.kind, RequestReply) and "GET" in route.methods]
+    if found:
+        yield f"{_count_others(found[0].name, len(found))}: a GET publishes: browsers and caches may repeat or skip it"
 
 
 def _asks(route: Route) -> bool:

@@ -19,8 +19,10 @@ _OF_BODIES = ("accepts", "max_body", "body_schema")
 
 def apply_defaults(defaults: Mapping[str, Json], route: Mapping[str, Json]) -> dict[str, Json]:
     """The route with the defaults of the keys that it does not set itself. A route that sends no body gets no key about
-    bodies. A route does not get a parameter with `in: path` that is not in its path."""
-    chosen = dict(defaults)
+    bodies, one with `publish` no `reply`, and one without `stream` no `idempotency_key`. A route does not get a
+    parameter with `in: path` that is not in its path."""
+    left_out = {*(["reply"] if "publish" in route else []), *([] if "stream" in route else ["idempotency_key"])}
+    chosen = {key: value for key, value in defaults.items() if key not in left_out}
     methods = route.get("method")
     payload = route.get("payload", defaults.get("payload"))
     if not sends_body(payload, methods if isinstance(methods, list) else [methods]):

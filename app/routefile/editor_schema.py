@@ -28,6 +28,8 @@ _MORE: Mapping[tuple[str, str], dict[str, Json]] = {
         "examples": ["/orders/{id}", "/files/{path...}"],
     },
     ("RouteModel", "subject"): {"pattern": _SUBJECT, "examples": ["orders.{id}.get", "files.{path...}"]},
+    ("RouteModel", "publish"): {"pattern": _SUBJECT, "examples": ["orders.{id}.cancel"]},
+    ("RouteModel", "stream"): {"pattern": r"^[!-)+,\-0-=?-\[\]-~]{1,255}$", "examples": ["ORDERS"]},
     ("ReplyModel", "errors"): {"propertyNames": {"pattern": "^(?:[0-9]{1,9}|[A-Za-z_][A-Za-z0-9_.:-]{0,63})$"}},
     ("ReplyModel", "statuses"): {"propertyNames": {"pattern": "^[2-5][0-9]{2}$"}},
 }
@@ -42,6 +44,10 @@ def build_schema() -> dict[str, Json]:
     schema: dict[str, Any] = FileModel.model_json_schema(by_alias=True)
     for (kind, key), more in _MORE.items():
         _add(schema["$defs"][kind] if kind else schema, key, more)
+    schema["$defs"]["RouteModel"] |= {
+        "oneOf": [{"required": ["subject"]}, {"required": ["publish"]}],
+        "dependentRequired": {"stream": ["publish"]},
+    }
     variable = {
         "description": "A text with a variable of the environment: `${NAME}` or `${NAME:-default}`.",
         "type": "string",

@@ -16,9 +16,11 @@ from ..edge.policy import Policy
 from ..edge.rate_limit import Counter
 from ..formats.fields import REPLY_HEADERS, REQUEST_HEADERS
 from ..formats.shared_schemas import SharedSchemas
+from ..routing.faults import Fault
+from ..routing.kinds import Kind, Publish, RequestReply, Store, check_stream_name
 from ..routing.parameters import Format, Parameter
 from ..routing.paths import list_parameters, parse_path, parse_prefix
-from ..routing.routes import ReplyRules, Route, StatusRules
+from ..routing.routes import ReplyRules, Route, RouteError, StatusRules
 from ..routing.tokens import Token
 from ..routing.words import check_name, parse_subject
 from .about import InfoModel, ServerModel, TagModel
@@ -78,9 +80,10 @@ class ParameterModel(StrictModel):
 
 
 class DefaultsModel(StrictModel):
-    """Values for every route that does not set them itself: any key of a route except `name`, `method`, `path` and
-    `subject`. The keys of `params`, `send_headers`, `identity`, `reply`, `reply.errors`, `reply.set_headers` and
-    `reply.statuses` are joined with those of the route. Any other value of the route replaces the default."""
+    """Values for every route that does not set them itself: any key of a route except `name`, `method`, `path`,
+    `subject`, `publish` and `stream`. The keys of `params`, `send_headers`, `identity`, `reply`, `reply.errors`,
+    `reply.set_headers` and `reply.statuses` are joined with those of the route. Any other value of the route replaces
+    the default."""
 
     summary: str = Field("", description="A short title, for the documentation.")
     description: str = Field("", description="For the documentation; CommonMark.")
@@ -132,6 +135,11 @@ class DefaultsModel(StrictModel):
         ge=1,
         description="The most requests in flight for this route, in each worker. More get 503. Default: half of the "
         "places of `GATEWAY_MAX_IN_FLIGHT` that other routes leave, or all places if there is only one route.",
+    )
+    idempotency_key: Literal["optional", "required"] = Field(
+        "optional",
+        description="With `stream`: whether a request must have an `Idempotency-Key`. A message with the same key is "
+        "stored once, within the duplicate window of the stream.",
     )
     reply: ReplyModel = Field(ReplyModel.model_construct(), description="How the reply becomes the response.")
     cors: RouteCors = Field(
@@ -198,9 +206,21 @@ class RouteModel(DefaultsModel):
         description="Each segment is a literal or one whole parameter: `/orders/{id}`. The first is a literal. The "
         "last may be a tail, which takes the rest of the path: `/files/{path...}`."
     )
-    subject: Annotated[str, check_with(parse_subject)] = Field(
-        description="Each token is a literal or one whole parameter: `orders.{id}.get`. The first is a literal. The "
-        "last may be the tail of the path, one token or more: `files.{path...}`."
+    subject: Annotated[str, check_with(parse_subject)] | None = Field(
+        None,
+        description="The subject of the requests, unless the route has `publish`. Each token is a literal or one whole "
+        "parameter: `orders.{id}.get`. The first is a literal. The "
+        "last may be the tail of the path, one token or more: `files.{path...}`.",
+    )
+    publish: Annotated[str, check_with(parse_subject)] | None = Field(
+        None,
+        description="Instead of `subject`: the subject of a message that nobody replies to. The response is 202 once "
+        "the NATS server has taken it.",
+    )
+    stream: Annotated[str, check_with(check_stream_name)] | None = Field(
+        None,
+        description="With `publish`: the JetStream stream that must store the message. The response is 201 once the "
+        "stream has acknowledged it.",
     )
 
 
@@ -250,6 +270,7 @@ class FileModel(StrictModel):
 def to_route(model: RouteModel, schemas: SharedSchemas, declared: Declared = NOTHING) -> Route:
     """The route of a model. `schemas` has the shared schemas, and those of files, that the route names. `declared` has
     the schemes and limits that it names. Raises RouteError."""
+    subject, kind = _choose_kind(model)
     policies = tuple(_make_policies(model, declared))
     in_path = list_parameters(model.path.split("/"))
     passed = REPLY_HEADERS if model.reply.headers is None else tuple(model.reply.headers)
@@ -257,7 +278,8 @@ def to_route(model: RouteModel, schemas: SharedSchemas, declared: Declared = NOT
         name=model.name,
         methods=tuple(model.method),
         path=model.path,
-        subject=model.subject,
+        subject=subject,
+        kind=kind,
         summary=model.summary,
         description=model.description,
         tags=tuple(model.tags),
@@ -279,6 +301,27 @@ def to_route(model: RouteModel, schemas: SharedSchemas, declared: Declared = NOT
         reply=_to_reply(model.reply, passed, schemas),
         schemas=schemas,
     )
+
+
+def _choose_kind(model: RouteModel) -> tuple[str, Kind]:
+    """The subject of a route, and its kind. Raises RouteError."""
+    subject, publish = model.subject, model.publish
+    if subject is not None and publish is not None:
+        raise RouteError(model.name, [Fault(("publish",), "a route has either `subject` or `publish`")])
+    if subject is None and publish is None:
+        raise RouteError(model.name, [Fault(("subject",), "is missing (or `publish`, if nobody replies)")])
+    if publish is not None and model.stream is not None:
+        return publish, Store(model.stream, model.idempotency_key)
+    for key, value in (("stream", model.stream), ("idempotency_key", model.idempotency_key)):
+        if value != RouteModel.model_fields[key].default:
+            raise RouteError(model.name, [Fault((key,), _NEEDS[key])])
+    return (subject, RequestReply()) if subject is not None else (publish or "", Publish())
+
+
+_NEEDS = {
+    "stream": "only a route with `publish` has a stream",
+    "idempotency_key": "only a route with `publish` and `stream` reads it",
+}
 
 
 def _make_policies(model: RouteModel, declared: Declared) -> Iterator[Policy]:

@@ -66,7 +66,8 @@ def validate(
         if detail["type"] != "missing" or detail["loc"] not in misspelled:
             _report(kind, detail, path, diagnostics, shows_values=shows_values)
     wrong = {str(detail["loc"][0]) for detail in found if detail["loc"]}
-    if not isinstance(raw, dict) or wrong & essential or not found:
+    meant = {str(location[0]) for location in misspelled}
+    if not isinstance(raw, dict) or (wrong | meant) & essential or not found:
         return None, {}
     rest = {key: value for key, value in raw.items() if key not in wrong}
     try:

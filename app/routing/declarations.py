@@ -19,6 +19,7 @@ from .headers import (
     list_sent_names,
 )
 from .identity import find_identity_faults
+from .kinds import find_kind_faults
 from .parameters import Parameter
 from .paths import has_tail, list_parameters, parse_path
 from .tokens import WRITERS, TokenWriter
@@ -35,8 +36,9 @@ def find_faults(route: "Route") -> Iterator[Fault]:
     for parameter in route.parameters:
         for fault in parameter.faults:
             yield Fault(("params", parameter.name, *fault.key), fault.text)
-    if not any(fault.key in (("path",), ("subject",)) for fault in syntax):
+    if not any(fault.key in (("path",), (route.kind.key,)) for fault in syntax):
         yield from _find_parameter_faults(route)
+    yield from find_kind_faults(route)
     yield from _find_payload_faults(route)
     yield from _find_time_faults(route)
     if route.max_in_flight is not None and route.max_in_flight < 1:
@@ -54,7 +56,7 @@ def _find_syntax_faults(route: "Route") -> Iterator[Fault]:
     for key, check, text in (
         ("name", check_name, route.name),
         ("path", parse_path, route.path),
-        ("subject", parse_subject, route.subject),
+        (route.kind.key, parse_subject, route.subject),
     ):
         try:
             check(text)
@@ -82,7 +84,7 @@ def _find_parameter_faults(route: "Route") -> Iterator[Fault]:
         if parameter.token and parameter.name not in template.parameters:
             yield Fault(("params", parameter.name, "token"), "this parameter is not in the subject")
     yield from _find_subject_faults(route, in_path, declared)
-    yield from _find_tail_faults(in_path[-1] if has_tail(segments) else None, template, declared)
+    yield from _find_tail_faults(route.kind.key, in_path[-1] if has_tail(segments) else None, template, declared)
     yield from _find_lost_faults(route, in_path, declared, template)
 
 
@@ -90,10 +92,10 @@ def _find_subject_faults(route: "Route", in_path: Sequence[str], declared: Mappi
     for name in filter(None, parse_subject(route.subject).parameters):
         parameter = declared.get(name)
         if name not in in_path and parameter is None:
-            yield Fault(("subject",), f"subject parameter '{name}' is neither in path {route.path} nor in params")
+            yield Fault((route.kind.key,), f"subject parameter '{name}' is neither in path {route.path} nor in params")
         elif parameter and (parameter.many or not parameter.is_always_there):
             yield Fault(
-                ("subject",),
+                (route.kind.key,),
                 f"subject parameter '{name}' must be one value that is always there: put it into the path, make it "
                 "required, or give it a default",
             )
@@ -116,10 +118,10 @@ def _find_value_faults(parameter: Parameter, write: TokenWriter) -> Iterator[Fau
 
 
 def _find_tail_faults(
-    tail: str | None, template: SubjectTemplate, declared: Mapping[str, Parameter]
+    key: str, tail: str | None, template: SubjectTemplate, declared: Mapping[str, Parameter]
 ) -> Iterator[Fault]:
     if template.tail is not None and template.tail != tail:
-        yield Fault(("subject",), f"the path does not end with the tail {{{template.tail}...}}")
+        yield Fault((key,), f"the path does not end with the tail {{{template.tail}...}}")
     if tail is None:
         return
     rules = declared.get(tail)
@@ -129,7 +131,7 @@ def _find_tail_faults(
         yield Fault(("params", tail, "token"), f"with a `token` the tail is one token: write {{{tail}}} in the subject")
     if tail in template.parameters and template.tail is None and not (rules and rules.token):
         yield Fault(
-            ("subject",),
+            (key,),
             f"the tail '{tail}' is more than one token: end the subject with {{{tail}...}}, or give the parameter "
             "`token: escaped`",
         )

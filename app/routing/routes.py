@@ -18,11 +18,14 @@ from .bodies import BodyRules
 from .declarations import find_faults
 from .faults import Fault
 from .headers import Texts
+from .kinds import Kind, RequestReply
 from .parameters import Parameter, write_value
 from .paths import find_parameter, has_tail, list_parameters, parse_path
 from .reader import ParameterReader
 from .tokens import WRITERS, write_tail
 from .words import Payload, choose_payload, parse_subject
+
+REQUEST_REPLY = RequestReply()
 
 _NO_ERRORS: Mapping[int | str, int] = {}
 _NO_STATUSES: Mapping[int, "StatusRules"] = {}
@@ -80,6 +83,7 @@ class ReplyRules:
 class Route:
     """One declared way from HTTP to a subject. Raises RouteError.
 
+    `kind` says what a request becomes on NATS. `subject` is the subject of all kinds.
     `timeout` and `max_timeout` are seconds, `max_body` bytes, `max_in_flight` requests; None leaves it to the gateway,
     and `max_body` with a `body_schema` to CHECKED_MAX_BODY as well. Every parameter of the path is in `parameters`,
     described or not; `tail` is the name of the one that takes the rest of the path; `by_header` are those that travel
@@ -95,6 +99,7 @@ class Route:
     methods: tuple[str, ...]
     path: str
     subject: str
+    kind: Kind = REQUEST_REPLY
     summary: str = ""
     description: str = ""
     tags: tuple[str, ...] = ()

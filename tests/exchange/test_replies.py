@@ -39,7 +39,7 @@ def answer_block(
     block: bytes, payload: bytes = b"", *, rules: ReplyRules | None = None, prefers_text: bool = False
 ) -> Seen:
     route = Route(name="a", methods=("GET",), path="/a", subject="a", reply=rules or ReplyRules())
-    response = ReplyReader(route).read(block, payload, prefers_text=prefers_text)
+    response = ReplyReader(route).read(block, payload, prefers_text)
     return Seen(response.status, list(response.fields.pairs), response.body, response.slug)
 
 
@@ -173,7 +173,7 @@ def answer_selected(*pairs: Pair, payload: bytes = b"x", prefers_text: bool = Fa
     """Every Vary of a reply with these headers, on a route with these rules."""
     reply = ReplyRules(wrap=rules.pop("wrap", None))
     route = Route(name="a", methods=("GET",), path="/a", subject="a", payload="params", reply=reply, **rules)
-    response = ReplyReader(route).read(encode_block(pairs), payload, prefers_text=prefers_text)
+    response = ReplyReader(route).read(encode_block(pairs), payload, prefers_text)
     return [value for name, value in response.fields.pairs if name == b"vary"]
 
 

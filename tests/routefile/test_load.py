@@ -515,7 +515,14 @@ def test_the_reference_has_every_key_and_no_other(title: str, keys: list[str]) -
     if title == "key":
         file_keys, route_keys = tables
         assert sorted(route_keys) == sorted(list_keys(RouteModel))
-        assert set(route_keys) - set(list_keys(DefaultsModel)) == {"name", "method", "path", "subject"}
+        assert set(route_keys) - set(list_keys(DefaultsModel)) == {
+            "name",
+            "method",
+            "path",
+            "subject",
+            "publish",
+            "stream",
+        }
         assert sorted(file_keys) == sorted(keys)
     else:
         assert tables == [keys]

@@ -1,0 +1,54 @@
+"""What is special about each kind of route: what sends its requests, what the gateway writes into them, and what reads
+their outcomes. Pure.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from ..edge.request import Request
+from ..formats.fields import Pair
+from ..routing.identity import list_identity
+from ..routing.kinds import Publish, RequestReply, Store
+from ..routing.routes import Route
+from .publishing import READ_BY_STORE, PublishReader, StoreReader, write_expectations
+from .replies import Reader, ReplyReader
+
+DEFAULT_LINK, PUBLISHER = "default", "publisher"
+"""The names of what sends requests: the link to the NATS servers of the settings, and its publisher, for messages that
+nobody replies to."""
+
+WriteOwn = Callable[[Request, str], Sequence[Pair]]
+"""Returns the headers that the gateway itself writes for a request and its subject. Raises a GatewayError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Special:
+    """The special parts of a route. `fields` has the names of the request headers that its kind reads."""
+
+    link: str
+    replies: Reader
+    write_own: WriteOwn | None
+    fields: frozenset[bytes] = frozenset()
+
+
+def choose_special(route: Route) -> Special:
+    """The special parts of a route, by its kind."""
+    identity = partial(_write_identity, route) if route.identity else None
+    match route.kind:
+        case RequestReply():
+            return Special(DEFAULT_LINK, ReplyReader(route), identity)
+        case Publish():
+            return Special(PUBLISHER, PublishReader(), identity)
+        case Store() as kind:
+            write_own = partial(_write_for_stream, kind, identity)
+            return Special(DEFAULT_LINK, StoreReader(kind), write_own, READ_BY_STORE)
+
+
+def _write_identity(route: Route, request: Request, _subject: str) -> Sequence[Pair]:
+    return list_identity(route.identity, request)
+
+
+def _write_for_stream(kind: Store, identity: WriteOwn | None, request: Request, subject: str) -> Sequence[Pair]:
+    others = identity(request, subject) if identity else ()
+    return (*others, *write_expectations(kind, request, subject))

@@ -1,0 +1,68 @@
+"""What the OpenAPI document says of the routes whose replies are not those of a service. Pure."""
+
+from ..errors import GatewayError, IdempotencyKeyMissing, PreconditionFailed
+from ..formats.schemas import Json
+from ..routing.kinds import Publish, Store
+from ..routing.routes import Route
+
+_ACCEPTED: Json = {
+    "description": "The NATS server has the message. That does not say whether anybody receives it.",
+}
+_ACKNOWLEDGEMENT: Json = {
+    "type": "object",
+    "required": ["stream", "seq", "duplicate"],
+    "properties": {
+        "stream": {"type": "string"},
+        "seq": {"type": "integer", "minimum": 1, "description": "The sequence in the stream."},
+        "duplicate": {"type": "boolean", "description": "Whether it had been stored before."},
+    },
+}
+_IF_MATCH: Json = {
+    "name": "If-Match",
+    "in": "header",
+    "description": "The sequence of the last message on this subject, in quotes. With another one nothing is stored. "
+    '`"0"` means that there is no message yet.',
+    "schema": {"type": "string"},
+}
+
+
+def describe_success(route: Route) -> dict[str, Json] | None:
+    """The response by its status, if no service replies."""
+    match route.kind:
+        case Publish():
+            return {"202": _ACCEPTED}
+        case Store(stream=stream):
+            return {"201": _describe_stored(stream)}
+    return None
+
+
+def _describe_stored(stream: str) -> Json:
+    example: Json = {"stream": stream, "seq": 17, "duplicate": False}
+    return {
+        "description": "The stream has stored the message, or had stored it before, under the same `Idempotency-Key`.",
+        "headers": {"ETag": {"description": "The sequence, for `If-Match`.", "schema": {"type": "string"}}},
+        "content": {"application/json": {"schema": _ACKNOWLEDGEMENT, "example": example}},
+    }
+
+
+def list_headers(route: Route) -> list[Json]:
+    """The parameters of a request that its kind reads."""
+    if not isinstance(route.kind, Store):
+        return []
+    key: Json = {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "required": route.kind.idempotency_key == "required",
+        "description": "A new random text for each request. When a request is repeated with the same key, the message "
+        "is stored only once.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    }
+    return [key, _IF_MATCH]
+
+
+def list_errors(route: Route) -> list[type[GatewayError]]:
+    """The failures that only this kind of route has, without those of 5XX."""
+    if not isinstance(route.kind, Store):
+        return []
+    missing = [IdempotencyKeyMissing] if route.kind.idempotency_key == "required" else []
+    return [*missing, PreconditionFailed]

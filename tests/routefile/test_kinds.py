@@ -1,0 +1,80 @@
+"""Routes that publish, in a route file."""
+
+from pathlib import Path
+
+import pytest
+
+from app.routefile.advice import find_advice
+from app.routefile.load import load_route_file
+from app.routing.kinds import Publish, RequestReply, Store
+from tests.routefile.files import LEAST, read_faults
+
+
+def write(more: str, method: str = "POST", head: str = "") -> str:
+    return f"version: 1\n{head}routes:\n  - {{name: a, method: {method}, path: '/a/{{id}}', {more}}}\n"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "routes.yaml"
+
+
+@pytest.mark.parametrize(
+    ("more", "kind"),
+    [
+        ("subject: 'a.{id}'", RequestReply()),
+        ("publish: 'a.{id}'", Publish()),
+        ("publish: 'a.{id}', stream: A", Store("A")),
+        ("publish: 'a.{id}', stream: A, idempotency_key: required", Store("A", "required")),
+    ],
+)
+def test_the_keys_choose_the_kind(more: str, kind: object, file: Path) -> None:
+    file.write_text(write(more))
+    (route,) = load_route_file(file).table.routes
+    assert (route.kind, route.subject) == (kind, "a.{id}")
+
+
+@pytest.mark.parametrize(
+    ("more", "faults"),
+    [
+        ("timeout: 1s", ["routes[0].subject: is missing (or `publish`, if nobody replies)"]),
+        ("subject: 'a.{id}', publish: 'a.{id}'", ["publish: \"a.{id}\": a route has either `subject` or `publish`"]),
+        ("subject: 'a.{id}', stream: A", ['routes[0].stream: "A": only a route with `publish` has a stream']),
+        ("publish: '{id}.a'", ["routes[0].publish: \"{id}.a\": subject '{id}.a' must begin with a literal"]),
+        ("publish: a.*", ["routes[0].publish: \"a.*\": "]),
+        ("publish: 'a.{x}'", ["routes[0].path", "routes[0].publish: \"a.{x}\": subject parameter 'x' is neither"]),
+        ("publish: 'a.{id}', stream: 'A.B'", ["routes[0].stream: \"A.B\": the name of a stream is 1 to 255 ASCII"]),
+        ("publish: 'a.{id}', stream: ''", ["routes[0].stream: \"\": the name of a stream is 1 to 255 ASCII"]),
+        (
+            "publish: 'a.{id}', idempotency_key: required",
+            ["routes[0].idempotency_key: \"required\": only a route with `publish` and `stream` reads it"],
+        ),
+        ("publish: 'a.{id}', reply: {status: 201}", ["routes[0].reply: nobody replies to a message that is published"]),
+        ("publsh: 'a.{id}'", ["routes[0].publsh: unknown key, did you mean `publish`?"]),
+        ("subjct: 'a.{id}'", ["routes[0].subjct: unknown key, did you mean `subject`?"]),
+    ],
+)  # fmt: skip
+def test_what_makes_no_sense_is_refused(more: str, faults: list[str], file: Path) -> None:
+    found = read_faults(file, write(more))
+    assert len(found) == len(faults)
+    for line, expected in zip(found, faults, strict=True):
+        assert expected in line
+
+
+def test_a_route_that_publishes_takes_no_reply_and_no_key_from_the_defaults(file: Path) -> None:
+    head = "defaults: {reply: {wrap: message}, idempotency_key: required}\n"
+    file.write_text(write("publish: 'a.{id}'", head=head) + "  - {name: b, method: POST, path: /b, subject: b}\n")
+    one, other = load_route_file(file).table.routes
+    assert (one.reply.wrap, other.reply.wrap) == (None, "message")
+
+
+def test_a_get_that_publishes_gets_a_warning(file: Path) -> None:
+    file.write_text(write("publish: 'a.{id}'", method="[GET, POST]"))
+    advice = find_advice(load_route_file(file), pages=(), can_be_shown=False, now=0.0)
+    assert list(advice) == ["route 'a': a GET publishes: browsers and caches may repeat or skip it"]
+
+
+def test_a_plain_route_is_a_request(file: Path) -> None:
+    file.write_text(LEAST)
+    (route,) = load_route_file(file).table.routes
+    assert route.kind == RequestReply()
