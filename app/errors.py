@@ -169,8 +169,11 @@ class IdempotencyKeyMissing(GatewayError):
     """400, as draft-ietf-httpapi-idempotency-key-header has it."""
 
     slug, title, status = "idempotency-key-missing", "Idempotency key missing", 400
-    cause = "This route needs a header `Idempotency-Key`, and the request has none."
-    cure = "Send a new random key, such as a UUID, with each new request, and the same key when you repeat a request."
+    cause = "This route needs an idempotency key, and the request has none."
+    cure = (
+        "Send a header `Idempotency-Key`, or the one that `detail` names: a new random text, such as a UUID, with each "
+    )
+    cure += "new request, and the same text when you repeat a request."
 
 
 class PreconditionFailed(GatewayError):

@@ -89,6 +89,7 @@ def pack(file: RouteFile, *, lowered: Iterable[str] = ()) -> bytes:
         "title": served.title,
         "cors": file.cors,
         "rate_limits": file.rate_limits,
+        "secrets": dict(file.secrets),
         "routes": len(file.declared),
         "lowered": list(islice(lowered, MAX_LOWERED)),
         "files": list(map(str, file.files)),
@@ -109,14 +110,18 @@ def pack_faults(faults: Sequence[str], files: Iterable[Path] = ()) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The first line of a package. `cors` and `rate_limits` are the declarations at the top of the route file. `routes`
-    is the number of routes, and `files` has the names of their files. `schemas` and `schema_files` have the names of
-    the shared schemas. `schemes` has the name of each scheme of `auth`, its declaration, and the number of its
-    entries."""
+    """The first line of a package.
+
+    - `cors` and `rate_limits` are the declarations at the top of the route file.
+    - `secrets` has the secrets of signatures, by file.
+    - `routes` is the number of routes, and `files` has the names of their files.
+    - `schemas` and `schema_files` have the names of the shared schemas.
+    - `schemes` has the name of each scheme of `auth`, its declaration, and the number of its entries."""
 
     title: str
     cors: Json
     rate_limits: Json
+    secrets: Mapping[str, Sequence[str]]
     routes: int
     lowered: Sequence[str]
     files: Sequence[str]
@@ -142,7 +147,7 @@ def unpack(package: bytes) -> Steps[PreparedRoutes]:
         entries = (json.loads(file.readline()) for _ in range(count))
         schemes[name] = yield from build_scheme(name, declared, entries)
     counters = make_counters(head.rate_limits)
-    known = Declared(schemes, counters)
+    known = Declared(schemes, counters, head.secrets)
     routes = (_read_route(file.readline(), schemas, known) for _ in range(head.routes))
     table = yield from RouteTable.of_checked(routes)
     return PreparedRoutes(table, head.title, file.read(), schemes, read_cors(head.cors), counters)

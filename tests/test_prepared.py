@@ -100,6 +100,7 @@ def test_the_head_of_a_package_is_a_line_of_json() -> None:
         "title": "NATS HTTP gateway",
         "cors": None,
         "rate_limits": None,
+        "secrets": {},
         "routes": 1,
         "lowered": [],
         "files": [str(GREET)],

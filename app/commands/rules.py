@@ -9,11 +9,12 @@ from ..edge.buckets import Limit
 from ..edge.cors import Cors, CorsRules
 from ..edge.policy import Policy
 from ..edge.rate_limit import RateLimit
+from ..edge.signature import Signature
 from ..formats.units import format_duration
 from ..routing.routes import Route
 
-_AUTH, _LIMIT, _NETWORKS, _CORS = "AUTH", "RATE LIMIT", "ALLOW FROM", "CORS"
-_COLUMNS = {_AUTH: "open", _LIMIT: "-", _NETWORKS: "-", _CORS: "-"}
+_AUTH, _SIGNATURE, _LIMIT, _NETWORKS, _CORS = "AUTH", "SIGNATURE", "RATE LIMIT", "ALLOW FROM", "CORS"
+_COLUMNS = {_AUTH: "open", _SIGNATURE: "-", _LIMIT: "-", _NETWORKS: "-", _CORS: "-"}
 """Titles, and what stands for nothing."""
 
 
@@ -29,6 +30,8 @@ def list_columns(routes: Sequence[Route]) -> Iterator[tuple[str, list[str]]]:
 def _describe_policy(policy: Policy) -> tuple[str, str] | None:
     if isinstance(policy, Authenticate):
         return _AUTH, describe_auth(policy)
+    if isinstance(policy, Signature):
+        return _SIGNATURE, policy.header
     if isinstance(policy, RateLimit):
         return _LIMIT, _describe_limit(policy.limit)
     if isinstance(policy, AllowFrom):

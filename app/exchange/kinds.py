@@ -11,7 +11,7 @@ from ..formats.fields import Pair
 from ..routing.identity import list_identity
 from ..routing.kinds import Publish, RequestReply, Store
 from ..routing.routes import Route
-from .publishing import READ_BY_STORE, PublishReader, StoreReader, write_expectations
+from .publishing import PublishReader, StoreReader, list_read_fields, write_expectations
 from .replies import Reader, ReplyReader
 
 DEFAULT_LINK, PUBLISHER = "default", "publisher"
@@ -42,7 +42,7 @@ def choose_special(route: Route) -> Special:
             return Special(PUBLISHER, PublishReader(), identity)
         case Store() as kind:
             write_own = partial(_write_for_stream, kind, identity)
-            return Special(DEFAULT_LINK, StoreReader(kind), write_own, READ_BY_STORE)
+            return Special(DEFAULT_LINK, StoreReader(kind), write_own, list_read_fields(kind))
 
 
 def _write_identity(route: Route, request: Request, _subject: str) -> Sequence[Pair]:

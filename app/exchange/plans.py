@@ -7,6 +7,7 @@ from typing import Self
 from ..edge.cors import Cors
 from ..edge.policy import Policy
 from ..edge.request import BODY_METHODS
+from ..edge.signature import Signature
 from ..formats.fields import Pair
 from ..formats.units import format_duration, format_size
 from ..nats.shares import Share, choose_share
@@ -38,7 +39,7 @@ class Limits:
 class Plan:
     """A route with everything that can be computed before its first request. Durations are in seconds, sizes in bytes.
 
-    - `cors` is one of the policies, or None.
+    - `cors` and `signature` are among the policies, or None.
     - `relevant` has the names of the request headers that the relay reads, `asked` those that the policies read.
     - `adds_headers`: parameters, or what `write_own` returns, travel as headers.
     - `write_own` returns the headers that the gateway itself writes for a request and its subject: facts about the
@@ -71,6 +72,7 @@ class Plan:
     max_body: int
     replies: Reader
     write_own: WriteOwn | None
+    signature: Signature | None
     share: Share
 
 
@@ -104,6 +106,7 @@ def make_plan(route: Route, limits: Limits, *, is_alone: bool, before: Plan | No
         wraps=route.reply.wrap is not None,
         replies=special.replies,
         write_own=special.write_own,
+        signature=route.signature,
         share=choose_share(route.max_in_flight, is_alone=is_alone, before=before.share if before else None),
     )
 

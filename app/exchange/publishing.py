@@ -28,9 +28,7 @@ from ..formats.units import format_duration
 from ..routing.kinds import Store
 from .responses import Fields, Response, encode_json
 
-IDEMPOTENCY_KEY, IF_MATCH = b"idempotency-key", b"if-match"
-READ_BY_STORE = frozenset((IDEMPOTENCY_KEY, IF_MATCH))
-"""The names of the request headers that a message for a stream needs."""
+_IF_MATCH = b"if-match"
 
 MAX_KEY = 255  # characters of an Idempotency-Key
 MAX_ANSWER = 65536  # bytes; an acknowledgement has some hundred
@@ -83,7 +81,7 @@ class StoreReader:
     delivered: Delivered = "yes"
 
     def __init__(self, kind: Store) -> None:
-        self._stream = kind.stream
+        self._kind = kind
 
     def read(self, _block: bytes, payload: bytes, _prefers_text: bool, /) -> Response:
         """The 201 for the acknowledgement. Raises a GatewayError."""
@@ -91,50 +89,56 @@ class StoreReader:
         if "error" in answer:
             raise _to_error(answer["error"])
         sequence = answer.get("seq")
-        if answer.get("stream") != self._stream or not isinstance(sequence, int) or sequence < 1:
+        if answer.get("stream") != self._kind.stream or not isinstance(sequence, int) or sequence < 1:
             raise NotStored.unknown("The answer to the message is not the acknowledgement of the stream of this route.")
-        body = {"stream": self._stream, "seq": sequence, "duplicate": answer.get("duplicate") is True}
+        body = {"stream": self._kind.stream, "seq": sequence, "duplicate": answer.get("duplicate") is True}
         return Response(201, Fields((_JSON, (b"etag", b'"%d"' % sequence))), encode_json(body))
 
     def explain(self, error: GatewayError, request: Request, timeout: float, /) -> GatewayError:
         """The error as it is for a message. If it leaves open whether the message is stored, the caller may repeat a
-        request with an `Idempotency-Key`: the stream drops the second message."""
+        request with an idempotency key: the stream drops the second message."""
         if isinstance(error, NoResponders):
             return NotStored.not_now("No stream stores messages on the subject of this route.")
         if isinstance(error, Timeout) and error.delivered == "unknown":
             error = Timeout(f"The stream did not acknowledge the message within {format_duration(timeout)}.")
-        if isinstance(error, Timeout | ConnectionLost) and _find_key(request) is not None:
+        if isinstance(error, Timeout | ConnectionLost) and _find_key(self._kind, request) is not None:
             error.retryable = True
         return error
 
 
 def write_expectations(kind: Store, request: Request, subject: str) -> Sequence[Pair]:
     """The headers by which the stream decides whether it stores the message: the expected stream, the id of the message
-    (from `Idempotency-Key`), and the expected last sequence of the subject (from `If-Match`). Raises a GatewayError."""
+    (from the idempotency key), and the expected last sequence of the subject (from `If-Match`). Raises a
+    GatewayError."""
     pairs = [(b"Nats-Expected-Stream", kind.stream.encode("ascii"))]
-    key = _find_key(request)
+    key = _find_key(kind, request)
     if key is not None:
-        pairs.append((b"Nats-Msg-Id", _make_message_id(request, subject, _read_key(key))))
+        pairs.append((b"Nats-Msg-Id", _make_message_id(request, subject, _read_key(kind, key))))
     elif kind.idempotency_key == "required":
-        raise IdempotencyKeyMissing
-    tags = find_values(request.headers, IF_MATCH)
+        raise IdempotencyKeyMissing(f"The request has no header {kind.idempotency_header}, which this route needs.")
+    tags = find_values(request.headers, _IF_MATCH)
     if tags:
         pairs.append((b"Nats-Expected-Last-Subject-Sequence", _read_sequence(b",".join(tags))))
     return pairs
 
 
-def _find_key(request: Request) -> bytes | None:
-    keys = find_values(request.headers, IDEMPOTENCY_KEY)
+def list_read_fields(kind: Store) -> frozenset[bytes]:
+    """The names of the request headers that `write_expectations` reads."""
+    return frozenset((kind.idempotency_header.lower().encode("ascii"), _IF_MATCH))
+
+
+def _find_key(kind: Store, request: Request) -> bytes | None:
+    keys = find_values(request.headers, kind.idempotency_header.lower().encode("ascii"))
     return b",".join(keys) if keys else None
 
 
-def _read_key(value: bytes) -> bytes:
+def _read_key(kind: Store, value: bytes) -> bytes:
     """The key: a quoted string of a structured field (RFC 8941 §3.3.3), as the IETF draft has it, or the same text
     without quotes, as many APIs have it. Raises InvalidParameter."""
     key = value[1:-1] if len(value) > 1 and value[:1] == value[-1:] == b'"' else value
     if not (1 <= len(key) <= MAX_KEY and key.isascii() and key.decode("ascii").isprintable()) or b'"' in key:
-        detail = f"Header Idempotency-Key must be one key of 1 to {MAX_KEY} printable ASCII characters."
-        raise InvalidParameter(detail, parameters=(("Idempotency-Key", "header", detail),))
+        detail = f"Header {kind.idempotency_header} must be one key of 1 to {MAX_KEY} printable ASCII characters."
+        raise InvalidParameter(detail, parameters=((kind.idempotency_header, "header", detail),))
     return key
 
 

@@ -176,6 +176,8 @@ class Relay:
         """Check the body, and make it the payload. Returns None if it is valid, the Response if it breaks the rules of
         the route, or a Check if it would take too long to check it here."""
         try:
+            if signature := outbound.plan.signature:
+                signature.check_body(outbound.request, body)
             check = outbound.route.body_rules.check_body(body)
         except GatewayError as error:
             return self.refuse(outbound, error)

@@ -1,5 +1,6 @@
 """What the OpenAPI document says of the routes whose replies are not those of a service. Pure."""
 
+from ..edge.signature import Signature
 from ..errors import GatewayError, IdempotencyKeyMissing, PreconditionFailed
 from ..formats.schemas import Json
 from ..routing.kinds import Publish, Store
@@ -46,18 +47,29 @@ def _describe_stored(stream: str) -> Json:
 
 
 def list_headers(route: Route) -> list[Json]:
-    """The parameters of a request that its kind reads."""
+    """The headers that the gateway itself reads: a signature, and those of its kind."""
+    signed: list[Json] = [_describe_signature(route.signature)] if route.signature else []
     if not isinstance(route.kind, Store):
-        return []
+        return signed
     key: Json = {
-        "name": "Idempotency-Key",
+        "name": route.kind.idempotency_header,
         "in": "header",
         "required": route.kind.idempotency_key == "required",
         "description": "A new random text for each request. When a request is repeated with the same key, the message "
         "is stored only once.",
         "schema": {"type": "string", "minLength": 1, "maxLength": 255},
     }
-    return [key, _IF_MATCH]
+    return [*signed, key, _IF_MATCH]
+
+
+def _describe_signature(signature: Signature) -> Json:
+    return {
+        "name": signature.header,
+        "in": "header",
+        "required": True,
+        "description": f"The HMAC-SHA256 of the body, in {signature.encoding}.",
+        "schema": {"type": "string"},
+    }
 
 
 def list_errors(route: Route) -> list[type[GatewayError]]:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from ..edge.auth import Authenticate
 from ..edge.rate_limit import RateLimit
+from ..edge.signature import Signature
 from ..formats.schemas import Json
 from ..routing.kinds import RequestReply
 from ..routing.routes import Route
@@ -53,7 +54,8 @@ def _find_unused(file: "RouteFile", pages: Sequence[str]) -> Iterator[str]:
 
 
 def _find_open_routes(sources: Sequence[SchemeSource], routes: Sequence[Route]) -> Iterator[str]:
-    """If the file has schemes: one line for all routes without `auth` that have another method than GET."""
+    """If the file has schemes: one line for all routes that have another method than GET, and ask for neither
+    credentials nor a signature."""
     found = [route for route in routes if set(route.methods) - {"GET"} and not _asks(route)] if sources else []
     if found:
         methods = sorted({method for route in found for method in route.methods} - {"GET"})
@@ -68,7 +70,7 @@ def _find_unsafe(routes: Sequence[Route]) -> Iterator[str]:
 
 
 def _asks(route: Route) -> bool:
-    return any(isinstance(policy, Authenticate) for policy in route.policies)
+    return any(isinstance(policy, Authenticate | Signature) for policy in route.policies)
 
 
 def _find_doubtful_keys(sources: Sequence[SchemeSource], now: float) -> Iterator[str]:

@@ -16,6 +16,7 @@ from ..formats.schemas import Json
 from .diagnostics import Diagnostics
 from .faults import RouteFileError
 from .schemas import change_schemas
+from .signatures import move_secret
 from .yamltree import Tree
 
 MAX_FILES = 1000
@@ -43,8 +44,8 @@ class Document:
         return self.tree.data.get(key) if isinstance(self.tree.data, dict) else None
 
     def move_files(self, declared: Mapping[str, Json]) -> dict[str, Json]:
-        """A route, or `defaults`, with the names of its schema files relative to the folder of the first file."""
-        return change_schemas(declared, lambda schema, _: self.move_file(schema))
+        """A route, or `defaults`, with the names of its files relative to the folder of the first file."""
+        return move_secret(change_schemas(declared, lambda schema, _: self.move_file(schema)), self.move_file)
 
     def move_file(self, schema: Json) -> Json:
         """The same for one schema: the name of a file is moved, and a schema is returned as it is."""

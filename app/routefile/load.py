@@ -25,6 +25,7 @@ from .model import FREE, Declared, DefaultsModel, FileModel, RouteModel, to_rout
 from .rate_limits import fill_counters, find_limit_faults, make_counters
 from .schemas import SchemaFile, SchemaReader, change_schemas
 from .schemes import ReadFile, read_schemes
+from .signatures import SecretReader, Secrets
 from .validation import validate
 from .yamltree import Path as KeyPath
 from .yamltree import Tree
@@ -69,6 +70,7 @@ class RouteFile:
     - `schemas` has their shared schemas, and those from files.
     - `servers` and `tags` are as in OpenAPI.
     - `schemes` are the schemes of `auth`, and `sources` the checked data that they were made from.
+    - `secrets` are those of signatures, by file.
     - `cors` and `rate_limits` are the keys at the top of the file. `counters` count by `rate_limits`.
     - `files` are all files that were read, the route file first, and the folders that were searched for patterns."""
 
@@ -83,6 +85,7 @@ class RouteFile:
     cors: Json = None
     rate_limits: Json = None
     counters: Mapping[str, Counter] = field(default_factory=dict)
+    secrets: Secrets = field(default_factory=dict)
     files: Sequence[Path] = ()
 
 
@@ -136,6 +139,7 @@ class _Builder:
         self._schemas = SchemaReader(read_schema)
         self._schemes = read_schemes(documents[0].find("auth"), read_file, documents[0].diagnostics)
         self._counters: dict[str, Counter] = {}
+        self._secrets = SecretReader(read_file)
 
     def build(self) -> RouteFile:
         """Raises RouteFileError."""
@@ -173,6 +177,7 @@ class _Builder:
             cors=parts[0].about.get("cors"),
             rate_limits=parts[0].about.get("rate_limits"),
             counters=self._counters,
+            secrets=self._secrets.by_file,
         )
 
     def _read_parts(self) -> list[_Part]:
@@ -231,19 +236,22 @@ class _Builder:
         if model is None or not self._check_names(document, raw, model, path):
             return None
         try:
-            return to_route(model, self._schemas.shared, Declared(self._schemes.by_name, self._counters))
+            return to_route(
+                model, self._schemas.shared, Declared(self._schemes.by_name, self._counters, self._secrets.by_file)
+            )
         except RouteError as error:
             for fault in error.faults:
                 document.diagnostics.add_fault((*path, *fault.key), fault.text)
             return None
 
     def _check_names(self, document: Document, raw: Json, model: RouteModel, path: KeyPath) -> bool:
-        """Whether all schemes and limits that a route names exist. Those that do not are reported."""
+        """Whether all schemes, limits and secrets that a route names exist. Others are reported."""
         if model.auth is None and isinstance(raw, dict) and "auth" in raw:
             return False  # the model has reported the fault
         rules = {
             "auth": find_rule_faults(model.auth, self._schemes.known),
             "rate_limit": find_limit_faults(model.rate_limit, self._counters, model.auth),
+            "signature": self._secrets.find_faults(model.signature),
         }
         faults = [((name, *key), text) for name, found in rules.items() for key, text in found]
         for key, text in faults:

@@ -17,7 +17,7 @@ from ..edge.rate_limit import Counter
 from ..formats.fields import REPLY_HEADERS, REQUEST_HEADERS
 from ..formats.shared_schemas import SharedSchemas
 from ..routing.faults import Fault
-from ..routing.kinds import Kind, Publish, RequestReply, Store, check_stream_name
+from ..routing.kinds import IDEMPOTENCY_KEY, Kind, Publish, RequestReply, Store, check_stream_name
 from ..routing.parameters import Format, Parameter
 from ..routing.paths import list_parameters, parse_path, parse_prefix
 from ..routing.routes import ReplyRules, Route, RouteError, StatusRules
@@ -29,6 +29,7 @@ from .cors import NO_CORS, CorsModel, RouteCors, make_cors
 from .names import IdentitySource, SchemeName
 from .rate_limits import LimitModel, LimitName, RateLimits, make_rate_limits
 from .replies import ReplyModel, StatusModel
+from .signatures import Secrets, SignatureModel, make_signature
 from .strict import StrictModel, check_with
 from .types import Duration, Header, Methods, Networks, Number, Scalar, SchemaName, SchemaOrFile, Size, Value
 
@@ -141,6 +142,10 @@ class DefaultsModel(StrictModel):
         description="With `stream`: whether a request must have an `Idempotency-Key`. A message with the same key is "
         "stored once, within the duplicate window of the stream.",
     )
+    idempotency_header: str = Field(
+        IDEMPOTENCY_KEY,
+        description="With `stream`: the request header that has this key. Webhooks often have their own.",
+    )
     reply: ReplyModel = Field(ReplyModel.model_construct(), description="How the reply becomes the response.")
     cors: RouteCors = Field(
         NO_CORS, description="Which pages of other origins may call it, or `none`. Default: `cors` of the file."
@@ -167,6 +172,11 @@ class DefaultsModel(StrictModel):
         description="The limits of `rate_limits` that count requests, one or a list, or `none`. Requests above a limit "
         "get 429.",
     )
+    signature: SignatureModel | None = Field(
+        None,
+        description="How senders sign bodies, as webhooks do: a body without a valid signature gets 401. The default "
+        "of `max_body` is then at most 256KiB, and it can be at most 4MiB.",
+    )
     content_length: Literal["optional", "required"] = Field(
         "optional",
         description="With `required`, a body must come with a `Content-Length`; a body in chunks gets 411.",
@@ -175,10 +185,12 @@ class DefaultsModel(StrictModel):
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """The schemes of `auth` and the counters of `rate_limits`, by name. Routes refer to these names."""
+    """What routes refer to: the schemes of `auth` and the counters of `rate_limits`, by name, and the secrets of
+    signatures, by file."""
 
     schemes: Mapping[str, Scheme] = field(default_factory=dict)
     counters: Mapping[str, Counter] = field(default_factory=dict)
+    secrets: Secrets = field(default_factory=dict)
 
 
 NOTHING = Declared()
@@ -188,6 +200,7 @@ POLICIES: Sequence[tuple[str, Callable[["RouteModel", Declared], Iterable[Policy
     ("rate_limit", lambda route, declared: _make_limits(route, declared, before_auth=True)),
     ("auth", lambda route, declared: make_auth(route.auth, declared.schemes)),
     ("rate_limit", lambda route, declared: _make_limits(route, declared, before_auth=False)),
+    ("signature", lambda route, declared: make_signature(route.signature, declared.secrets)),
     ("content_length", lambda *_: [RequireLength()]),
 )
 """For each policy its key, and a function that makes the policies of a route. It is called if the route sets the key to
@@ -311,16 +324,17 @@ def _choose_kind(model: RouteModel) -> tuple[str, Kind]:
     if subject is None and publish is None:
         raise RouteError(model.name, [Fault(("subject",), "is missing (or `publish`, if nobody replies)")])
     if publish is not None and model.stream is not None:
-        return publish, Store(model.stream, model.idempotency_key)
-    for key, value in (("stream", model.stream), ("idempotency_key", model.idempotency_key)):
-        if value != RouteModel.model_fields[key].default:
-            raise RouteError(model.name, [Fault((key,), _NEEDS[key])])
+        return publish, Store(model.stream, model.idempotency_key, model.idempotency_header)
+    for key, text in _NEEDS.items():
+        if getattr(model, key) != RouteModel.model_fields[key].default:
+            raise RouteError(model.name, [Fault((key,), text)])
     return (subject, RequestReply()) if subject is not None else (publish or "", Publish())
 
 
 _NEEDS = {
     "stream": "only a route with `publish` has a stream",
     "idempotency_key": "only a route with `publish` and `stream` reads it",
+    "idempotency_header": "only a route with `publish` and `stream` reads it",
 }
 
 

@@ -16,6 +16,7 @@ from .keys import KeyModel
 from .model import DefaultsModel, FileModel, ParameterModel, RouteModel
 from .rate_limits import LimitModel
 from .replies import ReplyModel, StatusModel
+from .signatures import SignatureModel
 from .types import HeaderModel
 from .yamltree import Path
 
@@ -132,6 +133,7 @@ def _list_keys(kind: type[BaseModel], location: Sequence[int | str]) -> list[str
         "auth": AuthRulesModel,
         "keys": KeyModel,
         "rate_limits": LimitModel,
+        "signature": SignatureModel,
     }
     for part in location:
         kind = inner.get(part, kind)

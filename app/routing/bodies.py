@@ -54,12 +54,19 @@ class BodyRules:
     """The media types that a route takes (none listed: all), the schema of its bodies, if it has one, and what is
     merged into them."""
 
-    __slots__ = ("_accepts", "_keeps_encoding", "_schema", "_taken")
+    __slots__ = ("_accepts", "_is_signed", "_keeps_encoding", "_schema", "_taken")
 
     def __init__(
-        self, accepts: Sequence[str], schema: Schema | None, *, taken: Taken = None, keeps_encoding: bool
+        self,
+        accepts: Sequence[str],
+        schema: Schema | None,
+        *,
+        taken: Taken = None,
+        keeps_encoding: bool,
+        is_signed: bool = False,
     ) -> None:
-        """`keeps_encoding`: the service gets the `Content-Encoding`."""
+        """`keeps_encoding`: the service gets the `Content-Encoding`. `is_signed`: each body has a signature."""
+        self._is_signed = is_signed
         self._accepts = frozenset(text.encode("ascii") for text in accepts)
         self._schema = _ANYTHING if schema is None and taken is not None else schema
         self._taken = taken
@@ -87,7 +94,7 @@ class BodyRules:
     @property
     def max_body(self) -> int | None:
         """The largest body, in bytes, where neither the route nor the gateway says less; None for no such limit."""
-        return None if self._schema is None else CHECKED_MAX_BODY
+        return CHECKED_MAX_BODY if self._schema is not None or self._is_signed else None
 
     def check_body(self, body: bytes) -> Check | None:
         """None where the body is as it should be; what is still to be done where it may not be done here. Raises

@@ -4,10 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..edge.cors import Cors
+from ..edge.signature import MAX_SIGNED_BODY
 from ..errors import GatewayError
 from ..formats.schemas import Json
 from ..formats.shared_schemas import SharedSchemas
 from ..formats.subjects import SubjectTemplate
+from ..formats.units import format_size
 from .bodies import is_content_type, is_media_range
 from .faults import Fault
 from .headers import (
@@ -162,6 +164,7 @@ def _find_payload_faults(route: "Route") -> Iterator[Fault]:
             ("accepts", route.accepts),
             ("max_body", route.max_body),
             ("body_schema", route.body_schema),
+            ("signature", route.signature),
         ):
             if value not in (None, ()):
                 yield Fault((key,), "this route sends no body: add `payload: body`, or leave this out")
@@ -174,6 +177,8 @@ def _find_payload_faults(route: "Route") -> Iterator[Fault]:
             )
     if (route.max_body or 0) < 0:
         yield Fault(("max_body",), "max_body is 0 or more")
+    if route.signature and (route.max_body or 0) > MAX_SIGNED_BODY:
+        yield Fault(("max_body",), f"with `signature` it is at most {format_size(MAX_SIGNED_BODY)}")
     yield from _find_schema_faults(("body_schema",), route.body_schema, route.schemas)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from ..formats.fields import can_travel
 from .faults import Fault
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 MAX_STREAM_NAME = 255  # characters, as in nats-server
 
 IdempotencyKey = Literal["optional", "required"]
+IDEMPOTENCY_KEY = "Idempotency-Key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +40,13 @@ class Store:
     """A message that a JetStream stream stores. The response is 201 once the stream has acknowledged it.
 
     - `stream`: the name of the stream. A message that another stream would store is not stored.
-    - `idempotency_key`: whether a request must have an `Idempotency-Key`. With the same key the stream stores a message
-      only once, within its duplicate window."""
+    - `idempotency_key`: whether a request must have a key. With the same key the stream stores a message only once,
+      within its duplicate window.
+    - `idempotency_header`: the header that has the key."""
 
     stream: str
     idempotency_key: IdempotencyKey = "optional"
+    idempotency_header: str = IDEMPOTENCY_KEY
 
     key: ClassVar = "publish"
     word: ClassVar = "store"
@@ -66,5 +70,7 @@ def find_kind_faults(route: "Route") -> Iterator[Fault]:
     """Keys that make no sense for this kind of route."""
     if isinstance(route.kind, RequestReply):
         return
+    if isinstance(route.kind, Store) and not can_travel(route.kind.idempotency_header):
+        yield Fault(("idempotency_header",), "no request has a header of this name")
     if route.reply != type(route.reply)():
         yield Fault(("reply",), "nobody replies to a message that is published: leave it out")

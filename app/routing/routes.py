@@ -10,6 +10,7 @@ from typing import Literal
 
 from ..edge.auth import Authenticate
 from ..edge.policy import Policy
+from ..edge.signature import Signature
 from ..formats.fields import REPLY_HEADERS, REQUEST_HEADERS, AllowList, allow
 from ..formats.schemas import Json
 from ..formats.shared_schemas import SharedSchemas
@@ -158,7 +159,12 @@ class Route:
             ("subject_template", template),
             ("tail", tail),
             ("reader", self._make_reader(parameters, in_path, template, tail)),
-            ("body_rules", BodyRules(accepts, schema, taken=taken, keeps_encoding=told_of_encoding)),
+            (
+                "body_rules",
+                BodyRules(
+                    accepts, schema, taken=taken, keeps_encoding=told_of_encoding, is_signed=self.signature is not None
+                ),
+            ),
             ("by_header", by_header),
             ("request_allow", allow(self.headers, self.renamed)),
             ("reply_allow", allow(self.reply.headers)),
@@ -168,6 +174,11 @@ class Route:
             ),
         ):
             object.__setattr__(self, name, value)
+
+    @property
+    def signature(self) -> Signature | None:
+        """How senders sign bodies, if they do."""
+        return next((policy for policy in self.policies if isinstance(policy, Signature)), None)
 
     def _make_reader(
         self, parameters: Sequence[Parameter], in_path: Sequence[str], template: SubjectTemplate, tail: str | None

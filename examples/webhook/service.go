@@ -1,4 +1,4 @@
-// Stores events in a stream of JetStream, each of them once, and answers when an event is stored.
+// Makes a stream for events, and shows the latest event of a source.
 //
 //	$ go run service.go        # NATS_URL says where NATS is
 package main
@@ -24,27 +24,23 @@ func main() {
 	if _, err := jetstream.AddStream(&nats.StreamConfig{Name: "EVENTS", Subjects: []string{"events.*"}}); err != nil {
 		log.Fatal(err)
 	}
-	client.QueueSubscribe("hooks.*", "hooks", func(request *nats.Msg) { take(jetstream, request) })
+	client.QueueSubscribe("latest.*", "events", func(request *nats.Msg) { show(jetstream, request) })
 	if err := client.Flush(); err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println("answers hooks.*")
+	fmt.Println("answers latest.*")
 	select {}
 }
 
-func take(jetstream nats.JetStreamContext, request *nats.Msg) {
-	event := nats.NewMsg("events." + strings.TrimPrefix(request.Subject, "hooks."))
-	event.Data = request.Data
-	stored, err := jetstream.PublishMsg(event, nats.MsgId(request.Header.Get("X-Delivery")))
+func show(jetstream nats.JetStreamContext, request *nats.Msg) {
+	source := strings.TrimPrefix(request.Subject, "latest.")
+	event, err := jetstream.GetLastMsg("EVENTS", "events."+source)
 	reply := nats.NewMsg(request.Reply)
 	if err != nil {
-		reply.Header.Set("Nats-Service-Error-Code", "503")
-		reply.Header.Set("Nats-Service-Error", "the event is not stored: send it again")
+		reply.Header.Set("Nats-Service-Error-Code", "404")
+		reply.Header.Set("Nats-Service-Error", "there is no event of "+source)
 	} else {
-		reply.Data = []byte(fmt.Sprintf(`{"sequence": %d}`, stored.Sequence))
-		if stored.Duplicate {
-			reply.Header.Set("Http-Status", "200")
-		}
+		reply.Data = event.Data
 	}
 	request.RespondMsg(reply)
 }

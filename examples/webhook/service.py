@@ -1,13 +1,13 @@
-"""Stores events in a stream of JetStream, each of them once, and answers when an event is stored.
+"""Makes a stream for events, and shows the latest event of a source.
 
 $ python service.py        # NATS_URL says where NATS is
 """
 
 import asyncio
-import json
 import os
 
 import nats
+from nats.js.errors import NotFoundError
 from nats.micro import add_service
 from nats.micro.request import Request
 
@@ -17,15 +17,18 @@ async def main() -> None:
     jetstream = client.jetstream()
     await jetstream.add_stream(name="EVENTS", subjects=["events.*"])
 
-    async def take(request: Request) -> None:
-        source, delivery = request.subject.removeprefix("hooks."), (request.headers or {})["X-Delivery"]
-        stored = await jetstream.publish(f"events.{source}", request.data, headers={"Nats-Msg-Id": delivery})
-        reply = json.dumps({"sequence": stored.seq}).encode()
-        await request.respond(reply, {"Http-Status": "200"} if stored.duplicate else None)
+    async def show(request: Request) -> None:
+        source = request.subject.removeprefix("latest.")
+        try:
+            event = await jetstream.get_last_msg("EVENTS", f"events.{source}")
+        except NotFoundError:
+            await request.respond_error("404", f"there is no event of {source}")
+        else:
+            await request.respond(event.data or b"")
 
-    service = await add_service(client, name="webhooks", version="1.0.0")
-    await service.add_endpoint(name="take", subject="hooks.*", handler=take)
-    print("answers hooks.*", flush=True)
+    service = await add_service(client, name="events", version="1.0.0")
+    await service.add_endpoint(name="latest", subject="latest.*", handler=show)
+    print("answers latest.*", flush=True)
     await asyncio.Event().wait()
 
 
