@@ -25,6 +25,7 @@ routes:
   - {name: silent, method: GET, path: "/silent/{id}", subject: "silent.{id}"}
   - {name: greet, method: GET, path: "/greet/{name}", subject: "greet.{name}"}
   - {name: big, method: GET, path: "/big/{size}", subject: "blob.{size}", reply: {max_bytes: 1000}}
+  - {name: orders, method: POST, path: "/orders/{id}", publish: "orders.{id}", stream: ORDERS}
   - {name: nobody, method: GET, path: "/nobody/{id}", subject: "nobody.{id}"}
 """
 

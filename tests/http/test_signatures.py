@@ -68,7 +68,7 @@ async def test_the_signature_may_be_in_base64(gateway: Gateway) -> None:
 @pytest.mark.parametrize(
     "values",
     [(), ("",), ("sha256=",), ("sha256=00",), ("0" * 64,), ("sha256=" + "g" * 64,), ("sha1=" + "0" * 64,),
-     ("sha256=sha256=" + sign().hex(),), (sign(secret="another secret, of nobody").hex(),), (sign(b"{}").hex(),),
+     ("sha256=sha256=" + sign().hex(),), (sign(EVENT, "another secret, of nobody").hex(),), (sign(b"{}").hex(),),
      (sign().hex(),) * 2, (sign().hex()[:-2],), ("é" * 64,)],
 )  # fmt: skip
 async def test_any_other_body_gets_401(values: tuple[str, ...], gateway: Gateway) -> None:
