@@ -1,5 +1,6 @@
 """The gateway and its peers: how each is started. What isn't on this machine is told, and left out."""
 
+import asyncio
 import contextlib
 import importlib.util
 import os
@@ -14,7 +15,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import nats
 import yaml
+from nats.js.api import StorageType, StreamConfig
 
 from app.commands.embedded import build_command, wait_for_url
 from app.http.sockets import bind
@@ -194,13 +197,21 @@ def _answers(url: str) -> bool:
 
 @contextlib.contextmanager
 def run_nats(folder: Path) -> Iterator[tuple[str, list[int]]]:
-    """The address of a nats-server, and the process ids of the responders behind it."""
+    """The address of a nats-server with a stream in memory, and the process ids of the responders behind it."""
     with contextlib.ExitStack() as stack:
         process = stack.enter_context(running([*build_command(folder), "-l", str(folder / "nats.log")]))
         url = wait_for_url(folder, process)
+        asyncio.run(_make_stream(url))
         host, port = url.removeprefix("nats://").split(":")
         command = [sys.executable, "-m", "benchmarks.responder", host, port]
         yield url, [stack.enter_context(running(command)).pid for _ in range(RESPONDERS)]
+
+
+async def _make_stream(url: str) -> None:
+    client = await nats.connect(url)
+    stream = StreamConfig(name="STORED", subjects=["stored.*"], storage=StorageType.MEMORY, max_msgs=1000)
+    await client.jetstream().add_stream(stream)
+    await client.close()
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from ..formats.fields import Pair
 from ..routing.identity import list_identity
 from ..routing.kinds import Publish, RequestReply, Store
 from ..routing.routes import Route
-from .publishing import PublishReader, StoreReader, list_read_fields, write_expectations
+from .publishing import PublishReader, StoreReader, list_read_fields, write_expectations, write_expected_stream
 from .replies import Reader, ReplyReader
 
 DEFAULT_LINK, PUBLISHER = "default", "publisher"
@@ -24,12 +24,15 @@ WriteOwn = Callable[[Request, str], Sequence[Pair]]
 
 @dataclass(frozen=True, slots=True)
 class Special:
-    """The special parts of a route. `fields` has the names of the request headers that its kind reads."""
+    """The special parts of a route. `fields` has the names of the request headers that its kind reads. `constant` are
+    the headers of `write_own` for a request without such headers, unless `differs` says that they are not constant."""
 
     link: str
     replies: Reader
     write_own: WriteOwn | None
+    differs: bool
     fields: frozenset[bytes] = frozenset()
+    constant: Sequence[Pair] = ()
 
 
 def choose_special(route: Route) -> Special:
@@ -37,12 +40,14 @@ def choose_special(route: Route) -> Special:
     identity = partial(_write_identity, route) if route.identity else None
     match route.kind:
         case RequestReply():
-            return Special(DEFAULT_LINK, ReplyReader(route), identity)
+            return Special(DEFAULT_LINK, ReplyReader(route), identity, identity is not None)
         case Publish():
-            return Special(PUBLISHER, PublishReader(), identity)
+            return Special(PUBLISHER, PublishReader(), identity, identity is not None)
         case Store() as kind:
             write_own = partial(_write_for_stream, kind, identity)
-            return Special(DEFAULT_LINK, StoreReader(kind), write_own, list_read_fields(kind))
+            differs = identity is not None or kind.idempotency_key == "required"
+            fields, constant = list_read_fields(kind), write_expected_stream(kind)
+            return Special(DEFAULT_LINK, StoreReader(kind), write_own, differs, fields, constant)
 
 
 def _write_identity(route: Route, request: Request, _subject: str) -> Sequence[Pair]:

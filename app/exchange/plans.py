@@ -41,7 +41,7 @@ class Plan:
 
     - `cors` and `signature` are among the policies, or None.
     - `relevant` has the names of the request headers that the relay reads, `asked` those that the policies read.
-    - `adds_headers`: parameters, or what `write_own` returns, travel as headers.
+    - `adds_headers`: parameters travel as headers, or what `write_own` returns differs between requests.
     - `write_own` returns the headers that the gateway itself writes for a request and its subject: facts about the
       caller, and what a stream must check. None if there are no such headers.
     - `link` is the name of what sends the requests, and `replies` reads their outcomes.
@@ -92,13 +92,13 @@ def make_plan(route: Route, limits: Limits, *, is_alone: bool, before: Plan | No
         cors=next((policy for policy in route.policies if isinstance(policy, Cors)), None),
         relevant=choose_relevant(route) | special.fields,
         asked=frozenset[bytes]().union(*(policy.fields for policy in route.policies)),
-        adds_headers=bool(route.by_header or special.write_own),
+        adds_headers=bool(route.by_header or special.differs),
         payloads={method: route.choose_payload(method) for method in (*route.methods, "HEAD")},
         refuses_body=BODY_METHODS - {method for method in route.methods if route.choose_payload(method) in WITH_BODY},
         timeout=min(limits.timeout if route.timeout is None else route.timeout, max_timeout),
         max_timeout=max_timeout,
         max_body=_choose_limit(route, limits.max_body),
-        sent=encode_sent(route),
+        sent=encode_sent(route, special.constant),
         sends_id=sends_request_id(route),
         tells_facts=timeout_header is not None or bool(origin_names),
         timeout_header=timeout_header,

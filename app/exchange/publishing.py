@@ -106,11 +106,16 @@ class StoreReader:
         return error
 
 
+def write_expected_stream(kind: Store) -> Sequence[Pair]:
+    """The headers of a message without a key and without `If-Match`."""
+    return ((b"Nats-Expected-Stream", kind.stream.encode("ascii")),)
+
+
 def write_expectations(kind: Store, request: Request, subject: str) -> Sequence[Pair]:
     """The headers by which the stream decides whether it stores the message: the expected stream, the id of the message
     (from the idempotency key), and the expected last sequence of the subject (from `If-Match`). Raises a
     GatewayError."""
-    pairs = [(b"Nats-Expected-Stream", kind.stream.encode("ascii"))]
+    pairs = [*write_expected_stream(kind)]
     key = _find_key(kind, request)
     if key is not None:
         pairs.append((b"Nats-Msg-Id", _make_message_id(request, subject, _read_key(kind, key))))

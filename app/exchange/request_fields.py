@@ -62,12 +62,12 @@ def find_timeout_header(route: Route) -> bytes | None:
     return route.request_allow.canonical(_TIMEOUT) if _TIMEOUT in route.request_allow.names else None
 
 
-def encode_sent(route: Route) -> bytes:
-    """The header block for a request without headers that travel. If the service gets the request id, the block ends
-    before its value."""
+def encode_sent(route: Route, own: Sequence[Pair] = ()) -> bytes:
+    """The header block for a request without headers that travel. `own` are the headers that the gateway writes. If the
+    service gets the request id, the block ends before its value."""
     if not sends_request_id(route):
-        return encode_block(_list_sent(route))
-    block = encode_block([*_list_sent(route), (route.request_allow.canonical(_REQUEST_ID), b"")])
+        return encode_block([*_list_sent(route), *own])
+    block = encode_block([*_list_sent(route), *own, (route.request_allow.canonical(_REQUEST_ID), b"")])
     return block.removesuffix(b"\r\n\r\n")
 
 

@@ -23,6 +23,13 @@ def run_benchmarks(*arguments: str) -> str:
     return done.stdout
 
 
+def test_messages_are_measured_too() -> None:
+    lines = run_benchmarks("--only", "^publish", "--targets", "fast lane$").splitlines()
+    rows = [line for line in lines if line.startswith("| gateway, fast lane |")]
+    assert len(rows) == 2
+    assert all(row.endswith("| 0 |") for row in rows)
+
+
 @pytest.mark.parametrize("case", ["greet, 8 conn", "POST 64 KiB", "typed", "no responders"])
 def test_a_case_is_measured_without_errors_beside_a_peer(case: str) -> None:
     lines = run_benchmarks("--only", case, "--targets", "fast lane|FastAPI").splitlines()

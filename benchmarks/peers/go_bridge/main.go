@@ -50,14 +50,9 @@ func main() {
 		pass(w, request(w, nc, msg))
 	})
 	mux.HandleFunc("/echo", func(w http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
-		if err != nil {
-			w.WriteHeader(http.StatusRequestEntityTooLarge)
-			return
+		if msg := read(w, r, "echo"); msg != nil {
+			pass(w, request(w, nc, msg))
 		}
-		msg := nats.NewMsg("echo")
-		msg.Data = body
-		pass(w, request(w, nc, msg))
 	})
 	mux.HandleFunc("/blob/", func(w http.ResponseWriter, r *http.Request) {
 		pass(w, request(w, nc, nats.NewMsg("blob."+strings.TrimPrefix(r.URL.Path, "/blob/"))))
@@ -73,6 +68,17 @@ func main() {
 		msg.Data = body
 		pass(w, request(w, nc, msg))
 	})
+	mux.HandleFunc("/published", func(w http.ResponseWriter, r *http.Request) {
+		if msg := read(w, r, "published.order"); msg != nil {
+			nc.PublishMsg(msg) // into a buffer: nobody knows whether the server gets it
+			w.WriteHeader(http.StatusAccepted)
+		}
+	})
+	mux.HandleFunc("/stored", func(w http.ResponseWriter, r *http.Request) {
+		if msg := read(w, r, "stored.order"); msg != nil {
+			pass(w, request(w, nc, msg))
+		}
+	})
 	mux.HandleFunc("/nobody/", func(w http.ResponseWriter, r *http.Request) {
 		pass(w, request(w, nc, nats.NewMsg("nobody."+strings.TrimPrefix(r.URL.Path, "/nobody/"))))
 	})
@@ -84,6 +90,17 @@ func main() {
 		})
 	}
 	log.Fatal(http.ListenAndServe("127.0.0.1:"+os.Getenv("PORT"), mux))
+}
+
+func read(w http.ResponseWriter, r *http.Request, subject string) *nats.Msg {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
+	if err != nil {
+		w.WriteHeader(http.StatusRequestEntityTooLarge)
+		return nil
+	}
+	msg := nats.NewMsg(subject)
+	msg.Data = body
+	return msg
 }
 
 func request(w http.ResponseWriter, nc *nats.Conn, msg *nats.Msg) *nats.Msg {
