@@ -1,1 +1,1 @@
-"""What a route may declare, and which route a request has."""
+"""The parts of a route, and the table that finds the route of a request."""

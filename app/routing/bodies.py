@@ -1,7 +1,7 @@
-"""What a route takes as a request body: its type, and its JSON schema. Pure.
+"""The rules of a route for request bodies: their types, and their JSON schema. Pure.
 
-To check a body holds up everybody else, so only short ones are checked at once. What could take longer than 3 ms comes
-back as a Check, which `checker` runs in another process.
+Everybody else waits while a body is checked, so only short bodies are checked at once. A body whose check could take
+longer than 3 ms becomes a Check, which `checker` runs in another process.
 """
 
 import re
@@ -12,23 +12,23 @@ from ..errors import InvalidBody, UnsupportedMediaType
 from ..formats.fields import Pair, is_clean_value
 from ..formats.schemas import Json, Schema, encode_pointer, parse_json
 
-MAX_FAULTS = 20  # of one body that an error lists
+MAX_FAULTS = 20  # in the error of one body
 MAX_TYPE = 64  # characters of a media type in an error
-CHECKED_MAX_BODY = 256 * 1024  # bytes, where a route with a schema says nothing: 50 ms at most, and 9 MiB of values
+CHECKED_MAX_BODY = 256 * 1024  # bytes, for a route with a schema and no limit: at most 50 ms, and 9 MiB of values
 
-AT_ONCE = 16 * 1024  # bytes of a body that takes 3 ms at most to be read and checked
-LISTED_AT_ONCE = 2 * 1024  # bytes of one whose faults, by a plain schema, take 2 ms at most to be listed
+AT_ONCE = 16 * 1024  # bytes: to read and check such a body takes at most 3 ms
+LISTED_AT_ONCE = 2 * 1024  # bytes: to list the faults of such a body, by a plain schema, takes at most 2 ms
 
 _MEDIA_TYPE = re.compile(r"(?:\*/\*|[a-z0-9!#$&^_.+-]+/(?:\*|[a-z0-9!#$&^_.+-]+))")  # RFC 6838 §4.2, RFC 9110 §12.5.1
 
 
 def is_media_range(text: str) -> bool:
-    """Whether a text can stand in `accepts`: `application/json`, `image/*`, `*/*`, in lower case."""
+    """Whether a text is allowed in `accepts`: `application/json`, `image/*` or `*/*`, in lower case."""
     return _MEDIA_TYPE.fullmatch(text) is not None
 
 
 def is_content_type(text: str) -> bool:
-    """Whether a text can stand in `Content-Type`: no range, and nothing that could end the header."""
+    """Whether a text is allowed as `Content-Type`: it is no range, and has no character that could end the header."""
     media_type = text.partition(";")[0].strip().lower()
     return text.isascii() and is_clean_value(text.encode()) and is_media_range(media_type) and "*" not in media_type
 
@@ -37,13 +37,13 @@ _ANYTHING = Schema(True)
 _BLANKS = b" \t\r\n"  # RFC 8259 §2
 
 Taken = frozenset[str] | None
-"""The names, in lower case, of parameters that are merged into a JSON object; None for no merge. It may have no such
-key, in any case: some libraries, as Go's, take `ID` for `id`."""
+"""The names of the parameters that are merged into a JSON object, in lower case. None for no merge. The object may not
+have such a key, in upper or lower case: some libraries, such as Go's, read `ID` as `id`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A body that is to be checked elsewhere."""
+    """A body that another process must check."""
 
     schema: Schema
     body: bytes
@@ -51,8 +51,8 @@ class Check:
 
 
 class BodyRules:
-    """The media types that a route takes (none listed: all), the schema of its bodies, if it has one, and what is
-    merged into them."""
+    """The media types that a route takes, the schema of its bodies, and the parameters that are merged into them. An
+    empty list of media types allows all."""
 
     __slots__ = ("_accepts", "_is_signed", "_keeps_encoding", "_schema", "_taken")
 
@@ -65,7 +65,7 @@ class BodyRules:
         keeps_encoding: bool,
         is_signed: bool = False,
     ) -> None:
-        """`keeps_encoding`: the service gets the `Content-Encoding`. `is_signed`: each body has a signature."""
+        """With `keeps_encoding` the service gets the `Content-Encoding`. With `is_signed` each body has a signature."""
         self._is_signed = is_signed
         self._accepts = frozenset(text.encode("ascii") for text in accepts)
         self._schema = _ANYTHING if schema is None and taken is not None else schema
@@ -73,7 +73,8 @@ class BodyRules:
         self._keeps_encoding = keeps_encoding and self._schema is None
 
     def check_head(self, fields: Sequence[Pair]) -> None:
-        """Raises UnsupportedMediaType for a body that is announced and would not do (RFC 9110 §15.5.16)."""
+        """Raises UnsupportedMediaType if the request announces a body that the route does not take (RFC 9110
+        §15.5.16)."""
         encodings = {value.strip().lower() for name, value in fields if name == b"content-encoding"}
         if encodings - {b"", b"identity"} and not self._keeps_encoding:
             raise UnsupportedMediaType(
@@ -83,22 +84,21 @@ class BodyRules:
             types = [value for name, value in fields if name == b"content-type"]
             if len(types) != 1 or not self._is_accepted(types[0]):
                 accepted = b", ".join(sorted(self._accepts))
-                detail = f"This route takes a body of the type {accepted.decode()}.{_tell_type(types)}"
+                detail = f"This route takes a body of the type {accepted.decode()}.{_describe_type(types)}"
                 raise UnsupportedMediaType(detail, headers=((b"accept", accepted),))
 
     @property
     def reads_json(self) -> bool:
-        """Whether a body has to be JSON."""
+        """Whether a body must be JSON."""
         return self._schema is not None
 
     @property
     def max_body(self) -> int | None:
-        """The largest body, in bytes, where neither the route nor the gateway says less; None for no such limit."""
+        """The largest body, in bytes, if neither the route nor the gateway has a smaller limit. None for no limit."""
         return CHECKED_MAX_BODY if self._schema is not None or self._is_signed else None
 
     def check_body(self, body: bytes) -> Check | None:
-        """None where the body is as it should be; what is still to be done where it may not be done here. Raises
-        InvalidBody."""
+        """None if the body is valid, or the Check that another process must run. Raises InvalidBody."""
         schema = self._schema
         if schema is None:
             return None
@@ -118,15 +118,15 @@ class BodyRules:
         return slash != b"" and not self._accepts.isdisjoint((media_type, family + b"/*", b"*/*"))
 
 
-def _tell_type(types: Sequence[bytes]) -> str:
-    """The media type of a body, if it has one that can be shown."""
+def _describe_type(types: Sequence[bytes]) -> str:
+    """A sentence with the media type of a body. Empty if the type is too long, or is none."""
     media_type = types[0].partition(b";")[0].strip().lower().decode("latin-1") if len(types) == 1 else ""
-    is_told = len(media_type) <= MAX_TYPE and is_media_range(media_type)
-    return f" It came as {media_type}." if is_told else "" if types else " It came without a Content-Type."
+    is_shown = len(media_type) <= MAX_TYPE and is_media_range(media_type)
+    return f" It came as {media_type}." if is_shown else "" if types else " It came without a Content-Type."
 
 
 def read_body(body: bytes) -> Json:
-    """The value of a body. Raises InvalidBody."""
+    """The JSON value of a body. Raises InvalidBody."""
     try:
         return parse_json(body)
     except ValueError as error:
@@ -135,7 +135,7 @@ def read_body(body: bytes) -> Json:
 
 
 def check_keys(value: Json, taken: Taken) -> None:
-    """Raises InvalidBody where parameters can't be merged into a value."""
+    """Raises InvalidBody if the parameters can't be merged into this value."""
     if taken is None:
         return
     detail = "The parameters of this route can't be added to the body."
@@ -147,7 +147,7 @@ def check_keys(value: Json, taken: Taken) -> None:
 
 
 def merge(body: bytes, parameters: bytes) -> bytes:
-    """Two JSON objects without a common key as one. What the body says stays as it is, byte for byte."""
+    """Merges two JSON objects that have no key in common. The bytes of the body stay as they are."""
     if parameters == b"{}":
         return body
     inner = body.rstrip(_BLANKS)[:-1]
@@ -155,7 +155,7 @@ def merge(body: bytes, parameters: bytes) -> bytes:
 
 
 def check_no_body(fields: Sequence[Pair], reason: str) -> None:
-    """Raises UnsupportedMediaType for a body that is announced, where it would only be dropped."""
+    """Raises UnsupportedMediaType if the request announces a body. The service would not get it."""
     if _has_body(fields):
         raise UnsupportedMediaType(f"This route takes no body: {reason}.")
 

@@ -1,11 +1,11 @@
-"""What can be wrong with a declaration."""
+"""A fault of a declaration."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong with a declaration: the key that it is about, and a sentence."""
+    """A fault of a declaration: the key that is wrong, and a sentence."""
 
     key: tuple[str | int, ...]
     text: str

@@ -9,7 +9,7 @@ from .parameters import Parameter
 Texts = tuple[tuple[str, str], ...]
 """Header names, and their values."""
 
-MAX_SENT = 4096  # bytes that a route adds to each request
+MAX_SENT = 4096  # bytes that a route may add to each request
 
 _OURS = frozenset(("date", "x-request-id", "x-content-type-options"))  # response headers
 _NOT_SET = {
@@ -20,13 +20,13 @@ _NOT_SET = {
 
 
 def list_sent_names(passed: Sequence[str], renamed: Texts) -> list[str]:
-    """What the headers that travel are called on the NATS side, in the order of `passed`."""
+    """The names on the NATS side of the headers that travel, in the order of `passed`."""
     others = dict(renamed)
     return [others.get(name, name) for name in passed]
 
 
 def find_request_header_faults(passed: Sequence[str], renamed: Texts, sent: Texts) -> Iterator[Fault]:
-    """Of `headers` and `send_headers`."""
+    """The faults of `headers` and `send_headers`."""
     names = list_sent_names(passed, renamed)
     for index, (name, other) in enumerate(zip(passed, names, strict=True)):
         if not can_travel(name):
@@ -50,7 +50,7 @@ def find_request_header_faults(passed: Sequence[str], renamed: Texts, sent: Text
 
 
 def _find_twins(passed: Sequence[str], names: Sequence[str]) -> Iterator[Fault]:
-    """Headers that would be two on the NATS side, or one with another."""
+    """Headers that would have two names on the NATS side, or share one."""
     sent_as: dict[str, str] = {}
     taken: dict[str, str] = {}
     for index, (name, other) in enumerate(zip(passed, names, strict=True)):
@@ -62,7 +62,7 @@ def _find_twins(passed: Sequence[str], names: Sequence[str]) -> Iterator[Fault]:
 
 
 def find_parameter_header_faults(parameters: Sequence[Parameter], taken: Sequence[str]) -> Iterator[Fault]:
-    """Of the `header` of each; `taken` are the names that others have."""
+    """The faults of the `header` of each parameter. `taken` are names that are in use already."""
     names = {name.lower() for name in taken}
     for parameter in parameters:
         if (name := parameter.header) is None:
@@ -78,7 +78,7 @@ def find_parameter_header_faults(parameters: Sequence[Parameter], taken: Sequenc
 
 
 def find_reply_header_faults(passed: Sequence[str], set_: Texts) -> Iterator[Fault]:
-    """Of `reply.headers` and `reply.set_headers`."""
+    """The faults of `reply.headers` and `reply.set_headers`."""
     for index, name in enumerate(passed):
         if name.lower() in _OURS:
             yield Fault(("reply", "headers", index), f"{', '.join(sorted(_OURS))} are the gateway's own")
@@ -91,8 +91,8 @@ def find_reply_header_faults(passed: Sequence[str], set_: Texts) -> Iterator[Fau
 
 
 def find_cors_header_faults(passed: Sequence[str], set_: Texts) -> Iterator[Fault]:
-    """Of `reply.headers` and `reply.set_headers` beside `cors`: a browser refuses an answer that has such a field
-    twice."""
+    """The faults of `reply.headers` and `reply.set_headers` on a route with `cors`. A browser refuses an answer that
+    has a CORS header twice."""
     text = "`cors` sets it for this route: leave it out, or write `cors: none`"
     for key, names in (("headers", enumerate(passed)), ("set_headers", ((name, name) for name, _ in set_))):
         for place, name in names:
@@ -100,10 +100,11 @@ def find_cors_header_faults(passed: Sequence[str], set_: Texts) -> Iterator[Faul
                 yield Fault(("reply", key, place), text)
 
 
-def find_status_header_faults(key: tuple[str, ...], told: Texts, passed: Sequence[str]) -> Iterator[Fault]:
-    """Of the headers that the documentation tells of one status; `passed` are all that a reply can have."""
+def find_status_header_faults(key: tuple[str, ...], documented: Texts, passed: Sequence[str]) -> Iterator[Fault]:
+    """The faults of the headers that the documentation lists for one status. `passed` are all headers that a reply can
+    have."""
     names = {name.lower() for name in passed}
-    for name, _ in told:
+    for name, _ in documented:
         if name.lower() not in names:
             yield Fault((*key, "headers", name), "`reply.headers` does not list it, so it would not pass")
 

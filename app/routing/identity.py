@@ -1,6 +1,7 @@
-"""What the service learns of who calls: headers that the gateway writes, and parameters from claims. Pure.
+"""What the service learns about the caller: headers that the gateway writes, and parameters from claims. Pure.
 
-Law: no caller can write their values. A header of `identity` travels from no caller, on no route of the table.
+Law: no caller can write these values. If a route has a header in `identity`, no route of the table passes it on from a
+caller.
 """
 
 import json
@@ -25,14 +26,14 @@ _OURS = frozenset(("x-request-id", "x-request-timeout"))
 
 
 def check_source(text: str) -> None:
-    """ValueError says what the value of a header can be."""
+    """Raises ValueError if the text is no source for a header of `identity`. Its text lists the sources."""
     if text not in ("sub", "scopes", "ip") and not (text.startswith(_CLAIMS) and len(text) > len(_CLAIMS)):
         raise ValueError("must be `sub`, `scopes`, `ip`, or a claim such as `claims.tenant`")
 
 
 def list_identity(headers: Texts, request: Request) -> list[Pair]:
-    """The headers of `identity` for a request; what is not known of the caller is left out. Raises Forbidden where a
-    value can't be in a header."""
+    """The headers of `identity` for a request, without those whose value is not known. Raises Forbidden if a value
+    can't be in a header."""
     pairs = []
     for name, source in headers:
         text = _write(source, request)
@@ -42,7 +43,7 @@ def list_identity(headers: Texts, request: Request) -> list[Pair]:
 
 
 def _encode(text: str, source: str) -> bytes:
-    """Raises Forbidden for half of a surrogate pair, which JSON can write and UTF-8 can't."""
+    """Raises Forbidden for half of a surrogate pair: JSON can contain it, but UTF-8 can't."""
     try:
         return text.encode("utf-8")
     except UnicodeEncodeError:
@@ -50,7 +51,7 @@ def _encode(text: str, source: str) -> bytes:
 
 
 def _encode_header(text: str, source: str) -> bytes:
-    """Raises Forbidden where no header can have this value."""
+    """Raises Forbidden if the text can't be the value of a header."""
     value = _encode(text, source)
     if not is_clean_value(value) or value != value.strip():
         raise _refuse_text(source)
@@ -78,8 +79,8 @@ def _write(source: str, request: Request) -> str | None:
 
 
 def read_claim(parameter: Parameter, identity: Identity | None) -> str:
-    """The text of the claim that a parameter is. Raises Forbidden where the caller has no such claim, or one that is a
-    list or an object, or that can't be sent."""
+    """The text of the claim that is the value of the parameter. Raises Forbidden if the caller has no such claim, if
+    the claim is a list or an object, or if it can't be sent."""
     name = parameter.claim or parameter.name
     claim: Json = find_claim(identity.claims, name) if identity else None
     if claim is None:
@@ -94,13 +95,13 @@ def read_claim(parameter: Parameter, identity: Identity | None) -> str:
 
 
 def refuse_claim(error: InvalidParameter | UriTooLong) -> Forbidden:
-    """403, and neither 422 nor 414, for a claim that breaks the rules of its parameter: the caller can change no
+    """The 403 for a claim that breaks the rules of its parameter. It is no 422 or 414, since the caller can't change a
     claim."""
     return Forbidden(f"A claim of the caller can't be used. {error.detail}")
 
 
 def find_identity_faults(route: "Route") -> Iterator[Fault]:
-    """What is wrong with `identity` of a route, and with its parameters from claims."""
+    """The faults of `identity` of a route, and of its parameters from claims."""
     taken = _list_taken(route)
     for name, source in route.identity:
         if not can_travel(name) or name.lower() in _OURS:
@@ -129,7 +130,8 @@ def _list_taken(route: "Route") -> dict[str, str]:
 
 
 def find_forged(routes: Sequence["Route"]) -> Iterator[tuple[int, Fault]]:
-    """Headers which one route has in `identity`, and which another lets callers write; with the index of that one."""
+    """Headers that one route has in `identity` while another route passes them on from callers. Each fault has the
+    index of the other route."""
     names = {name.lower() for route in routes for name, _ in route.identity}
     if not names:
         return

@@ -1,8 +1,8 @@
-"""Parameters: what a route declares of its path, its query and its headers. Pure.
+"""The parameters that a route declares: in its path, its query, its headers, and from claims. Pure.
 
 Laws:
-1. Text means a value in one way only: `7` is an integer; `07`, `+7`, ` 7` and `7.0` are not. Nothing is repaired.
-2. The rules of a parameter are one JSON Schema, which checks its values and is in the OpenAPI document.
+1. Each value has exactly one text: `7` is an integer; `07`, `+7`, ` 7` and `7.0` are not. Nothing is repaired.
+2. The rules of a parameter are one JSON Schema. It checks the values, and it is in the OpenAPI document.
 """
 
 import re
@@ -22,21 +22,21 @@ Value = Scalar | list[Scalar]
 Location = Literal["path", "query", "header", "claim"]
 Type = Literal["string", "integer", "number", "boolean"]
 Format = Literal["uuid", "date", "date-time", "email", "ipv4", "ipv6", "uri"]
-"""Of a text, as JSON Schema means them."""
+"""Formats of a text, as JSON Schema defines them."""
 
 MAX_MANY = 256  # values of one query parameter
-MAX_NAME = 64  # characters of the name of one
+MAX_NAME = 64  # characters of the name of a query parameter
 MAX_CLAIM = 128  # characters of the name of a claim
-TOKEN_PATTERN = r"^[^.*>/\s]+$"  # in documentation, the part of the token rule that a pattern can say  # noqa: S105
+TOKEN_PATTERN = r"^[^.*>/\s]+$"  # documents as much of the token rule as a pattern can  # noqa: S105
 
 _QUERY_NAME = re.compile(rf"[A-Za-z0-9_.~$@:\[\]-]{{1,{MAX_NAME}}}")
 _CLAIM_PARAMETER = re.compile(rf"[!-~]{{1,{MAX_NAME}}}")
-# OpenAPI 3.1 ignores the first three as parameters; the gateway reads the others itself.
+# OpenAPI 3.1 ignores the first three as parameters. The gateway reads the others itself.
 _TAKEN_HEADERS = frozenset(("accept", "content-type", "authorization", "x-request-timeout", "x-request-id"))
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}", re.ASCII)
 _LONG_INTEGER = re.compile(r"-?[1-9][0-9]{18,}", re.ASCII)
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,39})(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,3})?", re.ASCII)  # RFC 8259 §6
-# What a keyword of JSON Schema is called in a declaration.
+# The name of a JSON Schema keyword in a declaration.
 _KEYS = {"minimum": "min", "maximum": "max", "minLength": "min_length", "maxLength": "max_length"}
 _BOOLEANS = {"true": True, "false": False}
 _LONG = 2**63
@@ -51,14 +51,16 @@ _WHAT = {"integer": "an integer such as 7", "number": "a number such as 7 or 1.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
-    """A declared parameter. None means that there is no such rule. With `many` the value is a list, and all rules but
-    `required` and `default` are for each of its items. They come as a parameter that is repeated or, with a
-    `separator`, as one text. With a `header` the value goes to the service in the NATS header of that name, one for
-    each item, and not into the payload. `token` says how its text becomes the token of a subject where it need not be
-    one itself. `claim` is the name of the claim, or the path to it, if that is not the name of the parameter. What is
-    wrong with it is in `faults`.
+    """A declared parameter. A rule that is None does not apply.
 
-    `schema` checks one value (of a list: one item), and is None where every text will do.
+    - `many`: the value is a list. All rules but `required` and `default` are for each item. The items come as a
+      repeated parameter or, with a `separator`, as one text.
+    - `header`: the value goes to the service in the NATS header of this name, one for each item, and not in the
+      payload.
+    - `token`: how the text becomes a token of the subject. None if the text itself must be a token.
+    - `claim`: the name of the claim, or the path to it. None if the parameter has the name of the claim.
+    - `faults`: all that is wrong with the declaration.
+    - `schema`: checks one value, or one item of a list. None if every text is valid.
     """
 
     name: str
@@ -111,12 +113,12 @@ class Parameter:
 
     @property
     def is_plain(self) -> bool:
-        """Whether every text is a value, as it is."""
+        """Whether every text is valid, and is its own value."""
         return self.type == "string" and self.schema is None
 
     @property
     def document(self) -> dict[str, Json]:
-        """The JSON Schema of a value, for documentation."""
+        """The JSON Schema of the value, for documentation."""
         item: dict[str, Json] = {"type": self.type, **describe_rules(self)}
         whole: dict[str, Json] = {"type": "array", "items": item, "maxItems": MAX_MANY} if self.many else item
         default: Json = list(self.default) if isinstance(self.default, list) else self.default
@@ -131,7 +133,7 @@ class Parameter:
 
 
 def describe_rules(parameter: Parameter) -> dict[str, Json]:
-    """All rules but the type, as keywords of JSON Schema. A pattern is for the whole text."""
+    """All rules but the type, as keywords of JSON Schema. The pattern must match the whole text."""
     rules: dict[str, Json | None] = {
         "format": parameter.format,
         "pattern": None if parameter.pattern is None else f"^(?:{parameter.pattern})$",
@@ -159,12 +161,12 @@ def _parse_typed(text: str, parameter: Parameter) -> Scalar:
 
 
 def write_value(value: Value) -> str:
-    """A value as a text that means it."""
+    """The text of a value, as `Parameter.parse` reads it."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _find_faults(parameter: Parameter) -> Iterator[Fault]:
-    """What is wrong with a parameter by itself, without its pattern and its values."""
+    """The faults of a parameter by itself, without those of its pattern and its values."""
     location = parameter.location
     if location == "path" and not PLACEHOLDER.fullmatch(f"{{{parameter.name}}}"):
         yield Fault((), "a path parameter is named with letters, digits, _ and -")
@@ -185,7 +187,7 @@ def _find_faults(parameter: Parameter) -> Iterator[Fault]:
 
 
 def _find_rule_faults(parameter: Parameter) -> Iterator[Fault]:
-    """Rules of another type, and rules that no value can keep."""
+    """Rules that belong to another type, and rules that no value can meet."""
     rules: dict[str, tuple[object, tuple[Type, ...]]] = {
         "format": (parameter.format, ("string",)),
         "pattern": (parameter.pattern, ("string",)),
@@ -250,5 +252,5 @@ def _find_bad_values(parameter: Parameter) -> Iterator[Fault]:
 
 
 def token_schema() -> dict[str, Json]:
-    """What documentation says of a text that becomes a subject token."""
+    """The rules of a subject token, for the documentation of a parameter."""
     return {"minLength": 1, "maxLength": MAX_TOKEN, "pattern": TOKEN_PATTERN}

@@ -7,15 +7,15 @@ from functools import lru_cache
 from ..formats.subjects import PLACEHOLDER, TAIL
 
 _LITERAL = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@-]+")  # RFC 3986 §3.3, without percent-encoding
-_LAST = 16  # templates that have been parsed: a route asks for each of its own a few times
-# How other routers spell a parameter, and a tail.
+_LAST = 16  # templates that have been parsed: a route needs each of its own a few times
+# The spellings of a parameter, and of a tail, in other routers.
 _FOREIGN = re.compile(r":(?P<name>\w+)|<(?:\w+:)?(?P<flask>\w+)>|\{(?P<typed>\w+):.*\}")
 _FOREIGN_TAIL = re.compile(r"\*\*?(?P<name>\w*)|\{(?P<star>\w+)\*\}|\{\*(?P<before>\w+)\}|\{(?P<typed>\w+):path\}")
 
 
 @lru_cache(_LAST)
 def parse_path(path: str) -> tuple[str, ...]:
-    """The segments of a path template; ValueError says which is wrong and why."""
+    """The segments of a path template. Raises ValueError with the wrong segment and the reason."""
     root, *segments = path.split("/")
     if root or not segments:
         raise ValueError(f"path '{path}' must begin with '/'")
@@ -29,7 +29,7 @@ def parse_path(path: str) -> tuple[str, ...]:
 
 
 def parse_prefix(prefix: str) -> tuple[str, ...]:
-    """The segments of what other paths begin with; ValueError says what is wrong with it."""
+    """The segments of a prefix of paths. Raises ValueError with the reason if it can't be one."""
     segments = parse_path(prefix)
     if has_tail(segments):
         raise ValueError(f"prefix '{prefix}' can't end with a tail")
@@ -37,7 +37,7 @@ def parse_prefix(prefix: str) -> tuple[str, ...]:
 
 
 def find_parameter(segment: str) -> str | None:
-    """The name of the parameter, or of the tail, that a segment is."""
+    """The name of the parameter or the tail that this segment is. None for a literal."""
     match = PLACEHOLDER.fullmatch(segment) or TAIL.fullmatch(segment)
     return match[1] if match else None
 
@@ -65,7 +65,7 @@ def _find_fault(segment: str, *, is_first: bool, is_last: bool) -> str | None:
 
 
 def _translate(segment: str) -> str | None:
-    """What a parameter or a tail is called here, where it is spelled as elsewhere."""
+    """Our spelling of a parameter or a tail that is written as in another router."""
     for pattern, end in ((_FOREIGN_TAIL, "..."), (_FOREIGN, "")):
         if match := pattern.fullmatch(segment):
             name = next((name for name in match.groups() if name), "path")

@@ -1,9 +1,9 @@
 """Reads the parameters of a request, as its route declares them. Pure.
 
 Laws:
-1. A parameter in the subject is what its writer in `tokens` makes of it, wherever it comes from.
-2. A query or header parameter comes once, unless it is declared `many`. What is not declared is not read.
-3. An error lists everything that is wrong, up to MAX_FAULTS.
+1. The writers in `tokens` make every token of a subject from its parameter, wherever the parameter comes from.
+2. A query or header parameter comes once, unless it is declared `many`. Other parameters are not read.
+3. An error lists all faults, up to MAX_FAULTS.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,21 +19,25 @@ from .identity import read_claim, refuse_claim
 from .parameters import MAX_MANY, MAX_NAME, Parameter, Value, write_value
 from .tokens import TokenWriter, check_tail, write_plain
 
-MAX_PAIRS = 1024  # of a query
-MAX_FAULTS = 20  # of one request that an error lists
-MAX_HINTS = 3  # of one request: to find each takes 30 µs a name that is declared
-MAX_COMPARED = 64  # names
+MAX_PAIRS = 1024  # in a query
+MAX_FAULTS = 20  # that an error lists for one request
+MAX_HINTS = 3  # for one request: each takes 30 µs for every declared name
+MAX_COMPARED = 64  # names that are compared for a hint
 
-_LONGEST_NAME = len("%00") * MAX_NAME  # of a declared parameter, each byte percent-encoded
+_LONGEST_NAME = len("%00") * MAX_NAME  # of a declared parameter, if each byte is percent-encoded
 
 
 _Faults = list[tuple[str, str, str]]
 
 
 class ParameterReader:
-    """Reads the declared parameters of one route. `path` are its path parameters, in the order of the path, of which
-    the last may be a `tail`; `tokens` has those that stand in the subject, and what writes them there. With `is_strict`
-    a query parameter that is not declared is wrong, unless it is one of `others`, which somebody else reads."""
+    """Reads the declared parameters of one route.
+
+    - `path`: the path parameters in the order of the path. The last one may be the `tail`.
+    - `tokens`: the writer of each parameter that is in the subject.
+    - `is_strict`: a query parameter that is not declared is a fault, unless it is in `others`.
+    - `others`: query parameters that are read elsewhere, such as API keys.
+    """
 
     __slots__ = (
         "_claims",
@@ -71,22 +75,24 @@ class ParameterReader:
             tokens.get(name) is write_plain and by_name[name].is_plain for name in path
         )
         self._plain_tokens = tuple(path) if is_plain and not is_strict else None
-        """The names, where every parameter is a token of the path, and nothing more."""
+        """The names, if every parameter is a token of the path and has no other rule. Else None."""
         self.header_names = frozenset(self._headers)
 
     def read(
         self, segments: Sequence[bytes], query: bytes, headers: Sequence[Pair], identity: Identity | None = None
     ) -> tuple[Mapping[str, str], Mapping[str, Value]]:
-        """The subject tokens, and the typed values of all that is there or has a default. Raises InvalidParameter,
-        with all that is wrong, UriTooLong, or Forbidden for the claims of the caller, whose `identity` has them.
-        `segments` and `query` are raw."""
+        """The subject tokens, and the typed values of all parameters that are in the request or have a default.
+
+        `segments` and `query` are raw. `identity` has the claims of the caller. Raises InvalidParameter with all
+        faults, UriTooLong, or Forbidden if a claim is missing or invalid.
+        """
         if self._plain_tokens is not None:
             tokens: dict[str, str] = {}
             try:
                 for name, segment in zip(self._plain_tokens, segments):  # noqa: B905 - a table makes them equally long
                     tokens[name] = parse_token(segment, name)
             except InvalidParameter as error:
-                if len(segments) > 1:  # there may be more
+                if len(segments) > 1:  # other segments may be wrong too
                     return self._read_all(segments, b"", ())
                 error.parameters = ((name, "path", error.detail),)
                 raise
@@ -114,7 +120,7 @@ class ParameterReader:
 
 
 class _Reading:
-    """What is found of the parameters of one request."""
+    """What was read of the parameters of one request so far."""
 
     __slots__ = ("_writers", "faults", "tokens", "values")
 
@@ -125,8 +131,8 @@ class _Reading:
         self.faults: _Faults = []
 
     def take_segment(self, parameter: Parameter, segment: bytes, *, is_tail: bool) -> None:
-        """A path parameter. In a tail the segments may come with `%2F` between them, as clients send it that know of no
-        tails."""
+        """Read a path parameter. The segments of a tail may have `%2F` between them, since clients that don't know
+        tails send it."""
         name = parameter.name
         write = self._writers.get(name)
         try:
@@ -145,7 +151,8 @@ class _Reading:
     def take_pairs(
         self, declared: Mapping[bytes, Parameter], pairs: Iterator[tuple[bytes, bytes]], *, knows_all: bool = False
     ) -> None:
-        """Those of the query, or of the headers. Where all must be declared, others are faults."""
+        """Read the parameters of the query, or of the headers. With `knows_all` a name that is not declared is a
+        fault."""
         found: dict[bytes, list[bytes]] = {}
         for name, raw in pairs:
             if name in declared:
@@ -159,7 +166,7 @@ class _Reading:
                 self._note(parameter, error)
 
     def take_claim(self, parameter: Parameter, identity: Identity | None) -> None:
-        """One that is not the caller's to write. Raises Forbidden."""
+        """Read a parameter from a claim. Raises Forbidden, since the caller can't change it."""
         text = read_claim(parameter, identity)
         try:
             if write := self._writers.get(parameter.name):
@@ -197,7 +204,7 @@ def _refuse(faults: _Faults) -> InvalidParameter:
 
 
 def _split(parameter: Parameter, raws: Sequence[bytes]) -> list[str]:
-    """The texts of the values. Raises InvalidParameter."""
+    """The texts of all values of a parameter. Raises InvalidParameter."""
     is_list = parameter.many and parameter.separator is None
     if len(raws) > (MAX_MANY if is_list else 1):
         most = f"more than {MAX_MANY} times" if is_list else "more than once"
@@ -220,7 +227,7 @@ def _choose(parameter: Parameter, texts: Sequence[str]) -> Value | None:
 
 
 def _split_query(query: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Names, decoded, and values, still encoded, of a form-encoded query (URL standard §5.1)."""
+    """The decoded names and the still encoded values of a form-encoded query (URL standard §5.1)."""
     if query.count(b"&") >= MAX_PAIRS:
         raise UriTooLong(f"The query has more than {MAX_PAIRS} parameters.")
     for field_ in query.replace(b"+", b" ").split(b"&"):

@@ -1,7 +1,7 @@
-"""Routes: one declared way each from HTTP to a subject. Pure.
+"""Routes: each maps HTTP requests to one subject. Pure.
 
-A declaration is checked whole when it is made, and its error lists all that is wrong with it. The words in a fault's
-key are those of the route file.
+A declaration is checked as a whole when it is made, and its error lists all faults. The words in the key of a fault are
+those of the route file.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ _NO_STATUSES: Mapping[int, "StatusRules"] = {}
 
 
 class RouteError(ValueError):
-    """A declaration is wrong; `faults` has everything that is."""
+    """A wrong declaration. `faults` has all its faults."""
 
     def __init__(self, name: str, faults: Sequence[Fault]) -> None:
         super().__init__(f"route '{name}': " + "; ".join(fault.text for fault in faults))
@@ -42,7 +42,7 @@ class RouteError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusRules:
-    """What the documentation tells of replies with a status of their own. `headers` are names and descriptions."""
+    """The documentation of replies that set this status. `headers` are names and descriptions."""
 
     description: str = ""
     schema: Json = None
@@ -53,11 +53,15 @@ class StatusRules:
 class ReplyRules:
     """How a reply becomes a response.
 
-    `wrap="message"` turns a text reply into `{"message": …}` unless the caller prefers text/plain. `headers` may pass.
-    A reply of more than `max_bytes` is a bad one. `errors` maps service error codes (ADR-32), numbers or words,
-    to statuses; `expose_errors` shows the text of 5xx ones as well. `set_headers` stand in every response below 400, in
-    the place of the reply's own. `statuses` are those that the service sets itself. `schema` and `example` are for the
-    documentation; with `validate` a reply that breaks the schema of its status is a bad one.
+    - `wrap="message"`: a text reply becomes `{"message": …}`, unless the caller prefers text/plain.
+    - `headers`: the names of reply headers that pass.
+    - `max_bytes`: a larger reply is a bad one.
+    - `errors`: maps service error codes (ADR-32), numbers or words, to statuses.
+    - `expose_errors`: callers see the service's error text with a 5xx too.
+    - `set_headers`: every response below 400 has these headers. They replace headers of the reply with the same name.
+    - `statuses`: the statuses that the service may set itself.
+    - `schema`, `example`: for the documentation.
+    - `validate`: a reply that breaks the schema of its status is a bad one.
     """
 
     content_type: str | None = None
@@ -82,18 +86,22 @@ class ReplyRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Route:
-    """One declared way from HTTP to a subject. Raises RouteError.
+    """Maps requests of one path to one subject. Raises RouteError.
 
-    `kind` says what a request becomes on NATS. `subject` is the subject of all kinds.
-    `timeout` and `max_timeout` are seconds, `max_body` bytes, `max_in_flight` requests; None leaves it to the gateway,
-    and `max_body` with a `body_schema` to CHECKED_MAX_BODY as well. Every parameter of the path is in `parameters`,
-    described or not; `tail` is the name of the one that takes the rest of the path; `by_header` are those that travel
-    as headers. `payload="none"` sends an empty payload whatever the request carries, `"body"` the request body as it
-    is, `"params"` a JSON object of the parameters, `"merge"` the JSON object of the body with the parameters in it;
-    None means the body for POST, PUT and PATCH, and an empty payload for the rest. `query="strict"` refuses query
-    parameters that are not declared. `headers` travel to the service, those of `renamed` under another name. `identity`
-    has headers and what the gateway writes there of the caller. `policies` are asked in this order before anything else
-    is looked at. `schemas` are those that the route's own may refer to.
+    - `kind`: what a request becomes on NATS. `subject` is the subject of all kinds.
+    - `timeout`, `max_timeout` (seconds), `max_body` (bytes), `max_in_flight` (requests): with None the gateway's own
+      limit applies. With a `body_schema` and no `max_body`, CHECKED_MAX_BODY applies too.
+    - `parameters`: the declared ones, and all others of the path.
+    - `tail`: the name of the parameter that takes the end of the path.
+    - `by_header`: the parameters that travel as headers.
+    - `payload`: what the service gets. `"none"` sends an empty payload, whatever the request has. `"body"` sends the
+      request body as it is, `"params"` a JSON object of the parameters, and `"merge"` the JSON object of the body with
+      the parameters added. None means `"body"` for POST, PUT and PATCH, and `"none"` for other methods.
+    - `query="strict"`: query parameters that are not declared are refused.
+    - `headers`: travel to the service. Those in `renamed` get another name.
+    - `identity`: headers, and what the gateway writes there about the caller.
+    - `policies`: are asked in this order, before anything else of the request is read.
+    - `schemas`: those that the schemas of the route may refer to.
     """
 
     name: str
@@ -132,7 +140,7 @@ class Route:
     request_allow: AllowList = field(init=False)
     reply_allow: AllowList = field(init=False)
     reply_rules: Mapping[int, BodyRules] = field(init=False)
-    """By status, what replies are checked by."""
+    """The rules that check a reply, by its status."""
 
     def __post_init__(self) -> None:
         faults = list(find_faults(self))
@@ -150,7 +158,7 @@ class Route:
         taken = merged if self.payload == "merge" else None
         accepts = self.accepts or (() if schema is None and taken is None else ("application/json",))
         schemas = self.reply.schemas if self.reply.validate else {}
-        told_of_encoding = "content-encoding" in {name.lower() for name in self.headers}
+        keeps_encoding = "content-encoding" in {name.lower() for name in self.headers}
         for name, value in (
             ("parameters", parameters),
             ("accepts", accepts),
@@ -162,7 +170,7 @@ class Route:
             (
                 "body_rules",
                 BodyRules(
-                    accepts, schema, taken=taken, keeps_encoding=told_of_encoding, is_signed=self.signature is not None
+                    accepts, schema, taken=taken, keeps_encoding=keeps_encoding, is_signed=self.signature is not None
                 ),
             ),
             ("by_header", by_header),
@@ -192,10 +200,10 @@ class Route:
 
     @property
     def example_path(self) -> str:
-        """The path with the examples of its parameters, for documentation."""
+        """The path with an example for each parameter, for documentation."""
         shown = {p.name: write_value(p.example) for p in self.parameters if p.example is not None}
         return "/" + "/".join(shown.get(find_parameter(segment) or "", segment) for segment in self.segments)
 
     def choose_payload(self, method: str) -> Payload:
-        """What a request with this method sends."""
+        """The payload of a request with this method."""
         return choose_payload(self.payload, method)

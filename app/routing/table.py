@@ -1,14 +1,13 @@
 """The table that finds a route. Pure.
 
 Laws:
-1. A path template and a request path have the same number of segments, or they don't match: `//` and a trailing
-   slash make other paths. The raw path is split first and decoded after, so `%2F` never separates. A tail stands for
-   one segment or more.
-2. A literal segment goes before a parameter, and a parameter before a tail: `/a/me` beside `/a/{id}`, and
-   `/a/{id}/b` beside `/a/{path...}`. A tail can't stand in the place of a parameter. Of two routes that can match the
-   same method and path, one must be at least as literal as the other in every segment; else both are refused.
-3. The cost of a match depends on the number of segments, not on the number of routes; and of those only as many are
-   looked at as a route has.
+1. A path matches a template only if both have the same number of segments: `//` and a trailing slash make other paths.
+   The raw path is split first and decoded later, so `%2F` never separates. A tail takes one segment or more.
+2. A literal segment wins over a parameter, and a parameter over a tail: `/a/me` over `/a/{id}`, and `/a/{id}/b` over
+   `/a/{path...}`. A tail can't be in the same place as a parameter. If two routes can match the same method and path,
+   one must be at least as literal as the other in every segment. Otherwise both are refused.
+3. The cost of a match depends on the number of segments, not on the number of routes. The table reads no more segments
+   than the longest route has.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,11 +27,11 @@ EVERY_METHOD = ("GET", "HEAD", *METHODS[1:], "OPTIONS")
 MAX_CONFLICTS = 100  # that an error lists
 
 _Shape = tuple[str | None, ...]
-"""The literal segments of a path, None for each parameter and tail."""
+"""The literal segments of a path, with None for each parameter or tail."""
 
 
 class TableError(ValueError):
-    """Routes that can't stand in one table. `faults` has the index of a route and what is wrong with it."""
+    """Routes that can't be in one table together. `faults` has the index of each wrong route and its fault."""
 
     def __init__(self, faults: Sequence[tuple[int, Fault]]) -> None:
         super().__init__("; ".join(fault.text for _, fault in faults))
@@ -47,22 +46,23 @@ class _Node:
     tail: Route | None = None
     """The route whose tail begins here."""
     longest: int = 0
-    """Bytes of the longest segment that can be one of the literals: each byte of that may be percent-encoded."""
+    """The length in bytes of the longest literal here, if each of its bytes is percent-encoded. A longer segment is no
+    literal."""
 
 
 class RouteTable:
-    """Finds the route of a method and a raw path. One trie a method."""
+    """Finds the route of a method and a raw path, with one trie for each method."""
 
     __slots__ = ("_deepest", "_tailed", "_tries", "routes")
 
     def __init__(self, routes: Iterable[Route], *, reserved: Iterable[str] = ()) -> None:
-        """TableError names the two routes that conflict, or the one that takes a path of the gateway itself.
-        `reserved` are first segments."""
+        """Raises TableError. It names two routes that conflict, or a route that takes a path of the gateway itself.
+        `reserved` are first segments of the gateway's own paths."""
         self.routes = tuple(routes)
         self._tries: dict[str, _Node] = {}
         self._deepest = 0
         self._tailed: set[str] = set()
-        """Methods of routes that have a tail."""
+        """Methods that have a route with a tail."""
         taken = frozenset(reserved)
         names: set[str] = set()
         paths: dict[_Shape, Route] = {}
@@ -88,7 +88,8 @@ class RouteTable:
 
     @classmethod
     def of_checked(cls, routes: Iterable[Route]) -> Steps[Self]:
-        """The table of routes that have been together in one before, which is not checked again. One route a step."""
+        """The table of routes that were in a table together before. It does not check them again. It adds one route a
+        step."""
         table = cls(())
         taken = []
         for route in routes:
@@ -107,8 +108,8 @@ class RouteTable:
             self._tailed.update(route.methods)
 
     def let_go(self) -> Steps[None]:
-        """Forget all routes, a few in a step: to free them at once is a pause that grows with their number. Nothing
-        can be found any more."""
+        """Forget all routes, a few in a step: to free all at once is a pause that grows with their number. Afterwards
+        the table finds no route."""
         self.routes = ()
         nodes = list(self._tries.values())
         while nodes:
@@ -128,12 +129,12 @@ class RouteTable:
             self._tailed.add("HEAD")
 
     def match(self, method: str, path: bytes) -> tuple[Route, list[bytes]] | None:
-        """The route and the raw values of its path parameters, in order. HEAD matches as GET does."""
+        """The route, and the raw values of its path parameters in order. HEAD matches as GET does."""
         trie = self._tries.get(method)
         if trie is None or path[:1] != b"/":
             return None
         values: list[bytes] = []
-        segments = path[1:].split(b"/", self._deepest)  # where there are more, only a tail matches
+        segments = path[1:].split(b"/", self._deepest)  # only a tail matches more segments
         route = _find(trie, segments, values)
         if route is None and method in self._tailed:
             values.clear()
@@ -141,7 +142,8 @@ class RouteTable:
         return (route, values) if route else None
 
     def allowed(self, path: bytes) -> tuple[str, ...]:
-        """The methods that match a raw path, HEAD and OPTIONS included, in the order of RFC 9110; empty for none."""
+        """The methods that match a raw path, with HEAD and OPTIONS, in the order of RFC 9110. Empty if no method
+        does."""
         found = [method for method in METHODS if self.match(method, path)]
         if not found:
             return ()
@@ -174,8 +176,8 @@ def _shape(route: Route) -> _Shape:
 
 
 def _find_tail_conflicts(routes: Sequence[Route]) -> Iterator[tuple[int, Fault]]:
-    """Routes that a tail of another one may not stand beside (law 2). At a cost that grows with the routes, and with
-    the number of different lengths that paths with tails have."""
+    """Routes that conflict with the tail of another route (law 2). The cost grows with the number of routes, and with
+    the number of different lengths of paths with tails."""
     tails = _Overlaps()
     lengths: dict[str, set[int]] = {}
     for route in routes:
@@ -193,20 +195,21 @@ def _find_tail_conflicts(routes: Sequence[Route]) -> Iterator[tuple[int, Fault]]
 
 @dataclass(slots=True)
 class _Overlaps:
-    """Finds the route that an earlier one may not stand beside (law 2), at a cost that does not grow with the routes.
+    """Finds an earlier route that conflicts with a new one (law 2). The cost does not grow with the number of routes.
 
-    Two routes of one length overlap where the segments that are literal in both are equal. One of them wins where its
-    literal segments are more than those of the other, and include them. So routes are kept by which of their segments
-    are literal, and found by the texts of those that a new route shares with them."""
+    Two routes with the same number of segments overlap if the segments that are literal in both are equal. One of them
+    wins if its literal segments include those of the other, and are more. So the index has the routes by the positions
+    of their literal segments. Under these it has the texts in the positions that a new route shares with them.
+    """
 
     _kinds: dict[tuple[str, int], dict[frozenset[int], dict[frozenset[int], dict[_Shape, Route]]]] = field(
         default_factory=dict
     )
-    """By method and length: literal positions, some of them, and the texts there lead to the first route that has
-    them."""
+    """By method and number of segments: the literal positions of routes, then the positions that are shared with a new
+    route, then the texts there. Each leads to the first route that has them."""
 
     def find(self, method: str, route: Route) -> Route | None:
-        """An earlier route that matches some path as this one does, while neither is the more literal one."""
+        """An earlier route that matches some path that this route matches too, if neither is the more literal one."""
         shape = _shape(route)
         literal = _literal_positions(shape)
         for others, indices in self._kinds.get((method, len(shape)), {}).items():
@@ -217,8 +220,8 @@ class _Overlaps:
         return None
 
     def find_tail(self, method: str, route: Route, length: int) -> Route | None:
-        """A route with a tail, and a path of that length, that matches some path as this one does, while this one is
-        not at least as literal. For two tails in one place `find` has the answer."""
+        """A route with a tail, whose path has this length, that matches some path that this route matches too. Only if
+        this route is not at least as literal. For two tails in one place use `find`."""
         shape = _shape(route)
         if len(shape) < length or (len(shape) == length and route.tail is not None):
             return None
@@ -244,7 +247,8 @@ def _look_up(
     indices: dict[frozenset[int], dict[_Shape, Route]],
     others: frozenset[int],
 ) -> Route | None:
-    """A route that has the same texts in these positions, which are literal in both. `others` are all of its own."""
+    """A route that has the same texts in the `shared` positions, which are literal in both routes. `others` are all
+    literal positions of the found route."""
     if shared not in indices:
         indices[shared] = {}
         for other in indices[others].values():
@@ -275,7 +279,7 @@ def _insert(node: _Node, route: Route) -> None:
 
 
 def _find(node: _Node, segments: Sequence[bytes], values: list[bytes]) -> Route | None:
-    """Goes down one segment after the other; only where a literal and a parameter both fit may it have to come back."""
+    """Goes down one segment at a time. It comes back only if both a literal and a parameter match a segment."""
     depth = 0
     for segment in segments:
         depth += 1
@@ -299,12 +303,12 @@ def _find(node: _Node, segments: Sequence[bytes], values: list[bytes]) -> Route 
 
 
 def _find_encoded(node: _Node, segment: bytes) -> _Node | None:
-    """What follows a literal that came percent-encoded."""
+    """The node below a literal, for a segment that came percent-encoded."""
     return node.literals.get(unquote_to_bytes(segment)) if len(segment) <= node.longest else None
 
 
 def _find_tail(node: _Node, segments: Sequence[bytes], values: list[bytes]) -> Route | None:
-    """The route whose tail takes the last of the segments: the one that is literal for longest."""
+    """The route whose tail takes the last segments. Of several, the one with the most literal segments before it."""
     if not segments:
         return None
     segment, rest = segments[0], segments[1:]

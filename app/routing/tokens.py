@@ -1,6 +1,6 @@
-"""From the text of a parameter to what stands for it in a subject. Pure.
+"""How the text of a parameter becomes a token of a subject. Pure.
 
-Law: two texts that differ never make the same token, and nothing is repaired.
+Law: two different texts never become the same token, and nothing is repaired.
 """
 
 from base64 import urlsafe_b64encode
@@ -13,19 +13,20 @@ from ..formats.subjects import MAX_TOKEN, check_token
 
 Token = Literal["escaped", "base64url"]
 TokenWriter = Callable[[str, str], str]
-"""From a text, and the label of its parameter. Raises InvalidParameter or UriTooLong, which begin with the label."""
+"""Makes a token, or several, of a text. The second argument is the label of the parameter. Raises InvalidParameter or
+UriTooLong, whose texts begin with the label."""
 
 MAX_TAIL = 16  # tokens
 
 
 def write_plain(text: str, label: str) -> str:
-    """The text itself, which has to be one token."""
+    """The text itself, which must be one token."""
     check_token(text, label=label)
     return text
 
 
 def write_tail(text: str, label: str) -> str:
-    """A token for each segment of a tail."""
+    """One token for each segment of a tail."""
     segments = text.split("/", MAX_TAIL)
     if len(segments) > MAX_TAIL:
         raise UriTooLong(f"{label} has more than {MAX_TAIL} segments.")
@@ -35,7 +36,7 @@ def write_tail(text: str, label: str) -> str:
 
 
 def write_escaped(text: str, label: str) -> str:
-    """Every byte of the text in UTF-8 as `%XX`, but for `A-Za-z0-9_~-`."""
+    """Percent-encodes every byte of the text in UTF-8, except `A-Za-z0-9_~-`."""
     return _check_length(quote(text[: MAX_TOKEN + 1], safe="").replace(".", "%2E"), label)
 
 
@@ -57,11 +58,11 @@ WRITERS: Mapping[Token | None, TokenWriter] = {
     "escaped": write_escaped,
     "base64url": write_base64url,
 }
-"""By the `token` of a parameter."""
+"""The writers, by the `token` of a parameter."""
 
 
 def check_tail(text: str, label: str) -> None:
-    """Nothing, if the text is segments that a path can end with; else InvalidParameter. What a proxy or a file system
-    could take for another path is none."""
+    """Raises InvalidParameter if the text can't be a tail: a proxy or a file system could resolve it to another
+    path."""
     if any(segment in ("", ".", "..") for segment in text.split("/")):
         raise InvalidParameter(f"{label} has a segment that is empty, '.' or '..'.")
