@@ -1,1 +1,1 @@
-"""One record for each response, and one file for each of its consumers."""
+"""Makes one record of each response, and uses it for logs, metrics, traces and the status page."""

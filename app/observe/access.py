@@ -1,4 +1,4 @@
-"""The access log: one line for a record, and one for those that were left out of a storm."""
+"""The access log: a line for each record, and a line for the failures of a storm that have no record."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,8 +14,8 @@ _log = structlog.get_logger("nats-http.access")
 
 
 def log_record(record: Record, **more: str | None) -> None:
-    """One line for one record: a failure is a warning, a bug of ours an error. Times are in milliseconds, rounded to
-    microseconds. `more` are further fields."""
+    """Log one record. A failure is a warning, and a bug of the gateway an error. Times are in milliseconds, rounded to
+    microseconds. `more` are additional fields."""
     write = _log.info if record.status < 500 else _log.error if record.slug == Internal.slug else _log.warning
     write(
         "exchange",
@@ -38,25 +38,25 @@ def log_record(record: Record, **more: str | None) -> None:
 
 
 def log_failure(record: Record) -> None:
-    """The same, but not for a page that only says by its status that something is not well, such as `/readyz`."""
+    """Log a record, unless it is of a page that reports by its status that something is wrong, such as `/readyz`."""
     if is_failure(record):
         log_record(record)
 
 
 def is_failure(record: Record) -> bool:
-    """Whether a response of 5xx tells of a failure, and is no page that only says how the gateway is."""
+    """Whether a 5xx response is a failure. It is not if a page only reports by it that something is wrong."""
     return record.route is not None or record.slug is not None
 
 
 def log_summary(summary: Summary) -> None:
-    """One line for the failures of a second that have no line of their own."""
+    """Log how many failures of the last second have no line of their own."""
     write = _log.error if summary.slug == Internal.slug else _log.warning
     since = datetime.fromtimestamp(summary.since, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     write("exchanges-summed-up", route=summary.route, slug=summary.slug, count=summary.count, since=since)
 
 
 def make_storm() -> Storm:
-    """Sums up failures in the log, in time that the running event loop keeps."""
+    """A Storm that logs its summaries. It uses timers of the running event loop."""
 
     def start_timer(seconds: float, callback: Callable[[], None]) -> Timer:
         return asyncio.get_running_loop().call_later(seconds, callback)

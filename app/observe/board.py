@@ -1,11 +1,11 @@
-"""What one process counts and says of itself, in memory that the other processes of the gateway can read (ADR 10).
+"""The counters and notes of one process, in memory that the other processes of the gateway can read (ADR 10).
 
 Laws:
-1. Only its process writes to a board. Every process may read it at any time: there is no lock.
-2. A cell is eight bytes, and is written whole. So a reader sees the value before or after, and never a mixture.
-3. A cell is never given to another name. The next process in the place of one that has died opens the same board and
-   goes on from its values, so no counter goes back.
-4. A note is text that is replaced as a whole; a reader that meets a change reads again.
+1. Only its own process writes to a board. Every process may read it at any time, without a lock.
+2. A cell has eight bytes, which are written at once. So a reader sees the old value or the new one, never a mixture.
+3. A cell never gets another name. A process that replaces a dead one opens the same board and continues with its
+   values. So no counter decreases.
+4. A note is a text that is replaced as a whole. If it changes while it is read, it is read again.
 """
 
 import contextlib
@@ -21,12 +21,12 @@ NAMES = 16 * 1024 * 1024  # bytes for the names of cells
 CELLS = 40 * 1024 * 1024  # bytes for the cells
 NOTE = 256 * 1024  # bytes of one note, with its head
 NOTES = ("nats", "failures")
-SIZE = NAMES + CELLS + NOTE * len(NOTES)  # of address space: pages that nobody has touched take no memory
-STALE = 3.0  # seconds after which a process that says nothing is taken for dead
+SIZE = NAMES + CELLS + NOTE * len(NOTES)  # bytes of address space: untouched pages take no memory
+STALE = 3.0  # seconds without a sign of life, after which a process counts as dead
 LONGEST_NAME = 8 * 1024  # bytes
-READS = 3  # of a note that changes while it is read
+READS = 3  # attempts to read a note that changes
 
-_NAMES_USED, _CELLS_USED, _PID, _BEAT = range(4)  # cells at the beginning
+_NAMES_USED, _CELLS_USED, _PID, _BEAT = range(4)  # the first cells
 _HEAD = 8
 
 Name = tuple[str, ...]
@@ -34,7 +34,7 @@ Name = tuple[str, ...]
 
 
 def make_board_files(count: int) -> list[int]:
-    """Descriptors of the memory of so many boards, for a process and those that it starts. Raises OSError."""
+    """File descriptors of the memory of `count` boards, for this process and its children. Raises OSError."""
     return [_make_board_file() for _ in range(count)]
 
 
@@ -49,8 +49,8 @@ def _make_board_file() -> int:
 
 
 class Board:
-    """Cells by name, and notes. Without `fd` nobody else can read it. `cells` are whole numbers and `floats` are the
-    same cells as floating point numbers: who gives a name to a cell says which of the two it is."""
+    """Cells by name, and notes. Without `fd` no other process can read it. `cells` and `floats` are the same cells, as
+    integers and as floating point numbers. Whoever gives a cell its name decides which of the two it is."""
 
     def __init__(self, fd: int = -1) -> None:
         self._memory = memoryview(mmap.mmap(fd, SIZE))
@@ -64,8 +64,8 @@ class Board:
         self.refresh()
 
     def allot(self, name: Name, width: int) -> int | None:
-        """The first of so many cells in a row under this name, each 0 if the name is new; the same ones each time. None
-        where there is no room for another name."""
+        """The index of the first of `width` adjacent cells with this name. New cells are 0. The same name always gets
+        the same cells. None if there is no room for another name."""
         place = self._places.get(name)
         return self._allot_new(name, width) if place is None else place
 
@@ -86,20 +86,21 @@ class Board:
         self._by_kind.setdefault(name[0], []).append((name[1:], place))
 
     def refresh(self) -> None:
-        """Learn the names that have come since the last time."""
+        """Read the names that have been added since the last call."""
         used = self.cells[_NAMES_USED]
         if self._parsed == used:
             return
         for line in bytes(self._memory[self._parsed : used]).splitlines(keepends=True):
             try:
                 place, *name = json.loads(line)
-            except ValueError:  # it is being written: the next time
+            except ValueError:  # the line is incomplete: read it next time
                 return
             self._note(tuple(name), place)
             self._parsed += len(line)
 
     def find(self, kind: str, start: int = 0) -> Sequence[tuple[Name, int]]:
-        """The labels of a kind, and the first cell of each, as of the last `refresh`; without the first `start`."""
+        """The labels of this kind, each with its first cell, as of the last `refresh`. The first `start` are left
+        out."""
         return self._by_kind.get(kind, [])[start:]
 
     def get(self, name: Name) -> int | None:
@@ -107,32 +108,32 @@ class Board:
         return self._places.get(name)
 
     def beat(self) -> None:
-        """This process lives."""
+        """Note that this process is alive."""
         self.cells[_PID] = os.getpid()
         self.floats[_BEAT] = time.monotonic()
 
     def leave(self) -> None:
-        """This process ends: its gauges count no more."""
+        """Note that this process ends, so its gauges no longer count."""
         self.floats[_BEAT] = 0.0
 
     @property
     def pid(self) -> int | None:
-        """The process whose board it is; None where it has died."""
+        """The process that writes to this board. None if it has ended."""
         is_alive = time.monotonic() - self.floats[_BEAT] < STALE
         return self.cells[_PID] if is_alive and self.floats[_BEAT] else None
 
     def write_note(self, name: str, text: bytes) -> None:
-        """Replace a note. A text that is too long for it is left out whole."""
+        """Replace a note. If the text is too long, the old note stays."""
         head, body = self._find_note(name)
         if len(text) > len(body):
             return
-        head[0] += 1  # odd: it changes
+        head[0] += 1  # odd while the note changes
         head[1] = len(text)
         body[: len(text)] = text
         head[0] += 1
 
     def read_note(self, name: str) -> bytes:
-        """Empty if nobody has written it, or if it changed during each of READS readings."""
+        """The text of a note. Empty if it was never written, or if it changed during READS attempts."""
         head, body = self._find_note(name)
         for _ in range(READS):
             version = head[0]
@@ -142,25 +143,25 @@ class Board:
         return b""
 
     def repair(self) -> None:
-        """The process before may have died in the middle of a note."""
+        """Clear notes that are incomplete, since the last process on this board may have died while it wrote one."""
         for head, _ in map(self._find_note, NOTES):
             if head[0] % 2:
                 head[1] = 0
                 head[0] += 1
 
     def _find_note(self, name: str) -> "tuple[memoryview[int], memoryview[int]]":
-        """Its head, a version and a length, and the bytes behind it."""
+        """The head of a note (its version and length), and its bytes."""
         start = NAMES + CELLS + NOTE * NOTES.index(name)
         body = start + 2 * CELL
         return self._memory[start:body].cast("Q"), self._memory[body : start + NOTE]
 
 
 Blocks = list[tuple[Board, int]]
-"""The first of the cells that have the same name, on each board that has them."""
+"""The first cell of a name, on each board that has this name."""
 
 
 class Boards:
-    """The board of this process, and those of the others of the same gateway."""
+    """The boards of all processes of a gateway."""
 
     def __init__(self, own: Board, others: tuple[Board, ...] = ()) -> None:
         self.own = own
@@ -171,7 +172,7 @@ class Boards:
 
     @classmethod
     def of_files(cls, fds: list[int]) -> "Boards":
-        """Those of the memory that `make_board_file` made; the first is that of this process."""
+        """The boards in the memory of these files, from `make_board_files`. The first is that of this process."""
         own, *others = map(Board, fds)
         for fd in fds:
             with contextlib.suppress(OSError):
@@ -185,16 +186,17 @@ class Boards:
 
     @property
     def living(self) -> list[Board]:
-        """Those whose process lives."""
+        """The boards whose processes are alive."""
         return [board for board in self.all if board.pid is not None]
 
     def refresh(self) -> None:
-        """Learn the names that other processes have given."""
+        """Read the names that other processes have added."""
         for board in self.all:
             board.refresh()
 
     def find(self, kind: str) -> Mapping[Name, Blocks]:
-        """For all labels of a kind the first cell on each board that has them, in the order in which they came."""
+        """The labels of this kind, in the order in which they came. Each has its first cell on every board that has
+        them."""
         found = self._found.setdefault(kind, {})
         for board in self.all:
             known = self._known.get((kind, board), 0)

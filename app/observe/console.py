@@ -1,10 +1,10 @@
 """Log lines for people: `19:00:44 gateway  503 GET /greet/sue no-responders 0.8 ms subject=greet.sue`.
 
 Laws:
-1. A line has the time of day, the part of the stack, the level if it is a warning or worse, the event, and its fields.
-2. A field that is None says nothing, and is left out. A list has a line below for each of its items.
-3. Text of a caller or of a service is printed as it is only where it is printable, so that it can't move the cursor or
-   look like a line of its own.
+1. A line has the time of day, the program, the level if it is `warning` or higher, the event, and its fields.
+2. A field that is None is left out. Each item of a list is on a line of its own below.
+3. Characters of callers and services that can't be printed are escaped. So they can't move the cursor, or look like
+   another line.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,17 +15,27 @@ from .record import Record
 if TYPE_CHECKING:
     from structlog.typing import EventDict
 
-PART = "gateway  "  # as wide as the names of the other parts
+PART = "gateway  "  # as wide as the names of the other programs
 INDENT = "\n    "
 MAX_PATH = 48  # characters
 
 _COLORS = {"warning": "33", "error": "31", "critical": "31"}
 _PLAIN_LEVELS = ("info", "debug")
-_TOLD = ("caller", "scheme", "detail", "wanted", "got", "subject", "service_error_code", "service_error", "reply_fault")
+_SHOWN = (
+    "caller",
+    "scheme",
+    "detail",
+    "wanted",
+    "got",
+    "subject",
+    "service_error_code",
+    "service_error",
+    "reply_fault",
+)
 
 
 class Console:
-    """Writes such lines. With `color` warnings are yellow and errors red."""
+    """Writes these lines. With `color` warnings are yellow and errors red."""
 
     def __init__(self, *, color: bool) -> None:
         self._color = color
@@ -43,7 +53,7 @@ class Console:
 
 
 def show_path(record: Record) -> str | None:
-    """The path of a request as it came, without the query: printable ASCII, and at most MAX_PATH characters of it."""
+    """The path of a request without its query, as printable ASCII of at most MAX_PATH characters."""
     if record.path is None:
         return None
     start = record.path[: MAX_PATH + 1]
@@ -54,17 +64,17 @@ def show_path(record: Record) -> str | None:
 def _write_event(name: str, level: str, event: "EventDict") -> Iterator[str]:
     if level not in _PLAIN_LEVELS:
         yield level
-    yield _escape(name)  # that of a library may have anything in it
+    yield _escape(name)  # the event of a library may have any character
     yield from _write_fields(event, list(event))
 
 
 def _write_exchange(event: "EventDict") -> Iterator[str]:
-    """What a person looks for: the JSON lines of `serve` have all of it."""
+    """The most useful fields. The JSON lines of `serve` have all of them."""
     shown = event.get("path") or event.get("route")
     words = (event["status"], event["method"], shown, event["slug"], f"{event['duration_ms']:.1f} ms")
     yield from (str(word) for word in words if word is not None)
-    has_id = event["status"] >= 500 or "path" not in event  # `dev`, whose lines have paths, is for short lines
-    yield from _write_fields(event, (*_TOLD, *(("request_id", "trace_id") if has_id else ())))
+    has_id = event["status"] >= 500 or "path" not in event  # `dev`, whose lines have paths, keeps them short
+    yield from _write_fields(event, (*_SHOWN, *(("request_id", "trace_id") if has_id else ())))
 
 
 def _write_fields(event: "EventDict", names: Sequence[str]) -> Iterator[str]:

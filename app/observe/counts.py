@@ -1,8 +1,9 @@
-"""What every response adds to the counters of its process: plain numbers on a board, without a lock.
+"""Counts responses: each adds numbers to a board of its process, without a lock.
 
-A response only leaves its numbers in a list of its route, method and status. Every quarter of a second all numbers of a
-list are added to a block of cells at once: to look for the bucket of each by itself would take three times as long. The
-sums over methods and statuses are made when somebody asks. `le` of a bucket includes its bound, as Prometheus has it.
+A response only appends its numbers to a list of its route, method and status. Every quarter of a second, all numbers of
+a list are added to a block of cells. To find the bucket of each number separately would take three times as long. The
+sums over methods and statuses are computed when they are asked for. A bucket includes its upper bound (`le`), as in
+Prometheus.
 """
 
 from bisect import bisect_left, bisect_right
@@ -18,18 +19,18 @@ TIMES = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2
 SIZES = (1024, 16 * 1024, 256 * 1024, 1024 * 1024, 16 * 1024 * 1024)
 """Bounds of the buckets of sizes, in bytes."""
 OTHER_METHOD = "_OTHER"
-"""Stands for a method that is not in METHODS (as in OpenTelemetry), so that no caller can make up labels."""
+"""Counts instead of a method that is not in METHODS, as in OpenTelemetry. So callers can't invent labels."""
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"))
 OVERFLOW = ("", OTHER_METHOD, "")
-"""The labels of responses for which there is no room on the board."""
+"""The labels that count for all responses if the board has no room for more labels."""
 
-FIELDS = 4  # numbers of one response
-NO_REPLY = -1.0  # in the place of the time that a reply took
+FIELDS = 4  # numbers for each response
+NO_REPLY = -1.0  # instead of the time of a reply
 MOST_WAITING = 4096 * FIELDS  # numbers in one list
 MOST_LISTS = 4096
 
 RESPONSES, PROBLEMS, REFUSED = "responses", "problems", "refused"
-"""Kinds of blocks."""
+"""The kinds of blocks."""
 
 _DURATION = 0
 _DURATION_SUM = _DURATION + len(TIMES) + 1
@@ -43,7 +44,7 @@ WIDTH = _OUT_SUM + 1
 
 
 class Answer(Protocol):
-    """What is counted of a response. Times are seconds."""
+    """The numbers of a response that are counted. Times are seconds."""
 
     @property
     def route(self) -> str | None: ...
@@ -56,18 +57,18 @@ class Answer(Protocol):
 
 
 class Counts:
-    """The counters of this process. `flush` is called often: only then others see what was added."""
+    """The counters of this process. Others see new numbers only after `flush`, so call it often."""
 
     def __init__(self, board: Board) -> None:
         self._board = board
         self._waiting: dict[tuple[str | None, str | None, int], list[float]] = {}
-        """By route, method and status: what was measured of each response since the last flush, FIELDS numbers each."""
+        """By route, method and status: FIELDS numbers for each response since the last flush."""
         self._problems: dict[tuple[str | None, str, Delivered], int] = {}
         self._overflow = board.allot((RESPONSES, *OVERFLOW), WIDTH) or 0
         self._lost = board.allot((PROBLEMS, *OVERFLOW), 1) or 0
 
     def add(self, answer: Answer, method: str | None, duration: float, bytes_in: int, bytes_out: int) -> None:
-        """One response. `duration` is seconds; sizes are bytes of the bodies."""
+        """Count one response. `duration` is seconds. Sizes are bytes of the bodies."""
         waiting = self._waiting.get((answer.route, method, answer.status))
         if waiting is None:
             waiting = self._begin(answer.route, method, answer.status)
@@ -77,7 +78,8 @@ class Counts:
             self.flush()
 
     def _begin(self, route: str | None, method: str | None, status: int) -> list[float]:
-        """Callers can make up methods, and services statuses: those that no list is kept for are flushed at once."""
+        """The list for a response. Callers can invent methods, and services statuses. So unknown methods share
+        a list, and if there are too many lists, all are flushed and forgotten."""
         known = method if method in METHODS else None
         if len(self._waiting) >= MOST_LISTS and (route, known, status) not in self._waiting:
             self.flush()
@@ -85,7 +87,7 @@ class Counts:
         return self._waiting.setdefault((route, known, status), [])
 
     def flush(self) -> None:
-        """Add what waits to the cells of the board."""
+        """Add all waiting numbers to the cells of the board."""
         for (route, method, status), waiting in self._waiting.items():
             if waiting:
                 block = self._board.allot((RESPONSES, route or "", method or OTHER_METHOD, str(status)), WIDTH)
@@ -106,7 +108,7 @@ class Counts:
             self._board.cells[block + start + len(SIZES) + 1] += int(sum(bodies))
 
     def _add_buckets(self, start: int, bounds: Sequence[float], sorted_values: list[float]) -> None:
-        """One look for each bucket that is not empty, however many values there are."""
+        """Searches once for each bucket that is not empty, however many values there are."""
         cells, low, end = self._board.cells, 0, len(sorted_values)
         while low < end:
             number = bisect_left(bounds, sorted_values[low])
@@ -115,7 +117,7 @@ class Counts:
             low = high
 
     def add_problem(self, route: str | None, slug: str, delivered: Delivered) -> None:
-        """One failure."""
+        """Count one failure."""
         cell = self._problems.get((route, slug, delivered))
         if cell is None:
             cell = self._board.allot((PROBLEMS, route or "", slug, delivered), 1)
@@ -125,21 +127,21 @@ class Counts:
         self._board.cells[cell] += 1
 
     def refuse_connection(self, reason: str) -> None:
-        """One connection over the cap. `reason` is one of few."""
+        """Count one connection above the limit. There are only a few values of `reason`."""
         cell = self._board.allot((REFUSED, reason), 1)
         if cell is not None:
             self._board.cells[cell] += 1
 
 
 class Distribution(NamedTuple):
-    """How many measurements each bucket has, the last one those over all bounds, and the sum of them."""
+    """The number of measurements in each bucket, and their sum. The last bucket is for those above all bounds."""
 
     buckets: list[int]
     sum: float
 
 
 class Totals(NamedTuple):
-    """Sums of blocks."""
+    """The sums of several blocks."""
 
     duration: Distribution
     upstream: Distribution
@@ -152,7 +154,7 @@ class Totals(NamedTuple):
 
 
 def sum_blocks(blocks: Blocks) -> Totals:
-    """Of at least one block of responses."""
+    """Add up blocks of responses."""
     cells, durations, upstreams = [0] * WIDTH, 0.0, 0.0
     for board, place in blocks:
         cells = list(map(add, cells, board.cells[place : place + WIDTH].tolist()))

@@ -1,4 +1,4 @@
-"""What a process says of itself at intervals: gauges, and counters that others keep. A board has their values."""
+"""Values that each process writes to its board at intervals: gauges, and counters that other modules keep."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -7,14 +7,14 @@ from typing import NamedTuple
 from .board import Board, Boards
 
 GAUGE, COUNTER = "gauge", "counter"
-"""Kinds of cells, of one floating point number each."""
+"""The kinds of cells with one floating point number each."""
 
 Ask = Callable[[], float | None]
-"""The value of a gauge at this moment; None where it is not known."""
+"""Returns the current value of a gauge. None if it is not known."""
 
 
 class Gauge(NamedTuple):
-    """How the values of several processes become one, and what it means."""
+    """How the values of several processes become one value, and its description."""
 
     combine: Callable[[Iterable[float]], float]
     help: str
@@ -37,18 +37,18 @@ GAUGES = {
     ),
 }
 NATS_RECONNECTS, CPU_SECONDS = "nats_reconnects", "cpu_seconds"
-"""Names of counters."""
+"""The names of counters."""
 
 
 def set_gauge(board: Board, name: str, value: float | None) -> None:
-    """One of GAUGES, as this process sees it. None: it is not known."""
+    """Write a gauge, a name of GAUGES, for this process. None if its value is not known."""
     cell = board.allot((GAUGE, name), 1)
     if cell is not None:
         board.floats[cell] = math.nan if value is None else value
 
 
 def read_gauge(boards: Boards, name: str) -> float | None:
-    """The value of all processes that live. None where no process knows it."""
+    """The combined value of all living processes. None if no process knows it."""
     cells = ((board, board.get((GAUGE, name))) for board in boards.living)
     values = [board.floats[cell] for board, cell in cells if cell is not None]
     known = [value for value in values if not math.isnan(value)]
@@ -56,14 +56,14 @@ def read_gauge(boards: Boards, name: str) -> float | None:
 
 
 def read_counter(boards: Boards, name: str) -> float:
-    """The sum over all processes, also of those that have died."""
+    """The sum over all processes, including dead ones."""
     cells = ((board, board.get((COUNTER, name))) for board in boards.all)
     return sum(board.floats[cell] for board, cell in cells if cell is not None)
 
 
 class Reporter:
-    """Writes to the board of its process. `gauges` and `counters` are asked each time; a counter begins at 0 in each
-    process, and goes on from where the process before in its place has ended."""
+    """Writes to the board of its process. It asks `gauges` and `counters` each time. Each counter of a process begins
+    at 0, and is added to the last value of the process before it on the same board."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class Reporter:
         self._before = [board.floats[cell] for _, cell in self._counters]
 
     def report(self) -> None:
-        """As of this moment."""
+        """Write all current values."""
         for name, ask in self._gauges.items():
             set_gauge(self._board, name, ask())
         for (ask_counter, cell), before in zip(self._counters, self._before, strict=True):
@@ -86,6 +86,6 @@ class Reporter:
         self._board.beat()
 
     def leave(self) -> None:
-        """For the last time: the process ends."""
+        """Write all values for the last time, since the process ends."""
         self.report()
         self._board.leave()

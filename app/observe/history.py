@@ -1,7 +1,7 @@
-"""The last five minutes of all routes, from the counters of all processes: rates, shares, and times.
+"""The last five minutes of all routes, over all processes: rates, shares, and times.
 
-The counters are read now and then. The difference from one STEP to the next is kept, and nothing else: what a route
-without requests takes is a name.
+It reads the counters at intervals, and keeps only the difference between one STEP and the next. A route without
+requests takes only the memory of its name.
 """
 
 from collections import deque
@@ -16,14 +16,14 @@ from .counts import PROBLEMS, RESPONSES, TIMES, sum_blocks
 
 STEP = 5.0  # seconds
 STEPS = 60  # that are kept
-RECENT = 2  # steps from which the rate is
-WINDOW = 12  # steps from which shares and times are
+RECENT = 2  # steps that the rate covers
+WINDOW = 12  # steps that shares and times cover
 
 NO_RESPONDERS = "no-responders"
 
 
 class Sums(NamedTuple):
-    """What has been counted: responses, those of 4xx and of 5xx, replies of services, and the buckets of TIMES."""
+    """Counts of responses, of those with 4xx and with 5xx, and of replies of services; and the buckets of TIMES."""
 
     responses: int = 0
     refused: int = 0
@@ -47,10 +47,15 @@ NOTHING = Sums(durations=(0,) * (len(TIMES) + 1))
 
 
 class RouteState(NamedTuple):
-    """One route at this moment. `rate` is requests a second; `failing` and `refused` are the shares of 5xx and 4xx;
-    quantiles are seconds, None without requests. `spark` has the rate in each step, the oldest first, and is empty
-    where all are 0. `answered` says whether its last requests found somebody, None where it is not known; `slug` is the
-    most frequent failure."""
+    """The current state of one route.
+
+    - `rate`: requests a second.
+    - `failing`, `refused`: the shares of 5xx and 4xx.
+    - `p50`, `p95`, `p99`: seconds. None without requests.
+    - `spark`: the rate in each step, the oldest first. Empty if all are 0.
+    - `answered`: whether a service answered the last requests. None if that is not known.
+    - `slug`: the most frequent failure.
+    """
 
     rate: float
     failing: float
@@ -64,7 +69,7 @@ class RouteState(NamedTuple):
 
 
 class _Track:
-    """One route: all that was counted, and the steps until now."""
+    """The counts of one route: the totals, and the steps until now."""
 
     __slots__ = ("answered", "before", "now", "steps")
 
@@ -78,7 +83,7 @@ class _Track:
         self.before = self.now
 
     def sum_last(self, count: int) -> Sums:
-        """Of the step that has not ended, and of so many before it."""
+        """The sum of the current step and the last `count` steps before it."""
         total = self.now.minus(self.before)
         for step in islice(reversed(self.steps), count):
             if step.responses:
@@ -87,7 +92,7 @@ class _Track:
 
 
 class History:
-    """Of all routes that have been asked for; the name `""` stands for responses that belong to none."""
+    """The history of all routes with requests. The name `""` is for responses that belong to no route."""
 
     def __init__(self, boards: Boards) -> None:
         self._boards = boards
@@ -98,7 +103,8 @@ class History:
         self._now = 0.0
 
     def sample(self, now: float) -> Steps[None]:
-        """Read all counters, in short steps. `now` is an instant of `time.monotonic`; a STEP ends when it is over."""
+        """Read all counters, in short steps. `now` is an instant of `time.monotonic`. If the STEP is over, a new one
+        begins."""
         self._boards.refresh()
         yield from self._read_responses()
         yield from self._read_failures()
@@ -117,7 +123,7 @@ class History:
             kind = code[:1]
             sums = Sums(count, count * (kind == "4"), count * (kind == "5"), sum(totals.upstream.buckets), buckets)
             found[route] = found.get(route, NOTHING).plus(sums)
-            if route or code >= "400":  # not the pages, which people look at
+            if route or code >= "400":  # without pages, which people look at
                 total = total.plus(sums)
             yield
         for route, sums in found.items():
@@ -140,7 +146,7 @@ class History:
             yield
 
     def _end_step(self, *, is_first: bool) -> Steps[None]:
-        """What was counted before the first look belongs to no step."""
+        """End the step of all routes. Numbers from before the first `sample` belong to no step."""
         for track in (self._total, *self._tracks.values()):
             if is_first:
                 track.before = track.now
@@ -153,10 +159,11 @@ class History:
             yield
 
     def describe_all(self) -> RouteState:
-        """All responses together."""
+        """The state of all routes together."""
         return self._describe(self._total, slug=None)
 
     def describe(self, route: str) -> RouteState:
+        """The state of this route."""
         track = self._tracks.get(route)
         return UNUSED if track is None else self._describe(track, slug=self._find_slug(route))
 
@@ -180,18 +187,18 @@ class History:
         )
 
     def _find_slug(self, route: str) -> str | None:
-        """The most frequent failure of the window."""
+        """The most frequent failure of the last WINDOW steps."""
         counts = {slug: failures.recent for slug, failures in self._failures.get(route, {}).items()}
         slug = max(counts, key=counts.__getitem__, default=None)
         return slug if slug is not None and counts[slug] else None
 
 
 UNUSED = RouteState(0.0, 0.0, 0.0, None, None, None, (), None, None)
-"""A route that has had no request."""
+"""The state of a route that has had no request."""
 
 
 class _Failures:
-    """How often one route has failed in one way."""
+    """How often a route has failed with one slug."""
 
     __slots__ = ("_before", "_now", "_reading", "_steps")
 
@@ -203,7 +210,7 @@ class _Failures:
         self._reading += count
 
     def settle(self) -> bool:
-        """The reading is complete; whether there are more than before."""
+        """End a reading. Returns whether it found more failures than the last one."""
         has_more = self._reading > self._now
         self._now, self._reading = self._reading, 0
         return has_more
@@ -219,8 +226,8 @@ class _Failures:
 
 
 def find_quantile(buckets: Sequence[int], share: float) -> float | None:
-    """Seconds, as `histogram_quantile` of Prometheus has it: evenly spread within a bucket, and the last bound for all
-    that is over it. None for no responses."""
+    """A quantile in seconds, as `histogram_quantile` of Prometheus computes it. Values count as evenly spread within a
+    bucket. Values over the last bound count as this bound. None without responses."""
     total = sum(buckets)
     if not total:
         return None

@@ -1,13 +1,13 @@
-"""Structured logs: one line an exchange, JSON unless they are for people.
+"""Structured logs: one line for each exchange. Lines are JSON, or text for people.
 
 Laws:
-1. Each line has `event`, `level` and `timestamp`, those of libraries `logger` as well. One object a line, in ASCII.
-2. No line below the level is written, whoever logs it.
-3. A message of a library that says what the gateway says itself comes at the level `debug` only, and one that may have
-   a query in it not at all.
+1. Each line is one object in ASCII with `event`, `level` and `timestamp`. Lines of libraries also have `logger`.
+2. No line below the chosen level is written, not even one of a library.
+3. A library's line that repeats a line of the gateway is written only at the level `debug`. A line that may contain a
+   query is never written.
 
-Failures (5xx) are always logged; the rest with `GATEWAY_ACCESS_LOG=on`, since a line costs about as much as all
-else that the gateway does for a request.
+Failures (5xx) are always logged. Other responses are logged only with `GATEWAY_ACCESS_LOG=on`, since a line costs about
+as much as all other work for a request.
 """
 
 import contextlib
@@ -33,21 +33,25 @@ if TYPE_CHECKING:
 
 _BILLION = 10**9
 
-# What these say less of, as the gateway says it: a caller that sends no HTTP is not news, the link says what there is
-# to say of NATS, and a reload says which file it has read.
+# The gateway logs the same as these, but says more. A caller that sends no HTTP is no news, the link reports the state
+# of NATS, and a reload names the file that it has read.
 _QUIET = {"uvicorn.error": logging.ERROR, "nats": logging.CRITICAL, "watchfiles": logging.WARNING}
-# At the levels below `warning` these say which address they ask, with its query, in which there may be a secret.
+# Below the level `warning` these log the address of each request with its query, which may contain a secret.
 _TOO_OPEN = ("httpx", "httpcore", "urllib3")
 
 
 def configure_logging(*, color: bool, form: str | None = None, level: str = "info") -> None:
-    """Send everything, the libraries' logs and uncaught exceptions included, to stderr. `form` is `text`, lines for
-    people, or `json`, one object a line; without it the former only on a terminal. `color` is for text. `level` is the
-    least that is written: debug, info, warning or error. From now on nothing that Python writes to stderr makes its
-    caller wait; lines that don't fit into the queue are counted in an event `log-lines-dropped`."""
+    """Send all logs to stderr, including those of libraries and uncaught exceptions.
+
+    `form` is `text` (lines for people) or `json` (one object a line). None means text on a terminal, else JSON. `color`
+    is for text only. `level` is the lowest level that is written: debug, info, warning or error.
+
+    From now on nothing that Python writes to stderr makes its caller wait. Lines that do not fit into the queue are
+    counted in an event `log-lines-dropped`.
+    """
     is_text = sys.stderr.isatty() if form is None else form == "text"
     least = logging.getLevelNamesMapping()[level.upper()]
-    # structlog's own lines for a terminal would show the values of variables in tracebacks, which may be secrets.
+    # structlog's lines for a terminal would show the values of variables in tracebacks, which may be secrets.
     write = (
         _make_writer(Console(color=color), _write_time_of_day) if is_text else _make_writer(_write_json, _write_time)
     )
@@ -84,13 +88,13 @@ def _configure_libraries(stream: TextIO, write: "Writer", least: int) -> None:
 
 
 def _drop_colors(_: "WrappedLogger", __: str, event: "EventDict") -> "EventDict":
-    event.pop("color_message", None)  # uvicorn's message once more, for terminals
+    event.pop("color_message", None)  # the same message again, for terminals
     event["event"] = str(event["event"]).strip()
     return event
 
 
 def _make_writer(write_event: Callable[["EventDict"], str], write_time: Callable[[], str]) -> "Writer":
-    """The only processor, which makes the line: several would cost twice as much."""
+    """The only processor of structlog. It makes the whole line: several would cost twice as much."""
 
     def write(logger: "WrappedLogger", level: str, event: "EventDict") -> str:
         event["level"], event["timestamp"] = level, write_time()
@@ -102,9 +106,9 @@ def _make_writer(write_event: Callable[["EventDict"], str], write_time: Callable
 
 
 def _write_json(event: "EventDict") -> str:
-    """pydantic's encoder takes a third of the time, and the usual one escapes: a control character that a terminal
-    obeys is beyond ASCII, too."""
-    with contextlib.suppress(ValueError):  # half of a surrogate pair, or bytes that are no text
+    """Writes JSON in ASCII. pydantic's encoder takes a third of the time of `json`, but does not escape. So lines with
+    other characters, some of which control a terminal, are written by `json`."""
+    with contextlib.suppress(ValueError):  # half of a surrogate pair, or bytes that are not text
         if (line := to_json(event, fallback=repr).decode("utf-8")).isascii():
             return line
     return json.dumps(event, default=repr, separators=(",", ":"))

@@ -1,16 +1,16 @@
-"""Spans by the SDK of OpenTelemetry, sent by OTLP over HTTP. The only module that imports it, and imported only where
-traces are wanted.
+"""Makes spans with the SDK of OpenTelemetry, and sends them by OTLP over HTTP. No other module imports the SDK, and
+this module is imported only if traces are on.
 
 Laws:
-1. A request whose trace is not sampled costs a look at its headers. The spans of one that is sampled are made at its
-   end, both at once, from its record, and go straight to the queue: to start and end two spans, with a lock, a sampler
-   and copies of all attributes for each, would take the SDK five times as long.
-2. No collector holds up a request. A thread of the SDK sends spans from a queue of OTEL_BSP_MAX_QUEUE_SIZE; what does
-   not fit is dropped. The stop waits STOP_PATIENCE for the rest.
-3. What goes wrong with that is one line of the log in REPORT_INTERVAL.
-4. A span has no query, no header but the trace context, and no byte of a body. Semantic conventions ask for
-   `url.query`, `user_agent.original` and the like; callers put tokens and names there. The path and the subject it
-   becomes are there, without which a trace would not say what was asked for.
+1. A request whose trace is not sampled costs a look at its headers. A sampled request gets both its spans at its end,
+   from its record, and they go straight to the queue. If the SDK started and ended two spans, with a lock, a sampler
+   and copies of all attributes for each, it would take five times as long.
+2. No request waits for a collector. A thread of the SDK sends spans from a queue of OTEL_BSP_MAX_QUEUE_SIZE. Spans that
+   do not fit are dropped. At the stop, the last spans have STOP_PATIENCE to go.
+3. Failures to send are logged, at most one line in REPORT_INTERVAL.
+4. A span has no query, no header except the trace context, and no byte of a body. Semantic conventions ask for
+   `url.query`, `user_agent.original` and others, but callers put tokens and names there. A span has the path and the
+   subject. Without these nobody would know which request it was.
 """
 
 import asyncio
@@ -40,32 +40,32 @@ from .trace_settings import Sampling
 SERVICE = "nats-http-gateway"
 STOP_PATIENCE = 1.0  # seconds
 REPORT_INTERVAL = 60.0  # seconds
-MAX_ANSWER = 64 * 1024  # bytes of what a collector answers
+MAX_ANSWER = 64 * 1024  # bytes of the answer of a collector
 MAX_MESSAGE = 300  # characters of a message of the SDK
-MAX_PATH = 1024  # characters of a path in a span, of which the queue may hold many
+MAX_PATH = 1024  # characters of a path in a span: the queue may have many spans
 CALLER_GONE = "caller-gone"
 
 Attributes = dict[str, str | int]
 
-# RFC 9110 and PATCH, as the semantic conventions have them: any caller can make up others.
+# RFC 9110 and PATCH, as in the semantic conventions. A caller can invent others.
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"))
 _OTHER_METHOD = "_OTHER"
-_MAX_METHOD = 32  # characters of such a one
+_MAX_METHOD = 32  # characters of another method
 _SCHEMA = "https://opentelemetry.io/schemas/1.37.0"
 
-_USUAL_LIMITS = 128, None  # attributes, and characters of one
+_USUAL_LIMITS = 128, None  # attributes, and the characters of each
 _UNSET, _FAILED = Status(StatusCode.UNSET), Status(StatusCode.ERROR)
 
 _log = structlog.get_logger("nats-http.traces")
 
 
 class Tracing:
-    """An async context manager: spans are sent while it is entered. Raises ValueError for variables `OTEL_…` that the
-    SDK does not take."""
+    """Sends spans while it is entered, as an async context manager. Raises ValueError for variables `OTEL_…` that the
+    SDK does not accept."""
 
     def __init__(self, sampling: Sampling, *, version: str) -> None:
         self._sampling = sampling
-        # In hex, since so it is compared at a fifth of the cost; `g` is over every hex digit.
+        # Hexadecimal digits take a fifth of the time to compare. `g` is above all of them.
         self._bound = b"%016x" % TraceIdRatioBased(sampling.ratio).bound if sampling.ratio < 1 else b"g"
         self._resource = _make_resource(version)
         self._scope = InstrumentationScope(SERVICE, version, _SCHEMA)
@@ -75,13 +75,13 @@ class Tracing:
         self._processor: BatchSpanProcessor | None = None
 
     def decide(self, trace_id: bytes, parent: Parent | None) -> bool:
-        """As the samplers of the SDK do, at a fraction of the cost."""
+        """Whether the trace is sampled. It decides as the samplers of the SDK do, in a fraction of their time."""
         if parent is not None and self._sampling.by_parent:
             return bool(parent.flags & TraceFlags.SAMPLED)
         return self.starts(trace_id[16:])
 
     def starts(self, low: bytes) -> bool:
-        """Whether a trace that begins here is sampled. `low` is the second half of its id, in hex."""
+        """Whether a trace that begins here is sampled. `low` is the second half of its id, in hexadecimal digits."""
         return low < self._bound
 
     async def __aenter__(self) -> Self:
@@ -90,7 +90,7 @@ class Tracing:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """In a thread of its own: the SDK would wait for half a minute for a collector that hangs."""
+        """Stops the SDK in another thread, since it would wait half a minute for a collector that hangs."""
         processor, self._processor = self._processor, None
         if processor is None:
             return
@@ -101,7 +101,7 @@ class Tracing:
             await asyncio.sleep(0.01)
 
     def end(self, trace: Trace, record: Record, around: Surroundings) -> None:
-        """The request is over: make its spans."""
+        """Make the spans of a request that has ended."""
         if self._processor is None:
             return
         method, path, parent = record.method if record.method in _METHODS else "HTTP", around.path, trace.parent
@@ -121,8 +121,8 @@ class Tracing:
                 self._bound_all(_describe_exchange(record, around)),
                 kind=SpanKind.SERVER,
                 status=_FAILED if record.status >= 500 else _UNSET,
-                start_time=around.tell_time(around.received),
-                end_time=around.tell_time(end),
+                start_time=around.convert_time(around.received),
+                end_time=around.convert_time(end),
                 instrumentation_scope=self._scope,
             )
         )
@@ -131,20 +131,20 @@ class Tracing:
         self, context: SpanContext, parent: SpanContext, sent: Sent, record: Record, around: Surroundings, end: float
     ) -> ReadableSpan:
         return ReadableSpan(
-            f"request {sent.template}",  # the subject itself has a value for each caller
+            f"request {sent.template}",  # the subject itself differs for each caller
             context,
             parent,
             self._resource,
             self._bound_all(_describe_sent(sent, record, around.server)),
             kind=SpanKind.CLIENT,
             status=_UNSET if record.slug in (None, CALLER_GONE) else _FAILED,
-            start_time=around.tell_time(sent.at),
-            end_time=around.tell_time(end if record.reply_time is None else min(end, sent.at + record.reply_time)),
+            start_time=around.convert_time(sent.at),
+            end_time=around.convert_time(end if record.reply_time is None else min(end, sent.at + record.reply_time)),
             instrumentation_scope=self._scope,
         )
 
     def _bound_all(self, attributes: Attributes) -> Mapping[str, AttributeValue]:
-        """By the limits of the environment."""
+        """Apply the limits that the environment sets."""
         if self._limits is None:
             return attributes
         most, longest = self._limits
@@ -163,13 +163,13 @@ class _Same(Resource):
 
 def _make_resource(version: str) -> Resource:
     resource = Resource.create({SERVICE_VERSION: version})
-    if str(resource.attributes[SERVICE_NAME]).startswith("unknown_service"):  # no variable says it
+    if str(resource.attributes[SERVICE_NAME]).startswith("unknown_service"):  # no variable sets it
         resource = resource.merge(Resource({SERVICE_NAME: SERVICE}))
     return _Same(resource.attributes, resource.schema_url)
 
 
 class _ShortAnswers(HTTPAdapter):
-    """Reads no more of a collector's answer than MAX_ANSWER: one without end would take all memory."""
+    """Reads at most MAX_ANSWER of a collector's answer: an endless one would take all memory."""
 
     def send(
         self,
@@ -180,6 +180,7 @@ class _ShortAnswers(HTTPAdapter):
         cert: str | tuple[str, str] | None = None,
         proxies: dict[str, str] | None = None,
     ) -> requests.Response:
+        """Send a request, and read the beginning of its answer at once, whatever `stream` asks for."""
         response = super().send(request, True, timeout, verify, cert, proxies)
         response._content = response.raw.read(MAX_ANSWER, decode_content=True)
         response.close()
@@ -194,7 +195,7 @@ def _make_session() -> requests.Session:
 
 
 class _Reports(logging.Handler):
-    """What the SDK has to say goes to our log, one message in REPORT_INTERVAL, with the number of those left out."""
+    """Passes messages of the SDK to our log: one in REPORT_INTERVAL, with the number of those that were dropped."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -202,6 +203,7 @@ class _Reports(logging.Handler):
         self._left_out = 0
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Log the message, or count it if the last one is too recent."""
         now = time.monotonic()
         if now < self._due:
             self._left_out += 1
@@ -214,7 +216,7 @@ class _Reports(logging.Handler):
 def _report_by_our_log() -> None:
     logger = logging.getLogger("opentelemetry")
     logger.propagate = False
-    logging.getLogger("opentelemetry.trace").setLevel(logging.CRITICAL)  # it repeats headers of callers
+    logging.getLogger("opentelemetry.trace").setLevel(logging.CRITICAL)  # it logs headers of callers
     if not any(isinstance(handler, _Reports) for handler in logger.handlers):
         logger.addHandler(_Reports())
 
@@ -228,7 +230,7 @@ def _read_state(parent: Parent | None) -> TraceState | None:
 
 
 def _describe_exchange(record: Record, around: Surroundings) -> Attributes:
-    """By the semantic conventions of HTTP servers, stable since 1.23."""
+    """The attributes of a request, by the semantic conventions for HTTP servers (stable since 1.23)."""
     method = record.method or ""
     attributes: Attributes = {
         "http.request.method": method if method in _METHODS else _OTHER_METHOD,
@@ -250,7 +252,7 @@ def _describe_exchange(record: Record, around: Surroundings) -> Attributes:
 
 
 def _describe_sent(sent: Sent, record: Record, server: str | None) -> Attributes:
-    """By the semantic conventions of messaging, which are not stable yet (1.37)."""
+    """The attributes of a request to NATS, by the semantic conventions for messaging (1.37, not stable yet)."""
     attributes: Attributes = {
         "messaging.system": "nats",
         "messaging.operation.name": "request",

@@ -1,4 +1,4 @@
-"""The counters and gauges of all processes, in the words of Prometheus. Its client library writes the text.
+"""Writes the counters and gauges of all processes as Prometheus metrics, with the client library of Prometheus.
 
 docs/metrics.md is the reference.
 """
@@ -22,7 +22,7 @@ from .gauges import COUNTER, CPU_SECONDS, GAUGES, NATS_RECONNECTS, read_counter,
 PREFIX = "nats_http_"
 OPENMETRICS_TYPE = "application/openmetrics-text"
 
-_PART = 4  # routes at a time, so that a step is short
+_PART = 4  # routes in one step, so that it is short
 _PROCESS: dict[str, tuple[Callable[[Iterable[float]], float], str]] = {
     "process_resident_memory_bytes": (sum, "Resident memory of all workers, in bytes."),
     "process_virtual_memory_bytes": (sum, "Virtual memory of all workers, in bytes."),
@@ -33,7 +33,7 @@ _PROCESS: dict[str, tuple[Callable[[Iterable[float]], float], str]] = {
 
 
 class Form(NamedTuple):
-    """A way to write metrics."""
+    """A text format of metrics."""
 
     media_type: str
     encode: Callable[[Collector], bytes]
@@ -46,12 +46,12 @@ FORMS = (TEXT, OPENMETRICS)
 
 
 def choose_form(accept: str) -> Form:
-    """OpenMetrics where `Accept` names it, as Prometheus does."""
+    """OpenMetrics if `Accept` has it, as Prometheus sends it. Else the older text format."""
     return OPENMETRICS if OPENMETRICS_TYPE in accept.lower() else TEXT
 
 
 def write_metrics(boards: Boards, form: Form, *, about: Mapping[str, str]) -> Steps[bytes]:
-    """All metrics at this moment, in short steps. `about` are the labels of `build_info`."""
+    """The current values of all metrics, in short steps. `about` has the labels of `build_info`."""
     boards.refresh()
     parts: list[bytes] = []
     name = ""
@@ -64,7 +64,7 @@ def write_metrics(boards: Boards, form: Form, *, about: Mapping[str, str]) -> St
 
 
 class _One(Collector):
-    """A registry for the library, of one family."""
+    """A registry with a single family, for the library."""
 
     def __init__(self, family: Metric) -> None:
         self._family = family
@@ -74,12 +74,12 @@ class _One(Collector):
 
 
 def _without_head(text: bytes) -> bytes:
-    """A family that comes in parts has its comments once."""
+    """The text without its comments: a family in several parts has them only in its first part."""
     return b"".join(line for line in text.splitlines(keepends=True) if not line.startswith(b"# "))
 
 
 def _collect(boards: Boards, about: Mapping[str, str]) -> Iterator[Metric]:
-    """A large family comes in parts of the same name."""
+    """All families. A large family comes in several parts of the same name."""
     yield from _collect_responses(boards)
     yield from _collect_problems(boards)
     yield from _collect_own(boards)
@@ -143,7 +143,7 @@ def _collect_histogram(
 
 
 def _accumulate(bounds: Sequence[float], buckets: Sequence[int]) -> list[tuple[str, float]]:
-    """Each bucket of Prometheus counts those below it too."""
+    """Cumulative counts: each bucket of Prometheus includes all lower ones."""
     found: list[tuple[str, float]] = []
     count = 0
     for le, more in zip((*(str(float(bound)) for bound in bounds), "+Inf"), buckets, strict=True):
@@ -194,16 +194,16 @@ def _make_gauge(name: str, text: str, value: float, labels: Mapping[str, str] | 
 
 
 def _collect_processes(boards: Boards) -> Iterator[Metric]:
-    """Where the system has /proc."""
+    """Metrics of the processes, if the system has /proc."""
     found: dict[str, list[float]] = {}
     for board in boards.living:
-        if board.get((COUNTER, CPU_SECONDS)) is None:  # the process that started the workers serves nobody
+        if board.get((COUNTER, CPU_SECONDS)) is None:  # the process that started the workers: it serves no requests
             continue
         pid = board.pid or "self"
         try:
             for family in ProcessCollector(pid=partial(str, pid), registry=None).collect():
                 found.setdefault(family.name, []).append(family.samples[0].value)
-        except ValueError:  # a limit of files that is none
+        except ValueError:  # the limit of open files is not a number
             continue
     for name, (combine, text) in _PROCESS.items():
         if name in found:

@@ -1,4 +1,4 @@
-"""One immutable record for each response. Each consumer of records is one file beside this."""
+"""One immutable record of each response. Each module that uses records is a file beside this one."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,48 +9,48 @@ from .storm import Storm
 
 
 class Record(NamedTuple):  # a frozen dataclass takes four times as long to make
-    """What became of one request. Times are seconds, sizes are bytes of the body."""
+    """The outcome of one request. Times are seconds. Sizes are bytes of the bodies."""
 
     route: str | None
-    """The name of the route, None where none matched, or where that is not known."""
+    """The name of the route. None if no route matched, or if it is not known."""
     method: str | None
-    """None, like `version`, where what arrived was no HTTP."""
+    """None if the bytes were not HTTP. The same for `version`."""
     version: str | None
     status: int
-    """499 where the caller left before the answer."""
+    """499 if the caller left before the answer."""
     slug: str | None
-    """The name of the failure, None where nothing failed."""
+    """The name of the failure. None if nothing failed."""
     delivered: Delivered
     duration: float
-    """From the moment at which the request head was complete to that at which the response was written."""
+    """The time from the complete request head to the end of the response."""
     reply_time: float | None
-    """From the moment at which the request was sent to NATS to that of the reply, None where there was no reply."""
+    """The time from the request to NATS to its reply. None if there was no reply."""
     bytes_in: int
     bytes_out: int
     is_written: bool
-    """Whether all of the response was handed to the connection. Nobody can know what arrived."""
+    """Whether the whole response was handed to the connection. Nobody can know how much of it arrived."""
     request_id: str | None
     lane: str
     """`fast` or `asgi`."""
     peer: str | None
     """The IP address of the caller."""
     facts: Facts = ()
-    """What else is known of a failure: the `service_error_code` and `service_error` of a service, the `subject` that
-    nobody answers, or why the caller was refused (`detail`). Clean, and of at most MAX_FACT characters each. Callers
-    may not see all of it."""
+    """More about a failure: the `service_error_code` and `service_error` of a service, the `subject` that nobody
+    answers, or the reason why the caller was refused (`detail`). Each is printable, of at most MAX_FACT characters.
+    Callers may not see all of them."""
     trace_id: str | None = None
-    """That of its trace, where traces are on."""
+    """The id of the trace, if traces are on."""
     path: bytes | None = None
-    """The path of the request as it came, without the query: any bytes of any length. None where it was no HTTP."""
+    """The raw path of the request without its query: any bytes of any length. None if the bytes were not HTTP."""
     scheme: str | None = None
-    """The name, under `auth` of the route file, of what has found out who calls; None where nobody asked, or nobody
-    knows."""
+    """The name of the scheme in `auth` of the route file that knows the caller. None if none was asked, or if no scheme
+    knows the caller."""
     caller: str | None = None
-    """Who that is: the subject of a token, the name of a key. Clean, and of at most MAX_FACT characters."""
+    """The subject of the caller's token, or the name of its key. It is printable, of at most MAX_FACT characters."""
 
 
 def clean_text(text: str) -> str:
-    """The printable characters of a text that comes from others, at most MAX_FACT."""
+    """The printable characters of somebody else's text, at most MAX_FACT of them."""
     return (text if text.isprintable() else "".join(filter(str.isprintable, text)))[:MAX_FACT]
 
 
@@ -59,8 +59,8 @@ Observer = Callable[[Record], None]
 
 @dataclass(frozen=True, slots=True)
 class Observers:
-    """Who gets which records: `failure` those of 5xx, `other` the rest. A record that nobody gets is never made. With
-    a `storm` those of failures are made only as far as it admits them."""
+    """The functions that get records: `failure` of 5xx, and `other` of all other responses. If there is no function, no
+    record is made. With a `storm`, only the failures that it admits get a record."""
 
     failure: tuple[Observer, ...] = ()
     other: tuple[Observer, ...] = ()

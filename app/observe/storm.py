@@ -1,12 +1,11 @@
-"""A storm of failures is summed up: thousands of lines that say the same would hide all others, and cost more than the
-requests.
+"""Sums up many equal failures. Thousands of equal lines would hide all others, and cost more than the requests.
 
 Laws:
-1. Of one route and slug at most LINES records are made in a second. The rest is counted.
-2. A count comes out at the end of its second, and at the latest when the process stops. Counts never overlap: together
-   with the records they are all failures.
-3. To leave a record out costs one look into a dictionary. The clock is read once for each count.
-4. At most MAX_TALLIES pairs of route and slug are counted apart in a second. More count as failures of no route.
+1. At most LINES failures a second with the same route and slug become records. The others are counted.
+2. A count is reported at the end of its second, and at the stop of the process. No failure counts twice: records and
+   counts together are all failures.
+3. A failure without a record costs one look into a dictionary. The clock is read once for each count.
+4. At most MAX_TALLIES pairs of route and slug are counted separately in a second. Others count as failures of no route.
 5. Without failures there is no timer.
 """
 
@@ -15,14 +14,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-LINES = 10  # of one route and slug in a second
+LINES = 10  # a second, for one route and slug
 SECOND = 1.0
 MAX_TALLIES = 4096  # routes and slugs in a second
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """How many failures of a route with this slug have no record, and when (of `time.time`) the first of them was."""
+    """The number of failures of this route and slug without a record, and the `time.time` of the first of them."""
 
     route: str | None
     slug: str
@@ -38,11 +37,11 @@ class Timer(Protocol):
 class _Tally:
     seen: int = 0
     since: float = 0.0
-    """When the first one was left out."""
+    """The time of the first failure without a record."""
 
 
 class Storm:
-    """Says which failures become records. `start_timer` calls a function after so many seconds, in the same thread."""
+    """Decides which failures become records. `start_timer` calls a function after some seconds, in the same thread."""
 
     def __init__(
         self,
@@ -58,11 +57,11 @@ class Storm:
         self._timer: Timer | None = None
 
     def add_observer(self, observer: Callable[[Summary], None]) -> None:
-        """Tell it the summaries from now on, behind the others."""
+        """Call this function with each summary from now on, after the others."""
         self._observers.append(observer)
 
     def admits(self, route: str | None, slug: str) -> bool:
-        """Whether this failure is to be a record; if not, it is counted."""
+        """Whether this failure becomes a record. If not, it is counted."""
         tally = self._tallies.get((route, slug)) or self._begin(route, slug)
         tally.seen += 1
         if tally.seen <= LINES:
@@ -72,7 +71,7 @@ class Storm:
         return False
 
     def sum_up(self) -> None:
-        """Tell what was left out, and begin to count again. To be called at the stop, too."""
+        """Report the counts to the observers, and start again at 0. Call this at the stop as well."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -1,13 +1,14 @@
-"""A text stream that never makes its caller wait, for stderr and stdout: a pipe that nobody reads blocks who writes.
+"""A text stream for stderr and stdout that never makes its caller wait. A write to a pipe that nobody reads would
+block.
 
 Laws:
-1. `write` puts text into a queue and returns. A thread writes it, in the order of the calls.
-2. The queue has a bound. A line that doesn't fit is counted, and so is each line after it until the queue moves on.
-   Then one line in their place says how many are missing.
+1. `write` puts a text into a queue and returns. A thread writes it, in the order of the calls.
+2. The queue is bounded. If a line does not fit, it is dropped and counted, and so is each later line until the queue
+   moves. Then one line in their place says how many are missing.
 3. The end of the process waits until all is written, for at most EXIT_PATIENCE.
-4. One system call writes whole lines, at most PIPE_BUF bytes unless one line is longer, so that lines of several
-   processes that share a pipe don't mix (pipe(7)).
-5. A child made by fork has no such thread, and writes at once.
+4. One system call writes whole lines, at most PIPE_BUF bytes unless a single line is longer. So lines of several
+   processes that share a pipe do not mix (pipe(7)).
+5. A child that was made by fork has no such thread, and writes at once.
 """
 
 import atexit
@@ -22,13 +23,13 @@ from typing import TextIO
 
 MAX_BYTES = 1024 * 1024  # that wait to be written
 MAX_LINES = 10_000  # that wait to be written
-EXIT_PATIENCE = 1.0  # seconds that the end of the process waits for them
+EXIT_PATIENCE = 1.0  # seconds that the end of the process waits
 REST = 0.005  # seconds between two looks at the queue, so that a storm of lines costs few switches between threads
 
 
 class QueuedStream(io.StringIO):
-    """Takes the place of a stream that has a file descriptor. `report` makes one line of text that says how many lines
-    are missing: they did not fit into the queue, or their reader had gone, or the disk was full."""
+    """Replaces a stream that has a file descriptor. `report` makes a line of text that says how many lines are missing.
+    Lines are missing if they did not fit into the queue, if their reader had gone, or if the disk was full."""
 
     def __init__(self, stream: TextIO, report: Callable[[int], str] = lambda _: "") -> None:
         super().__init__()
@@ -47,12 +48,12 @@ class QueuedStream(io.StringIO):
 
     def _clear(self, *, is_direct: bool = True) -> None:
         self._lock = threading.RLock()  # a signal handler may write while its own thread is in `write`
-        self._partial = b""  # a line that has not ended
+        self._partial = b""  # an incomplete line
         self._waiting: list[bytes] = []
-        self._size = 0  # bytes, those that are being written included
-        self._dropped = 0  # lines, since the queue was last taken
+        self._size = 0  # bytes, including those that are being written
+        self._dropped = 0  # lines since the thread last took the queue
         self._missing = 0  # lines that are not reported yet
-        self._is_idle = True  # nobody writes
+        self._is_idle = True  # nobody is writing
         self._is_direct = is_direct  # no thread: `write` writes
 
     def fileno(self) -> int:
@@ -75,15 +76,15 @@ class QueuedStream(io.StringIO):
         return len(text)
 
     def flush(self) -> None:
-        """A line may end here without a newline. Does not wait; `finish` does."""
+        """Queue an incomplete line as well. It does not wait; `finish` does."""
         if self._partial:
             with self._lock:
                 data, self._partial = self._partial, b""
                 self._put(data)
 
     def finish(self) -> None:
-        """Wait until all is written, for at most EXIT_PATIENCE. After that `write` writes at once, or drops the text
-        where the stream does not move."""
+        """Wait until all is written, for at most EXIT_PATIENCE. After that `write` writes at once, or drops the text if
+        the stream is blocked."""
         self.flush()
         self._is_ending = True
         self._wake_thread()
@@ -127,7 +128,7 @@ class QueuedStream(io.StringIO):
             time.sleep(rest)
 
     def _take(self) -> list[bytes] | None:
-        """All that waits; None where nothing has come since the last time, and then nobody writes."""
+        """All waiting lines. None if there are no new ones; then nobody is writing."""
         with self._lock:
             lines, self._waiting = self._waiting, []
             dropped, self._dropped = self._dropped, 0
@@ -139,11 +140,12 @@ class QueuedStream(io.StringIO):
             return None
 
     def _write_now(self, data: bytes) -> bool:
-        """Whether it could be written: a reader that has gone or a full disk costs log lines, never a request."""
+        """Write these bytes, and return whether it worked. If the reader has gone or the disk is full, log lines are
+        lost, but no request fails."""
         while data:
             try:
                 data = data[os.write(self._fd, data) :]
-            except BlockingIOError:  # another process has made it non-blocking for all that share it
+            except BlockingIOError:  # another process has made the shared pipe non-blocking
                 select.select([], [self._fd], [])
             except OSError:
                 return False

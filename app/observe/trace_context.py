@@ -1,10 +1,10 @@
 """W3C trace context: the trace of a request, and the headers that its service gets. Pure, and without OpenTelemetry.
 
 Laws:
-1. A `traceparent` that breaks the specification counts as none, and so do two of them: a new trace begins.
-2. Every request to a service has exactly one valid `traceparent`, also where the trace is not sampled. Otherwise the
+1. A `traceparent` that breaks the specification is ignored, and so are two of them: a new trace begins.
+2. Every request to a service has exactly one valid `traceparent`, even if the trace is not sampled. Otherwise the
    service would begin a trace of its own.
-3. `tracestate` travels as it came, beside a valid `traceparent` and with at most MAX_STATE bytes.
+3. `tracestate` travels unchanged if there is a valid `traceparent`, and if it has at most MAX_STATE bytes.
 """
 
 import os
@@ -22,13 +22,13 @@ SAMPLED = 1
 MAX_STATE = 512  # bytes; W3C Trace Context §3.3.1.5 asks for no more
 
 _BATCH = 128  # ids that are made at once
-_PASSED_FLAGS = SAMPLED | 2  # Level 2 adds that the id of the trace is random
+_PASSED_FLAGS = SAMPLED | 2  # Level 2 adds: the id of the trace is random
 _VALUE = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.DOTALL)
 _NO_TRACE, _NO_SPAN = b"0" * 32, b"0" * 16
 
 
 class Parent(NamedTuple):
-    """What a caller says of its trace. The ids are in hex."""
+    """The trace of the caller, according to its headers. The ids are in hexadecimal digits."""
 
     trace_id: bytes
     span_id: bytes
@@ -47,9 +47,13 @@ class Sent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """Where an exchange took place, beyond its record. `received` is an instant of `time.monotonic`, `path` the
-    template of the route, `server` the address of the NATS server. `epoch` are the nanoseconds from 1970 to the instant
-    0."""
+    """Facts about an exchange that its record does not have.
+
+    - `received`: an instant of `time.monotonic`.
+    - `path`: the path template of the route.
+    - `server`: the address of the NATS server.
+    - `epoch`: the nanoseconds from 1970 to the instant 0.
+    """
 
     received: float
     scheme: str
@@ -57,15 +61,15 @@ class Surroundings:
     server: str | None
     epoch: int
 
-    def tell_time(self, instant: float) -> int:
-        """Nanoseconds since 1970."""
+    def convert_time(self, instant: float) -> int:
+        """The nanoseconds from 1970 to an instant."""
         return self.epoch + round(instant * 1e9)
 
 
 @dataclass(slots=True)
 class Trace:
-    """A request in a trace that is sampled. The ids are in hex. `parent` is None where the trace begins here. The
-    service knows `client_id` as its parent."""
+    """A request in a sampled trace. The ids are in hexadecimal digits. `parent` is None if the trace begins here. For
+    the service, `client_id` is the parent."""
 
     trace_id: bytes
     parent: Parent | None
@@ -75,11 +79,12 @@ class Trace:
 
 
 NOT_SAMPLED = Trace(b"", None, b"", b"")
-"""The trace of all requests that nobody ever sees a span of."""
+"""Used for all requests that get no span."""
 
 
 def make_ids() -> Iterator[tuple[bytes, bytes, bytes]]:
-    """For ever: three ids of 16 random hex digits. They are made in batches, and so at a tenth of the cost."""
+    """Endless: three ids of 16 random hexadecimal digits each time. They are made in batches, at a tenth of the
+    cost."""
     return chain.from_iterable(_make_batches())
 
 
@@ -90,13 +95,13 @@ def _make_batches() -> Iterator[Iterator[tuple[bytes, bytes, bytes]]]:
 
 
 def mentions_trace(headers: Sequence[Pair]) -> bool:
-    """Whether the caller says anything of a trace."""
-    said = dict(headers)  # takes a third of a loop in Python
+    """Whether the caller sends one of the two headers."""
+    said = dict(headers)  # takes a third of the time of a loop
     return TRACEPARENT in said or TRACESTATE in said
 
 
 def find_parent(headers: Sequence[Pair]) -> Parent | None:
-    """The parent that these headers name."""
+    """The valid parent in these headers, if any."""
     values = [text for name, text in headers if name == TRACEPARENT]
     match = _VALUE.fullmatch(values[0].strip(b" \t")) if len(values) == 1 else None
     if match is None:
@@ -108,7 +113,7 @@ def find_parent(headers: Sequence[Pair]) -> Parent | None:
 
 
 class Names(NamedTuple):
-    """What the two headers are called on the NATS side. `begin` is how the line of the first begins."""
+    """The names of the two headers on the NATS side. `begin` is the beginning of the line of `parent`."""
 
     parent: bytes
     state: bytes
@@ -120,7 +125,7 @@ def choose_names(parent: bytes, state: bytes) -> Names:
 
 
 def remove_trace(block: bytes, names: Names) -> bytes:
-    """The header block without what it says of a trace."""
+    """The header block without the two headers."""
     lines = tuple(b"%b:" % name.lower() for name in (names.parent, names.state))
     return b"\r\n".join([line for line in block.split(b"\r\n") if not line.lower().startswith(lines)])
 
@@ -128,18 +133,18 @@ def remove_trace(block: bytes, names: Names) -> bytes:
 def write_trace(
     block: bytes, names: Names, trace_id: bytes, span_id: bytes, parent: Parent | None, is_sampled: bool
 ) -> bytes:
-    """The header block, which says nothing of a trace, with this one."""
+    """The header block with the headers of this trace. It must have none yet."""
     head = block[:-2] if block else b"NATS/1.0\r\n"
     if parent is None:
         end = b"-01\r\n\r\n" if is_sampled else b"-00\r\n\r\n"
     else:
         state = b"%b: %b\r\n" % (names.state, parent.state) if parent.state else b""
         end = b"-%02x\r\n%b\r\n" % ((parent.flags & ~SAMPLED) | is_sampled, state)
-    return b"".join((head, names.begin, trace_id, b"-", span_id, end))  # half of what formatting costs
+    return b"".join((head, names.begin, trace_id, b"-", span_id, end))  # half the cost of formatting
 
 
 def write_unsampled(block: bytes, names: Names, high: bytes, low: bytes, span_id: bytes) -> bytes:
-    """The same for a trace that begins here and is not sampled. `high` and `low` are the halves of its id."""
+    """As `write_trace`, for a trace that begins here and is not sampled. `high` and `low` are the halves of its id."""
     head = block[:-2] if block else b"NATS/1.0\r\n"
     return b"".join((head, names.begin, high, low, b"-", span_id, b"-00\r\n\r\n"))
 

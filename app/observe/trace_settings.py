@@ -1,7 +1,7 @@
-"""What the variables `OTEL_…` ask for. Pure. The SDK reads them as well, but a value that is wrong it replaces, with a
-warning at most; here it is an error that names the variable.
+"""Reads and checks the variables `OTEL_…`. Pure. The SDK reads them too, but replaces wrong values, with a warning at
+most. Here a wrong value is an error that names the variable.
 
-Law: a variable `OTEL_EXPORTER_OTLP_TRACES_…` wins over `OTEL_EXPORTER_OTLP_…`, and then the latter may say anything: it
+Law: a variable `OTEL_EXPORTER_OTLP_TRACES_…` wins over `OTEL_EXPORTER_OTLP_…`. The latter is not checked then, since it
 is for metrics and logs.
 """
 
@@ -18,7 +18,7 @@ INSTALL = "pip install 'nats-http-gateway[otel]'"
 _EXPORTER, _SAMPLER, _RATIO = "OTEL_TRACES_EXPORTER", "OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"
 _ASKING = (_EXPORTER, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _QUEUE, _BATCH = "OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"
-_USUAL_QUEUE, _USUAL_BATCH = 2048, 512  # spans, as the specification has them
+_USUAL_QUEUE, _USUAL_BATCH = 2048, 512  # spans, the defaults of the specification
 _BY_RATIO = "traceidratio"
 _SAMPLERS = {"always_on": 1.0, "always_off": 0.0, _BY_RATIO: 1.0}
 _BY_PARENT = "parentbased_"
@@ -29,22 +29,22 @@ Environment = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """Which traces are recorded: `ratio` of those that begin here and, with `by_parent`, the caller's where the caller
-    records them."""
+    """Which traces are sampled. `ratio` is the share of those that begin here. With `by_parent` a trace that the caller
+    began is sampled if the caller samples it."""
 
     by_parent: bool
     ratio: float
 
 
 def find_asking(environment: Environment) -> str | None:
-    """The variable that asks for traces, if any does."""
+    """The variable that turns traces on, if any."""
     if _read_word(environment, "OTEL_SDK_DISABLED") == "true" or _read_word(environment, _EXPORTER) == "none":
         return None
     return next((name for name in _ASKING if environment.get(name)), None)
 
 
 def read_sampling(environment: Environment) -> Sampling:
-    """Of an environment without faults."""
+    """The sampling that these variables ask for. They must have no faults."""
     name = _read_word(environment, _SAMPLER) or "parentbased_always_on"
     root = name.removeprefix(_BY_PARENT)
     ratio = float(environment.get(_RATIO) or 1) if root == _BY_RATIO else _SAMPLERS[root]
@@ -56,7 +56,7 @@ def _read_word(environment: Environment, name: str) -> str:
 
 
 def find_faults(environment: Environment, *, check_files: bool) -> Iterator[str]:
-    """A line for each variable that is wrong. Secrets, such as those in an address, don't show."""
+    """One line for each wrong variable. No line contains a secret, such as a password in an address."""
     for name, check in _list_checks(environment):
         if (value := environment.get(name)) and (check_files or check is not _check_file):
             try:

@@ -1,4 +1,4 @@
-"""Exceptions that nobody catches, and Python's warnings, become lines of the log like all others. asyncio logs its own
+"""Logs uncaught exceptions and Python's warnings in the same form as other events. asyncio logs its own exceptions
 through `logging`."""
 
 import sys
@@ -16,7 +16,7 @@ _log = structlog.get_logger("nats-http.python")
 
 
 def log_uncaught() -> None:
-    """From now on: those of the main thread, of other threads, of finalizers and callbacks, and warnings."""
+    """From now on, log uncaught exceptions of all threads, of finalizers and of callbacks, and warnings."""
     sys.excepthook = _log_of_main
     threading.excepthook = _log_of_thread
     sys.unraisablehook = _log_unraisable
@@ -36,7 +36,7 @@ def _log_of_thread(failed: threading.ExceptHookArgs) -> None:
 
 
 def _log_unraisable(failed: "UnraisableHookArgs") -> None:
-    """Not the `repr` of its object, which may show anything."""
+    """Logs no `repr` of the object, since it may contain anything."""
     place = getattr(failed.object, "__qualname__", type(failed.object).__qualname__)
     _log.error("unraisable-exception", place=place, exc_info=(failed.exc_type, failed.exc_value, failed.exc_traceback))
 
