@@ -1,1 +1,1 @@
-"""How things are written: HTTP fields, NATS messages, subjects, units, schemas. Pure."""
+"""Reads and writes formats: HTTP fields, NATS messages, subjects, units, schemas. Pure."""

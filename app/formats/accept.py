@@ -1,4 +1,4 @@
-"""The fields `Accept` and `Accept-Encoding` (RFC 9110 §12.5). Pure."""
+"""Reads the fields `Accept` and `Accept-Encoding` (RFC 9110 §12.5). Pure."""
 
 from collections.abc import Iterable, Sequence
 
@@ -7,8 +7,8 @@ _NO_PREFERENCE = frozenset((b"", b"*/*", b"application/json"))
 
 
 def prefers_plain_text(accept: bytes) -> bool:
-    """Whether an `Accept` value puts text/plain before application/json (RFC 9110 §12.5.1). Of two that are equal,
-    the one that is named more exactly wins; else JSON, as the gateway's own choice."""
+    """Whether an `Accept` value puts text/plain before application/json (RFC 9110 §12.5.1). If both have the same
+    weight, the type that is named more exactly wins. Otherwise it is JSON, which the gateway prefers."""
     if accept in _NO_PREFERENCE:
         return False
     ranges = list(_parse_accept(accept.decode("latin-1").lower()))
@@ -17,8 +17,8 @@ def prefers_plain_text(accept: bytes) -> bool:
 
 
 def prefers_html(accept: bytes) -> bool:
-    """Whether an `Accept` value puts text/html before JSON and problem documents, as that of a browser does. Of two
-    that are equal, the one that is named more exactly wins; else JSON. A value with very many ranges is not read."""
+    """Whether an `Accept` value puts text/html before JSON and problem documents, as browsers do. If two have the same
+    weight, the type that is named more exactly wins. Otherwise it is JSON. False for a value with very many ranges."""
     if b"text/" not in accept.lower() or accept.count(b",") > _MAX_RANGES or accept.count(b";") > _MAX_RANGES:
         return False
     ranges = list(_parse_accept(accept.decode("latin-1").lower()))
@@ -28,7 +28,7 @@ def prefers_html(accept: bytes) -> bool:
 
 
 def accepts_gzip(accept_encoding: bytes) -> bool:
-    """Whether an `Accept-Encoding` value allows gzip. A value with very many codings is not read."""
+    """Whether an `Accept-Encoding` value allows gzip. False for a value with very many codings."""
     if accept_encoding.count(b",") > _MAX_RANGES or accept_encoding.count(b";") > _MAX_RANGES:
         return False
     weights = dict(_parse_accept(accept_encoding.decode("latin-1").lower()))

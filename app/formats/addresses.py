@@ -1,4 +1,4 @@
-"""IP addresses, as they are counted. Pure."""
+"""The form in which limits per caller count an IP address. Pure."""
 
 import ipaddress
 from functools import lru_cache
@@ -8,9 +8,9 @@ _REMEMBERED = 4096  # addresses
 
 @lru_cache(_REMEMBERED)
 def find_network(address: str) -> str:
-    """What bounds on each caller count: the address itself, or the /64 of an IPv6 one, since such a caller usually has
-    all addresses of it. An IPv4 caller of a socket that takes both has an address like ::ffff:192.0.2.1 (RFC 4291
-    §2.5.5.2). What is no address counts as it is."""
+    """The address or network for which a limit per caller counts: the address itself, or the /64 of an IPv6 address,
+    since such a caller usually has all addresses of a /64. An IPv4 caller may have an address like ::ffff:192.0.2.1
+    (RFC 4291 §2.5.5.2), if the socket takes both kinds. A text that is no address is returned unchanged."""
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

@@ -1,16 +1,16 @@
-"""Names and values of environment variables, as messages about settings have them. Pure."""
+"""Names and values of environment variables, for messages about settings. Pure."""
 
 import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
 PREFIX = "GATEWAY_"
-"""What the names of settings begin with, but for a few that other programs know as well."""
+"""The beginning of the names of settings, except a few that other programs know as well."""
 
 _MAX_SHOWN = 60  # characters of a value
-_LIKE = 0.8  # of 1: how much a name must be like that of a setting
+_LIKE = 0.8  # from 0 to 1: the least similarity of a name to a setting
 
-# Kubernetes and Docker set these for a service that is called `gateway`, or `gateway-` and something.
+# Kubernetes and Docker set these for a service that is called `gateway`, or begins with `gateway-`.
 _OF_SERVICES = re.compile(
     r"GATEWAY_(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"
 )
@@ -19,14 +19,14 @@ _ADDRESS = re.compile(r"(?:tcp|udp|sctp)://")
 
 
 def find_unknown(environment: Mapping[str, str], known: Sequence[str]) -> Iterator[str]:
-    """A line for each variable that looks like a setting and is none, with the name that was probably meant."""
+    """One line for each variable that looks like a setting but is none, with the name that was probably intended."""
     for name in sorted(environment):
         if name.startswith(PREFIX) and name not in known and not _is_of_service(name, environment[name]):
             yield f"{name}: unknown setting, {_advise(name, known)}"
 
 
 def quote_value(value: str, *, most: int = _MAX_SHOWN) -> str:
-    """In quotes and on one line, whatever is in it; the beginning of one that has more than `most` characters."""
+    """The value in quotes, on one line. If it has more than `most` characters, only its beginning."""
     plain = value if value.isprintable() else value.encode("unicode_escape").decode("ascii")
     return f"'{plain}'" if len(plain) <= most else f"'{plain[:most]}…'"
 

@@ -1,9 +1,9 @@
 """HTTP header fields, and which of them may travel between HTTP and NATS. Pure.
 
 Laws:
-1. Only what a route lists travels. Hop-by-hop names (RFC 9110 §7.6.1), `content-length`, `host` and `nats-…` never
-   do, listed or not; nor does a name that the `Connection` header nominates.
-2. Names and values are checked both ways: a CR, LF or NUL never reaches a wire.
+1. Only headers that a route lists travel. Hop-by-hop names (RFC 9110 §7.6.1), `content-length`, `host` and `nats-…`
+   never do, even if they are listed. The same is true of names in the `Connection` header.
+2. Names and values are checked in both directions. No CR, LF or NUL gets through.
 """
 
 import re
@@ -13,7 +13,7 @@ from functools import lru_cache
 Pair = tuple[bytes, bytes]
 
 MAX_BLOCK = 16 * 1024  # bytes of headers that may travel to a service
-MAX_REMEMBERED = 1024  # header names, and lists of them, that have been checked
+MAX_REMEMBERED = 1024  # header names that have been checked, and lists of them
 
 NEVER_FORWARDED = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer transfer-encoding "
@@ -22,7 +22,7 @@ NEVER_FORWARDED = frozenset(
 OF_PROXIES = frozenset(
     (b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-prefix", b"x-forwarded-proto")
 )
-"""Those of the headers of proxies that the gateway writes itself, for a route that lists them."""
+"""The headers of proxies that the gateway writes itself for a route that lists them."""
 REQUEST_HEADERS = ("traceparent", "tracestate", "x-request-id")
 REPLY_HEADERS = (
     "content-type",
@@ -38,7 +38,7 @@ REPLY_HEADERS = (
 )
 
 CLIENT_CERT = b"client-cert"
-"""In it a proxy says which certificate its caller has shown (RFC 9440)."""
+"""The header in which a proxy passes on the certificate of its caller (RFC 9440)."""
 _OF_CERTIFICATES = frozenset(("client-cert", "client-cert-chain"))
 
 TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 §5.6.2, token
@@ -48,13 +48,13 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
 class AllowList:
-    """The header names that may pass, in any case on the HTTP side. On the NATS side they are spelt as here, or have
-    the name that `renamed` gives them."""
+    """The names of the headers that may pass. On the HTTP side their case does not matter. On the NATS side they are
+    written as here, or have the name that `renamed` gives them."""
 
     __slots__ = ("_canonical", "names")
 
     def __init__(self, names: Iterable[str], renamed: Iterable[tuple[str, str]] = ()) -> None:
-        """ValueError names the header that can never travel."""
+        """Raises ValueError, whose text names a header that can never travel."""
         self._canonical = {name.lower().encode(): name.encode() for name in names}
         self.names = frozenset(self._canonical)
         self._canonical.update((name.lower().encode(), other.encode()) for name, other in renamed)
@@ -63,12 +63,14 @@ class AllowList:
                 raise ValueError(f"header '{name.decode()}' can't be forwarded")
 
     def canonical(self, name: bytes) -> bytes:
+        """The name on the NATS side of an allowed header (in lower case)."""
         return self._canonical[name]
 
 
 @lru_cache(MAX_REMEMBERED)
 def allow(names: tuple[str, ...], renamed: tuple[tuple[str, str], ...] = ()) -> AllowList:
-    """The list of these names, which all share who ask for it. ValueError names the header that can never travel."""
+    """The list of these names. The same names give the same list. Raises ValueError, whose text names a header that can
+    never travel."""
     return AllowList(names, renamed)
 
 
@@ -79,22 +81,23 @@ def is_token(name: str) -> bool:
 
 @lru_cache(MAX_REMEMBERED)  # most routes list the default names, 13 each
 def can_travel(name: str) -> bool:
-    """Whether a header may be listed: it is a token, not hop-by-hop, and not NATS's own."""
+    """Whether a route may list this header: it is a token, not hop-by-hop, and not one of NATS itself."""
     return is_token(name) and name.lower().encode("ascii") not in NEVER_FORWARDED and name[:5].lower() != "nats-"
 
 
 def is_of_proxies(name: str) -> bool:
-    """Whether proxies say by such a header who calls. It is never copied from a caller."""
+    """Whether this is a header by which proxies say who calls. It is never copied from a caller."""
     lowered = name.lower()
     return lowered == "forwarded" or lowered in _OF_CERTIFICATES or lowered.startswith("x-forwarded-")
 
 
 def is_clean_value(value: bytes) -> bool:
-    """Whether a value can stand on a wire: no control characters but tab."""
+    """Whether a header may have this value: it has no control character except tab."""
     return _BAD_VALUE.search(value) is None
 
 
 def is_clean_request_id(value: bytes) -> bool:
+    """Whether the request id of a caller may be used: 1 to 128 of letters, digits, `.`, `_` and `-`."""
     return _REQUEST_ID.fullmatch(value) is not None
 
 
@@ -109,7 +112,8 @@ def find_values(pairs: Iterable[Pair], name: bytes) -> list[bytes]:
 
 
 def join_names(values: Iterable[bytes]) -> bytes:
-    """Lists of names as one, such as those of `Vary`: each name once, or `*` alone where it is one of them."""
+    """Joins lists of names, such as those of `Vary`. Each name occurs once. If `*` is one of them, the result is
+    `*`."""
     joined: dict[bytes, bytes] = {}
     for value in values:
         for name in value.split(b","):
@@ -119,7 +123,7 @@ def join_names(values: Iterable[bytes]) -> bytes:
 
 
 def add_fields(pairs: Sequence[Pair], added: Iterable[Pair]) -> list[Pair]:
-    """Both; `vary` of both is one field. Names are in lower case."""
+    """Both lists of fields, with a single `vary` for all of theirs. Names are in lower case."""
     both = [*pairs, *added]
     vary = join_names(find_values(both, b"vary"))
     return [*(pair for pair in both if pair[0] != b"vary"), *([(b"vary", vary)] if vary else [])]

@@ -1,6 +1,6 @@
-"""HTML pages for people: plain, readable on any screen, in light and dark, without a script. Pure.
+"""HTML pages for people: plain, readable on any screen, in light and dark, without scripts. Pure.
 
-Law: what goes into a page passes `escape`, `mark_code` or `write_link` first.
+Law: each text in a page comes from `escape`, `mark_code` or `write_link`.
 """
 
 import base64
@@ -30,13 +30,13 @@ POLICY = (
     f"default-src 'none'; style-src 'sha256-{_HASH}'; img-src 'self'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
 )
-"""The Content-Security-Policy of these pages: no script, and nothing from elsewhere."""
+"""The Content-Security-Policy of these pages: no scripts, and nothing from other sites."""
 
 FAVICON = "/docs/assets/favicon.svg"
-"""Its path below the root."""
+"""The path of the icon, below the root."""
 
 STATUS = "/status"
-"""The path of the status page below the root."""
+"""The path of the status page, below the root."""
 
 _LINKS = {STATUS: "Status", "/docs": "API documentation", "/redoc": "API reference", "/problems": "All problems"}
 
@@ -45,8 +45,8 @@ PAGES = tuple(_LINKS)
 
 
 def write_page(title: str, body: str, *, root: str, heading: str | None = None, pages: Container[str] = PAGES) -> str:
-    """A page with links to the others of `pages`. `title` is text, `body` and `heading`, which is the title unless
-    given, markup. `root` is the path under which callers see the gateway."""
+    """A page with links to `pages`. `title` is text. `body` and `heading` are markup. The default of `heading` is the
+    title. `root` is the path under which callers see the gateway."""
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
@@ -57,18 +57,19 @@ def write_page(title: str, body: str, *, root: str, heading: str | None = None, 
 
 
 def write_navigation(root: str, pages: Container[str] = PAGES, *, here: str = "") -> str:
-    """Links to these pages of the gateway. `here` is the path, below the root, of the page that they are on."""
+    """Links to these pages of the gateway. `here` is the path, below the root, of the page with the links."""
     shown = ((path, text) for path, text in _LINKS.items() if path in pages)
     links = (write_link(root + path, text, is_here=path == here) for path, text in shown)
     return f"<nav>{''.join(links)}</nav>"
 
 
 def write_link(target: str, text: str, *, is_here: bool = False) -> str:
+    """A link as markup. With `is_here` it leads to the page that contains it."""
     current = ' aria-current="page"' if is_here else ""
     return f'<a href="{escape(target)}"{current}>{escape(text)}</a>'
 
 
 def mark_code(text: str) -> str:
-    """Escaped text, with parts in backquotes as code."""
+    """The escaped text. Its parts in backquotes become code."""
     parts = escape(text).split("`")
     return "".join(f"<code>{part}</code>" if index % 2 else part for index, part in enumerate(parts))

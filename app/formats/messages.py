@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from .fields import TOKEN, Pair, encode_fields, is_clean_value
 
-MAX_REPLY_BLOCK = 64 * 1024  # bytes of headers that may come from one
+MAX_REPLY_BLOCK = 64 * 1024  # bytes of headers that a reply may have
 
 _VERSION = b"NATS/1.0"
 
 
 def encode_block(pairs: Sequence[Pair]) -> bytes:
-    """A NATS header block of clean pairs; empty when there are none, so that a plain PUB is sent."""
+    """A NATS header block of clean pairs. Empty if there are none, so that a plain PUB is sent."""
     if not pairs:
         return b""
     return b"%b\r\n%b\r\n" % (_VERSION, encode_fields(pairs))
@@ -22,17 +22,19 @@ def encode_block(pairs: Sequence[Pair]) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class ReplyBlock:
-    """A parsed header block: the status of its first line, or None, and the pairs with lower-case names, in order."""
+    """A parsed header block. `status` is the status of its first line, or None. The pairs have names in lower case, in
+    their order."""
 
     status: int | None
     pairs: tuple[Pair, ...]
 
     def first(self, name: bytes) -> bytes | None:
+        """The first value of this header (in lower case), or None."""
         return next((value for key, value in self.pairs if key == name), None)
 
 
 def parse_block(block: bytes) -> ReplyBlock:
-    """ValueError says what is wrong with the block."""
+    """Parse a block. Raises ValueError, whose text says what is wrong."""
     if len(block) > MAX_REPLY_BLOCK:
         raise ValueError(f"its headers have {len(block)} bytes, more than {MAX_REPLY_BLOCK}")
     first, *lines = block.split(b"\r\n")
@@ -63,13 +65,13 @@ def _parse_line(line: bytes) -> Pair:
 
 
 def is_no_responders(block: bytes, payload: bytes) -> bool:
-    """ADR-4 and the protocol's words: a status line of 503 and an empty body."""
+    """Whether the message means "no responders": a status line of 503, and an empty body (ADR-4)."""
     return not payload and block[:12] == b"NATS/1.0 503" and block[12:13] in (b" ", b"\r")
 
 
-@dataclass(slots=True)  # not frozen: that would triple the cost of making one
+@dataclass(slots=True)  # a frozen one would take three times as long to make
 class Reply:
-    """A service's reply: the raw header block (empty for none) and the payload."""
+    """The reply of a service: its raw header block, which may be empty, and its payload."""
 
     headers: bytes
     payload: bytes

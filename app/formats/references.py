@@ -1,9 +1,8 @@
-"""References in JSON Schemas: where each is, where it leads, and how to write it for another document. Pure.
+"""References in JSON Schemas: where they are, what they refer to, and how to write them for another document. Pure.
 
 Laws:
-1. A reference leads to a place in its own schema, or to a shared one by its name: `#/schemas/Order`. Nothing is
-   fetched.
-2. The values of `const`, `enum`, `default` and `examples` are data: a `$ref` in them is no reference.
+1. A reference names a place in its own schema, or a shared schema: `#/schemas/Order`. Nothing is fetched.
+2. The values of `const`, `enum`, `default` and `examples` are data: a `$ref` in them is not a reference.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,7 +17,7 @@ Path = tuple[str | int, ...]
 SHARED = "#/schemas/"
 
 _DATA = frozenset(("const", "enum", "default", "examples", "example"))
-# Keywords whose keys are names.
+# The keys of these keywords are names.
 _NAMED = frozenset(("properties", "patternProperties", "$defs", "definitions", "dependentSchemas", "dependencies"))
 _OF_ITS_OWN_FILE = frozenset(("$schema", "$id", "$anchor"))
 _UNRESERVED = "/~!$&'()*+,;=:@?"
@@ -27,7 +26,7 @@ _ALLOWED = f"a reference leads to a place in the same schema (`#/…`) or to `{S
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a reference leads: a place in the shared schema of this name, or in the schema itself."""
+    """The target of a reference: a place in the shared schema of this name, or in the schema itself (None)."""
 
     name: str | None
     path: Path
@@ -35,7 +34,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class _Subschema:
-    """One mapping of a schema. `base` is the place that its `#/…` begin at, `uri` the `$id` of that place."""
+    """One mapping in a schema. References such as `#/…` in it begin at `base`, and `uri` is the `$id` of that place."""
 
     path: Path
     keywords: Mapping[str, Json]
@@ -45,19 +44,20 @@ class _Subschema:
 
 @dataclass(slots=True)
 class References:
-    """The references of one schema, by the places of the mappings that have them. `faults` says which lead nowhere."""
+    """The references of one schema, by the places of the mappings that contain them. `faults` has those without a
+    target."""
 
     targets: dict[Path, Target] = field(default_factory=dict)
     faults: list[tuple[Path, str]] = field(default_factory=list)
 
     @property
     def names(self) -> list[str]:
-        """The shared schemas that are named, each once."""
+        """The shared schemas that it refers to, each once."""
         return list(dict.fromkeys(target.name for target in self.targets.values() if target.name is not None))
 
 
 def read_references(document: Json, shared: Mapping[str, Json]) -> References:
-    """All references of a schema. `shared` are the schemas that it may name."""
+    """All references of a schema. `shared` has the schemas that it may name."""
     found = References()
     subschemas = list(_walk(_Subschema((), {}, (), ""), document))
     resources = {subschema.uri: subschema.base for subschema in reversed(subschemas)} | {"": ()}
@@ -70,7 +70,7 @@ def read_references(document: Json, shared: Mapping[str, Json]) -> References:
     for subschema in subschemas:
         text = subschema.keywords.get("$ref")
         if not isinstance(text, str):
-            continue  # a compiler says so
+            continue  # the compiler reports it
         try:
             if text.startswith(SHARED):
                 target = _find_shared(text, shared)
@@ -83,19 +83,19 @@ def read_references(document: Json, shared: Mapping[str, Json]) -> References:
 
 
 def rewrite(document: Json, references: References, write: Callable[[Target], str]) -> Json:
-    """The schema with each reference as `write` says, for a document in which it is only a part: without `$schema`,
-    `$id` and `$anchor`, and without references that lead nowhere."""
+    """The schema as a part of another document, where `write` says how each reference is written. It has no `$schema`,
+    `$id` or `$anchor`, and no references without a target."""
     return _rewrite(document, (), references, write)
 
 
 def write_pointer(base: str, path: Path) -> str:
-    """The URI fragment of a place (RFC 6901 §6) that `base` begins."""
+    """The URI fragment of a place (RFC 6901 §6), after `base`."""
     parts = (str(part).replace("~", "~0").replace("/", "~1") for part in path)
     return base + "".join(f"/{quote(part, safe=_UNRESERVED)}" for part in parts)
 
 
 def _walk(place: _Subschema, document: Json) -> Iterator[_Subschema]:
-    """Every mapping that may be a schema, from one place on."""
+    """Every mapping that may be a schema, at this place and in it."""
     if isinstance(document, list):
         for index, item in enumerate(document):
             yield from _walk(_Subschema((*place.path, index), {}, place.base, place.uri), item)
@@ -110,7 +110,7 @@ def _walk(place: _Subschema, document: Json) -> Iterator[_Subschema]:
 
 
 def _list_inner(document: Mapping[str, Json]) -> Iterator[tuple[Path, Json]]:
-    """The schemas, and the lists of some, directly in this one."""
+    """The schemas directly in this one, and lists of schemas."""
     for key, value in document.items():
         if key in _NAMED and isinstance(value, dict):
             yield from (((key, name), inner) for name, inner in value.items())
@@ -153,7 +153,7 @@ def _split(pointer: str) -> list[str]:
 
 
 def _follow(document: Json, parts: Sequence[str]) -> Path | None:
-    """The path that these parts of a pointer lead along, if they lead to a schema."""
+    """The path that these parts of a pointer follow. None if it does not end at a schema."""
     path: list[str | int] = []
     for part in parts:
         if isinstance(document, dict) and part in document:

@@ -1,11 +1,11 @@
-"""JSON Schema, as the gateway uses it: for parameters, for request bodies, and in the OpenAPI document. Pure.
+"""JSON Schemas of parameters, of bodies, and in the OpenAPI document. Pure.
 
 Laws:
 1. Patterns run in linear time: look-around and back-references are refused when the schema is compiled.
 2. Nothing is fetched: a `$ref` may only point into its own document.
-3. A message never quotes the value that it is about.
-4. `is_valid` and `find_fault` cost no more than a value is long. `find_faults` may cost far more: jsonschema-rs
-   makes every error before it gives the first one, each with copies of what it is about.
+3. A message never quotes the wrong value.
+4. The time of `is_valid` and `find_fault` grows with the length of the value. `find_faults` may take far longer:
+   jsonschema-rs makes all errors before it returns the first one, and each copies its value and its schema.
 """
 
 import json
@@ -22,13 +22,13 @@ Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
 MAX_MESSAGE = 200  # characters
 MAX_POINTER = 1000  # characters; a longer one is cut
-MAX_DEPTH = 64  # of arrays and objects in one another
-MAX_KEYWORD_FAULTS = 20  # of one schema that an error lists
+MAX_DEPTH = 64  # levels of arrays and objects
+MAX_KEYWORD_FAULTS = 20  # that an error lists for one schema
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 TYPES = ("array", "boolean", "integer", "null", "number", "object", "string")
 
 _LINEAR = jsonschema_rs.RegexOptions()
-# The errors of these have the errors of other schemas in them, or come once for each way that leads to them.
+# Errors of these contain errors of other schemas, or occur once for each path to a schema.
 _COSTLY = {"anyOf", "oneOf", "propertyNames", "unevaluatedItems", "unevaluatedProperties"}
 _COSTLY |= {"$ref", "$dynamicRef", "$recursiveRef"}
 _NESTING = frozenset((list, dict))
@@ -37,7 +37,7 @@ _TOO_DEEP = "it is nested too deeply"
 
 
 class SchemaError(ValueError):
-    """A document is no JSON Schema; `path` leads to the part that is wrong."""
+    """The document is not a JSON Schema. `path` leads to the wrong part."""
 
     def __init__(self, message: str, path: Sequence[str | int] = ()) -> None:
         super().__init__(message)
@@ -45,7 +45,7 @@ class SchemaError(ValueError):
 
 
 class Schema:
-    """A compiled JSON Schema: draft 2020-12, or the one that `$schema` names. `format` is checked."""
+    """A compiled JSON Schema of draft 2020-12, or of the draft that `$schema` names. It checks `format` as well."""
 
     def __init__(self, document: Json) -> None:
         """Raises SchemaError."""
@@ -61,7 +61,7 @@ class Schema:
         except (ValueError, TypeError) as error:
             raise SchemaError(f"not a JSON Schema: {error}") from None
         self.is_valid: Callable[[object], bool] = self._validator.is_valid
-        """Whether a value of at most MAX_DEPTH fits. Stops at the first fault."""
+        """Whether a value of at most MAX_DEPTH levels is valid. It stops at the first fault."""
 
     @cached_property
     def text(self) -> str:
@@ -70,16 +70,16 @@ class Schema:
 
     @cached_property
     def is_plain(self) -> bool:
-        """Whether the cost of `find_faults` grows with the value alone: about 2 ms for 2 KiB."""
+        """Whether the time of `find_faults` grows only with the value: about 2 ms for 2 KiB."""
         return _COSTLY.isdisjoint(_list_keys(self.document))
 
     def find_fault(self, value: object) -> str | None:
-        """What is wrong with a value, or None. Cheap only where the schema is plain, as that of a parameter is."""
+        """The first fault of a value, or None. It is fast only if the schema is plain, as those of parameters are."""
         found = self.find_first(value)
         return found[0][1] if found else None
 
     def find_first(self, value: object) -> list[tuple[str, str]]:
-        """The first of `find_faults`, without making the others."""
+        """The first fault, in the form of `find_faults`, without looking for others."""
         try:
             self._validator.validate(value)
         except jsonschema_rs.ValidationError as error:
@@ -87,13 +87,13 @@ class Schema:
         return []
 
     def find_faults(self, value: object, *, limit: int) -> list[tuple[str, str]]:
-        """Where (a JSON pointer, RFC 6901) and what, for at most `limit` faults."""
+        """At most `limit` faults. Each is a place (a JSON pointer, RFC 6901) and a text."""
         return [_describe(error) for error in islice(self._validator.iter_errors(value), limit)]
 
 
 def parse_json(data: bytes) -> Json:
-    """The value of an I-JSON text (RFC 7493): UTF-8, no key twice, no NaN, at most MAX_DEPTH deep. ValueError says what
-    is wrong."""
+    """The value of an I-JSON text (RFC 7493): in UTF-8, without equal keys or NaN, with at most MAX_DEPTH levels.
+    Raises ValueError, whose text says what is wrong."""
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
@@ -106,7 +106,7 @@ def parse_json(data: bytes) -> Json:
         raise ValueError(f"it is not JSON: {error.msg.lower()}, line {error.lineno}, column {error.colno}") from None
     except _JsonError:
         raise
-    except ValueError:  # CPython reads no longer ones, as that takes quadratic time
+    except ValueError:  # CPython refuses longer ones, since they take quadratic time
         raise ValueError("it has an integer of more than 4,300 digits") from None
     if text.count("[") + text.count("{") > MAX_DEPTH and _is_deep(value):
         raise ValueError(_TOO_DEEP)
@@ -116,11 +116,11 @@ def parse_json(data: bytes) -> Json:
 
 
 class _JsonError(ValueError):
-    """A text is JSON, but no I-JSON."""
+    """The text is JSON, but not I-JSON."""
 
 
 def _is_deep(value: Json) -> bool:
-    """Whether there are more than MAX_DEPTH arrays and objects in one another. Looks at each value once."""
+    """Whether there are more than MAX_DEPTH levels of arrays and objects. It visits each value once."""
     level = [value] if type(value) in _NESTING else []
     for _ in range(MAX_DEPTH):
         level = [
@@ -156,7 +156,7 @@ def _refuse(uri: str) -> NoReturn:
 
 
 def list_keyword_faults(document: Json) -> list[SchemaError]:
-    """All that the schema of schemas says to this one, but for its patterns; nothing where its draft is not known."""
+    """All faults of a schema by its meta-schema, without those of its patterns. Empty if the draft is not known."""
     draft = document.get("$schema", DRAFT) if isinstance(document, dict) else DRAFT
     try:
         validator = jsonschema_rs.validator_for({"$schema": draft, "$ref": draft}, mask="it", retriever=_refuse)
@@ -175,7 +175,7 @@ def _make_error(error: jsonschema_rs.ValidationError) -> SchemaError:
 
 
 def _refuse_type(value: object, path: tuple[str | int, ...]) -> SchemaError:
-    """The first of the types that is none."""
+    """The error for the first unknown type."""
     items = enumerate(value) if isinstance(value, list) else ()
     place, wrong = next((((*path, index), item) for index, item in items if item not in TYPES), (path, value))
     hint = suggest(wrong, TYPES) if isinstance(wrong, str) else ""
@@ -187,7 +187,7 @@ def _describe(error: jsonschema_rs.ValidationError) -> tuple[str, str]:
 
 
 def encode_pointer(path: Sequence[str | int]) -> str:
-    """The JSON pointer (RFC 6901) of a place in a document, or of what is around it if it is too long."""
+    """The JSON pointer (RFC 6901) of a place in a document. If it is too long, it ends at a place around it."""
     pointer = ""
     for part in path:
         longer = pointer + "/" + str(part).replace("~", "~0").replace("/", "~1")

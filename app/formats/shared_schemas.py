@@ -1,8 +1,8 @@
-"""The schemas that routes share: those that a route file names, and those that stand in files of their own. Pure.
+"""The schemas that routes share: named ones of a route file, and those in files of their own. Pure.
 
 Laws:
-1. What is checked or compiled once is not again: neither for each route that has it, nor for each that refers to it.
-2. To check a schema costs as much as it is long, whatever it refers to.
+1. Each schema is checked once and compiled once, however many routes and schemas refer to it.
+2. The time to check a schema grows with its own length, whatever it refers to.
 """
 
 import json
@@ -13,7 +13,7 @@ from .references import SHARED, Path, References, Target, read_references, rewri
 from .schemas import DRAFT, Json, Schema, SchemaError, list_keyword_faults
 
 Faults = tuple[tuple[Path, str], ...]
-"""Places in a schema, and what is wrong there."""
+"""Places in a schema, each with what is wrong there."""
 
 KEPT = 256  # schemas whose last use is remembered
 
@@ -22,8 +22,8 @@ _T = TypeVar("_T")
 
 
 class SharedSchemas:
-    """Schemas by the names of `schemas`, and by the paths of their files. Every reference in one that is right leads
-    somewhere."""
+    """Schemas by their names in `schemas`, and by the paths of their files. In a valid schema every reference has a
+    target."""
 
     def __init__(self, named: Mapping[str, Json] | None = None, files: Mapping[str, Json] | None = None) -> None:
         self.named = {} if named is None else named
@@ -35,7 +35,7 @@ class SharedSchemas:
         self._moved: dict[str, tuple[Json, list[str]]] = {}
 
     def resolve(self, schema: Json) -> Json:
-        """The schema itself, or that of the file whose path is in its place. Raises KeyError for another file."""
+        """The schema itself, or the schema in the file of this path. Raises KeyError for an unknown file."""
         return self.files[schema] if isinstance(schema, str) else schema
 
     def read(self, document: Json) -> References:
@@ -43,16 +43,16 @@ class SharedSchemas:
         return _remember(self._references, document, lambda schema: read_references(schema, self.named))
 
     def find_faults(self, document: Json) -> Faults:
-        """All that is wrong with a schema, but for what is wrong with those that it refers to."""
+        """All faults of a schema, without those of the schemas that it refers to."""
         return _remember(self._checked, document, self._check)
 
     def compile(self, document: Json) -> Schema:
-        """A schema without faults, ready to check bodies."""
+        """A schema for checking bodies. It must have no faults."""
         document = self.find_whole(document)
         return _remember(self._compiled, document, self._compile)
 
     def list_names(self, *documents: Json) -> list[str]:
-        """The shared schemas that these refer to, those that these refer to, and so on."""
+        """The names of all shared schemas that these refer to, directly or through others."""
         names = set()
         waiting = [name for document in documents for name in self.read(document).names]
         while waiting:
@@ -62,7 +62,7 @@ class SharedSchemas:
         return [name for name in self.named if name in names]
 
     def find_whole(self, document: Json) -> Json:
-        """The shared schema, if this one is only a reference to it; else this one."""
+        """The shared schema if this schema only refers to it, else this schema."""
         seen = set()
         while isinstance(document, dict) and list(document) == ["$ref"]:
             name = str(document["$ref"]).removeprefix(SHARED)
@@ -82,13 +82,13 @@ class SharedSchemas:
         return self._closed[text]
 
     def _close(self, document: Json, references: References) -> Json:
-        """The schema and all that it refers to, as one document."""
+        """The schema with all schemas that it refers to, as one document."""
         closed = rewrite(document, references, lambda target: _write(target, "#"))
         inner: dict[str, Json] = {name: self._move(name)[0] for name in self.list_names(document)}
         return {**closed, "schemas": inner} if isinstance(closed, dict) else closed
 
     def _move(self, name: str) -> tuple[Json, list[str]]:
-        """A shared schema for a document that has it in `schemas`, and the names that it refers to."""
+        """A shared schema as a part of a document that has it in `schemas`, and the names that it refers to."""
         if name not in self._moved:
             document = self.named[name]
             references = self.read(document)
@@ -104,12 +104,13 @@ class SharedSchemas:
         try:
             Schema(_stub(document, references))
         except SchemaError as error:
-            found += [(told.path, str(told)) for told in list_keyword_faults(document) or [error]]
+            found += [(fault.path, str(fault)) for fault in list_keyword_faults(document) or [error]]
         return tuple(dict(reversed(found)).items())[::-1]
 
 
 def _remember(kept: dict[int, tuple[Json, _T]], document: Json, make: Callable[[Json], _T]) -> _T:
-    """What was made of this very object, or is made now. It is kept alive, so that no other takes its identity."""
+    """The value that was made of this object before, or else a new one. The object is kept, so that no other object
+    gets its id."""
     if found := kept.get(id(document)):
         return found[1]
     made = make(document)
@@ -124,7 +125,7 @@ def _write(target: Target, own: str) -> str:
 
 
 def _stub(document: Json, references: References) -> Json:
-    """The schema where what it refers to elsewhere is of no concern."""
+    """The schema, with a stub in place of each schema that it refers to."""
     if not isinstance(document, dict) or not (references.names or references.faults):
         return document
     written = rewrite(

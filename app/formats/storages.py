@@ -7,7 +7,8 @@ _LOCAL = ("redis+unix", "valkey+unix")
 
 
 def parse_storage(text: str) -> str:
-    """The URL of a Redis or Valkey server. ValueError says what it looks like, without a word of it."""
+    """The URL of a Redis or Valkey server. Raises ValueError, whose text shows the right form, but no part of the wrong
+    URL."""
     wrong = ValueError(
         "must be the URL of a Redis or Valkey server: redis://host:6379/0, rediss:// for TLS, or redis+unix:///path"
     )
@@ -24,7 +25,7 @@ def parse_storage(text: str) -> str:
 
 
 def mask_storage(text: str) -> str:
-    """The same without user and password; where it is wrong, nothing of it."""
+    """The URL without user and password. If the URL is wrong, a text that shows no part of it."""
     try:
         scheme, _, rest = parse_storage(text).partition("://")
     except ValueError:

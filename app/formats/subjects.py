@@ -1,11 +1,11 @@
-"""From HTTP path segments to NATS subjects.
+"""Makes NATS subjects of HTTP path segments.
 
 Laws:
-1. A parameter fills exactly one token, and a tail, such as `{path...}` at the end, one or more. What could be more, or
-   nothing, is refused; nothing is repaired.
+1. A parameter becomes exactly one token. A tail, such as `{path...}` at the end, becomes one token or more. Values that
+   would become more tokens, or none, are refused. Nothing is repaired.
 2. A template begins with a literal token that is not `$…` or `_…`, so that no route reaches $SYS, $JS or an inbox.
-3. Letters of any script pass; white space, control, format and surrogate characters don't (Unicode categories
-   Z*, Cc, Cf, Cs).
+3. Letters of any script pass. White space, control, format and surrogate characters don't (Unicode categories Z*, Cc,
+   Cf, Cs).
 """
 
 import re
@@ -18,24 +18,24 @@ from ..errors import InvalidParameter, UriTooLong
 MAX_TOKEN = 128  # characters
 MAX_SUBJECT = 2048  # bytes: with the reply subject, well under the 4,096 of a control line
 
-# `{name}` in a path or a subject; the hyphen is for names of headers.
+# `{name}` in a path or a subject. Names of headers may have a hyphen.
 PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_-]*)\}")
 TAIL = re.compile(r"\{([A-Za-z_][A-Za-z0-9_-]*)\.\.\.\}")  # `{path...}`, as Go's router spells it
 _LAST_TAIL = re.compile(rf"\.{TAIL.pattern}\Z")
 _DOTTED = re.compile(r"\{([^{}]+\.[^{}]+)\}")
-PERCENT = ord("%")  # a number is found in bytes at a tenth of the cost of b"%"
+PERCENT = ord("%")  # to find a number in bytes takes a tenth of the time for b"%"
 BROKEN_ENCODING = re.compile(rb"%(?![0-9A-Fa-f]{2})")  # RFC 3986 §2.1
 
 _PLAIN_TOKEN = re.compile(rb"[A-Za-z0-9_~-]{1,128}")
 _REFUSED_CATEGORIES = frozenset(("Zs", "Zl", "Zp", "Cc", "Cf", "Cs"))
-# Of a letter's or mark's category, but nothing to see: fillers, the braille blank, the grapheme joiner, Khmer vowels.
+# Letters and marks that are invisible: fillers, the braille blank, the grapheme joiner, Khmer vowels.
 _REFUSED_CHARACTERS = frozenset(".*>/\u115f\u1160\u3164\uffa0\u2800\u034f\u17b4\u17b5")
 _LITERAL_TOKEN = re.compile(r"[A-Za-z0-9_$~-]+")
 
 
 def parse_token(segment: bytes, parameter: str) -> str:
-    """The subject token of one raw (still percent-encoded) path segment; InvalidParameter or UriTooLong names the
-    parameter and its rule."""
+    """The subject token of one raw path segment, which is still percent-encoded. Raises InvalidParameter or UriTooLong,
+    whose text names the parameter and its rule."""
     if _PLAIN_TOKEN.fullmatch(segment):
         return segment.decode()
     label = f"Path parameter '{parameter}'"
@@ -52,14 +52,14 @@ def parse_token(segment: bytes, parameter: str) -> str:
 
 
 def decode_percent(raw: bytes) -> bytes:
-    """The bytes that percent-encoding (RFC 3986 §2.1) means, where BROKEN_ENCODING is not found. By the codec of
-    Python's own escapes, which is native code: urllib's function takes 50 times as long."""
+    """Decode percent-encoding (RFC 3986 §2.1). BROKEN_ENCODING must not match. It uses the codec for Python's own
+    escapes, which is native code: urllib's function takes 50 times as long."""
     return raw.replace(b"\\", b"\\\\").replace(b"%", b"\\x").decode("unicode_escape").encode("latin-1")
 
 
 def check_token(token: str, *, label: str) -> None:
-    """Nothing, if the text can stand as one token of a subject; else InvalidParameter or UriTooLong, which begin with
-    the label."""
+    """Raises InvalidParameter or UriTooLong if the text can't be one token of a subject. Their texts begin with the
+    label."""
     if not token:
         raise InvalidParameter(f"{label} is empty.")
     if len(token) > MAX_TOKEN:
@@ -77,8 +77,8 @@ def _too_long(label: str) -> UriTooLong:
 
 @dataclass(frozen=True, slots=True)
 class SubjectTemplate:
-    """A subject with parameters, such as `orders.{id}.get`: `fill` makes a subject of exactly as many tokens, or of
-    more where the last is a tail, such as `files.{path...}`."""
+    """A subject with parameters, such as `orders.{id}.get`. `fill` makes a subject with the same number of tokens, or
+    with more if the last one is a tail, such as `files.{path...}`."""
 
     format: str
     """The subject, for `str.format_map`."""
@@ -89,7 +89,7 @@ class SubjectTemplate:
 
     @classmethod
     def parse(cls, text: str) -> "SubjectTemplate":
-        """ValueError says which token is wrong and why."""
+        """Parse a template. Raises ValueError, whose text names the wrong token and the reason."""
         match = _LAST_TAIL.search(text)
         tail = match[1] if match else None
         format_ = text if match is None else f"{text[: match.start()]}.{{{tail}}}"
@@ -102,8 +102,8 @@ class SubjectTemplate:
         return cls(format_, parameters, tail)
 
     def fill(self, values: Mapping[str, str]) -> str:
-        """The subject. `values` are tokens that are known to be; UriTooLong when they are too many bytes."""
-        subject = self.format.format_map(values)  # one pass: braces in a value are only characters
+        """The subject with these values, which must be valid tokens. Raises UriTooLong if it has too many bytes."""
+        subject = self.format.format_map(values)  # one pass, so braces in a value mean nothing
         if len(subject) > MAX_SUBJECT or (not subject.isascii() and len(subject.encode()) > MAX_SUBJECT):
             raise UriTooLong(f"The path makes a subject of more than {MAX_SUBJECT} bytes.")
         return subject
@@ -118,7 +118,7 @@ def _parse_template_token(token: str, text: str) -> str | None:
 
 
 def _explain_token(token: str, text: str) -> str:
-    """What is wrong with a token that is neither a literal nor a parameter."""
+    """Why a token is neither a literal nor a parameter."""
     if TAIL.search(text):
         return "a tail such as {path...} must be its last token"
     if token in ("*", ">"):

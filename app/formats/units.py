@@ -1,7 +1,7 @@
-"""Durations, sizes, counts, switches, words and places as people write them: `500ms`, `2s`, `1m`; `1048576`, `64KiB`,
-`1MiB`; `8000`; `on`, `off`; `json`; `127.0.0.1:9090`.
+"""Reads and writes values as people write them: durations (`500ms`, `2s`, `1m`), sizes (`1048576`, `64KiB`, `1MiB`),
+counts (`8000`), switches (`on`, `off`), words (`json`) and places (`127.0.0.1:9090`).
 
-A number without a unit is a size in bytes, and never a duration: `timeout: 2` could mean seconds or milliseconds.
+A number without a unit may be a size in bytes, but never a duration: `timeout: 2` could mean seconds or milliseconds.
 """
 
 import re
@@ -22,7 +22,7 @@ _BYTES = {None: 1, "KiB": 1024, "MiB": 1024 * 1024}
 
 
 def parse_duration(text: str) -> float:
-    """Seconds, more than 0; ValueError says what a duration looks like."""
+    """The seconds of a duration, which is more than 0. Raises ValueError, whose text shows how to write it."""
     match = _DURATION.fullmatch(text)
     seconds = float(match[1]) * _SECONDS[match[2]] if match else 0.0
     if seconds <= 0:
@@ -31,7 +31,7 @@ def parse_duration(text: str) -> float:
 
 
 def parse_age(text: str) -> int | None:
-    """Whole seconds; None for `off`. ValueError says what an age looks like."""
+    """The seconds of an age, as a whole number. None for `off`. Raises ValueError, whose text shows how to write it."""
     if text.lower() == "off":
         return None
     match = _AGE.fullmatch(text)
@@ -41,7 +41,7 @@ def parse_age(text: str) -> int | None:
 
 
 def parse_size(text: str, *, least: int = 0) -> int:
-    """Bytes, `least` or more; ValueError says what a size looks like."""
+    """The bytes of a size of at least `least`. Raises ValueError, whose text shows how to write it."""
     match = _SIZE.fullmatch(text)
     if not match:
         raise ValueError("a size is a whole number of bytes, or one with KiB or MiB: 1048576, 64KiB or 1MiB")
@@ -52,7 +52,7 @@ def parse_size(text: str, *, least: int = 0) -> int:
 
 
 def parse_count(text: str, *, least: int, most: int | None = None) -> int:
-    """A whole number within these bounds; ValueError says which."""
+    """A whole number within these bounds. Raises ValueError, whose text has the bounds."""
     number = int(text) if _COUNT.fullmatch(text) else None
     if number is None or number < least or (most is not None and number > most):
         bounds = f"{least} or more" if most is None else f"from {least} to {most}"
@@ -61,7 +61,8 @@ def parse_count(text: str, *, least: int, most: int | None = None) -> int:
 
 
 def parse_switch(text: str) -> bool:
-    """`on` or `off`, or what other programs take for them; ValueError says so."""
+    """True for `on` and False for `off`. Other common words for them, such as `yes`, are accepted. Raises
+    ValueError."""
     switch = _SWITCHES.get(text.lower())
     if switch is None:
         raise ValueError("must be on or off")
@@ -69,8 +70,8 @@ def parse_switch(text: str) -> bool:
 
 
 def parse_place(text: str) -> bool | tuple[str, int]:
-    """`on` or `off`, or a host and a port: `127.0.0.1:9090`, `[::1]:9090`. ValueError says so. A port alone, which
-    could mean all addresses, is refused."""
+    """True for `on`, False for `off`, or a host and a port: `127.0.0.1:9090`, `[::1]:9090`. Raises ValueError for
+    anything else, such as a port alone, which could mean all addresses."""
     match = _PLACE.fullmatch(text)
     if match is None:
         return _parse_words(text)
@@ -87,7 +88,7 @@ def _parse_words(text: str) -> bool:
 
 
 def parse_word(text: str, words: Sequence[str]) -> str:
-    """One of these words, in small letters; ValueError lists them."""
+    """One of these words, in lower case. Raises ValueError, whose text lists them."""
     word = text.lower()
     if word not in words:
         raise ValueError(f"must be {', '.join(words[:-1])} or {words[-1]}")
@@ -95,7 +96,7 @@ def parse_word(text: str, words: Sequence[str]) -> str:
 
 
 def format_size(size: int) -> str:
-    """In the largest unit that has no fraction, as `parse_size` reads it back: `64KiB`, `1000`."""
+    """A size in the largest unit that needs no fraction: `64KiB`, `1000`. `parse_size` can read it."""
     for unit in ("MiB", "KiB"):
         if size and size % _BYTES[unit] == 0:
             return f"{size // _BYTES[unit]}{unit}"
@@ -103,6 +104,6 @@ def format_size(size: int) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """In ms below a second, else in s, as `parse_duration` reads it back: `500ms`, `2s`."""
+    """A duration in ms if it is below a second, else in s: `500ms`, `2s`. `parse_duration` can read it."""
     number, unit = (seconds * 1000, "ms") if seconds < 1 else (seconds, "s")
     return f"{number:.6f}".rstrip("0").rstrip(".") + unit

@@ -1,23 +1,26 @@
-"""Variables in texts, as in compose files: `${NAME}`, `${NAME:-default}`, and `$${NAME}` for the text itself. Pure."""
+"""Variables in texts, as in compose files: `${NAME}`, `${NAME:-default}`, and `$${NAME}` for a literal `${NAME}`.
+Pure."""
 
 import re
 from collections.abc import Callable
 
 Look = Callable[[str], str | None]
-"""The value of a variable by its name; None, or an empty text, where it is not set."""
+"""Returns the value of a variable. None, or an empty text, if it is not set."""
 
 _VARIABLE = re.compile(r"(\$?)\$\{([A-Za-z_][A-Za-z0-9_]*)(:-([^{}]*))?(\}?)")
 
 
 def has_variables(text: str) -> bool:
+    """Whether the text has a variable, or a literal `$${NAME}`."""
     return "${" in text and _VARIABLE.search(text) is not None
 
 
 def substitute(text: str, look: Look) -> str:
-    """The text with the values of its variables; those are not searched for others. ValueError says which is not set,
-    or is written wrongly."""
+    """The text with the values of its variables. Variables in these values are not replaced. Raises ValueError, whose
+    text names a variable that is not set or is written wrongly."""
 
     def replace(match: re.Match[str]) -> str:
+        """The text of one variable."""
         if match[1]:
             return match[0][1:]
         if not match[5]:

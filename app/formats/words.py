@@ -1,12 +1,12 @@
-"""Which word may be meant by one that is not known. Pure."""
+"""Finds the known word that an unknown word was probably meant to be. Pure."""
 
 import difflib
 from collections.abc import Iterable, Mapping
 
 
 def find_close(word: str, known: Iterable[str], others: Mapping[str, str] | None = None) -> str | None:
-    """The known word that is nearest, if one is near; case does not count. `others` are words from elsewhere, and what
-    they are called here."""
+    """The most similar known word, or None if no word is similar. Case does not matter. `others` maps words of other
+    programs to ours."""
     folded = {name.lower(): name for name in known}
     if others and (other := others.get(word)) in folded.values():
         return other
@@ -15,6 +15,6 @@ def find_close(word: str, known: Iterable[str], others: Mapping[str, str] | None
 
 
 def suggest(word: str, known: Iterable[str], others: Mapping[str, str] | None = None) -> str:
-    """The end of a sentence that asks whether the nearest word was meant; empty where none is near."""
+    """The end of a sentence: whether the most similar word was meant. Empty if no word is similar."""
     close = find_close(word, known, others)
     return f", did you mean `{close}`?" if close else ""
