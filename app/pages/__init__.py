@@ -1,1 +1,1 @@
-"""What the gateway says of itself: docs, health, problems, OpenAPI."""
+"""The gateway's own pages: documentation, health, metrics, problems, status."""

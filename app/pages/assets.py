@@ -1,7 +1,7 @@
-"""The files that pages load: ours, and those of Swagger UI and ReDoc. None comes from elsewhere.
+"""The files that pages load: ours, and those of Swagger UI and ReDoc. No file comes from another site.
 
-A file is read and compressed when it is first asked for, in a thread, and then kept. An address with the version of
-its file is good for ever; without it, browsers ask each time whether the file has changed.
+A file is read and compressed in a thread, when it is first asked for, and then kept. Browsers may keep an address with
+the version of its file for ever. Without the version they ask each time whether the file has changed.
 """
 
 import asyncio
@@ -37,16 +37,16 @@ _FILES = {
     "swagger-ui-bundle.js": ("fastapi_offline", "text/javascript; charset=utf-8"),
     "swagger-ui.css": ("fastapi_offline", "text/css; charset=utf-8"),
 }
-# ReDoc would load it from its maker's site. No option turns that off; its image goes away by itself when there is none.
+# ReDoc would load it from its maker's site. No option turns that off. Without an image, ReDoc removes its place.
 _REDOC_LOGO = b"https://cdn.redoc.ly/redoc/logo-mini.svg"
-_PIECE = 64 * 1024  # bytes at a time, so that a caller who reads slowly takes no more memory
+_PIECE = 64 * 1024  # bytes at a time, so that a slow reader takes no more memory
 _FOR_EVER = "public, max-age=31536000, immutable"
 _ASK_AGAIN = "public, no-cache"
 
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """One file, as it is and compressed. `version` changes with what is in it."""
+    """One file, plain and compressed. `version` changes with its contents."""
 
     media_type: str
     plain: bytes
@@ -55,19 +55,19 @@ class Asset:
 
 
 class Assets:
-    """The files, each made once."""
+    """The files. Each is read once."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._made: dict[str, Asset] = {}
 
     async def find(self, name: str) -> Asset:
-        """Raises KeyError where there is no such file."""
+        """The file of this name. Raises KeyError if there is none."""
         made = self._made.get(name)
         return await asyncio.to_thread(self._make, name) if made is None else made
 
     async def write_address(self, name: str, root: str) -> str:
-        """The address of a file, with its version, for a caller who sees the gateway under `root`."""
+        """The address of a file with its version, for a caller who sees the gateway under `root`."""
         return f"{root}{FOLDER}/{name}?v={(await self.find(name)).version}"
 
     def _make(self, name: str) -> Asset:
@@ -81,7 +81,7 @@ class Assets:
 
 
 def add_assets(app: FastAPI, assets: Assets) -> None:
-    """Serve them, and an icon to whoever asks for `/favicon.ico`, as browsers do beside a document that names none."""
+    """Serve the files. `/favicon.ico` leads to our icon: browsers ask for it if a document names no icon."""
 
     async def serve(request: Request) -> Response:
         try:
@@ -116,11 +116,11 @@ def _answer(request: Request, asset: Asset) -> Response:
 
 
 def _has_it(if_none_match: str, etag: str) -> bool:
-    """RFC 9110 §13.1.2, with the weak comparison."""
+    """Whether `If-None-Match` has this ETag, by the weak comparison (RFC 9110 §13.1.2)."""
     return etag in [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
 
 
 async def cut(body: bytes) -> AsyncIterator[bytes]:
-    """In pieces, each of which waits for its reader."""
+    """The body in pieces. The next piece comes when the reader has taken the last one."""
     for start in range(0, len(body), _PIECE):
         yield body[start : start + _PIECE]

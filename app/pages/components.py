@@ -1,10 +1,10 @@
-"""The components of an OpenAPI document, which operations refer to. Pure.
+"""The components of an OpenAPI document, to which operations refer. Pure.
 
 Laws:
-1. A schema that several routes have is one component: a shared one under its own name, one in a file under the name
-   of the file.
-2. Every reference leads to a component: what is in the `$defs` of a schema is a component too, since few tools follow a
-   reference into one.
+1. A schema of several routes is one component. A shared schema has its own name, and a schema in a file the name of the
+   file.
+2. Every reference leads to a component. The `$defs` of a schema become components too, since few tools follow a
+   reference into them.
 """
 
 import re
@@ -26,10 +26,10 @@ class Components:
     """Collects the schemas and responses of a document."""
 
     def __init__(self, routes: Iterable[Route], *, problem: Json) -> None:
-        """The shared schemas of all routes get their names before anything else."""
+        """The shared schemas of all routes get their names first."""
         self.schemas: dict[str, Json] = {}
         self.responses: dict[str, Json] = {}
-        self._names: dict[int, str] = {}  # of components, by the documents that they are made of
+        self._names: dict[int, str] = {}  # of components, by the ids of their documents
         self._waiting: list[tuple[Json, str]] = []
         self._taken: set[str] = set()
         self._inner: dict[tuple[str, str], str] = {}
@@ -41,7 +41,8 @@ class Components:
         self.schemas[self.problem] = problem
 
     def describe(self, route: Route, kind: str, schema: Json, media_type: str) -> Json:
-        """The schema of a body or a reply: where it has none, JSON may be anything and the rest is a text or bytes."""
+        """The schema of a body or a reply. Without a declared schema JSON may have any value, and any other type is a
+        text or bytes."""
         if schema is None:
             return {} if _is_json(media_type) else _describe_bytes(media_type)
         document = route.schemas.find_whole(schema)
@@ -50,7 +51,8 @@ class Components:
         return {"$ref": _PREFIX + self._add(document, f"{route.name}.{kind}", route.schemas)}
 
     def _add(self, document: Json, wanted: str, schemas: SharedSchemas) -> str:
-        """The name of its component, which is made if it is new, with all that it leads to, however long that chain."""
+        """The name of the component of this schema. A new component is added, with all components that it refers to,
+        directly or through others."""
         wanted_name = self._enlist(document, wanted, schemas)
         while self._waiting:
             waiting, name = self._waiting.pop()
@@ -60,7 +62,7 @@ class Components:
         return wanted_name
 
     def _enlist(self, document: Json, wanted: str, schemas: SharedSchemas) -> str:
-        """The name of its component, whose turn comes if it is new."""
+        """The name of the component of this schema. A new component is put on the list of those to write."""
         name = self._names.get(id(document)) or self._choose_name(_find_stem(document, schemas) or wanted)
         self._names[id(document)] = name
         if name not in self.schemas:
@@ -88,7 +90,7 @@ class Components:
                 self._inner[name, definition] = self._choose_name(f"{name}.{definition}")
 
     def _take_definitions(self, written: Json, name: str) -> Json:
-        """The schema without its definitions, which become components."""
+        """The schema without its definitions. They become components."""
         if not isinstance(written, dict):
             return written
         for key in _DEFINITIONS:
@@ -107,7 +109,7 @@ class Components:
 
 
 def _find_stem(document: Json, schemas: SharedSchemas) -> str:
-    """The name of the file that a schema is in, if it is in one."""
+    """The name of the file of this schema, without its ending. Empty if it is not in a file."""
     return next((PurePath(name).stem for name, schema in schemas.files.items() if schema is document), "")
 
 
@@ -116,7 +118,7 @@ def _is_json(media_type: str) -> bool:
 
 
 def _describe_bytes(media_type: str) -> Json:
-    """A text, or bytes: some generators still look for the `binary` of OpenAPI 3.0."""
+    """The schema of a text or of bytes. Some generators still look for the `binary` of OpenAPI 3.0."""
     if media_type.startswith("text/"):
         return {"type": "string", "contentMediaType": media_type}
     named = "application/octet-stream" if "*" in media_type else media_type

@@ -1,4 +1,4 @@
-"""The documentation pages, from files that we ship: they work without internet, and may load nothing from elsewhere."""
+"""The documentation pages. They load only files of the gateway, so they work without internet."""
 
 from collections.abc import Callable, Container
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from ..formats.html import write_navigation
 from .assets import Assets
 from .root import find_root
 
-# Both pages make inline styles; ReDoc searches in a worker that it makes from a blob.
+# Both pages make inline styles. ReDoc makes the worker for its search from a blob.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "font-src 'self' data:; connect-src 'self'; worker-src blob:; base-uri 'none'; frame-ancestors 'none'"
@@ -22,7 +22,7 @@ _POLICY = (
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """One with an element of this name, which docs.js fills with the help of these files."""
+    """A page with an element of this name. docs.js fills it, with these files."""
 
     path: str
     element: str
@@ -43,9 +43,11 @@ def add_docs(
     write_openapi: Callable[[str], bytes],
     pages: Container[str],
 ) -> None:
-    """`/docs` (Swagger UI) and `/redoc`, which link to `pages`, and `/openapi.json`. No text of the route file becomes
-    markup or a script, but for the harmless markup of its descriptions (CommonMark). `find_title` is asked for each
-    page, and `write_openapi` for the OpenAPI document below a root."""
+    """Add `/docs` (Swagger UI) and `/redoc`, which link to `pages`, and `/openapi.json`.
+
+    No text of the route file becomes markup or a script, except the harmless markup in descriptions (CommonMark).
+    `find_title` is called for each page. `write_openapi` returns the OpenAPI document below a root.
+    """
 
     async def openapi(request: Request) -> Response:
         return Response(write_openapi(find_root(request)), media_type="application/json")
@@ -72,7 +74,8 @@ async def _write_docs(page: _Page, assets: Assets, title: str, root: str, pages:
 
 
 def _load(address: str) -> str:
-    """docs.js chooses the colours before anything shows; other scripts run when the page is there."""
+    """The element that loads a file. docs.js runs at once, since it chooses the colours; other scripts run when the
+    page has been parsed."""
     if ".css?" in address:
         return f'<link rel="stylesheet" href="{address}">'
     defer = "" if "/docs.js?" in address else " defer"

@@ -1,4 +1,4 @@
-"""/livez, /readyz and /healthz: whether the process runs, and whether it can take requests."""
+"""`/livez`, `/readyz` and `/healthz`: whether the process runs, and whether it can take requests."""
 
 import asyncio
 from collections.abc import Callable
@@ -16,9 +16,9 @@ SHUTTING_DOWN, NOT_CONNECTED = "shutting down", "not connected to NATS"
 def add_health(
     app: FastAPI, link: Link, drain: asyncio.Event, *, with_details: bool, count_routes: Callable[[], int]
 ) -> None:
-    """Ready means: connected to NATS and not shutting down. 503 gives the `reason`, of which there are two. Only
-    `with_details` a caller learns more: of NATS's addresses and words, without secrets, and at /healthz the version,
-    the server and counts. The log has the reason in full in any case."""
+    """Add these pages. The gateway is ready if it is connected to NATS and not shutting down. Otherwise a 503 has one
+    of two texts as `reason`. `with_details` it has the full reason, with NATS's addresses and words but without
+    secrets, and `/healthz` also has the version, the NATS server and counts. The log always has the full reason."""
 
     def report() -> dict[str, object]:
         reason = SHUTTING_DOWN if drain.is_set() else link.reason

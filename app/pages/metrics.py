@@ -1,4 +1,4 @@
-"""`/metrics`, for Prometheus: the text format, and OpenMetrics for who asks for it in `Accept`."""
+"""`/metrics`, in the text format of Prometheus, or as OpenMetrics if `Accept` asks for it."""
 
 import asyncio
 import platform
@@ -16,15 +16,15 @@ from ..observe.prometheus import FORMS, Form, choose_form, write_metrics
 from ..pieces import run_in_pieces
 from .assets import cut
 
-REST = 4  # times as long as all metrics took to write: then they may be written again
+REST = 4  # a pause takes this many times as long as the last text took to write
 LONGEST_REST = 5.0  # seconds
-PATIENCE = 0.2  # seconds of a rest that those who ask wait for
+PATIENCE = 0.2  # seconds: the longest wait of a request for the end of a pause
 
 _ABOUT = {"version": __version__, "python": platform.python_version()}
 
 
 def add_metrics(app: FastAPI, metrics: "Metrics") -> None:
-    """Serve them at `/metrics`."""
+    """Serve the metrics at `/metrics`."""
 
     async def show(request: Request) -> Response:
         form = choose_form(",".join(request.headers.getlist("accept")))
@@ -36,10 +36,11 @@ def add_metrics(app: FastAPI, metrics: "Metrics") -> None:
 
 
 class Metrics:
-    """The metrics of all processes, as text. `report` has this process write its gauges first.
+    """The metrics of all processes, as text. `report` makes this process write its gauges first.
 
-    However many ask, one text at a time is written, in short steps, and then there is a rest: requests hardly notice
-    it. Who asks in a rest that is still long gets the text that is there, at most LONGEST_REST old."""
+    However many callers ask, one text at a time is written, in short steps, and then there is a pause. So requests
+    hardly notice it. If the rest of the pause is long, callers get the last text, which is at most LONGEST_REST old.
+    """
 
     def __init__(self, boards: Boards, report: Callable[[], None]) -> None:
         self._boards = boards
@@ -47,7 +48,7 @@ class Metrics:
         self._turns = {form: _Turns(partial(self._make, form)) for form in FORMS}
 
     async def write(self, form: Form) -> bytes:
-        """All metrics, as of a moment after this was called."""
+        """All metrics, as they are after this call."""
         return await self._turns[form].take()
 
     async def _make(self, form: Form) -> bytes:
@@ -56,7 +57,7 @@ class Metrics:
 
 
 class _Turns:
-    """One making at a time, for all who have asked before it began."""
+    """Makes one text at a time. All callers who asked before it began get the same text."""
 
     def __init__(self, make: Callable[[], Awaitable[bytes]]) -> None:
         self._make = make
@@ -67,6 +68,7 @@ class _Turns:
         self._free_at = 0.0
 
     async def take(self) -> bytes:
+        """The next text, or the last one if the pause is still long."""
         begun = self._begun
         async with self._lock:
             rest = self._free_at - time.monotonic()

@@ -1,4 +1,4 @@
-"""What the gateway shows of itself while it runs: counters, the reports of each process, `/metrics` and `/status`."""
+"""Reports the state of each process, and serves `/metrics` and `/status`."""
 
 import asyncio
 import time
@@ -22,16 +22,17 @@ from .state import Sources
 from .status import Status, add_status
 
 INTERVAL = 0.25  # seconds between two reports
-BROKEN_PAUSE = 2.0  # seconds until a task that broke is started again
+BROKEN_PAUSE = 2.0  # seconds until a task that failed starts again
 
 _log = structlog.get_logger("nats-http.monitor")
 
 Place = bool | tuple[str, int]
-"""True for the gateway's own port, else the host and port of an address of their own."""
+"""True for the gateway's own port, else a host and a port."""
 
 
 class Monitor:
-    """Of one process. `gauges` are those that it reports, by their names; others may be added before it runs."""
+    """The monitor of one process. `gauges` are the gauges that it reports, by name. You may add others before it
+    runs."""
 
     def __init__(self, settings: Settings, sources: Sources, *, count_connections: Ask) -> None:
         boards, link = sources.boards, sources.link
@@ -57,7 +58,7 @@ class Monitor:
         self.counts = Counts(boards.own) if settings.metrics or settings.status else None
 
     def add_to(self, observers: Observers) -> Observers:
-        """These, and those of the status page."""
+        """The same observers, with those of the status page."""
         if self._status is None:
             return observers
         if observers.storm is not None:
@@ -65,7 +66,7 @@ class Monitor:
         return replace(observers, failure=(*observers.failure, self._recent.take))
 
     def add_pages(self, app: FastAPI, assets: Assets, *, place: Place, pages: Container[str]) -> None:
-        """Those that belong to this place; the status page links to `pages`."""
+        """Add the pages that belong to this place. The status page links to `pages`."""
         if self._settings.metrics == place:
             add_metrics(app, self._metrics)
         if self._status is not None and self._settings.status == place:
@@ -74,7 +75,7 @@ class Monitor:
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
-        """Report now, every INTERVAL, and at the end; the history of the status page is kept meanwhile."""
+        """Report now, every INTERVAL, and at the end. Meanwhile keep the history of the status page."""
         works = [self._keep_reporting, *([self._status.run] if self._status else [])]
         tasks = [asyncio.create_task(_keep_running(work)) for work in works]
         try:
@@ -101,7 +102,7 @@ class Monitor:
 
 
 async def _keep_running(work: Callable[[], Awaitable[None]]) -> None:
-    """Should it ever break, that is logged, and it is started again: what people look at must not stop to move."""
+    """Run this work for ever. An exception is logged, and the work starts again, so that pages do not freeze."""
     while True:
         try:
             await work()
@@ -111,7 +112,7 @@ async def _keep_running(work: Callable[[], Awaitable[None]]) -> None:
 
 
 def list_gauges_of_file(*, is_right: Callable[[], bool], loaded_at: Ask) -> dict[str, Ask]:
-    """Those of the process that reads the route file."""
+    """The gauges of the process that reads the route file."""
     return {
         "config_last_reload_successful": is_right,
         "config_last_reload_success_timestamp_seconds": loaded_at,

@@ -1,4 +1,4 @@
-"""How the connection to NATS has been for the last five minutes, as each process tells all others."""
+"""The last five minutes of the connection to NATS. Each process reports its own connection to all others."""
 
 import json
 import time
@@ -15,20 +15,20 @@ from .health import NOT_CONNECTED
 
 UP, PARTLY, DOWN, UNKNOWN = "up", "partly", "down", "unknown"
 
-START = 3.0  # seconds for which a process that has not connected yet says nothing
+START = 3.0  # seconds in which a process that has never been connected reports nothing
 
 _NOTE = "nats"
 
 
 class _Step(NamedTuple):
     number: int
-    """How many STEPs since 1970: the same in all processes."""
+    """The number of STEPs since 1970. It is the same in all processes."""
     state: str
     round_trip: float | None
 
 
 class NatsTimeline:
-    """The link of this process."""
+    """The connection of this process."""
 
     def __init__(self, board: Board, link: Link) -> None:
         self._board = board
@@ -39,16 +39,16 @@ class NatsTimeline:
         self._started = time.time()
 
     def report(self) -> None:
-        """Tell all processes how it is at this moment. Called every quarter of a second."""
+        """Note the state of the connection, and publish it. Call this every quarter of a second."""
         self._note()
         self._publish()
 
     def _note(self) -> None:
         link, number = self._link, int(time.time() / STEP)
         if not link.has_connected and time.time() - self._started < START:
-            return  # it is only just beginning
+            return  # it has just started
         state = DOWN if link.server is None else UP
-        if link.reconnects != self._reconnects:  # it was away, however short
+        if link.reconnects != self._reconnects:  # it was disconnected, perhaps very briefly
             self._reconnects, state = link.reconnects, DOWN
         if self._steps and self._steps[-1].number == number and self._steps.pop().state == DOWN:
             state = DOWN
@@ -69,7 +69,7 @@ class NatsTimeline:
 
 
 def describe_nats(boards: Boards, *, with_details: bool) -> dict[str, Any]:
-    """The connections of all processes that live. Addresses and reasons only `with_details`."""
+    """The connections of all living processes. They have addresses and reasons only `with_details`."""
     reports = [report for board in boards.living if (report := _read(board))]
     states = {UP if report["server"] else DOWN for report in reports}
     servers = {json.dumps(report["server"]): report["server"] for report in reports if report["server"]}
@@ -89,14 +89,14 @@ def describe_nats(boards: Boards, *, with_details: bool) -> dict[str, Any]:
 
 
 def read_start(boards: Boards) -> float | None:
-    """When the oldest process that lives started, as Unix time."""
+    """The Unix time at which the oldest living process started."""
     return min((report["started"] for board in boards.living if (report := _read(board))), default=None)
 
 
 def _read(board: Board) -> dict[str, Any]:
     try:
         report: dict[str, Any] = json.loads(board.read_note(_NOTE) or b"{}")
-    except ValueError:  # it changed again and again while it was read
+    except ValueError:  # it changed during each attempt to read it
         return {}
     return report
 
@@ -106,7 +106,7 @@ def _join(states: set[str]) -> str:
 
 
 def _join_steps(reports: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The steps of all processes, the oldest first."""
+    """The steps of all processes together, the oldest first."""
     by_number: dict[int, list[_Step]] = {}
     for step in (_Step(*values) for report in reports for values in report["steps"]):
         by_number.setdefault(step.number, []).append(step)

@@ -1,4 +1,4 @@
-"""From a route table to an OpenAPI 3.1 document. Pure."""
+"""Makes an OpenAPI 3.1 document of a route table. Pure."""
 
 from collections.abc import Mapping, Sequence
 
@@ -78,12 +78,12 @@ _SEE = "See [the list of problems](problems)."
 def build_openapi(
     table: RouteTable, *, info: Mapping[str, Json], servers: Sequence[Json] = (), tags: Sequence[Json] = ()
 ) -> Object:
-    """The document of all routes, as a new dict that may be serialised as it is. `info`, `servers` and `tags` are as
-    OpenAPI has them. What is the same for every request is said once, at the end of the description."""
+    """The document of all routes, as a new dict that can be serialised. `info`, `servers` and `tags` are those of
+    OpenAPI. Rules for every request are at the end of the description, once for all operations."""
     components = Components(table.routes, problem=_PROBLEM_SCHEMA)
     paths: dict[str, Object] = {}
     for route in table.routes:
-        operations = paths.setdefault(route.path.replace("...}", "}"), {})  # OpenAPI has no word for a tail
+        operations = paths.setdefault(route.path.replace("...}", "}"), {})  # OpenAPI has no tails
         for method in route.methods:
             operations[method.lower()] = _build_operation(route, method, components)
     description = "\n\n".join(filter(None, (str(info.get("description", "")), _EVERY_REQUEST)))
@@ -91,7 +91,7 @@ def build_openapi(
         "openapi": "3.1.0",
         "servers": list(servers) or [{"url": "/"}],
         "info": {**info, "description": description},
-        "security": [],  # an operation that wants to know who calls says so itself
+        "security": [],  # operations that need credentials say so themselves
         "tags": _list_tags(table, tags),
         "paths": dict(paths),
         "components": {"schemas": components.schemas, "responses": components.responses, **_list_schemes(table)},
@@ -100,19 +100,19 @@ def build_openapi(
 
 
 def _list_schemes(table: RouteTable) -> Object:
-    """Those by which callers of any route say who they are."""
+    """The security schemes of all routes."""
     found = [auth for route in table.routes if (auth := find_auth(route))]
     schemes: Object = {name: dict(scheme.describe()) for auth in found for name, scheme in auth.schemes.items()}
     return {"securitySchemes": schemes} if schemes else {}
 
 
 def find_auth(route: Route) -> Authenticate | None:
-    """What a route asks of who its caller is, if it does."""
+    """The `auth` policy of a route, if it has one."""
     return next((policy for policy in route.policies if isinstance(policy, Authenticate)), None)
 
 
 def _list_tags(table: RouteTable, described: Sequence[Json]) -> list[Json]:
-    """Those that are described, in their order, then the others of the routes."""
+    """The described tags in their order, then all other tags of routes."""
     names = {str(tag["name"]) for tag in described if isinstance(tag, dict)}
     others = dict.fromkeys(tag for route in table.routes for tag in route.tags if tag not in names)
     undescribed: list[Json] = [{"name": tag} for tag in others]
@@ -120,7 +120,8 @@ def _list_tags(table: RouteTable, described: Sequence[Json]) -> list[Json]:
 
 
 def _build_operation(route: Route, method: str, components: Components) -> Json:
-    """What all operations have alike they refer to: of ten thousand, each is small."""
+    """The operation of a route and a method. It refers to everything that operations share, so it is small even if
+    there are ten thousand."""
     operation: Object = {
         "operationId": route.name if len(route.methods) == 1 else f"{route.name}.{method.lower()}",
         "summary": route.summary or route.name,
@@ -140,13 +141,13 @@ def _build_operation(route: Route, method: str, components: Components) -> Json:
     if route.choose_payload(method) in WITH_BODY:
         operation["requestBody"] = _build_body(route, components)
     success = describe_success(route) or _build_replies(route, components)
-    operation["responses"] = success | _build_problems(route, method, components) | success  # they stand first
+    operation["responses"] = success | _build_problems(route, method, components) | success  # to put them first
     return operation
 
 
 def _build_parameter(route: Route, parameter: Parameter) -> Json:
     document = parameter.document
-    free = parameter.token is not None or parameter.name == route.tail  # of the rules of a token
+    free = parameter.token is not None or parameter.name == route.tail  # not bound by the rules of a token
     if parameter.name in route.subject_template.parameters and parameter.type == "string" and not free:
         document = {**token_schema(), **document}
     entry: Object = {
@@ -165,7 +166,7 @@ def _build_parameter(route: Route, parameter: Parameter) -> Json:
 
 
 def _build_forwarded(route: Route) -> list[Json]:
-    """The headers of the allow-list that callers may want to set by hand. OpenAPI itself has words for three others."""
+    """The listed headers that callers may want to set by hand. OpenAPI describes three others in its own way."""
     left_out = {parameter.name.lower() for parameter in route.parameters} | _QUIET_HEADERS
     listed = (name for name in route.headers if not is_of_proxies(name))  # the gateway writes those
     names = {name.lower(): name for name in listed if name.lower() not in left_out}
@@ -175,7 +176,7 @@ def _build_forwarded(route: Route) -> list[Json]:
     ]
 
 
-# Tracing is for programs; two have an entry of their own; OpenAPI 3.1 §4.8.12 ignores the last three.
+# Programs set those for tracing; two others have their own entry; OpenAPI 3.1 §4.8.12 ignores the last three.
 _QUIET_HEADERS = frozenset(
     ("traceparent", "tracestate", "x-request-id", "x-request-timeout", "accept", "content-type", "authorization")
 )
@@ -198,7 +199,7 @@ def _build_body(route: Route, components: Components) -> Json:
     return body
 
 
-# Generators that don't know what `*/*` is make a function for JSON.
+# Generators that do not understand `*/*` then make a function for JSON.
 _ANYTHING = ("application/json", "*/*")
 
 
@@ -230,7 +231,7 @@ def _build_success(route: Route, components: Components) -> Json:
 
 
 def _build_statuses(route: Route, components: Components) -> Object:
-    """What the service may answer with a status of its own."""
+    """The responses for the statuses that the service may set itself."""
     return {
         str(status): _build_status(route, status, rules, components) for status, rules in route.reply.statuses.items()
     }
@@ -254,8 +255,8 @@ _WITHOUT_CONTENT = frozenset((204, 205, 304))
 
 
 def _build_problems(route: Route, method: str, components: Components) -> Object:
-    """By status what is special to the route: what its policies refuse, what its schema refuses, and the errors of its
-    service. Then all the rest, together."""
+    """Responses by status: first those of the route itself, from its policies, its schema and its service. Then two for
+    all other problems."""
     by_status: dict[int, list[type[GatewayError]]] = {}
     special = list(dict.fromkeys(error for policy in route.policies for error in policy.errors)) + list_errors(route)
     if (route.body_schema is not None or route.payload == "merge") and route.choose_payload(method) in WITH_BODY:
@@ -306,7 +307,7 @@ def _build_problem(description: str, error: type[GatewayError], status: int, com
     return response
 
 
-# With what they mean and their types.
+# Their meanings and types.
 _HEADERS: Mapping[type[GatewayError], Mapping[str, tuple[str, str]]] = {
     Unauthenticated: {"WWW-Authenticate": ("What to send.", "string")},
     RateLimited: {

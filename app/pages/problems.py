@@ -1,4 +1,4 @@
-"""RFC 9457 problems for what the framework answers itself, and the pages under /problems/ that `type` names."""
+"""Problems (RFC 9457) for errors that the framework finds, and the pages under `/problems/` that `type` refers to."""
 
 import secrets
 from collections.abc import Container, Mapping
@@ -32,7 +32,7 @@ from .root import find_root
 
 _LISTED = sorted(ERRORS, key=lambda error: error.status)
 _BY_SLUG = {error.slug: error for error in ERRORS}
-# What the framework's own statuses mean; where several errors share one, the caller's mistake.
+# The errors for the framework's own statuses. If several errors have one status, it is the first one in ERRORS.
 _BY_STATUS = {error.status: error for error in reversed(ERRORS)}
 _INTRODUCTION = (
     "<p>Why a request can fail. <i>Delivered</i> says whether the service has run. <i>Retryable</i> says whether the "
@@ -45,7 +45,7 @@ _log = structlog.get_logger("nats-http.problems")
 
 
 def add_problems(app: FastAPI, proxies: Proxies, *, pages: Container[str]) -> None:
-    """The exception handlers and the pages, which link to `pages`."""
+    """Add the exception handlers, and the pages, which link to `pages`."""
 
     answer = partial(_answer, pages)
 
@@ -66,8 +66,8 @@ def add_problems(app: FastAPI, proxies: Proxies, *, pages: Container[str]) -> No
         _log.error("internal-error", path=request.url.path, exc_info=error)
         client = request.client.host if request.client else None
         caller = find_caller(client, request.url.scheme, "asgi", find_root(request))
-        root = proxies.find_root(caller, request.headers.raw)  # middleware may have failed before the pages know it
-        return answer(request, Internal(headers=((b"connection", b"close"),)), root)  # uvicorn closes it after a crash
+        root = proxies.find_root(caller, request.headers.raw)  # a middleware may have failed before the root was found
+        return answer(request, Internal(headers=((b"connection", b"close"),)), root)  # uvicorn closes it anyway
 
     async def list_problems(request: Request) -> Response:
         return _list_problems(request, pages)
@@ -146,7 +146,7 @@ def _describe(error: type[GatewayError], root: str) -> dict[str, object]:
 
 
 def _write_status(error: type[GatewayError]) -> str:
-    return "400–599" if error is ServiceError else str(error.status)  # it is the service's own
+    return "400–599" if error is ServiceError else str(error.status)  # the service chooses it
 
 
 def _write_row(error: type[GatewayError], root: str) -> str:

@@ -1,4 +1,4 @@
-"""From a path with a slash too many or too few to the page without, whatever name the caller has for the gateway."""
+"""Redirects from a path with one slash too many or too few to the right page. They work for any name of the gateway."""
 
 from urllib.parse import quote
 
@@ -15,7 +15,7 @@ _IN_A_QUERY = _IN_A_PATH + "?%"
 
 
 def lead_to(app: FastAPI, page: str) -> None:
-    """`/` leads to this page, a path below the root."""
+    """Redirect `/` to this page, a path below the root."""
 
     async def root(request: Request) -> RedirectResponse:
         return RedirectResponse(find_root(request) + page)
@@ -24,9 +24,9 @@ def lead_to(app: FastAPI, page: str) -> None:
 
 
 def add_redirects(app: FastAPI) -> None:
-    """`/docs/` leads to `/docs`, as in Starlette. But Starlette's own redirect names the host that the request names,
-    so that any caller could have one made to anywhere, and a cache could keep it. This one is a path (RFC 9110
-    §10.2.2). Everything else that no page answers is not found."""
+    """Redirect `/docs/` to `/docs`, as Starlette does. But Starlette's own redirect contains the host of the request.
+    So a caller could make one that leads anywhere, and a cache could keep it. This redirect has only a path (RFC 9110
+    §10.2.2). Other paths without a page are not found."""
     not_found = app.router.default
     app.router.redirect_slashes = False
 

@@ -6,5 +6,6 @@ from starlette.requests import Request
 
 
 def find_root(request: Request) -> str:
-    """Percent-encoded, safe in markup, and without a slash at its end; empty if there is none."""
+    """The path under which the caller sees the gateway. It is percent-encoded, safe in markup, and has no slash at its
+    end. Empty for the root of the host."""
     return quote(request.scope.get("root_path", ""))

@@ -1,7 +1,7 @@
-"""The state of the gateway, NATS and the services at one moment, as `/status/data` and `/status/events` tell it.
+"""The current state of the gateway, of NATS and of the services, for `/status/data` and `/status/events`.
 
-It has what `/metrics` has, and names: no path of a request, no address of a caller, no payload. docs/status.md is the
-reference.
+It has the data of `/metrics`, and names. It has no path of a request, no address of a caller, and no payload.
+docs/status.md is the reference.
 """
 
 import time
@@ -22,17 +22,17 @@ from ..routing.routes import Route
 from .health import SHUTTING_DOWN
 from .nats_timeline import UP, describe_nats, read_start
 
-MOST_ROUTES = 1000  # that are shown, those with trouble first
-MOST_SERVICES = 200  # that are shown
-ASK_INTERVAL = 5.0  # seconds between two questions to the services
-PATIENCE = 60.0  # seconds until they are asked again where NATS does not let us ask
+MOST_ROUTES = 1000  # on the page, those with the most failures first
+MOST_SERVICES = 200  # on the page
+ASK_INTERVAL = 5.0  # seconds between two requests to the services
+PATIENCE = 60.0  # the same, if NATS does not allow these requests
 
-_DIGITS = 6  # of seconds and shares
+_DIGITS = 6  # digits of seconds and shares
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """What there is to tell of. `find_routes` and `find_title` are asked each time."""
+    """The sources of the state. `find_routes` and `find_title` are called each time."""
 
     boards: Boards
     link: Link
@@ -43,17 +43,17 @@ class Sources:
 
 
 class ServicesSeen:
-    """The services that answer `$SRV`, as of the last time that they were asked."""
+    """The services that answered the last request to `$SRV`."""
 
     def __init__(self, link: Link) -> None:
         self._link = link
         self._next_at = 0.0
         self.services: Services | None = None
         self.leads: Sequence[Sequence[str]] = ()
-        """For each service the names of the routes that lead to it."""
+        """For each service, the names of the routes that lead to it."""
 
     async def ask(self, routes: Sequence[Route]) -> None:
-        """Ask them, unless that was done just now."""
+        """Ask the services, unless the last request was less than ASK_INTERVAL ago."""
         if time.monotonic() < self._next_at:
             return
         found = await ask_services(self._link)
@@ -64,7 +64,7 @@ class ServicesSeen:
 
 
 def describe_state(sources: Sources, history: History, seen: ServicesSeen) -> Steps[dict[str, Any]]:
-    """All of it, in short steps."""
+    """The whole state, made in short steps."""
     boards, total = sources.boards, history.describe_all()
     nats = describe_nats(boards, with_details=sources.with_details)
     is_ready = nats["state"] == UP and not sources.is_draining()
@@ -99,7 +99,7 @@ def describe_state(sources: Sources, history: History, seen: ServicesSeen) -> St
 
 
 def _describe_routes(routes: Sequence[Route], history: History, seen: ServicesSeen) -> Steps[list[dict[str, Any]]]:
-    """The rows of all routes, or of the MOST_ROUTES that matter most."""
+    """The rows of all routes. If there are more than MOST_ROUTES, those with the most failures and requests."""
     states: list[tuple[Route, RouteState]] = []
     for route in routes:
         states.append((route, history.describe(route.name)))
@@ -154,7 +154,7 @@ def _describe_services(seen: ServicesSeen) -> dict[str, Any] | None:
 
 
 def _list_shown(found: Services, leads: Sequence[Sequence[str]]) -> Iterator[dict[str, Any]]:
-    """Those to which a route leads come first, then the others by name."""
+    """The services that a route leads to, then the others. Both are sorted by name."""
     pairs = sorted(zip(found.services, leads, strict=True), key=lambda pair: not pair[1])
     for service, routes in pairs[:MOST_SERVICES]:
         described = asdict(service)

@@ -21,19 +21,19 @@ from .root import find_root
 from .state import ServicesSeen, Sources, describe_state
 from .status_page import POLICY, write_status_page
 
-TICK = 0.25  # seconds between two looks whether there is something to do
-INTERVAL = 1.0  # seconds between two states while somebody watches
-LINGER = 10.0  # seconds for which somebody who has asked once counts as watching
+TICK = 0.25  # seconds between two checks for work
+INTERVAL = 1.0  # seconds between two states while there is a watcher
+LINGER = 10.0  # seconds for which a caller of `/status/data` counts as a watcher
 MOST_WATCHERS = 64
-LONGEST_ELSEWHERE = 15.0  # seconds of a stream under another server, whose stop waits for it; browsers come again
-LONGEST_ASKED = 60.0  # seconds of a stream whose watcher was asked who it is: then it is asked again
-OURS = "nats_http.server"  # in the scope of a request, where the server is ours
-MOST_WORK = 0.2  # share of the time that may go into making states, with the pauses in between
+LONGEST_ELSEWHERE = 15.0  # seconds of a stream under another server, which waits for it at its stop; browsers reconnect
+LONGEST_ASKED = 60.0  # seconds of a stream if pages need credentials: then the browser must show them again
+OURS = "nats_http.server"  # in the scope of a request, if the server is ours
+MOST_WORK = 0.2  # the largest share of the time for making states
 
 
 def add_status(app: FastAPI, assets: Assets, status: "Status", *, pages: Container[str], asks: bool) -> None:
-    """`/status`, and the data that its script shows: `/status/events` as server-sent events, `/status/data` once.
-    `asks` says that somebody asks callers of pages who they are."""
+    """Add `/status` and the data for its script: `/status/events` as server-sent events, `/status/data` once. `asks`
+    says whether pages need credentials."""
     longest = LONGEST_ASKED if asks else math.inf
 
     async def page(request: Request) -> HTMLResponse:
@@ -56,8 +56,8 @@ def add_status(app: FastAPI, assets: Assets, status: "Status", *, pages: Contain
 
 
 class Status:
-    """Keeps the history of the last minutes and, while somebody watches, makes a state every INTERVAL, once for all who
-    do. `run` does the work, for as long as the gateway serves."""
+    """Keeps the history of the last minutes. While there are watchers it makes a state every INTERVAL, once for all of
+    them. `run` does this work while the gateway serves."""
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
@@ -73,21 +73,23 @@ class Status:
 
     @property
     def title(self) -> str:
+        """The current title of the API."""
         return self._sources.find_title()
 
     @property
     def is_full(self) -> bool:
-        """Whether there are as many watchers as there may be."""
+        """Whether there are already MOST_WATCHERS."""
         return self.watchers >= MOST_WATCHERS
 
     async def run(self) -> None:
+        """Keep the history, make the states, and ask the services, until this is cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._keep_sampling())
             tasks.create_task(self._keep_asking())
 
     def watch(self, limit: float) -> AsyncIterator[bytes]:
-        """Server-sent events: a whole state, then what changes, until the gateway stops, for `limit` seconds at
-        most. The place among the watchers is taken now."""
+        """Server-sent events: first the whole state, then changes. They end after `limit` seconds, or when the gateway
+        stops. The stream counts as a watcher from this call on."""
         start = self._number if self._is_watched else self._number + 1
         return self._write_events(_Place(self), start, time.monotonic() + limit)
 
@@ -107,7 +109,7 @@ class Status:
             place.leave()
 
     async def read(self) -> bytes:
-        """The whole state, at most two INTERVALs old, as JSON."""
+        """The whole state as JSON. It is at most two INTERVALs old."""
         was_watched, self._asked_at = self._is_watched, time.monotonic()
         number = self._number
         while not self._state or not (was_watched or self._number > number):
@@ -115,7 +117,7 @@ class Status:
         return self._write_whole()
 
     def _write_whole(self) -> bytes:
-        """Once for all who need it."""
+        """The whole state. It is encoded once for all watchers."""
         self._whole = self._whole or encode_json(self._state)
         return self._whole
 
@@ -162,13 +164,14 @@ class Status:
 
 
 class _Place:
-    """A place among those who watch, until `leave`; one whose stream never began leaves with the last reference."""
+    """The place of one watcher, until `leave`. If its stream never begins, it leaves when this object is deleted."""
 
     def __init__(self, status: Status) -> None:
         self._status: Status | None = status
         status.watchers += 1
 
     def leave(self) -> None:
+        """Give up the place. Further calls do nothing."""
         if self._status is not None:
             self._status.watchers -= 1
             self._status = None

@@ -1,7 +1,7 @@
-"""The document of `/status`, a live page for people. Scripts fill it from the data that its attributes name.
+"""The document of `/status`, a live page for people. Its attributes name the data with which scripts fill it.
 
-Law: it has no inline script or style, so that its policy needs no exception; texts of routes, services and failures
-never come here, and the scripts put them in as text.
+Law: it has no inline script or style, so its policy needs no exceptions. It contains no text of a route, a service or a
+failure: scripts insert these as text.
 """
 
 from collections.abc import Container
@@ -14,9 +14,9 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; frame-ancestors 'none'; form-action 'none'"
 )
-"""The Content-Security-Policy of this page: nothing inline, and nothing from elsewhere."""
+"""The Content-Security-Policy of this page: nothing inline, and nothing from other sites."""
 
-# Each state has a shape of its own: colour alone would not reach everybody.
+# Each state has its own shape, since not everybody sees colours.
 _ICONS = {
     "well": '<circle cx="12" cy="12" r="10"/><path d="m7.5 12.5 3 3 6-6.5"/>',
     "warn": '<path d="M12 2.5 22.5 21h-21Z"/><path d="M12 9.5v5m0 3v.01"/>',
@@ -78,8 +78,8 @@ _SERVICE_COLUMNS = ("Service", "Instances", "Requests", "Errors", "Average", "Ro
 
 
 async def write_status_page(assets: Assets, title: str, root: str, pages: Container[str] = PAGES) -> str:
-    """The page for a caller who sees the gateway under `root`, which is percent-encoded. `title` is text; it links to
-    `pages`."""
+    """The page for a caller who sees the gateway under `root`, which is percent-encoded. `title` is text. The page
+    links to `pages`."""
     script, style, icon = [
         await assets.write_address(name, root) for name in ("status.js", "status.css", "favicon.svg")
     ]
@@ -129,7 +129,7 @@ def _write_headers(names: tuple[str, ...]) -> str:
 
 
 def _write_table(name: str, headers: str) -> str:
-    """Roles are said, because some browsers forget those of a table that is laid out as cards."""
+    """An empty table. It names all roles, since some browsers forget them if the style shows rows as cards."""
     return (
         f'<table role="table" id="{name}-table" aria-labelledby="{name}-heading"><thead role="rowgroup">'
         f'<tr role="row">{headers}</tr></thead><tbody role="rowgroup" id="{name}"></tbody></table>'
