@@ -1,1 +1,1 @@
-"""Services that describe themselves on NATS (ADR-32)."""
+"""Finds the services that describe themselves on NATS (ADR-32)."""

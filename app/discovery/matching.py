@@ -1,4 +1,4 @@
-"""Which routes lead to which services: the templates of the ones beside the subjects of the others. Pure."""
+"""Finds the routes that lead to each service, by comparing subject templates with the subjects of services. Pure."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -7,15 +7,15 @@ from ..formats.subjects import SubjectTemplate
 from ..pieces import Steps
 from .services import Service
 
-MAX_LOOKS = 1_000_000  # at tokens of templates; 10,000 subjects and 1,000 routes take a tenth of it
+MAX_LOOKS = 1_000_000  # at nodes; 10,000 subjects and 1,000 routes take a tenth of it
 
 _ANY, _REST = "*", ">"
 
 
 @dataclass(frozen=True, slots=True)
 class Leads:
-    """For each service, in their order, the names of the routes that lead to it, sorted. `cut` says that it took too
-    long, and that the last services may lack some."""
+    """For each service, in the given order, the sorted names of the routes that lead to it. `cut` says that the search
+    was stopped after MAX_LOOKS. Then the last services may lack routes."""
 
     routes: tuple[tuple[str, ...], ...]
     cut: bool
@@ -23,18 +23,18 @@ class Leads:
 
 @dataclass(slots=True)
 class _Node:
-    """A token of templates: what may follow, and the names of the routes whose subject ends here."""
+    """A token of templates: the tokens that may follow, and the names of the routes whose subject ends here."""
 
     literals: dict[str, "_Node"] = field(default_factory=dict)
     parameter: "_Node | None" = None
     names: list[str] = field(default_factory=list)
     tails: list[str] = field(default_factory=list)
-    """Names of the routes whose tail begins here."""
+    """The names of the routes whose tail begins here."""
 
 
 def find_routes(services: Sequence[Service], routes: Iterable[tuple[str, SubjectTemplate]]) -> Steps[Leads]:
-    """The routes, by name and subject, that some subject of a service answers, if only for some values of their
-    parameters: `orders.7.get` and `orders.*.get` and `orders.>` all answer `orders.{id}.get`. A few tokens a step."""
+    """The routes (by name and subject) that each service answers, even if only for some values of their parameters:
+    `orders.7.get`, `orders.*.get` and `orders.>` all answer `orders.{id}.get`. A step visits a few tokens."""
     root = _Node()
     for name, template in routes:
         _insert(root, name, template)
@@ -63,8 +63,8 @@ def _insert(root: _Node, name: str, template: SubjectTemplate) -> None:
 
 
 def _look_up(root: _Node, tokens: Sequence[str], names: set[str], most: int) -> Steps[int]:
-    """Add the names of the routes that a subject answers; how many nodes were looked at, `most` or fewer. `*` is
-    any one token, and a `>` at the end for one or more."""
+    """Add the names of the routes that a subject answers. Returns the number of visited nodes, at most `most`. `*`
+    stands for any one token, and `>` at the end for one or more."""
     looks = 0
     waiting = [(root, 0)]
     while waiting and looks < most:
@@ -82,7 +82,7 @@ def _look_up(root: _Node, tokens: Sequence[str], names: set[str], most: int) -> 
 
 
 def _add_below(node: _Node, index: int, waiting: list[tuple[_Node, int]], names: set[str]) -> None:
-    """All that comes below this node: the `>` goes on to stand for what follows."""
+    """Add all routes below this node. The `>` also stands for the tokens that follow."""
     names.update(node.tails)
     for child in _find_children(node, _ANY):
         names.update(child.names)
@@ -90,7 +90,7 @@ def _add_below(node: _Node, index: int, waiting: list[tuple[_Node, int]], names:
 
 
 def _find_children(node: _Node, token: str) -> list[_Node]:
-    """The nodes that a token of a subject leads to."""
+    """The nodes that a token of a subject matches."""
     children = [node.parameter] if node.parameter else []
     if token == _ANY:
         return [*children, *node.literals.values()]

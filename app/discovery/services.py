@@ -1,10 +1,10 @@
-"""The services that answer `$SRV.STATS` (ADR-32), summed up over their instances.
+"""Asks all services for their statistics (`$SRV.STATS`, ADR-32), and sums them up over their instances.
 
 Laws:
-1. Whoever may subscribe to `$SRV.STATS` can reply anything. A reply that is no statistics is left out, and so is a part
-   of one that can't be true. No reply raises an error.
-2. Every part of the result has a bound. `cut` says that there was more.
-3. Replies are read in short steps, so that requests beside them don't wait.
+1. Anybody who may subscribe to `$SRV.STATS` can reply anything. A reply that is not statistics is left out, and so is
+   an impossible part of one. No reply raises an error.
+2. Every part of the result is bounded. `cut` says that there was more.
+3. Replies are read in short steps, so that requests do not wait.
 """
 
 import json
@@ -18,16 +18,16 @@ from ..pieces import Steps, run_in_pieces
 SUBJECT = "$SRV.STATS"
 STATS = "io.nats.micro.v1.stats_response"
 
-WITHIN = 2.0  # seconds that all replies may take
-STALL = 0.5  # seconds without a further reply that end it
+WITHIN = 2.0  # seconds for all replies
+STALL = 0.5  # seconds without a new reply, after which it ends
 MAX_SERVICES = 1000
 MAX_INSTANCES = 10_000
-MAX_REPLY = 128 * 1024  # bytes of one that is read: with MAX_PARTS, a few milliseconds of work
-MAX_PARTS = 8000  # commas and brackets of one that is read; an endpoint has about ten
-MAX_ENDPOINTS = 1000  # of one instance that are read
-MAX_SUBJECTS = 100  # of one service that are kept
+MAX_REPLY = 128 * 1024  # bytes of a reply that is read: with MAX_PARTS this takes a few milliseconds
+MAX_PARTS = 8000  # commas and brackets of a reply that is read; an endpoint has about ten
+MAX_ENDPOINTS = 1000  # that are read for one instance
+MAX_SUBJECTS = 100  # that are kept for one service
 MAX_NAME = 128  # characters of a name, a version or an id
-MAX_SUBJECT = 256  # characters of a subject that is kept
+MAX_SUBJECT = 256  # characters of a kept subject
 MAX_COUNT = 2**63 - 1  # services count in 64 bits
 
 _NANOSECONDS = 1e9
@@ -43,8 +43,8 @@ _NOTES: dict[type[GatewayError], str] = {
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """All instances of one name and version. `average` is the seconds that a request took, None before the first.
-    `subjects` are those of its endpoints, with wildcards."""
+    """All instances of a service with one name and version. `average` is the mean duration of a request in seconds,
+    None before the first request. `subjects` are those of its endpoints, with wildcards."""
 
     name: str
     version: str
@@ -57,8 +57,8 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """By name, then version. `cut` says whether some were left out because there was too much of something; `note` says
-    in a sentence why they could not be asked, or not to the end."""
+    """The services, sorted by name and version. `cut` says whether some were left out because there were too many.
+    `note` is a sentence if they could not be asked, or if some may be missing."""
 
     services: tuple[Service, ...] = ()
     cut: bool = False
@@ -66,13 +66,13 @@ class Services:
 
 
 async def ask_services(link: Link) -> Services:
-    """Ask all services that the gateway's NATS user can reach. Takes WITHIN seconds at most, and usually STALL."""
+    """Ask all services that the gateway's NATS user can reach. Takes at most WITHIN seconds, and usually STALL."""
     gathered = await link.gather(SUBJECT, b"", within=WITHIN, stall=STALL, most=MAX_INSTANCES)
     return await run_in_pieces(sum_up(gathered))
 
 
 def sum_up(gathered: Gathered) -> Steps[Services]:
-    """One reply or service a step."""
+    """Sum up all replies. A step reads one reply or makes one service."""
     sums = _Sums(cut=gathered.cut)
     for reply in gathered.replies:
         if _is_too_much(reply.payload):
@@ -87,7 +87,8 @@ def sum_up(gathered: Gathered) -> Steps[Services]:
 
 
 def _is_too_much(payload: bytes) -> bool:
-    """Whether to read it would take too long. A short text of many tiny values takes as long as a long one."""
+    """Whether the payload would take too long to read. A short text with many tiny values takes as long as a long
+    one."""
     return len(payload) > MAX_REPLY or sum(map(payload.count, b",{[")) > MAX_PARTS
 
 
@@ -99,7 +100,7 @@ class _Instance:
 
 
 def _read_instance(payload: bytes) -> _Instance | None:
-    """None for what is no statistics of a service."""
+    """The statistics of one instance. None if the payload is not statistics."""
     try:
         found = json.loads(payload)
     except (ValueError, RecursionError):
@@ -114,20 +115,21 @@ def _read_instance(payload: bytes) -> _Instance | None:
 
 
 def _read_text(value: object, most: int) -> str | None:
-    """A text that can be shown: printable, so that no control or formatting character changes a page or a terminal."""
+    """The text if it is not empty, not too long and printable, else None. Other characters could change a page or a
+    terminal."""
     return value if isinstance(value, str) and 0 < len(value) <= most and value.isprintable() else None
 
 
 def _read_count(value: object) -> int:
-    """A number that can't be true counts as nothing. JavaScript writes large ones as 1e21."""
+    """The number if it is possible, else 0. JavaScript writes large numbers as 1e21."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return 0
-    return int(value) if 0 <= value <= MAX_COUNT else 0  # NaN is not between them
+    return int(value) if 0 <= value <= MAX_COUNT else 0  # NaN is outside
 
 
 @dataclass(slots=True)
 class _Sum:
-    """Of one name and version. `time` is in nanoseconds; `subjects` keeps its order."""
+    """The sums of one name and version. `time` is nanoseconds. `subjects` keeps their order."""
 
     ids: set[str] = field(default_factory=set)
     requests: int = 0
@@ -136,6 +138,7 @@ class _Sum:
     subjects: dict[str, None] = field(default_factory=dict)
 
     def finish(self, name: str, version: str) -> Service:
+        """The service with these sums."""
         average = self.time / self.requests / _NANOSECONDS if self.requests else None
         requests, errors = min(self.requests, MAX_COUNT), min(self.errors, MAX_COUNT)
         return Service(name, version, len(self.ids), requests, errors, average, tuple(self.subjects))
@@ -147,7 +150,7 @@ class _Sums:
     found: dict[tuple[str, str], _Sum] = field(default_factory=dict)
 
     def add(self, instance: _Instance) -> None:
-        """An id that has come before is left out: an instance counts once."""
+        """Add an instance. An instance with an id that was added before is left out."""
         found = self.found.get(instance.key)
         if found is None:
             if len(self.found) >= MAX_SERVICES:
@@ -174,6 +177,7 @@ class _Sums:
             self.cut = True
 
     def finish(self) -> Steps[tuple[Service, ...]]:
+        """All services, sorted by name and version. A step makes one."""
         services: list[Service] = []
         for key in sorted(self.found):
             services.append(self.found.pop(key).finish(*key))

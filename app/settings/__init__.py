@@ -1,4 +1,4 @@
-"""Settings, from the environment. The only reader of os.environ; docs/settings.md is the reference."""
+"""Settings from the environment. No other package reads os.environ. docs/settings.md is the reference."""
 
 from .environment import (
     child_environment,

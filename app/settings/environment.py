@@ -1,4 +1,4 @@
-"""Single variables of the environment."""
+"""Reads single variables of the environment."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,7 @@ from .fields import VARIABLES
 
 
 def read_variables() -> dict[str, str]:
-    """What the environment says, right or wrong, by the names of settings."""
+    """The values of all settings that the environment sets, valid or not, by their names."""
     return {name: os.environ[name] for name in VARIABLES if os.environ.get(name)}
 
 
@@ -23,16 +23,16 @@ def is_nats_url_set() -> bool:
 
 
 def is_color_wanted(stream: TextIO) -> bool:
-    """Whether a stream is a terminal whose user has not said otherwise (no-color.org)."""
+    """Whether to use colours: the stream must be a terminal, and NO_COLOR must not be set (no-color.org)."""
     return stream.isatty() and not os.environ.get("NO_COLOR")
 
 
 def find_state_folder() -> Path:
-    """Where this user's files are that stay (XDG Base Directory Specification)."""
+    """The folder for files of this user that the gateway keeps (XDG Base Directory Specification)."""
     named = os.environ.get("XDG_STATE_HOME", "")
     return (Path(named) if named.startswith("/") else Path.home() / ".local" / "state") / "nats-http"
 
 
 def child_environment(**changes: str) -> dict[str, str]:
-    """The environment for a child process."""
+    """The environment for a child process, with these changes."""
     return {**os.environ, **changes}

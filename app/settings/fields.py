@@ -1,4 +1,4 @@
-"""The variables, in the order of docs/settings.md: names, defaults and texts for people."""
+"""All settings, in the order of docs/settings.md: their names, types, defaults and descriptions."""
 
 from functools import partial
 from pathlib import Path
@@ -30,14 +30,14 @@ from .kinds import (
 
 
 class Fields(BaseSettings):
-    """A field for each setting, frozen. Durations are seconds, sizes bytes."""
+    """One frozen field for each setting. Durations are seconds, sizes are bytes."""
 
     model_config = SettingsConfigDict(frozen=True, populate_by_name=True, extra="ignore", hide_input_in_errors=True)
 
     nats_url: Annotated[tuple[str, ...], BeforeValidator(split_servers)] = Field(
         default=("nats://localhost:4222",),
         validation_alias="NATS_URL",
-        repr=False,  # it may hold a password
+        repr=False,  # it may contain a password
         description="NATS servers, separated by commas: `nats://host:port` or `tls://host:port`. If a server requires "
         "a login, write `user:password@` or `token@` before the host, percent-encoded.",
     )
@@ -164,7 +164,7 @@ class Fields(BaseSettings):
     rate_limit_storage: StorageUrl | None = Field(
         default=None,
         validation_alias="GATEWAY_RATE_LIMIT_STORAGE",
-        repr=False,  # it may hold a password
+        repr=False,  # it may contain a password
         description="The Redis or Valkey server that counts requests for the `rate_limits` of the route file: "
         "`redis://host:6379/0`, `rediss://` for TLS, or `redis+unix:///path`, with `user:password@` if the server "
         "requires it. All gateways and workers with the same server count together. Unset: each worker counts in its "

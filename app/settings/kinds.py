@@ -1,4 +1,4 @@
-"""Kinds of values, each with the texts that it may be written as."""
+"""The types of settings, and how each is read from a text."""
 
 from collections.abc import Callable
 from functools import partial
@@ -15,6 +15,8 @@ from ..nats.addresses import Address
 
 
 def split_servers(text: object) -> object:
+    """The addresses of NATS servers in a text, which are separated by commas. Any other type is returned unchanged.
+    Raises ValueError for a part that is not such an address."""
     if not isinstance(text, str):
         return text
     servers = tuple(server.strip() for server in text.split(","))
@@ -24,8 +26,8 @@ def split_servers(text: object) -> object:
 
 
 def split_networks(text: object) -> object:
-    """The parts of a text between commas, without the blanks around them. Any other type is returned unchanged.
-    Raises ValueError for a part that is no address and no network."""
+    """The networks in a text, which are separated by commas. Any other type is returned unchanged. Raises ValueError
+    for a part that is neither an address nor a network."""
     if not isinstance(text, str):
         return text
     networks = tuple(network.strip() for network in text.split(","))
@@ -37,6 +39,7 @@ def split_networks(text: object) -> object:
 
 
 def from_text(parse: Callable[[str], float | str | tuple[str, int] | PageRules | None]) -> BeforeValidator:
+    """A validator that reads texts with `parse`, and leaves values of other types as they are."""
     return BeforeValidator(lambda value: parse(value) if isinstance(value, str) else value)
 
 
@@ -49,7 +52,7 @@ Count = Annotated[int, from_text(partial(parse_count, least=1)), Field(ge=1)]
 Port = Annotated[int, from_text(partial(parse_count, least=0, most=65535)), Field(ge=0, le=65535)]
 Switch = Annotated[bool, from_text(parse_switch)]
 Place = Annotated[bool | tuple[str, int], from_text(parse_place)]
-"""Where pages are: on the gateway's own port (True), nowhere, or on a host and port of their own."""
+"""The place of a page: True for the gateway's own port, False for nowhere, else a host and a port."""
 StorageUrl = Annotated[str, from_text(parse_storage)]
 Fallback = Literal["open", "closed"]
 LogFormat = Literal["json", "text"]

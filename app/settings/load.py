@@ -1,4 +1,4 @@
-"""Settings from the environment, and every one that is wrong, by name."""
+"""Loads the settings from the environment, and reports all wrong ones by name."""
 
 import importlib.util
 import os
@@ -16,8 +16,8 @@ from .settings import Settings
 
 
 class SettingsError(CannotStart):
-    """Settings are wrong. `faults` and the text have a line for each, with its name and what would be right, and no
-    secret."""
+    """Settings are wrong. `faults` has a line for each, and the text has all these lines. A line has the name of the
+    setting and says what would be right. It contains no secret."""
 
     def __init__(self, faults: Sequence[str]) -> None:
         super().__init__("\n".join(faults))
@@ -25,7 +25,7 @@ class SettingsError(CannotStart):
 
     @property
     def names(self) -> frozenset[str]:
-        """The variables that the lines begin with."""
+        """The names of the variables at the beginnings of the lines."""
         found = (_NAMES.match(line) for line in self.faults)
         return frozenset(name for match in found if match for name in match[0].split(", "))
 
@@ -34,9 +34,12 @@ _NAMES = re.compile(r"[A-Z_]+(?:, [A-Z_]+)*")
 
 
 def load_settings(*, check_files: bool = False) -> Settings:
-    """The settings of this process. SettingsError names every one that is wrong; so it does with the files of
-    credentials, where they are to be checked: for a start, since a gateway that runs waits for better ones. A start
-    looks at the variables for traces as well."""
+    """The settings of this process. Raises SettingsError with all faults.
+
+    With `check_files` it also checks the files of credentials and certificates, the variables for traces, and whether
+    all needed libraries are installed. Use it at the start only: a running gateway waits until wrong files are
+    corrected.
+    """
     faults = [*find_unknown(os.environ, VARIABLES), *(_find_trace_faults(check_files=True) if check_files else ())]
     try:
         settings = Settings()
@@ -50,7 +53,7 @@ def load_settings(*, check_files: bool = False) -> Settings:
 
 
 def read_sampling() -> Sampling | None:
-    """Which traces to record; None where no variable `OTEL_…` asks for any. Raises SettingsError."""
+    """Which traces to sample. None if no variable `OTEL_…` asks for traces. Raises SettingsError."""
     if trace_settings.find_asking(os.environ) is None:
         return None
     if faults := _find_trace_faults(check_files=False):
@@ -68,7 +71,7 @@ def _find_trace_faults(*, check_files: bool) -> list[str]:
 
 
 def _find_lack(settings: Settings) -> list[str]:
-    """Of libraries that a setting needs."""
+    """Faults of settings that need a library which is not installed."""
     has_all = all(importlib.util.find_spec(name) for name in ("limits", "redis"))
     if settings.rate_limit_storage is None or has_all:
         return []
@@ -79,13 +82,13 @@ _INSTALL = "pip install 'nats-http-gateway[redis]'"
 
 
 def _describe(location: tuple[int | str, ...], message: str, value: object) -> str:
-    if not message.startswith("Value error, "):  # pydantic's own words: of bytes that are no text
+    if not message.startswith("Value error, "):  # a message of pydantic: the bytes are not text
         message = "must be text in UTF-8"
     words = message.removeprefix("Value error, ")
-    if not location:  # of several settings together, and the words begin with them
+    if not location:  # a fault of several settings together: its text begins with their names
         return words
     name = str(location[0])
-    # A seed or a password may stand where an address or a path should.
+    # An address or a path may be a seed or a password by mistake.
     is_secret = name.startswith("NATS_") or name == "GATEWAY_RATE_LIMIT_STORAGE"
     shown = "" if is_secret else f" {quote_value(str(value))}"
     return f"{name}{shown}: {words.removeprefix(f'{name}: ')}"

@@ -1,4 +1,4 @@
-"""All settings together: whether they fit, and what follows from them."""
+"""All settings together: whether they fit, and values that follow from them."""
 
 from collections.abc import Iterator
 from typing import Self
@@ -15,24 +15,24 @@ from .fields import Fields
 
 
 class Settings(Fields):
-    """All settings, frozen. Durations are seconds, sizes bytes."""
+    """All settings, frozen. Durations are seconds, sizes are bytes."""
 
     @property
     def metrics(self) -> bool | tuple[str, int]:
-        """Where `/metrics` is."""
+        """The place of `/metrics`: True for the gateway's own port, False for nowhere, else a host and a port."""
         if self.metrics_address is not None:
             return self.metrics_address
         return self.status if isinstance(self.status, tuple) else True
 
     @property
     def addresses_beside(self) -> dict[tuple[str, int], str]:
-        """Hosts and ports beside the gateway's own, on which pages are, and the settings that name them."""
+        """The hosts and ports that are only for pages, each with the setting that names it."""
         places = ((self.metrics, "GATEWAY_METRICS_ADDRESS"), (self.status, "GATEWAY_STATUS"))
         return {place: name for place, name in places if isinstance(place, tuple)}
 
     @property
     def credentials(self) -> Credentials:
-        """What to show to NATS servers, and to ask of theirs."""
+        """The credentials for NATS servers, and the authorities that must have signed a server's certificate."""
         password, token = (
             None if secret is None else secret.get_secret_value() for secret in (self.nats_password, self.nats_token)
         )
@@ -49,43 +49,44 @@ class Settings(Fields):
 
     @property
     def certificate_files(self) -> CertificateFiles | None:
-        """What TLS on the gateway's own port needs; None where it speaks plain HTTP."""
+        """The files for TLS on the gateway's own port. None if it speaks plain HTTP."""
         if self.tls_cert is None or self.tls_key is None:
             return None
         return CertificateFiles(self.tls_cert, self.tls_key, self.tls_client_ca)
 
     @property
     def takes_client_certificates(self) -> bool:
-        """Whether a certificate of a caller can reach the gateway, by TLS or from a proxy."""
+        """Whether the certificate of a caller can reach the gateway, by TLS or from a proxy."""
         return bool(self.tls_client_ca or self.trusted_proxies)
 
     @property
     def scheme(self) -> str:
-        """Of the addresses on the gateway's own port."""
+        """The scheme of URLs on the gateway's own port."""
         return "http" if self.certificate_files is None else "https"
 
     @property
     def proxies(self) -> Proxies:
-        """What to believe of proxies in front."""
+        """The trusted proxies, and the path under which callers see the gateway."""
         return Proxies(self.trusted_proxies or (), root=self.root_path or "")
 
     def find_file_faults(self) -> list[str]:
-        """What is wrong with the files of credentials and certificates, a line for each."""
+        """One line for each fault in the files of credentials and certificates."""
         files = self.certificate_files
         return [*self.credentials.find_faults(), *(files.find_faults() if files else ())]
 
     @property
     def logs_successes(self) -> bool:
-        """Whether successes and refusals are logged: not where their level is too low."""
+        """Whether the log has successes and refusals. The level must allow it too."""
         return bool(self.access_log) and self.log_level in ("debug", "info")
 
     def with_embedded(self, server: str) -> "Settings":
-        """The same settings for a server that asks for nothing."""
+        """The same settings for this NATS server, without any credentials."""
         return self.model_copy(update={**dict.fromkeys(_nats_fields()), "nats_url": (server,)})
 
     @property
     def nats_variables(self) -> dict[str, str]:
-        """NATS_URL, and empty what is not set, so that a child process goes to the same servers in the same way."""
+        """The `NATS_…` variables for a child process, so that it connects to the same servers in the same way. Settings
+        that are not set are empty."""
         names = [name for name in _nats_fields() if getattr(self, name) is None]
         unset = {str(Settings.model_fields[name].validation_alias): "" for name in names}
         return {**unset, "NATS_URL": ",".join(self.nats_url)}
@@ -99,7 +100,7 @@ class Settings(Fields):
         return self
 
     def _find_lacks(self) -> Iterator[str]:
-        """Of settings that need another one."""
+        """Faults of settings that need another setting."""
         needs = (
             (
                 "GATEWAY_PROXY_PROTOCOL",
@@ -123,7 +124,8 @@ class Settings(Fields):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """What the code says, then the variables by their exact names: the usual source would read TIMEOUT as well."""
+        """Reads first the arguments of the code, then the variables by their exact names. The default source would also
+        read a variable such as TIMEOUT."""
         return init_settings, InitSettingsSource(settings_cls, dict(read_variables()))
 
 
