@@ -1,1 +1,1 @@
-"""What a person starts: the command line, and the processes behind it."""
+"""The command line, and the processes that its commands start."""

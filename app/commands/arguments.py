@@ -1,4 +1,4 @@
-"""What several commands take, and how they fail."""
+"""Arguments that several commands have, and the error that ends a command."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,12 +15,12 @@ File = Annotated[
     Path | None,
     typer.Argument(help="The route file (GATEWAY_ROUTES, else the packaged file with greet).", show_default=False),
 ]
-"""A route file."""
+"""The argument for a route file."""
 
 ScopeOption = Annotated[
     list[str] | None, typer.Option(help="A scope, which says what it may be used for; may be repeated.")
 ]
-"""Scopes of a key or a token, for `parse_scopes`."""
+"""The option for the scopes of a key or a token. `parse_scopes` reads it."""
 
 ClaimOption = Annotated[
     list[str] | None,
@@ -29,16 +29,16 @@ ClaimOption = Annotated[
         "keeps its type."
     ),
 ]
-"""Claims of a key or a token, for `parse_claims`."""
+"""The option for the claims of a key or a token. `parse_claims` reads it."""
 
 
 class CommandError(CannotStart):
-    """A command can't go on; the text is one clear line that says what to do."""
+    """A command can't continue. The text is one line that says what to do."""
 
 
 def parse_scopes(texts: Sequence[str]) -> list[str]:
-    """The scopes of a key or a token. Raises CommandError. RFC 6749 allows a comma in a scope, but whoever types one
-    means several scopes."""
+    """The scopes of a key or a token. Raises CommandError. RFC 6749 allows a comma in a scope, but a person who types
+    one means several scopes."""
     from ..edge.identity import check_scope
 
     for text in texts:
@@ -54,7 +54,7 @@ def parse_scopes(texts: Sequence[str]) -> list[str]:
 
 
 def parse_claims(texts: Sequence[str]) -> "dict[str, Json]":
-    """The claims of a key or a token. A value that is JSON keeps its type; others are texts. Raises CommandError."""
+    """The claims of a key or a token. A value that is JSON keeps its type; any other is a text. Raises CommandError."""
     claims: dict[str, Json] = {}
     for text in texts:
         name, equals, value = text.partition("=")
@@ -77,8 +77,8 @@ def _read_value(text: str) -> "Json":
 
 
 def choose_file(file: Path | None) -> Path:
-    """The route file that the command line names, else that of the settings, else the packaged one with greet, which is
-    said on stderr: it is seldom the one that is meant."""
+    """The route file of the command line, else that of the settings, else the packaged one with greet. The last choice
+    is reported on stderr, since it is seldom the intended one."""
     from ..routefile.load import GREET
     from ..settings import load_settings
 

@@ -1,4 +1,4 @@
-"""What `nats-http dev` prints once it is up: where everything is, and a request to begin with."""
+"""The text that `nats-http dev` prints when it is up: all addresses, and a first request to send."""
 
 from dataclasses import dataclass
 
@@ -7,8 +7,13 @@ from .trial import Trial
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Banner:
-    """`notes` are sentences about the start; `is_answered` says whether a service of this stack answers the trial;
-    `status` is where the status page is, None where it is off."""
+    """The contents of the banner.
+
+    - `status`: the address of the status page. None if it is off.
+    - `trial`: the request to try. None if there is none.
+    - `is_answered`: whether a service of this stack answers it.
+    - `notes`: sentences about the start.
+    """
 
     address: str
     status: str | None
@@ -18,7 +23,7 @@ class Banner:
     notes: tuple[str, ...] = ()
 
     def write(self, *, color: bool) -> str:
-        """Some lines, the last of which is empty. With `color` the names are bold."""
+        """The banner as lines. The last line is empty. With `color` the names are bold."""
         rows = [
             ("gateway", self.address),
             *([("status", self.status)] if self.status else ()),

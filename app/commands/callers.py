@@ -1,4 +1,4 @@
-"""Who calls, for `nats-http explain`: what it shows of a caller and of those whom a route or a page asks for."""
+"""Describes callers for `nats-http explain`: who calls, and which callers a route or a page accepts."""
 
 import json
 import sys
@@ -16,13 +16,14 @@ from .development import find_development_keys
 from .rules import describe_auth
 
 Rows = list[tuple[str, str]]
-"""Names, and what is shown beside them."""
+"""Names and their values, for the output."""
 
 _DEVELOPMENT = "; this is a token of `nats-http token`, which only `nats-http dev` accepts"
 
 
 def prepare_keys(schemes: Iterable[Scheme]) -> None:
-    """Have the keys of issuers fetched by the first token that needs them, and those for development taken too."""
+    """Prepare the schemes for `nats-http explain`. The first token that needs the keys of an issuer fetches them, and
+    keys for development are accepted too."""
     found = (getattr(scheme, "keys", None) for scheme in schemes)
     sets = [keys for keys in found if isinstance(keys, KeySet)]
     for keys in sets:
@@ -40,13 +41,13 @@ def prepare_keys(schemes: Iterable[Scheme]) -> None:
 async def _fetch(keys: KeySet) -> None:
     async with JwksFetcher() as fetcher:
         fetcher.use([keys])
-        if keys.fetch:  # that of the fetcher, by now
+        if keys.fetch:  # the fetcher has set it
             await keys.fetch()
 
 
 def describe_caller(request: Request, auth: Authenticate) -> Rows:
-    """Rows for whom the policy asks for, and for who calls. To be called when the request has its answer: afterwards
-    keys for development are taken no longer."""
+    """Rows with the callers that the policy accepts, and with the actual caller. Call this when the request has its
+    answer: afterwards the keys for development are no longer accepted."""
     rows = [("asks for", describe_auth(auth)), ("caller", _describe_identity(request, auth))]
     if request.identity and request.identity.claims:
         rows.append(("claims", json.dumps(dict(request.identity.claims), ensure_ascii=False)))
@@ -63,12 +64,12 @@ def _describe_identity(request: Request, auth: Authenticate) -> str:
 
 
 def _is_for_development(scheme: Scheme, request: Request) -> bool:
-    """Whether the scheme does not know the caller without the keys for development."""
+    """Whether the scheme knows the caller only by the keys for development."""
     keys = getattr(scheme, "keys", None)
     if not isinstance(keys, KeySet) or not keys.development:
         return False
     keys.development = ()
-    keys.replace(keys.keys)  # so that it verifies the token again
+    keys.replace(keys.keys)  # makes it verify the token again
     try:
         return not isinstance(scheme.identify(request), Identity)
     except Unauthenticated:

@@ -1,6 +1,6 @@
 """The command line: `nats-http`, or `python -m nats_http_gateway`.
 
-Each command imports what it needs, so that the others start without it.
+Each command imports its own modules, so that other commands start without them.
 """
 
 import os
@@ -165,7 +165,7 @@ def serve(
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the parent of a worker sends it new routes
     from ..settings import is_color_wanted, load_settings
 
-    settings = load_settings(check_files=fd is None)  # a worker may be started while a file is being replaced
+    settings = load_settings(check_files=fd is None)  # while a worker starts, a file may be half replaced
     _check_one_file(file, settings)
     with listen(settings, host, port) if fd is None else inherit(settings, fd, beside_fd or []) as listeners:
         from ..observe.board import Boards
@@ -208,7 +208,7 @@ def healthcheck(
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - to reach it, not to bind
     target = url or f"{settings.scheme}://{f'[{host}]' if ':' in host else host}:{settings.port}/readyz"
     handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
-    if url is None:  # our own certificate is for the name that callers use
+    if url is None:  # our certificate is for the name that callers use
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         handlers.append(urllib.request.HTTPSHandler(context=context))
@@ -246,8 +246,9 @@ def _open_source(path: Path, settings: "Settings", hangups: Hangups) -> "FileSou
 
 
 def _take_signals(context: typer.Context) -> Hangups:
-    """While nothing is started there is nothing to stop but the log. Not by an exception: an import can swallow it.
-    SIGHUP ends nothing; from the console script it is taken already."""
+    """End the process at SIGINT and SIGTERM, after the last log lines: nothing has started yet that must be stopped. It
+    raises no exception, since an import could swallow that. SIGHUP ends nothing; the console script has set that up
+    before."""
 
     def end(*_: object) -> None:
         if finish := getattr(sys.stderr, "finish", None):  # of a QueuedStream
@@ -260,20 +261,20 @@ def _take_signals(context: typer.Context) -> Hangups:
 
 
 def _open_missing_streams() -> None:
-    """stdin, stdout or stderr may be closed at the start (`2>&-`). Put /dev/null in their place: else a connection
-    would get the number of stderr, and all that a library writes there."""
+    """Open /dev/null in place of stdin, stdout or stderr if it is closed (`2>&-`). Otherwise a connection could get the
+    number of stderr, and then everything that a library writes there."""
     for fd, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
         try:
             os.fstat(fd)
         except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it gets the lowest number that is free
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it gets the lowest free number
         if getattr(sys, name) is None:
             setattr(sys, name, open(fd, mode, closefd=False))  # noqa: SIM115 - as long as the process
 
 
 def main(hangups: Hangups | None = None) -> None:
-    """Run the command that was typed. A wrong setting or a command that can't go on: one line on stderr and exit code
-    1. `hangups` are those since the start."""
+    """Run the typed command. A wrong setting, or a command that can't continue, is one line on stderr and exit code 1.
+    `hangups` has the SIGHUPs since the start."""
     _open_missing_streams()
     try:
         cli(obj=hangups)

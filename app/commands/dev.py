@@ -1,4 +1,4 @@
-"""`nats-http dev`: NATS, the example responders and the gateway, from one command."""
+"""`nats-http dev`: runs NATS, the example services and the gateway with one command."""
 
 import asyncio
 import signal
@@ -39,7 +39,7 @@ from .trial import Trial, find_trial
 from .watch import watch_files
 
 NATS = "nats-server"
-PATIENCE = 12.0  # seconds; an example responder may take 10 to answer what it took
+PATIENCE = 12.0  # seconds: an example service may take 10 to answer its last requests
 WARM_UP = 10.0  # seconds that the banner waits for all parts
 
 _log = structlog.get_logger("nats-http.dev")
@@ -47,8 +47,8 @@ _log = structlog.get_logger("nats-http.dev")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stack:
-    """What to start. `embedded` is whether a NATS server is part of it, on `nats_port`: None is PORT if that is free, 0
-    any that is. `examples` is whether the example services are."""
+    """The parts to start. With `embedded` a NATS server is one of them. It gets the port `nats_port`: None means PORT
+    if it is free, and 0 any free port. With `examples` the example services are parts too."""
 
     embedded: bool
     nats_port: int | None
@@ -58,19 +58,19 @@ class Stack:
 
 
 class PartEnded(Exception):
-    """A part of the stack ended by itself."""
+    """A part of the stack has ended by itself."""
 
 
 def run_dev(settings: Settings, listeners: Listeners, source: FileSource, stack: Stack) -> None:
-    """Serve until a signal. Raises RouteFileError, CertificateError, PartEnded, ServerMissing or RuntimeError. Nothing
-    is ever left behind."""
+    """Serve until a signal. Raises RouteFileError, CertificateError, PartEnded, ServerMissing or RuntimeError. No
+    process and no file is left behind."""
     certificate, file = source.load_certificate(), source.load()
     nats_port = _choose_port(stack)
     stopped = False
 
     def stop(*_: object) -> None:
         nonlocal stopped
-        stopped = True  # for the case that the exception is swallowed, as an import or a finalizer can do
+        stopped = True  # in case an import or a finalizer swallows the exception
         sys.exit(0)
 
     for signal_number in (signal.SIGINT, signal.SIGTERM):
@@ -107,8 +107,7 @@ def _find_status(settings: Settings, listeners: Listeners) -> str | None:
 
 
 def _choose_port(stack: Stack) -> int:
-    """The port of the embedded server, 0 for any that is free. RuntimeError where the port that was asked for is
-    taken."""
+    """The port for the embedded server. 0 means any free port. Raises RuntimeError if the requested port is taken."""
     if stack.nats_port is None:
         return PORT if is_free(PORT) else 0
     if not is_free(stack.nats_port):
@@ -117,7 +116,7 @@ def _choose_port(stack: Stack) -> int:
 
 
 def _note(stack: Stack, nats_port: int, source: FileSource, file: RouteFile) -> Iterator[str]:
-    """Sentences about the start that a person should know."""
+    """Sentences about the start that a person should read."""
     if any(source.declared.get("type") == "jwt" for source in file.sources):
         yield "This gateway accepts tokens of `nats-http token`. Only `nats-http dev` does."
     if stack.embedded and stack.nats_port is None and nats_port != PORT:
@@ -127,15 +126,15 @@ def _note(stack: Stack, nats_port: int, source: FileSource, file: RouteFile) -> 
 
 
 def _start_nats(children: Children, directory: Path, port: int) -> str:
-    """The address of an embedded server that listens."""
+    """Start an embedded server, and return its address when it listens."""
     command = build_command(directory, "-l", str(directory / LOG), port=port or -1)
     return wait_for_url(directory, children.start(NATS, command).process)
 
 
 def _build_gateway(settings: Settings, file: RouteFile, certificate: Certificate | None, extend: str | None) -> Gateway:
-    """With an access log and details of its health, unless the settings say otherwise, and with hints."""
-    told = {name: getattr(settings, name) is not False for name in ("access_log", "health_details")}
-    settings = settings.model_copy(update=told)
+    """The gateway with hints. It logs successes and shows details of its health, unless the settings say otherwise."""
+    switches = {name: getattr(settings, name) is not False for name in ("access_log", "health_details")}
+    settings = settings.model_copy(update=switches)
     hints = Hints(lambda: gateway.serving.table, lambda: gateway.link.server or "localhost:4222")
     observers = _make_observers(hints, settings)
     gateway = build_gateway(
@@ -156,7 +155,7 @@ def _load_keys() -> tuple[IssuerKey, ...]:
 
 
 def _make_observers(hints: Observer, settings: Settings) -> Observers:
-    """The access log with paths, which `serve` keeps to itself, and hints."""
+    """The access log with paths, which `serve` does not log, and hints."""
 
     def log(record: Record) -> None:
         log_record(record, path=show_path(record))
@@ -189,18 +188,18 @@ async def _serve(
 
 
 async def _watch_children(server: uvicorn.Server, children: Children) -> None:
-    """Stop the server when a child ends by itself. Raises PartEnded."""
+    """Stop the server when a child ends by itself. Then raise PartEnded."""
     while (child := children.find_ended()) is None:
         await asyncio.sleep(0.1)
     server.should_exit = True
     last_words = find_last_words(Path(children.directory))
-    told = f"its log ended with{last_words}" if child.name == NATS else "see its messages above"
-    raise PartEnded(f"{child.name} ended with exit code {child.process.returncode}; {told}")
+    hint = f"its log ended with{last_words}" if child.name == NATS else "see its messages above"
+    raise PartEnded(f"{child.name} ended with exit code {child.process.returncode}; {hint}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Welcome:
-    """What the banner shows."""
+    """The parts of the banner."""
 
     address: str
     status: str | None
@@ -211,10 +210,11 @@ class _Welcome:
 
     @property
     def is_due(self) -> bool:
+        """Whether all parts are up."""
         return self.link.reason is None and self.examples.are_up
 
     def write(self) -> str:
-        """The banner, as lines, by the state of the link at this moment."""
+        """The banner as lines, with the current state of the connection to NATS."""
         nats = f"nats://{self.link.server}" if self.link.server else f"not connected: {self.link.reason}"
         banner = Banner(
             address=self.address,
@@ -228,7 +228,7 @@ class _Welcome:
 
 
 async def _print_once_up(welcome: _Welcome, server: uvicorn.Server) -> None:
-    """Print the banner when all parts are up, or after a while all the same."""
+    """Print the banner when all parts are up, or after WARM_UP."""
     end = time.monotonic() + WARM_UP
     while not server.started or not (welcome.is_due or time.monotonic() > end):
         await asyncio.sleep(0.02)

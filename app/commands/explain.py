@@ -1,4 +1,4 @@
-"""`nats-http explain`: what a request would become, told by the relay itself. Sends nothing."""
+"""`nats-http explain`: shows what the relay would make of a request. It sends nothing."""
 
 import asyncio
 import json
@@ -31,7 +31,7 @@ from ..settings import Settings
 from .callers import Rows, describe_caller
 
 _SHOWN = (b"allow", b"www-authenticate")
-"""Header fields of a response that say what a request should have been."""
+"""Header fields of a response that say what the request should have been."""
 
 
 def explain_request(
@@ -46,9 +46,11 @@ def explain_request(
     cors: Cors | None = None,
     explain_page: Callable[[Request], tuple[bool, str] | None] | None = None,
 ) -> tuple[bool, str]:
-    """Whether the request would be sent to NATS, or answered well, and a text of some lines that tells more. `peer`
-    is the address that it comes from, `cors` is for all that is no route. `explain_page` is asked where no route has
-    the path."""
+    """Whether the request would be sent to NATS or answered below 400, and some lines that explain it.
+
+    `peer` is the address of the caller. `cors` is for paths without a route. `explain_page` is asked about these paths
+    first.
+    """
     relay = Relay(table, Limits.of(settings), WayOut(Observers()), settings.proxies, cors=cors)
     path, _, query = target.partition("#")[0].partition("?")
     length = [] if body is None else [(b"content-length", b"%d" % len(body))]
@@ -88,13 +90,13 @@ def _load(relay: Relay, outbound: Outbound, body: bytes) -> Response | None:
 
 
 def wait_for(check: AsyncCheck) -> GatewayError | None:
-    """What the policy has against the request."""
+    """The error with which the policy refuses the request. None if it lets the request pass."""
 
     async def ask() -> None:
         await check()
 
     try:
-        with redirect_stdout(sys.stderr):  # for what the log says of a fetch
+        with redirect_stdout(sys.stderr):  # keeps log lines about a fetch out of the output
             asyncio.run(ask())
     except GatewayError as error:
         return error
@@ -102,7 +104,7 @@ def wait_for(check: AsyncCheck) -> GatewayError | None:
 
 
 def _describe_caller(request: Request, route: Route | None) -> Rows:
-    """Whom the route asks for, if it does, and who calls."""
+    """Rows about the caller, if the route has `auth`."""
     policies = route.policies if route else ()
     auth = next((policy for policy in policies if isinstance(policy, Authenticate)), None)
     return describe_caller(request, auth) if auth else []
@@ -137,26 +139,27 @@ def _write_response(response: Response, caller: Rows) -> str:
     is_json = any(value == PROBLEM_TYPE for name, value in response.headers if name == b"content-type")
     text = response.body.decode("utf-8", "replace")
     body = [json.dumps(json.loads(text), indent=2, ensure_ascii=False) if is_json else text] if text else []
-    rows = [("status", str(response.status)), *caller, *_list_told(response.facts, response.headers)]
+    rows = [("status", str(response.status)), *caller, *_list_facts(response.facts, response.headers)]
     return "\n".join([write_rows(rows, response.added), *body])
 
 
-def _list_told(facts: Facts, headers: Iterable[Pair]) -> Rows:
-    """What only operators see of a failure, and what callers should have sent. The body has the detail."""
+def _list_facts(facts: Facts, headers: Iterable[Pair]) -> Rows:
+    """Rows that only operators see, and header fields that say what the caller should have sent. The body has the
+    detail."""
     fields = [(name.decode(), value.decode()) for name, value in headers if name in _SHOWN]
     return [*(fact for fact in facts if fact[0] != "detail"), *fields]
 
 
 def write_problem(error: GatewayError, request: Request, proxies: Proxies, rows: Rows) -> str:
-    """The answer to a request for no route, where nobody has made a response yet."""
+    """The problem for a request without a route, as text."""
     root = proxies.find_root(request.caller, request.headers)
     problem = build_problem(error, instance=request.path.decode("utf-8"), request_id="", root=root)
     del problem["request_id"]
-    told = [("status", str(error.status)), *rows, *_list_told(error.facts, error.headers)]
-    return f"{write_rows(told, request.added)}\n{json.dumps(problem, indent=2, ensure_ascii=False)}"
+    rows = [("status", str(error.status)), *rows, *_list_facts(error.facts, error.headers)]
+    return f"{write_rows(rows, request.added)}\n{json.dumps(problem, indent=2, ensure_ascii=False)}"
 
 
 def write_rows(rows: Rows, added: Sequence[Pair] = ()) -> str:
-    """A line each; `added` are the fields that stand in the answer by a policy."""
+    """One line for each row. `added` are the fields that policies add to the answer."""
     fields = [("adds", f"{name.decode('latin-1')}: {value.decode('latin-1')}") for name, value in added]
     return "\n".join(f"{name:8} {value}" for name, value in (*rows, *fields))

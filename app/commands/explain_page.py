@@ -1,4 +1,4 @@
-"""`nats-http explain` for the gateway's own pages: who may see them, and whether this caller may."""
+"""`nats-http explain` for the gateway's own pages: who may see a page, and whether this caller may."""
 
 from urllib.parse import unquote
 
@@ -19,8 +19,8 @@ _SETTING = "GATEWAY_PAGES_AUTH"
 
 
 def explain_page(settings: Settings, file: RouteFile, request: Request) -> tuple[bool, str] | None:
-    """As `explain_request`; None where no page has the path. Raises RouteFileError where the setting names a scheme
-    that the file does not have."""
+    """As `explain_request`. None if no page has this path. Raises RouteFileError if the setting names a scheme that the
+    file does not have."""
     check_page_rules(settings.pages_auth, file.schemes)
     page = _find_page(settings, request)
     if page is None:
@@ -35,7 +35,7 @@ def explain_page(settings: Settings, file: RouteFile, request: Request) -> tuple
 
 
 def _find_page(settings: Settings, request: Request) -> Route | None:
-    """Of those on the gateway's own port."""
+    """The page on the gateway's own port with this path."""
     bare = settings.model_copy(update={"pages_auth": None, "tls_cert": None})
     scope = {"type": "http", "method": request.method, "path": unquote(request.path.decode("latin-1"))}
     pages = (page for page in build_gateway(bare, routes=()).app.router.routes if isinstance(page, Route))
@@ -51,7 +51,7 @@ def _find_wrong_method(page: Route, request: Request) -> GatewayError | None:
 
 
 def _ask(page: Route, rules: PageRules | None, file: RouteFile, request: Request) -> tuple[Rows, GatewayError | None]:
-    """Who may see it, and what the rules have against the request."""
+    """Rows that say who may see the page, and the error if this caller may not."""
     if page.path in OPEN:
         return [("seen by", "everybody")], None
     if rules is None:

@@ -1,4 +1,4 @@
-"""`--extend MODULE:FUNCTION`: what somebody adds to the application, such as middleware or pages of their own."""
+"""`--extend MODULE:FUNCTION`: a function that adds to the application, such as middleware or pages."""
 
 import importlib
 import inspect
@@ -14,8 +14,8 @@ Extend = Callable[[FastAPI], object]
 
 
 def load_extension(text: str) -> Extend:
-    """The function that `text` names. Its module is looked for in the current folder first, as uvicorn does. Raises
-    CannotStart if it can't be found, and whatever the module itself raises."""
+    """The function of this name. Its module is searched in the current folder first, as with uvicorn. Raises
+    CannotStart if it can't be found, and any exception of the module itself."""
     module_name, colon, name = text.partition(":")
     if not (module_name and colon and name):
         raise CannotStart(f"--extend '{text}': write MODULE:FUNCTION, such as my_gateway:extend")
@@ -24,7 +24,7 @@ def load_extension(text: str) -> Extend:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise  # it is there, and imports something that isn't
+            raise  # the module exists, but one of its own imports does not
         raise CannotStart(f"--extend '{text}': there is no module '{error.name}'") from None
     function: Extend | None = getattr(module, name, None)
     if function is None:

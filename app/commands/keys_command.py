@@ -88,7 +88,8 @@ def _check_expiry(text: str) -> None:
 
 
 def _choose_file(file: Path | None, routes: Path | None) -> Path:
-    """The one that the command line names, or that of its route file, or of the route file of the settings."""
+    """The file of keys on the command line, else that of the given route file, else that of the route file of the
+    settings."""
     from ..settings import load_settings
     from .key_file import find_key_files
 

@@ -1,4 +1,4 @@
-"""The sockets on which a gateway listens: that of its routes, and those of pages at addresses of their own."""
+"""The sockets of a gateway: one for its routes, and others for pages with their own address."""
 
 import errno
 import os
@@ -18,28 +18,31 @@ _USUAL_HOSTS = "127.0.0.1 is for callers on this machine, 0.0.0.0 for all"
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """`beside` has the sockets of the addresses that the settings name beside that of the gateway."""
+    """The socket for the routes, and `beside` it those for the addresses of pages."""
 
     main: socket.socket
     beside: Mapping[tuple[str, int], socket.socket]
 
     @property
     def addresses_beside(self) -> list[str] | None:
-        """The addresses that only pages have, for the log. None if there are no such addresses."""
+        """The addresses that only pages have, for the log. None if there are none."""
         return [f"{host}:{port}" for host, port in self.beside] or None
 
     @property
     def all(self) -> list[socket.socket]:
+        """The socket for the routes, then the others."""
         return [self.main, *self.beside.values()]
 
     def close(self) -> None:
+        """Close all sockets."""
         for listener in self.all:
             listener.close()
 
 
 @contextmanager
 def listen(settings: "Settings", host: str | None, port: int | None) -> Iterator[Listeners]:
-    """Sockets that listen until the end of this block. `host` and `port` win over the settings. Raises CommandError."""
+    """Make sockets that listen until the end of the block. `host` and `port` win over the settings. Raises
+    CommandError."""
     where = ("GATEWAY_HOST" if host is None else "--host"), "--port or PORT"
     place = (settings.host if host is None else host), (settings.port if port is None else port)
     with ExitStack() as stack:
@@ -53,20 +56,20 @@ def listen(settings: "Settings", host: str | None, port: int | None) -> Iterator
 
 @contextmanager
 def inherit(settings: "Settings", fd: int, beside: Sequence[int]) -> Iterator[Listeners]:
-    """Those of the process that has started this one, with the same settings."""
+    """The sockets of the parent process, which has the same settings."""
     with ExitStack() as stack:
         main, *others = [stack.enter_context(socket.socket(fileno=number)) for number in (fd, *beside)]
         yield Listeners(main, dict(zip(settings.addresses_beside, others, strict=True)))
 
 
 def _bind(place: tuple[str, int], where: tuple[str, str]) -> socket.socket:
-    """`where` are the names under which a person can change host and port."""
+    """Make a socket that listens. `where` has the names of the settings for host and port, for the error."""
     from ..http.sockets import bind
 
     (host, port), (host_name, port_name) = place, where
     try:
         return bind(host, port)
-    except (socket.gaierror, UnicodeError):  # the second of what can't be a name at all
+    except (socket.gaierror, UnicodeError):  # UnicodeError: it can't be a host name
         raise CommandError(f"{host_name} '{host}': there is no such host; {_USUAL_HOSTS}") from None
     except OSError as error:
         reason = (os.strerror(error.errno) if error.errno else str(error)).lower()

@@ -1,6 +1,6 @@
-"""Reads and checks a route file in a process of its own, so that nobody who is served waits for it.
+"""Reads and checks a route file in a separate process, so that no request waits for it.
 
-`python -m app.commands.loader FILE` writes a package to standard output: the routes, or what is wrong with them.
+`python -m app.commands.loader FILE` writes a package to standard output: the routes, or the faults of the file.
 """
 
 import gc
@@ -16,13 +16,13 @@ from ..routefile.load import RouteFileError, load_route_file
 from ..routefile.pages import check_page_rules
 from ..settings import load_settings
 
-NICENESS = 5  # beside a gateway that serves
-LIMIT = 120  # seconds; for the case that the gateway has gone
+NICENESS = 5  # lets the gateway go first
+LIMIT = 120  # seconds, in case the gateway has gone
 
 
 def main() -> None:
-    """Ends with exit code 0 where it has written a package."""
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # the gateway has gone
+    """Write the package of the file. The exit code is 0 if it was written."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # ends this process if the gateway has gone
     signal.alarm(LIMIT)
     gc.disable()
     os.nice(NICENESS)
@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def load(path: Path) -> bytes:
-    """The package of a file."""
+    """The package of a route file."""
     try:
         if must_be_waited_for(path):
             raise RouteFileError([f"{path}: not a regular file"], [path])

@@ -1,4 +1,4 @@
-"""Child processes that stop in order, and never outlive their parent."""
+"""Child processes that stop in order, and that never outlive their parent."""
 
 import os
 import signal
@@ -11,9 +11,9 @@ from typing import Self
 
 
 def make_command(module: str, *arguments: str) -> list[str]:
-    """The command that runs a module of ours in a process of its own. That process looks for modules in the current
-    folder only if this one does, because `python -m` has started it. There a file such as `signal.py` takes the place
-    of a library."""
+    """The command that runs one of our modules in its own process. That process searches the current folder for modules
+    only if this process does, because `python -m` started it. In that folder a file such as `signal.py` would replace a
+    library."""
     is_script = sys.modules["__main__"].__spec__ is None
     options = ["-P"] if is_script or sys.flags.safe_path else []
     return [sys.executable, *options, "-m", module, *arguments]
@@ -21,16 +21,21 @@ def make_command(module: str, *arguments: str) -> list[str]:
 
 @dataclass(slots=True)
 class Child:
+    """A child process. `name` is for people."""
+
     name: str
     process: subprocess.Popen[bytes]
     asked: bool = False
-    """Whether it was asked to stop: a second SIGTERM would cut its draining."""
+    """Whether it was asked to stop. A second SIGTERM would cut its draining short."""
 
 
 class Children:
-    """A context manager. Leaving it stops the children, the newest first, each with SIGTERM and, after `patience`
-    seconds or at a signal, SIGKILL. They live in the process group of a guard, so a Ctrl-C reaches only the parent,
-    and the guard ends them (and removes `directory`) if the parent is killed."""
+    """A context manager for child processes. At its end it stops them, the newest first, with SIGTERM. After `patience`
+    seconds, or at a signal, it sends SIGKILL.
+
+    The children are in the process group of a guard. So a Ctrl-C reaches only the parent. If the parent is killed, the
+    guard ends them and removes `directory`.
+    """
 
     def __init__(self, *, patience: float, directory: str = "") -> None:
         self._patience = patience
@@ -49,7 +54,7 @@ class Children:
             signal.signal(number, self._hurry)
         for child in reversed(self._children):
             self._stop(child)
-        os.killpg(self._guard.pid, signal.SIGKILL)  # with the guard, any child whose start was cut short
+        os.killpg(self._guard.pid, signal.SIGKILL)  # the guard, and any child whose start was interrupted
         self._guard.wait()
 
     def start(
@@ -61,8 +66,8 @@ class Children:
         pass_fds: Sequence[int] = (),
         stdin: int = subprocess.DEVNULL,
     ) -> Child:
-        """In the group of the guard, so that it ends with this process. `name` is for people. Raises OSError where the
-        command can't be run."""
+        """Start a child in the group of the guard, so that it ends with this process. `name` is for people. Raises
+        OSError if the command can't be run."""
         process = subprocess.Popen(
             command, env=env, stdin=stdin, bufsize=0, process_group=self._guard.pid, pass_fds=pass_fds
         )
@@ -71,12 +76,12 @@ class Children:
         return child
 
     def ask_all_to_stop(self) -> None:
-        """Let them stop side by side; leaving the context waits for them."""
+        """Ask all children to stop at the same time. The end of the context waits for them."""
         for child in self._children:
             self._ask(child)
 
     def _hurry(self, *_: object) -> None:
-        """A signal while they stop: wait no longer."""
+        """Kill all children: a signal came while they were stopping."""
         for child in self._children:
             child.process.kill()
 
@@ -94,8 +99,9 @@ class Children:
             child.process.wait()
 
     def find_ended(self) -> Child | None:
-        """A child that ended by itself, if there is one."""
+        """A child that has ended by itself, if there is one."""
         return next((child for child in self._children if child.process.poll() is not None), None)
 
     def forget(self, child: Child) -> None:
+        """Do not stop this child at the end: it has ended."""
         self._children.remove(child)

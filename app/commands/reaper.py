@@ -1,7 +1,7 @@
-"""A process that ends its own process group when its parent is gone, however the parent went.
+"""A process that ends its own process group when its parent has gone, for whatever reason.
 
-`python -m app.commands.reaper DIRECTORY` reads standard input, which the parent holds open, until its end. Then it asks
-the group to stop, removes the directory, and kills what is left.
+`python -m app.commands.reaper DIRECTORY` reads standard input, which the parent keeps open, until its end. Then it asks
+the group to stop, removes the directory, and kills all remaining processes.
 """
 
 import os
@@ -14,7 +14,7 @@ PATIENCE = 2.0  # seconds from SIGTERM to SIGKILL
 
 
 def main() -> None:
-    """Ends with the group: it never returns."""
+    """Wait for the end of the parent, then end the group. It never returns."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     sys.stdin.buffer.read()

@@ -1,11 +1,11 @@
-"""New routes, and a new certificate, for a gateway that serves: from their files at SIGHUP or, in a worker process,
-from its parent.
+"""New routes and a new certificate for a running gateway: from their files at SIGHUP or, in a worker process, from its
+parent.
 
 Laws:
-1. A valid file takes effect between two requests, and what has begun finishes by the routes that it began with.
-2. A file that is not valid changes nothing, and the log says what is wrong with it.
-3. Nobody waits for a reload, however large the file is: a process of its own reads and checks it, and this one makes
-   its routes in short steps. Nor does a reload that hangs hold up a later one for longer than LIMIT, or the stop.
+1. A valid file takes effect between two requests. Requests that have begun finish with the old routes.
+2. A file with faults changes nothing. The log has the faults.
+3. No request waits for a reload, however large the file is: a separate process reads and checks it, and this process
+   makes the routes in short steps. A reload that hangs delays a later one by at most LIMIT, and never the stop.
 """
 
 import asyncio
@@ -40,9 +40,9 @@ from .processes import make_command
 from .renewal import Renewals
 
 MAX_LISTED = 100  # faults in one line of the log
-LOOK_INTERVAL = 0.1  # seconds between two looks whether a SIGHUP came
+LOOK_INTERVAL = 0.1  # seconds between two checks for a SIGHUP
 LIMIT = 120.0  # seconds that a file may take
-GRACE = 5.0  # seconds that a process which was killed may take to end
+GRACE = 5.0  # seconds that a killed process may take to end
 CHUNK = 1024 * 1024  # bytes
 
 ROUTES, CERTIFICATE = b"routes", b"certificate"
@@ -54,10 +54,10 @@ _log = structlog.get_logger("nats-http.reload")
 
 
 class Reading:
-    """A process that reads and checks a route file, `loader.py`. It has `limit` seconds."""
+    """Reads and checks a route file in a separate process, `loader.py`, within `limit` seconds."""
 
     def __init__(self, path: Path, *, limit: float = LIMIT) -> None:
-        """Raises OSError where no process can be started."""
+        """Raises OSError if the process can't be started."""
         self._path = path
         self._limit = limit
         self._package = pack_faults([f"{path}: it could not be read"])
@@ -68,11 +68,11 @@ class Reading:
 
     @property
     def package(self) -> bytes | None:
-        """The result of the reading, or None while it runs."""
+        """The result. None while the process runs."""
         return None if self._thread.is_alive() else self._package
 
     def close(self) -> None:
-        """End it. Does not wait."""
+        """Kill the process, without waiting for its end."""
         self._process.kill()
 
     def _take(self) -> None:
@@ -82,17 +82,19 @@ class Reading:
             fault = f"the process that reads it ended with exit code {self._process.returncode}"
         except subprocess.TimeoutExpired:
             self._process.kill()
-            with contextlib.suppress(subprocess.TimeoutExpired):  # not even this ends one on some file systems
+            with contextlib.suppress(subprocess.TimeoutExpired):  # on some file systems a killed process may hang
                 self._process.communicate(timeout=GRACE)
             output, fault = b"", f"it was not read and checked within {self._limit:g} seconds"
         self._package = output or pack_faults([f"{self._path}: {fault}"])
 
 
 class FileSource:
-    """The route file, read again at each SIGHUP of `hangups`, and when it is asked. A warning tells which of its limits
-    are over `limits`, and at the start one tells which of its schemes take certificates of callers, unless those can
-    reach the gateway. `files` are all that it was last read from, right or wrong; `path` is the first. The files of the
-    certificate are read again at the same time."""
+    """The route file and the certificate, from their files. They are read again at each SIGHUP, and after each `ask`.
+
+    A warning names the limits of the file that are above `limits`. Another warning at the start names its schemes of
+    certificates if no client certificate can reach the gateway. `files` are all files of the last reading, even of one
+    that failed. `path` is the first of them.
+    """
 
     def __init__(
         self,
@@ -110,7 +112,7 @@ class FileSource:
         self.is_right = True
         """Whether the last reading was successful."""
         self.loaded_at = time.time()
-        """When the routes that are served were read, as Unix time."""
+        """The Unix time at which the current routes were read."""
         self._hangups = hangups
         self._renewals = Renewals(certificate)
         self._reading: Reading | None = None
@@ -121,7 +123,7 @@ class FileSource:
         return list_gauges_of_file(is_right=lambda: self.is_right, loaded_at=lambda: self.loaded_at)
 
     def load(self) -> RouteFile:
-        """Raises RouteFileError."""
+        """The route file at the start. Raises RouteFileError."""
         file = load_route_file(self.path)
         self.files = file.files
         _warn_of_lowered(list(islice(find_lowered(file.table, self._limits), MAX_LOWERED)))
@@ -130,28 +132,27 @@ class FileSource:
         return file
 
     def load_certificate(self) -> Certificate | None:
-        """Raises CertificateError."""
+        """The certificate at the start, if there is one. Raises CertificateError."""
         return self._renewals.load()
 
     def ask(self) -> None:
-        """Have it read again, as a SIGHUP does."""
+        """Ask for another reading, as a SIGHUP does."""
         self._hangups.pending = True
 
     def load_if_asked(self) -> bytes | None:
-        """The package of the file, once a SIGHUP has asked for it and a process of its own has found it right. Does not
-        wait: ask every LOOK_INTERVAL."""
+        """The package of a file that a SIGHUP asked for, when a separate process has found it valid. Returns at once:
+        call this every LOOK_INTERVAL."""
         package = self._poll()
         if package is not None:
-            self._tell(package)
+            self._log_loaded(package)
         return package
 
     def renew_if_asked(self) -> Certificate | None:
-        """The certificate, in the same manner."""
+        """The new certificate, in the same way."""
         return self._renewals.poll()
 
     async def watch(self, swap: Swap, renew: Renew) -> None:
-        """Serve the routes of each further package, and show each further certificate. Never returns; a reading ends
-        with it."""
+        """Serve all further packages and certificates. It never returns. If it is cancelled, a running reading ends."""
         try:
             while True:
                 await asyncio.sleep(LOOK_INTERVAL)
@@ -159,12 +160,12 @@ class FileSource:
                     renew(certificate)
                 if (package := self._poll()) is not None:
                     await _serve_package(package, swap)
-                    self._tell(package)
+                    self._log_loaded(package)
         finally:
             self.close()
 
     def close(self) -> None:
-        """End a reading that is under way."""
+        """End a running reading."""
         if self._reading:
             self._reading.close()
 
@@ -192,7 +193,7 @@ class FileSource:
         self.is_right, self.loaded_at = True, time.time()
         return package
 
-    def _tell(self, package: bytes) -> None:
+    def _log_loaded(self, package: bytes) -> None:
         head = read_head(package)
         _log.info("routes-loaded", file=str(self.path), routes=head.routes)
         _warn_of_lowered(head.lowered)
@@ -209,22 +210,22 @@ async def _serve_package(package: bytes, swap: Swap) -> None:
 
 
 class PipeSource:
-    """What the parent of a worker process writes: for each reload a line with a kind and the length of a package, and
-    the package. If the gateway has a certificate, it comes before the first routes."""
+    """Reads the packages that the parent of a worker process writes. Before each package there is a line with its kind
+    and its length. A certificate, if there is one, comes before the first routes."""
 
     gauges: Mapping[str, Ask] = {}
-    """The parent reports of the file."""
+    """Empty: the parent reports about the file."""
 
     def __init__(self, fd: int, *, has_certificate: bool) -> None:
         self._fd = fd
         self._has_certificate = has_certificate
 
     def load_certificate(self) -> Certificate | None:
-        """Waits for it, before the first `load`. Raises RouteFileError."""
+        """Wait for the certificate. Call this before the first `load`. Raises RouteFileError."""
         return Certificate.unpack(self._read_package()) if self._has_certificate else None
 
     def load(self) -> PreparedRoutes:
-        """Waits for the first package. Raises RouteFileError."""
+        """Wait for the first routes. Raises RouteFileError."""
         package = self._read_package()
         with collector_off():
             return run_at_once(unpack(package))
@@ -247,7 +248,7 @@ class PipeSource:
         return chunk
 
     async def watch(self, swap: Swap, renew: Renew) -> None:
-        """Serve the routes of each further package, and show each further certificate. Never returns."""
+        """Serve all further packages and certificates. It never returns."""
         reader = asyncio.StreamReader()
         loop = asyncio.get_running_loop()
         with open(self._fd, "rb", buffering=0, closefd=False) as pipe:  # noqa: ASYNC230 - a pipe, which is there
@@ -260,11 +261,11 @@ class PipeSource:
                         renew(Certificate.unpack(package))
                     else:
                         await _serve_package(package, swap)
-            await asyncio.Event().wait()  # the parent has gone; its guard ends this process
+            await asyncio.Event().wait()  # the parent has gone, and its guard ends this process
 
 
 class Feed:
-    """The other end of a PipeSource. A thread writes, so that a worker that does not read holds up nobody."""
+    """The writing end of the pipe to a PipeSource. A thread writes, so nobody waits for a worker that does not read."""
 
     def __init__(self, pipe: IO[bytes]) -> None:
         self._pipe = pipe
@@ -272,6 +273,7 @@ class Feed:
         threading.Thread(target=self._write_all, daemon=True).start()
 
     def send(self, kind: bytes, package: bytes) -> None:
+        """Queue a package for the worker."""
         self._packages.put((kind, package))
 
     def _write_all(self) -> None:
@@ -287,7 +289,7 @@ class Feed:
 async def serve_and_reload(
     source: FileSource | PipeSource, server: uvicorn.Server, listeners: Listeners, gateway: Gateway
 ) -> None:
-    """Serve until a signal, with the routes and the certificate that the source has at each moment."""
+    """Serve until a signal, always with the latest routes and certificate of the source."""
     gateway.monitor.gauges.update(source.gauges)
     watching = asyncio.create_task(source.watch(gateway.serving.swap, gateway.renew_certificate))
     beside = [(gateway.make_server_beside(address), listener) for address, listener in listeners.beside.items()]

@@ -1,9 +1,9 @@
-"""A certificate that takes the place of another while the gateway serves.
+"""Replaces the certificate of a running gateway.
 
 Laws:
-1. Certificate, key and authorities change together, or not at all; connections that are open go on with the old ones.
-2. Files that are wrong change nothing, and the log says what is wrong with them.
-3. Nobody waits for the files: a thread reads them, as they may be on a disk that hangs.
+1. Certificate, key and authorities change together or not at all. Open connections keep the old ones.
+2. Wrong files change nothing. The log has the faults.
+3. Nobody waits for the files: a thread reads them, since their disk may hang.
 """
 
 import threading
@@ -13,13 +13,13 @@ import structlog
 
 from ..certificates import Certificate, CertificateError, CertificateFiles
 
-LIMIT = 30.0  # seconds that files may take
+LIMIT = 30.0  # seconds that the files may take
 
 _log = structlog.get_logger("nats-http.tls")
 
 
 class Renewals:
-    """The certificate of these files, read again after each `ask`; nothing where there are no files."""
+    """The certificate in these files, which are read again after each `ask`. Without files there is no certificate."""
 
     def __init__(self, files: CertificateFiles | None) -> None:
         self._files = files
@@ -27,7 +27,7 @@ class Renewals:
         self._reading: _Reading | None = None
 
     def load(self) -> Certificate | None:
-        """For the start. Blocks. Raises CertificateError."""
+        """The certificate at the start. This may wait for the disk. Raises CertificateError."""
         if self._files is None:
             return None
         certificate = self._files.read()
@@ -35,10 +35,11 @@ class Renewals:
         return certificate
 
     def ask(self) -> None:
+        """Ask for another reading of the files. `poll` begins it."""
         self._is_asked = self._files is not None
 
     def poll(self) -> Certificate | None:
-        """The one that has been asked for, once it was found right. Does not wait: ask again and again."""
+        """The certificate of the last `ask`, when it has been found valid. Returns at once: call this at intervals."""
         if self._reading is None:
             if self._is_asked and self._files is not None:
                 self._is_asked, self._reading = False, _Reading(self._files)
@@ -60,6 +61,7 @@ class _Reading(threading.Thread):
         self.start()
 
     def run(self) -> None:
+        """Read the files, and note what is wrong with them."""
         try:
             certificate = self._files.read()
             self._warning = certificate.find_warning()
@@ -69,10 +71,11 @@ class _Reading(threading.Thread):
 
     @property
     def is_under_way(self) -> bool:
+        """Whether the files are still being read, and LIMIT has not passed."""
         return self.is_alive() and time.monotonic() < self._end
 
     def report(self) -> Certificate | None:
-        """Say in the log what has come of it."""
+        """Log the result, and return the certificate if it is valid."""
         if self._certificate is None:
             _log.error("certificate-refused", faults=self._faults)
         else:

@@ -120,7 +120,7 @@ def explain(
     prepare_keys(loaded.schemes.values())
 
     def explain_page(request: "Request") -> tuple[bool, str] | None:
-        from .explain_page import explain_page  # it takes long to load
+        from .explain_page import explain_page  # slow to load
 
         return explain_page(settings, loaded, request)
 

@@ -1,4 +1,4 @@
-"""What routes ask of their callers, in words: for `nats-http routes` and `nats-http explain`."""
+"""Describes the policies of routes in words, for `nats-http routes` and `nats-http explain`."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -15,14 +15,14 @@ from ..routing.routes import Route
 
 _AUTH, _SIGNATURE, _LIMIT, _NETWORKS, _CORS = "AUTH", "SIGNATURE", "RATE LIMIT", "ALLOW FROM", "CORS"
 _COLUMNS = {_AUTH: "open", _SIGNATURE: "-", _LIMIT: "-", _NETWORKS: "-", _CORS: "-"}
-"""Titles, and what stands for nothing."""
+"""The titles of the columns, and the text for a route without such a policy."""
 
 
 def list_columns(routes: Sequence[Route]) -> Iterator[tuple[str, list[str]]]:
-    """A title, and a cell for each route; nothing for what no route asks."""
-    found = [[told for policy in route.policies if (told := _describe_policy(policy))] for route in routes]
+    """Each title with a cell for each route. A column is left out if no route has such a policy."""
+    found = [[rule for policy in route.policies if (rule := _describe_policy(policy))] for route in routes]
     for title, nothing in _COLUMNS.items():
-        cells = [", ".join(text for name, text in told if name == title) for told in found]
+        cells = [", ".join(text for name, text in rules if name == title) for rules in found]
         if any(cells):
             yield title, [cell or nothing for cell in cells]
 
@@ -42,7 +42,7 @@ def _describe_policy(policy: Policy) -> tuple[str, str] | None:
 
 
 def describe_auth(auth: Authenticate) -> str:
-    """Whom it lets pass."""
+    """A description of the callers that pass."""
     return "; ".join(_list_rules(auth))
 
 

@@ -24,8 +24,8 @@ from .processes import Children
 from .reload import FileSource, PipeSource, serve_and_reload
 from .workers import Workers
 
-PATIENCE = 5.0  # seconds that a worker may take beyond its drain timeout
-LOOK_INTERVAL = 0.1  # seconds between two looks at the workers
+PATIENCE = 5.0  # seconds that a worker may take after its drain timeout
+LOOK_INTERVAL = 0.1  # seconds between two checks of the workers
 
 _log = structlog.get_logger("nats-http.serve")
 
@@ -40,9 +40,11 @@ def run_gateway(
     boards: Boards | None = None,
     sign_fd: int | None = None,
 ) -> None:
-    """Serve until a signal, then drain; returns when all is closed. Raises RouteFileError and CannotStart. `extend`
-    names a function that adds to the application; `boards` and `sign_fd` are for a worker: the memory that it shares
-    with the others, and the pipe where it writes a byte when it serves."""
+    """Serve until a signal, then drain, and return when all is closed. Raises RouteFileError and CannotStart.
+
+    `extend` names a function that adds to the application. A worker has `boards`, the memory that it shares with other
+    processes, and `sign_fd`, a pipe to which it writes a byte when it serves.
+    """
     certificate = source.load_certificate()
     gateway = build_gateway(settings, routes=source.load(), boards=boards, certificate=certificate)
     if extend:
@@ -69,7 +71,7 @@ def run_gateway(
 async def _sign(server: uvicorn.Server, fd: int) -> None:
     while not server.started:
         await asyncio.sleep(0.01)
-    with contextlib.suppress(OSError):  # the parent has gone; its guard ends this process
+    with contextlib.suppress(OSError):  # the parent has gone, and its guard ends this process
         os.write(fd, b".")
     os.close(fd)
 
@@ -83,8 +85,8 @@ def run_workers(
     lane: LaneName | None,
     extend: str | None,
 ) -> bool:
-    """Serve with `count` worker processes until a signal; a worker that dies is replaced. False if one died before any
-    had served. Raises RouteFileError and CertificateError."""
+    """Serve with `count` worker processes until a signal. A worker that dies is replaced. Returns False if a worker
+    died before any had served. Raises RouteFileError and CertificateError."""
     certificate, file = source.load_certificate(), source.load()
     check_page_rules(settings.pages_auth, file.schemes)
     stop = threading.Event()

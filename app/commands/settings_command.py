@@ -19,8 +19,8 @@ _MIB = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting of this process. `value` is text as it would stand in the environment, None where the setting is
-    unset; a password or a token in it is `***`."""
+    """One setting of this process. `value` is its text in the environment, with `***` for a password or a token. None
+    if the setting is not set."""
 
     name: str
     value: str | None
@@ -49,7 +49,7 @@ def settings(
     else:
         _print_lines(_make_rows(found, wrong))
     if fault:
-        sys.stdout.flush()  # before the faults, where both go to one file
+        sys.stdout.flush()  # before the faults, in case both go to one file
         raise fault
 
 
@@ -67,7 +67,7 @@ def _make_rows(found: Sequence[Setting], wrong: Container[str]) -> list[Row]:
 
 
 def _print_lines(rows: Sequence[Row]) -> None:
-    """A line for each; the end of a long value is left out."""
+    """One line for each setting. The end of a long value is cut off."""
     rows = [_HEAD, *rows]
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
     for name, source, value in rows:
@@ -76,7 +76,7 @@ def _print_lines(rows: Sequence[Row]) -> None:
 
 
 def _print_table(rows: Sequence[Row]) -> None:
-    """A table; a long value goes on in the next line."""
+    """A table. A long value continues on the next line."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -95,7 +95,7 @@ def _to_one_line(value: str) -> str:
 
 
 def list_settings() -> list[Setting]:
-    """All settings in the order of the reference, wrong ones too."""
+    """All settings in the order of the reference, including wrong ones."""
     from ..nats.masks import mask_variable
     from ..settings import VARIABLES, Settings, read_variables
 

@@ -6,7 +6,7 @@ from .hangups import Hangups
 
 
 def main() -> None:
-    """As `cli.main`. A SIGHUP at any time from now on is no end for a gateway: it reloads once it serves."""
+    """As `cli.main`. From now on a SIGHUP does not end the process. A gateway reloads when it serves."""
     hangups = Hangups() if sys.argv[1:2] in (["serve"], ["dev"]) else None
     from .cli import main as run
 

@@ -1,4 +1,4 @@
-"""A request that a newcomer can send at once: a command for a route that would be sent to its service."""
+"""Finds a request that a new user can send at once: its service would get it."""
 
 import json
 import math
@@ -15,7 +15,7 @@ from ..routing.table import RouteTable
 from ..settings import Settings
 from .explain import explain_request
 
-MAX_TRIED = 50  # routes
+MAX_TRIED = 50  # routes that are tried
 PEER = "127.0.0.1"
 _OF_FORMAT: dict[Format, str] = {
     "uuid": "123e4567-e89b-12d3-a456-426614174000",
@@ -30,7 +30,7 @@ _OF_FORMAT: dict[Format, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A request that is right. `pattern` is what its service subscribes to."""
+    """A valid request for a route."""
 
     route: Route
     method: str
@@ -40,10 +40,11 @@ class Trial:
 
     @property
     def pattern(self) -> str:
+        """The subjects to which the service of the route subscribes."""
         return write_pattern(self.route)
 
     def write_command(self, address: str) -> str:
-        """As a line for a shell, for a gateway at this address."""
+        """A command line for a shell that sends the request to the gateway at this address."""
         words = ["curl", "-X", "POST"] if self.method == "POST" and self.body is None else ["curl"]
         for name, value in self.headers:
             words += ["-H", f"{name}: {value}"]
@@ -53,8 +54,8 @@ class Trial:
 
 
 def find_trial(table: RouteTable, settings: Settings) -> Trial | None:
-    """The best of the first routes: one that takes a GET without a body and whose parameters say what they may be, then
-    one whose parameters must be guessed, then a POST. None where no guess is right."""
+    """The best trial among the first MAX_TRIED routes. Best is a GET whose parameters have declared values, then a GET
+    with guessed values, then a POST. None if no trial would be valid."""
     routes = table.routes[:MAX_TRIED]
     trials = [trial for method in ("GET", "POST") for route in routes if (trial := _make_trial(route, method))]
     trials.sort(key=lambda trial: (trial.method != "GET", trial.body is not None, _is_guessed(trial.route)))
@@ -62,7 +63,7 @@ def find_trial(table: RouteTable, settings: Settings) -> Trial | None:
 
 
 def write_pattern(route: Route) -> str:
-    """The subjects of a route, as a service subscribes to them: `orders.*.get`, `files.>`."""
+    """The subjects of a route in the form of a subscription: `orders.*.get`, `files.>`."""
     template = route.subject_template
     wildcards = {name: ">" if name == template.tail else "*" for name in template.parameters if name}
     return template.format.format_map(wildcards)
@@ -101,13 +102,13 @@ def _is_guessed(route: Route) -> bool:
 
 
 def _find_declared(parameter: Parameter) -> Value | None:
-    least = None if parameter.minimum is None else math.ceil(parameter.minimum)  # a dot is in no subject token
+    least = None if parameter.minimum is None else math.ceil(parameter.minimum)  # a subject token has no dots
     given = (parameter.example, parameter.default, least, *(parameter.enum or ())[:1])
     return next((value for value in given if value is not None), None)
 
 
 def _write_values(parameter: Parameter) -> Iterator[str]:
-    """A text for each value, where they come as several texts."""
+    """The texts of a parameter. There are several if it is repeated."""
     value = _find_declared(parameter)
     value = _guess(parameter) if value is None else value
     items = value if isinstance(value, list) else [value]
@@ -132,7 +133,7 @@ def _choose_type(route: Route) -> str:
 
 
 def _choose_body(route: Route) -> str:
-    """An example that the schema of the body has, else the least that is JSON."""
+    """The first example of the body's schema, else an empty object."""
     schema = route.body_schema
     given = schema.get("examples") if isinstance(schema, dict) else None
     example = given[0] if isinstance(given, list) and given else {}

@@ -1,11 +1,12 @@
-"""Notices that the route file was saved, for `nats-http dev`.
+"""Notices when the route file was saved, for `nats-http dev`.
 
 Laws:
-1. What counts is that one of the files differs from how it was when it was last asked for: another time, size or inode,
-   or that it is there or gone; of a folder in which files are sought, that it has other names, hidden ones aside. What
-   the system tells of folders only says when to look.
-2. A burst of changes, such as a save by an editor that renames, is looked at once it is over.
-3. Where the system tells nothing (a symbolic link to elsewhere, a network file system) a look each second finds it.
+1. A file counts as changed if its time, size or inode differs from the last reading, or if it has appeared or vanished.
+   A folder that is searched for files counts as changed if its names differ, without hidden ones. Notices of the system
+   only say when to compare.
+2. After a burst of changes, such as a save by an editor that renames files, the files are compared once.
+3. The system sends no notices about some changes (a symbolic link to elsewhere, a network file system). A comparison
+   every second finds these.
 """
 
 import asyncio
@@ -19,16 +20,16 @@ from watchfiles import awatch
 
 from .reload import FileSource
 
-BURST = 100  # milliseconds without a change that end a burst
-MAX_BURST = 1000  # milliseconds after which it is looked at all the same
-INTERVAL = 1000  # milliseconds between two looks without a notice from the system
-COARSE = 10_000_000  # nanoseconds that a file system's clock may be behind
+BURST = 100  # milliseconds without a change, after which a burst has ended
+MAX_BURST = 1000  # milliseconds after which files are compared even during a burst
+INTERVAL = 1000  # milliseconds between two comparisons without a notice
+COARSE = 10_000_000  # nanoseconds by which the clock of a file system may be late
 
 _State = tuple[int, int, int]
 
 
 async def watch_files(source: FileSource) -> None:
-    """Ask the source to read its file again once one of its files has changed. Never returns."""
+    """Ask the source to read its files again when one of them has changed. It never returns."""
     looks = Looks(source)
     while True:
         folders = find_folders(source.files)
@@ -49,13 +50,13 @@ async def watch_files(source: FileSource) -> None:
                     await asyncio.to_thread(looks.look)
                     if find_folders(source.files) != folders:
                         break
-        except OSError:  # a folder has just gone, or the system watches no more of them
+        except OSError:  # a folder has just been removed, or the system can watch no more folders
             await asyncio.sleep(INTERVAL / 1000)
             await asyncio.to_thread(looks.look)
 
 
 class Looks:
-    """Compares the files of a source with how they were when it was last asked to read them."""
+    """Compares the files of a source with their state at its last reading."""
 
     def __init__(self, source: FileSource) -> None:
         self._source = source
@@ -63,7 +64,7 @@ class Looks:
         self._asked = time.time_ns()
 
     def look(self) -> None:
-        """Ask the source if one of its files has changed. May wait for the file system."""
+        """Ask the source to read again if one of its files has changed. It may wait for the file system."""
         states = {path: _find_state(path) for path in self._source.files}
         if any(self._has_changed(path, state) for path, state in states.items()):
             self._asked = time.time_ns()
@@ -73,11 +74,11 @@ class Looks:
     def _has_changed(self, path: Path, state: _State | None) -> bool:
         if path in self._seen:
             return state != self._seen[path]
-        return state is not None and state[0] > self._asked - COARSE  # the source knows of it since it was asked
+        return state is not None and state[0] > self._asked - COARSE  # it is new to the source
 
 
 def find_folders(files: Iterable[Path]) -> set[Path]:
-    """Where these files are, or would be: a folder that is there."""
+    """The folders of these files. If a folder does not exist, the nearest existing one above it."""
     places = [path.absolute() for path in files]
     return {next(folder for folder in (path, *path.parents) if folder.is_dir()) for path in places}
 

@@ -1,9 +1,9 @@
-"""Worker processes that share one listening socket: one that dies comes back.
+"""Worker processes that share one listening socket. A worker that dies is replaced.
 
 Laws:
-1. Until a worker has served for the first time, the end of one means that none can start, and the gateway gives up.
-2. After that nothing but a signal ends the gateway. A worker that ended starts again after a pause of its own, which
-   doubles from FIRST_PAUSE to MAX_PAUSE each time; after a life of LONG_LIFE it is FIRST_PAUSE again. The others serve.
+1. If a worker ends before any worker has served, none can start, and the gateway gives up.
+2. After that only a signal ends the gateway. A worker that ended starts again after a pause, while the others serve.
+   Its pause doubles each time from FIRST_PAUSE to MAX_PAUSE. If it has lived for LONG_LIFE, it is FIRST_PAUSE again.
 3. A worker writes one byte to a pipe when it serves. Its end closes the pipe, so its parent never waits for the byte.
 """
 
@@ -31,32 +31,35 @@ _log = structlog.get_logger("nats-http.serve")
 
 @dataclass(slots=True)
 class _Process:
-    """A worker that runs, or that ended and was not looked at yet."""
+    """A worker process that runs, or whose end has not been noticed yet."""
 
     child: Child
     feed: Feed
     signs: int
-    """The end to read of the pipe with the byte."""
+    """The reading end of the pipe for the byte."""
     born: float
-    """The instant when it was started."""
+    """The instant of its start."""
 
 
 @dataclass(slots=True)
 class _Worker:
     name: str
     board: int
-    """The memory in which it reports."""
+    """The memory to which it reports."""
     process: _Process | None = None
     pause: float = 0.0
-    """Seconds before its last start."""
+    """The seconds that its last start waited."""
     due: float = 0.0
-    """The instant of its next start, where it has no process."""
+    """The instant of its next start, if it has no process."""
 
 
 class Workers:
-    """Processes among `children`, on these listening sockets. `boards` has the memory in which this process reports,
-    and then one for each worker; a worker that takes the place of another goes on in its memory. All go by the routes
-    and the certificate that this process has read, also those that are started later, while the files are not valid."""
+    """Worker processes among `children`, on these listening sockets.
+
+    The first of `boards` is the memory to which this process reports. Each of the others belongs to a worker, and to
+    the processes that replace it. All workers use the routes and the certificate that this process has read, even if a
+    worker starts later while the files have faults.
+    """
 
     def __init__(
         self,
@@ -79,12 +82,12 @@ class Workers:
         self._has_served = False
 
     def use(self, package: bytes) -> None:
-        """Give these routes to all workers, now and later."""
+        """Use these routes in all workers, including later ones."""
         self._package = package
         self._send(ROUTES, package)
 
     def renew(self, certificate: Certificate) -> None:
-        """Have all workers show this one, now and later."""
+        """Use this certificate in all workers, including later ones."""
         self._certificate = certificate
         self._send(CERTIFICATE, certificate.pack())
 
@@ -94,11 +97,12 @@ class Workers:
                 worker.process.feed.send(kind, package)
 
     def check(self) -> bool:
-        """Start the workers that are due, and note those that ended. False if none can start: then give up."""
+        """Start the workers that are due, and note those that ended. Returns False if no worker can start: then give
+        up."""
         self._look_for_signs()
         for worker in self._workers:
             if worker.process and worker.process.child.process.poll() is not None:
-                self._look_for_signs()  # it may have come before its end
+                self._look_for_signs()  # the byte may have come before its end
                 self._bury(worker, worker.process)
                 if not self._has_served:
                     return False
@@ -117,11 +121,11 @@ class Workers:
         worker.process = None
         self._children.forget(process.child)
         os.close(process.signs)
-        # Nobody reads it: the error ends the thread of the feed, and so its pipe.
+        # Nobody reads this. The error ends the thread of the feed, and so its pipe.
         process.feed.send(ROUTES, self._package)
 
     def _try_to_start(self, worker: _Worker) -> bool:
-        """False if the system refuses to start a process, and no worker has served before."""
+        """Start a worker. Returns False if the system can't start the process and no worker has served before."""
         try:
             worker.process = self._start(worker)
         except OSError as error:
