@@ -214,6 +214,7 @@ class _OpenEndpoint(micro.Endpoint):
 
 def _answer_with(handler: Handler) -> Callable[[Request], Awaitable[None]]:
     async def respond(request: Request) -> None:
+        """Answer with the handler. An exception that it did not mean to raise becomes INTERNAL_ERROR."""
         try:
             answer = await handler(request)
             reply = answer if isinstance(answer, Reply) else Reply(answer, {})

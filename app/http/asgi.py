@@ -208,11 +208,13 @@ class _Upload:
             await self._memory
 
     def granted(self) -> None:
+        """Let `ask` return."""
         self.lacks_memory = False
         if self._memory is not None and not self._memory.done():
             self._memory.set_result(None)
 
     def evicted(self) -> None:
+        """End the upload at once, as at its deadline."""
         self.lacks_memory = True
         if self._timeout is not None:
             with contextlib.suppress(RuntimeError):  # the timeout has just expired

@@ -38,7 +38,8 @@ class ServerConnection(Protocol):
     def note_unread(self, size: int) -> None:
         """Call this with the number of bytes that are about to be sent."""
 
-    def has_whole_body(self) -> bool: ...
+    def has_whole_body(self) -> bool:
+        """Whether the whole body of the request has arrived."""
 
     def is_gone(self) -> bool:
         """Whether nobody can read a response: the connection is lost, or is being closed."""
@@ -96,6 +97,7 @@ class AsgiExchange:
         self._drain = drain
 
     def note_route(self, name: str | None) -> None:
+        """Note the name of the route, for the server too."""
         self.route = name
         if self.server is not None:
             self.server.route = name

@@ -60,6 +60,7 @@ class AnnouncedConnection(asyncio.Protocol):
         self._begun = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Wait for the PROXY header if the peer is a trusted proxy. Else begin the connection at once."""
         self._socket = transport  # type: ignore[assignment] # of a stream
         client = get_remote_addr(self._socket)
         if client is None:  # the connection has ended already: HAProxy resets those of its health checks
@@ -92,9 +93,11 @@ class AnnouncedConnection(asyncio.Protocol):
             protocol.data_received(rest)
 
     def connection_lost(self, _: Exception | None) -> None:
+        """Forget the connection: it ended before its PROXY header was complete."""
         self._bounds.handshakes.forget(self)
 
     def abort(self) -> None:
+        """Close the socket at once."""
         self._socket.abort()
 
 
@@ -108,6 +111,7 @@ def read_announcements(make_protocol: ProtocolFactory, proxies: Proxies, bounds:
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> asyncio.Protocol:
+        """Make the protocol of a new connection, as uvicorn asks for it."""
         return AnnouncedConnection(
             lambda announced: make_protocol(config, server_state, app_state, _loop, announced=announced),
             proxies,

@@ -26,16 +26,21 @@ class Connection(Protocol):
     seen_at: float
 
     @property
-    def is_idle(self) -> bool: ...
+    def is_idle(self) -> bool:
+        """Whether it is between two requests."""
 
     @property
-    def is_answered(self) -> bool: ...
+    def is_answered(self) -> bool:
+        """Whether the caller has its answer, but still sends the body of the request."""
 
-    def check(self, now: float) -> None: ...
+    def check(self, now: float) -> None:
+        """End the connection if nothing moved for too long."""
 
-    def leave(self) -> None: ...
+    def leave(self) -> None:
+        """Make room for another connection."""
 
-    def cut_off(self) -> None: ...
+    def cut_off(self) -> None:
+        """Abort the connection."""
 
 
 class Pot:
@@ -55,6 +60,7 @@ class Pot:
         return True
 
     def give_back(self, size: int) -> None:
+        """Count `size` bytes less."""
         self.used -= size
 
 
@@ -90,6 +96,7 @@ class Turns:
 
     @property
     def is_used_up(self) -> bool:
+        """Whether the time of this turn is used up."""
         return self._spent >= TURN
 
     def spend(self, seconds: float) -> None:

@@ -56,6 +56,7 @@ class _Look:
         self.caller_gone = self._future.cancel()
 
     def stop(self) -> None:
+        """Stop watching: the future is done."""
         self.timer.discard(self)
         task, self._task = self._task, None  # else they would keep each other, and the reply, until a full collection
         if task is not None:

@@ -138,6 +138,7 @@ class FastProtocol(GatewayProtocol):
             self.side.begun = begun
 
     def on_body(self, body: bytes) -> None:
+        """Give a piece of the body to the exchange that waits for it, or to uvicorn's class."""
         exchange = self._exchange
         if exchange is not None and exchange is self.cycle:  # type: ignore[comparison-overlap]
             self.extra = 0
@@ -165,28 +166,35 @@ class FastProtocol(GatewayProtocol):
         return exchange if exchange is not None and exchange.reads_body else None
 
     def begin_long_body(self, length: int | None) -> None:
+        """Ask for memory for the body of an exchange."""
         if exchange := self._incomplete:
             exchange.ask_for_memory(length)
 
     def waits_for_memory(self) -> bool:
+        """Whether the body that is coming waits for memory."""
         exchange = self._incomplete
         return exchange is not None and exchange.waits_for_memory
 
     def count_kept_body(self) -> int:
+        """The number of bytes of a body that nobody else counts."""
         if self.phase != BODY or not isinstance(self.cycle, FastExchange):
             return super().count_kept_body()
         return len(self.cycle.body) if self.cycle.waits_for_memory else 0
 
     def is_at_work(self) -> bool:
+        """Whether the request in flight has gone to the service, or has a response on its way."""
         return not self.cycle.reads_body if isinstance(self.cycle, FastExchange) else super().is_at_work()
 
     def find_request(self) -> Request:
+        """The head of the request in flight."""
         return self.cycle.request if isinstance(self.cycle, FastExchange) else super().find_request()
 
     def find_route(self) -> str | None:
+        """The route's name of the request in flight, if it is known."""
         return self.cycle.route if isinstance(self.cycle, FastExchange) else super().find_route()
 
     def give_up(self) -> None:
+        """Drop the request in flight without an answer."""
         if self._exchange is not None:
             self._exchange = self.side = None
         super().give_up()
@@ -227,6 +235,7 @@ class FastProtocol(GatewayProtocol):
             self.go_on_after_answer()
 
     def resume_writing(self) -> None:
+        """Write the held response, since the caller has read the earlier ones."""
         super().resume_writing()
         if self._held is not None:
             held, self._held = self._held, None

@@ -36,11 +36,14 @@ class FastConnection(Protocol):
     checker: Checker
     deadlines: Deadlines
 
-    def go_on(self) -> None: ...
+    def go_on(self) -> None:
+        """Parse the bytes that wait, and read on."""
 
-    def fail(self, request: Request, route: str | None = None) -> Response: ...
+    def fail(self, request: Request, route: str | None = None) -> Response:
+        """The answer after a bug in the gateway."""
 
-    def write_response(self, response: Response) -> None: ...
+    def write_response(self, response: Response) -> None:
+        """Write a response, once the caller has read the earlier ones."""
 
 
 class FastExchange(InFlight):
@@ -72,6 +75,7 @@ class FastExchange(InFlight):
 
     @property
     def peer(self) -> str | None:
+        """The address that counts for limits per caller."""
         return self.request.caller.counted_as
 
     @property
@@ -82,6 +86,7 @@ class FastExchange(InFlight):
 
     @property
     def message_event(self) -> "FastExchange":
+        """The event that uvicorn's protocol sets: see `set`."""
         return self
 
     def start(self, outbound: Outbound) -> None:
@@ -101,10 +106,12 @@ class FastExchange(InFlight):
         self.waits_for_memory = not self._protocol.bounds.uploads.ask(self, size)
 
     def granted(self) -> None:
+        """Read on: the memory for the body is granted."""
         self.waits_for_memory = False
         self._protocol.loop.call_soon(self._protocol.go_on)
 
     def evicted(self) -> None:
+        """Refuse the request: another one gets its memory."""
         self._has_asked = False
         self._refuse(no_memory())
 

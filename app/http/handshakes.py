@@ -22,7 +22,8 @@ class Shaking(Protocol):
 
     opened_at: float
 
-    def abort(self) -> None: ...
+    def abort(self) -> None:
+        """Close the connection at once."""
 
 
 class Handshakes:
@@ -78,6 +79,7 @@ class Handshakes:
             self._end(one)
 
     def abort_all(self) -> None:
+        """Close all connections that are in a handshake."""
         for one in [*self._silent, *self._begun, *self.waiting]:
             self._end(one)
 

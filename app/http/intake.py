@@ -46,10 +46,12 @@ class Flow(FlowControl):
     is_held = False
 
     def hold(self) -> None:
+        """Pause reading, until `is_held` is reset."""
         self.is_held = True
         self.pause_reading()
 
     def resume_reading(self) -> None:
+        """Read on, unless bytes wait to be parsed."""
         if not self.is_held:
             super().resume_reading()
 
@@ -92,6 +94,7 @@ class Intake(HttpToolsProtocol):
         """The bytes of this connection that `bounds.unparsed` counts."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
+        """Begin the connection, with a Flow of our own."""
         super().connection_made(transport)
         self.flow: Flow = Flow(transport)
 
@@ -284,10 +287,12 @@ class Intake(HttpToolsProtocol):
         return self._head_size if self.phase == HEAD else 0
 
     def on_message_begin(self) -> None:
+        """Begin a head. The parser calls this."""
         super().on_message_begin()
         self.phase = HEAD
 
     def on_body(self, body: bytes) -> None:
+        """Count a piece of the body. The parser calls this."""
         self.extra = 0
         super().on_body(body)
 

@@ -72,10 +72,12 @@ class Timed(Intake):
             self.bounds.unread.note(self, self.transport.get_write_buffer_size() + size)
 
     def pause_writing(self) -> None:
+        """Count the bytes that wait: the caller is slow to read them."""
         super().pause_writing()
         self.bounds.unread.note(self, self.transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
+        """Count no more bytes: the caller has read most of them."""
         super().resume_writing()
         self.bounds.unread.note(self, 0)
 

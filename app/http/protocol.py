@@ -131,6 +131,7 @@ class GatewayProtocol(Timed):
         return True
 
     def go_on(self) -> None:
+        """As in Intake. Then close, if the caller has closed its sending half and no request is left."""
         super().go_on()
         if self.is_half_closed and not self.has_rest and self.phase == IDLE:
             self.end_after_answer()
@@ -186,6 +187,7 @@ class GatewayProtocol(Timed):
         super()._start_asgi_task(cycle, app)
 
     def on_message_complete(self) -> None:
+        """As in uvicorn, unless the head is read again without its offer to upgrade."""
         if self._plain_head is None:
             self.phase = IDLE
             if self.body_left is None:

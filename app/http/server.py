@@ -78,12 +78,14 @@ class GatewayServer(uvicorn.Server):
         self._drain_timeout = drain_timeout
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to serve. Then fit the number of connections to the limit of open files, and set up the heap."""
         await super().startup(sockets)
         self._bounds.maximum = fit_connections(self._bounds.maximum)
         keep_heap()
         freeze_heap()
 
     def handle_exit(self, _sig: int, _frame: FrameType | None) -> None:
+        """Begin to stop at the first signal, and end all waiting at the second."""
         self.force_exit = self.should_exit
         self.should_exit = True
 
@@ -91,6 +93,7 @@ class GatewayServer(uvicorn.Server):
         self._bounds.check(self.server_state.connections, parts=CHECK_TICKS)  # type: ignore[arg-type] # of our protocol
 
     async def on_tick(self, counter: int) -> bool:
+        """Check connections, then do as uvicorn."""
         try:
             self._check()
         except Exception:  # a bug in one connection must not end the server

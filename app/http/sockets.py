@@ -19,6 +19,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def describe_address(listener: socket.socket, *, scheme: str = "http") -> str:
+    """The URL of a listening socket, for people."""
     host, port = listener.getsockname()[:2]
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 

@@ -38,6 +38,7 @@ class Tls:
             *,
             announced: ProxyHeader | BadRequest | None = None,
         ) -> asyncio.Protocol:
+            """Make the protocol of a new connection, as uvicorn asks for it."""
             return TlsConnection(
                 lambda: make_protocol(config, server_state, app_state, _loop, announced=announced),
                 self._context,

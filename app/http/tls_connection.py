@@ -74,6 +74,7 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
     # The socket's protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Wait for the handshake. If the PROXY header was wrong, refuse the connection."""
         self._socket = transport  # type: ignore[assignment] # of a stream
         if isinstance(self._announced, BadRequest):
             self._note_failure(str(self._announced))

@@ -47,6 +47,7 @@ class Uploads:
         return True
 
     def is_waiting(self, upload: Upload) -> bool:
+        """Whether the upload waits for memory."""
         return upload in self._waiting
 
     def complete(self, upload: Upload) -> None:
