@@ -71,7 +71,7 @@ class GatewayError(Exception):
             self.headers = headers
 
 
-def _tell(detail: str) -> Facts:
+def _note_detail(detail: str) -> Facts:
     """The detail as a fact for the log: callers ask operators why they were refused."""
     return (("detail", detail[:MAX_FACT]),)
 
@@ -132,7 +132,7 @@ class Unauthenticated(GatewayError):
     ) -> None:
         super().__init__(detail, headers=headers)
         self.challenge = challenge
-        self.facts = (*_tell(self.detail), *facts)
+        self.facts = (*_note_detail(self.detail), *facts)
 
 
 class Forbidden(GatewayError):
@@ -143,7 +143,7 @@ class Forbidden(GatewayError):
 
     def __init__(self, detail: str | None = None, *, headers: Headers | None = None) -> None:
         super().__init__(detail, headers=headers)
-        self.facts = _tell(self.detail)
+        self.facts = _note_detail(self.detail)
 
 
 class MethodNotAllowed(GatewayError):

@@ -82,14 +82,14 @@ class Authenticate:
     def _refuse(self, wrong: Sequence[Unauthenticated]) -> Unauthenticated:
         """The 401 for a request. If a credential was invalid, its detail says so. If that error has a challenge of its
         own, it replaces the challenge of its scheme."""
-        told = wrong[0] if wrong else None
+        first = wrong[0] if wrong else None
         own = {_read_scheme(error.challenge): error.challenge for error in wrong if error.challenge}
         challenges = (scheme.challenge for scheme in self._order if scheme.challenge)
         written = dict.fromkeys(own.get(_read_scheme(challenge), challenge) for challenge in challenges)
         headers: Headers = tuple((b"www-authenticate", challenge.encode("ascii")) for challenge in written)
-        refused = Unauthenticated(told.detail if told else None, headers=headers)
-        if told:
-            refused.facts = told.facts
+        refused = Unauthenticated(first.detail if first else None, headers=headers)
+        if first:
+            refused.facts = first.facts
         return refused
 
     def _admit(self, identity: Identity) -> None:

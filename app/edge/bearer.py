@@ -261,9 +261,9 @@ def _read_scopes(claims: Mapping[str, Json], name: str | None) -> list[str]:
 
 
 def _describe(header: str | None, cookie: str | None, description: str) -> Mapping[str, Json]:
-    told: dict[str, Json] = {"description": description} if description else {}
+    more: dict[str, Json] = {"description": description} if description else {}
     if cookie is not None:
-        return {"type": "apiKey", "in": "cookie", "name": cookie, **told}
+        return {"type": "apiKey", "in": "cookie", "name": cookie, **more}
     if header is not None and header.lower() != "authorization":
-        return {"type": "apiKey", "in": "header", "name": header, **told}
-    return {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", **told}
+        return {"type": "apiKey", "in": "header", "name": header, **more}
+    return {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", **more}

@@ -113,8 +113,8 @@ class ClientCertificates:
         return known.identity
 
     def describe(self) -> Mapping[str, Json]:
-        told: dict[str, Json] = {"description": self._description} if self._description else {}
-        return {"type": "mutualTLS", **told}
+        more: dict[str, Json] = {"description": self._description} if self._description else {}
+        return {"type": "mutualTLS", **more}
 
     def _read(self, shown: bytes, *, is_field: bool) -> _Known:
         """Read a certificate, and remember it if it is valid. Raises Unauthenticated."""

@@ -60,7 +60,7 @@ class WayOut:
             observers = (*observers, trace)
         if observers:
             record = _make_record(response, request, caller, duration, bytes_in, bytes_out, is_written=is_written)
-            _tell(observers, record)
+            _notify(observers, record)
 
     def refuse_connection(self, reason: str) -> None:
         """Count a connection over the cap. If it was answered, call `leave` for that response as well."""
@@ -108,7 +108,7 @@ def _make_record(
     )
 
 
-def _tell(observers: tuple[Observer, ...], record: Record) -> None:
+def _notify(observers: tuple[Observer, ...], record: Record) -> None:
     for observer in observers:
         try:
             observer(record)

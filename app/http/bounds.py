@@ -3,7 +3,7 @@
 Laws:
 1. Nothing that a caller sends or leaves unread takes more than its pot holds, however many connections it opens.
 2. Who does not fit is refused, waits with reading paused, or makes room. No pot of one kind is emptied by another kind.
-3. Reading that is dear, such as a body of one-byte chunks, takes at most a few milliseconds of a turn of the loop.
+3. Expensive reading, such as a body of one-byte chunks, takes at most a few milliseconds of a turn of the loop.
 """
 
 import asyncio

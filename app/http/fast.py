@@ -231,7 +231,7 @@ class FastProtocol(GatewayProtocol):
             self.way_out.leave(response, exchange.request, exchange.request.caller, exchange.bytes_in)
         if not keep_alive:
             self.close()
-        elif self.flow.read_paused or self.is_deaf:
+        elif self.flow.read_paused or self.drops_input:
             self.go_on_after_answer()
 
     def resume_writing(self) -> None:

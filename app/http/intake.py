@@ -75,11 +75,11 @@ class Intake(HttpToolsProtocol):
         """The header fields of the request whose body is coming."""
         self.phase = IDLE
         """IDLE between two requests, HEAD while a request head is coming, BODY while a body is coming."""
-        self.is_deaf = False
+        self.drops_input = False
         """Whether all further bytes are dropped."""
         self.dropped = 0
         """The number of bytes dropped so far."""
-        self.is_dear = False
+        self.is_expensive = False
         """Whether it has ever sent anything but one short request at a time, which may be expensive to read."""
         self._rest = b""
         self._tail = b""
@@ -110,7 +110,7 @@ class Intake(HttpToolsProtocol):
             self.phase
             or size > SHORT
             or self._rest
-            or self.is_deaf
+            or self.drops_input
             or (cycle is not None and not cycle.response_complete)
         ):
             self._take(data)
@@ -128,10 +128,10 @@ class Intake(HttpToolsProtocol):
 
     def _take(self, data: bytes) -> None:
         """Parse `data` in pieces. If the connection must wait, keep the rest."""
-        self.is_dear = True
+        self.is_expensive = True
         start = 0
         while start < len(data):
-            if self.is_deaf:
+            if self.drops_input:
                 self.dropped += len(data) - start
                 break
             if self._rest or self._must_wait():
@@ -139,7 +139,7 @@ class Intake(HttpToolsProtocol):
                 self.flow.hold()
                 break
             end = self._take_piece(data, start)
-            if end == start and not self.is_deaf:
+            if end == start and not self.drops_input:
                 self.take_error(Internal())  # a bug: the loop would never end
             start = end
         if len(data) > LARGE and not self._rest and self.parser is not None:
@@ -240,7 +240,7 @@ class Intake(HttpToolsProtocol):
         """Note that a chunked body is complete. A trailer may have closed the connection (RFC 9112 §9.6)."""
         self.body_left = 0
         if not self.parser.should_keep_alive():
-            self.is_deaf = True
+            self.drops_input = True
             self.end_after_answer()
 
     def go_on(self) -> None:
@@ -268,14 +268,14 @@ class Intake(HttpToolsProtocol):
 
     def stop_listening(self) -> None:
         """Drop the bytes that wait, and all further ones."""
-        self.is_deaf = True
+        self.drops_input = True
         self._rest = b""
         self.flow.is_held = False
         self._charge()
 
     def _charge(self) -> None:
         """Count the bytes that this connection keeps. If all connections together have too many, refuse the request."""
-        kept = 0 if self.is_deaf else len(self._rest) + self.count_kept_body() + self._count_head()
+        kept = 0 if self.drops_input else len(self._rest) + self.count_kept_body() + self._count_head()
         grown, self._charged = kept - self._charged, kept
         if grown <= 0:
             self.bounds.unparsed.give_back(-grown)

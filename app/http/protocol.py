@@ -114,7 +114,7 @@ class GatewayProtocol(Timed):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Drop all references: a reference cycle would stay in memory until a full garbage collection."""
-        self._tell_given_up()
+        self._note_given_up()
         super().connection_lost(exc)
         self.stop_listening()
         self.bounds.unread.note(self, 0)
@@ -179,10 +179,10 @@ class GatewayProtocol(Timed):
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         """As in uvicorn, but connections that are expensive to read take turns: applications are expensive."""
-        if self.is_dear and self.bounds.turns.is_used_up:
+        if self.is_expensive and self.bounds.turns.is_used_up:
             self.bounds.turns.wait(partial(self._start_asgi_task, cycle, app))
             return
-        if self.is_dear:
+        if self.is_expensive:
             self.bounds.turns.spend(APPLICATION)
         super()._start_asgi_task(cycle, app)
 
@@ -242,7 +242,7 @@ class GatewayProtocol(Timed):
             return
         if self._error is not None:
             self.loop.call_soon(self._say_error)
-        elif self.is_deaf:
+        elif self.drops_input:
             self.close()
         elif self.has_rest:
             self.loop.call_soon(self.go_on)
@@ -301,9 +301,9 @@ class GatewayProtocol(Timed):
         self.cycle.message_event.set()
         self.cycle.response_complete = True
         self.cycle.body = bytearray()
-        self._tell_given_up()
+        self._note_given_up()
 
-    def _tell_given_up(self) -> None:
+    def _note_given_up(self) -> None:
         if self.side is not None and self.side.give_up:
             self.side.give_up()
 
@@ -331,7 +331,7 @@ class GatewayProtocol(Timed):
     def close(self) -> None:
         """Close after the last answer. Bytes that still come are first read and dropped: otherwise they would cause a
         reset, and the caller could lose the answer (RFC 9112 §9.6)."""
-        is_more = self.phase == BODY or self.is_deaf or self.has_rest or self.flow.read_paused
+        is_more = self.phase == BODY or self.drops_input or self.has_rest or self.flow.read_paused
         if is_more and not self.transport.is_closing():
             self._linger()
         else:

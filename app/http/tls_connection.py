@@ -88,7 +88,7 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
         if self._is_closing:
             return
         if self._has_said_goodbye:
-            self._tell(data)
+            self._hand_on(data)
         elif self._protocol is not None:
             self._incoming.write(data)
             self._read()
@@ -222,11 +222,11 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
         if self._outgoing.pending:
             self._flush()
         if pieces:
-            self._tell(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+            self._hand_on(pieces[0] if len(pieces) == 1 else b"".join(pieces))
         if is_end and not (self._is_closing or self._take_end()):
             self.close()
 
-    def _tell(self, data: bytes) -> None:
+    def _hand_on(self, data: bytes) -> None:
         if self._protocol is not None:
             self._protocol.data_received(data)
 

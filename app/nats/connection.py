@@ -108,7 +108,7 @@ class Connection:
         self._events = events
         self.ended = False
         self._cause: Exception | None = None
-        self._told: list[str] = []
+        self._announced: list[str] = []
         self._client = _Client()
         self._client.connection = self
         self._transport: asyncio.WriteTransport | None = None
@@ -183,10 +183,10 @@ class Connection:
     def servers(self) -> list[Address]:
         """The servers of the cluster that this server has announced last, at most MOST_SERVERS."""
         found: list[Address] = []
-        for text in self._told:
+        for text in self._announced:
             with contextlib.suppress(ValueError):  # an invalid port or host
-                told = Address.parse(text)
-                found.append(self.server.at(told.host, told.port))
+                address = Address.parse(text)
+                found.append(self.server.at(address.host, address.port))
         return found
 
     @property
@@ -239,7 +239,7 @@ class Connection:
         name, version, cluster = (shorten(str(info.get(key) or "")) for key in ("server_name", "version", "cluster"))
         self.info = ServerInfo(name, version, cluster or None)
         if isinstance(servers, list) and servers:
-            self._told = [server for server in servers[:MOST_SERVERS] if isinstance(server, str)]
+            self._announced = [server for server in servers[:MOST_SERVERS] if isinstance(server, str)]
 
     def end(self, reason: str) -> None:
         """Close the connection, and report that to the link, once."""

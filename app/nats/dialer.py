@@ -20,7 +20,7 @@ from .credentials import Credentials
 CONNECT_TIMEOUT = 2.0  # seconds to find the addresses of a server, and again to connect to one
 STAGGER = 0.25  # seconds until the next address is tried as well
 CLEAN_UP = 0.1  # seconds
-MOST_TOLD = 20  # log lines about servers that can't be reached; further ones are counted
+MOST_LOGGED = 20  # log lines about servers that can't be reached; further ones are counted
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 2.0  # seconds between rounds of attempts to connect; jitter takes a part of them
 
 _log = structlog.get_logger("nats-http.link")
@@ -35,9 +35,9 @@ class Dialer:
         self._credentials = credentials
         self._events = events
         self._pause = 0.0  # seconds; the very first attempt does not wait
-        self._told: set[str] = set()
+        self._logged: set[str] = set()
         self._lines = 0
-        self._untold = 0
+        self._left_out = 0
         self._lookups: dict[str, asyncio.Future[list[str]]] = {}
         self.reason = "connecting to NATS"
         """The reason of the most recent failure to connect. It never contains secrets."""
@@ -59,8 +59,8 @@ class Dialer:
             self._pause = min(max(self._pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
             connection = await _race(self._known, self._reach)
             if connection is not None:
-                self._told.clear()
-                self._tell_of_the_rest()
+                self._logged.clear()
+                self._log_left_out()
                 return connection
 
     async def _reach(self, server: Address) -> Connection | None:
@@ -68,7 +68,7 @@ class Dialer:
         try:
             addresses = await self._find_addresses(server)
         except (OSError, TimeoutError):
-            self._tell(f"{server.address}: the host can't be found")
+            self._log_reason(f"{server.address}: the host can't be found")
             return None
         return await _race(addresses, self._open)
 
@@ -94,26 +94,26 @@ class Dialer:
                 credentials=self._credentials,
             )
         except ConnectError as error:
-            self._tell(str(error))
+            self._log_reason(str(error))
             return None
 
-    def _tell(self, reason: str) -> None:
-        """Log a reason, but the same reason only once until there is a connection. In total log at most MOST_TOLD
+    def _log_reason(self, reason: str) -> None:
+        """Log a reason, but the same reason only once until there is a connection. In total log at most MOST_LOGGED
         reasons until a connection has lasted: a server may announce many others that do not exist."""
         self.reason = reason
-        if reason in self._told:
+        if reason in self._logged:
             return
-        if self._lines < MOST_TOLD:
+        if self._lines < MOST_LOGGED:
             self._lines += 1
-            self._told.add(reason)
+            self._logged.add(reason)
             _log.warning("connect-failed", reason=reason)
         else:
-            self._untold += 1
+            self._left_out += 1
 
-    def _tell_of_the_rest(self) -> None:
-        if self._untold:
-            _log.warning("connect-failed", reason="more servers, or other reasons", count=self._untold)
-            self._untold = 0
+    def _log_left_out(self) -> None:
+        if self._left_out:
+            _log.warning("connect-failed", reason="more servers, or other reasons", count=self._left_out)
+            self._left_out = 0
 
 
 def look_up(host: str) -> "asyncio.Future[list[str]]":

@@ -161,8 +161,8 @@ def _build_parameter(route: Route, parameter: Parameter) -> Json:
     if parameter.many:
         entry |= {"style": "form", "explode": parameter.separator is None}
     example: Json = list(parameter.example) if isinstance(parameter.example, list) else parameter.example
-    told: Object = {"description": parameter.description or None, "example": example}
-    return entry | {key: value for key, value in told.items() if value is not None}
+    optional: Object = {"description": parameter.description or None, "example": example}
+    return entry | {key: value for key, value in optional.items() if value is not None}
 
 
 def _build_forwarded(route: Route) -> list[Json]:
@@ -297,12 +297,12 @@ def _build_problem(description: str, error: type[GatewayError], status: int, com
         "example": _build_example(error, status),
     }
     response: Object = {"description": description, "content": {"application/problem+json": media}}
-    told = dict(_HEADERS.get(error, {}))
+    headers = dict(_HEADERS.get(error, {}))
     if any(name == b"retry-after" for name, _ in error.headers):
-        told["Retry-After"] = ("Seconds.", "integer")
-    if told:
+        headers["Retry-After"] = ("Seconds.", "integer")
+    if headers:
         response["headers"] = {
-            name: {"description": text, "schema": {"type": kind}} for name, (text, kind) in told.items()
+            name: {"description": text, "schema": {"type": kind}} for name, (text, kind) in headers.items()
         }
     return response
 

@@ -151,11 +151,11 @@ def _read(value: object) -> object:
     return value
 
 
-def _tell_word(schema: dict[str, Any]) -> None:
+def _add_word(schema: dict[str, Any]) -> None:
     schema["anyOf"] = [{"const": NONE} if kind == {"type": "null"} else kind for kind in schema["anyOf"]]
 
 
-RouteCors = Annotated[CorsModel | None, BeforeValidator(_read), Field(json_schema_extra=_tell_word)]
+RouteCors = Annotated[CorsModel | None, BeforeValidator(_read), Field(json_schema_extra=_add_word)]
 
 
 def make_cors(model: CorsModel | None, *answers_with: Iterable[str]) -> list[Policy]:

@@ -96,10 +96,10 @@ class SchemaReader:
             tree = self._sources[name].read_tree()
         except YamlError:
             tree = Tree()
-        told = Diagnostics(tree, name)
+        diagnostics = Diagnostics(tree, name)
         for place, text in faults:
-            told.add_fault(place, text)
-        return told.faults
+            diagnostics.add_fault(place, text)
+        return diagnostics.faults
 
     def _check_draft(self, name: str, diagnostics: Diagnostics) -> None:
         schema = self._named[name]
@@ -118,10 +118,10 @@ def change_schemas(declared: Mapping[str, Json], change: Callable[[Json, Path], 
         inner = _change(reply, "schema", ("reply",), change)
         if isinstance(statuses := reply.get("statuses"), dict):
             inner["statuses"] = {
-                status: _change(told, "schema", ("reply", "statuses", status), change)
-                if isinstance(told, dict)
-                else told
-                for status, told in statuses.items()
+                status: _change(entry, "schema", ("reply", "statuses", status), change)
+                if isinstance(entry, dict)
+                else entry
+                for status, entry in statuses.items()
             }
         changed["reply"] = inner
     return changed

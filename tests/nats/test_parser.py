@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from app.nats.connection import MOST_SERVERS, Connection
-from app.nats.dialer import MOST_TOLD
+from app.nats.dialer import MOST_LOGGED
 from app.nats.inbox import TOO_LARGE
 from app.nats.link import Link
 from app.nats.parser import STEP, WireParser
@@ -205,4 +205,4 @@ async def test_servers_that_a_server_tells_of_are_bounded_and_so_are_lines_about
             await eventually(lambda: [entry for entry in logs if entry.get("count")])
             assert len(link._dialer._known) <= MOST_SERVERS + 2
     told = [entry for entry in logs if entry["event"] == "connect-failed" and not entry.get("count")]
-    assert len(told) <= MOST_TOLD
+    assert len(told) <= MOST_LOGGED
