@@ -47,7 +47,7 @@ class Outbound:
         """The name of the link that sends the request."""
         return self.plan.link
 
-    def tell_facts(self, proxies: Proxies) -> None:
+    def add_facts(self, proxies: Proxies) -> None:
         """Add the headers that tell the service who calls and how much time is left, as far as the route lists them."""
         plan, request = self.plan, self.request
         if plan.origin_names:

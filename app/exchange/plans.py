@@ -49,7 +49,7 @@ class Plan:
       be dropped silently.
     - `sent` is the header block of a request without headers that travel. If `sends_id`, it ends before the value of
       its last header, which is the request id.
-    - `tells_facts`: the service gets the time that is left in `timeout_header`, or the headers of `origin_names`, which
+    - `adds_facts`: the service gets the time that is left in `timeout_header`, or the headers of `origin_names`, which
       say who calls."""
 
     route: Route
@@ -63,7 +63,7 @@ class Plan:
     refuses_body: frozenset[str]
     sent: bytes
     sends_id: bool
-    tells_facts: bool
+    adds_facts: bool
     timeout_header: bytes | None
     origin_names: tuple[Pair, ...]
     wraps: bool
@@ -100,7 +100,7 @@ def make_plan(route: Route, limits: Limits, *, is_alone: bool, before: Plan | No
         max_body=_choose_limit(route, limits.max_body),
         sent=encode_sent(route, special.constant),
         sends_id=sends_request_id(route),
-        tells_facts=timeout_header is not None or bool(origin_names),
+        adds_facts=timeout_header is not None or bool(origin_names),
         timeout_header=timeout_header,
         origin_names=origin_names,
         wraps=route.reply.wrap is not None,

@@ -198,8 +198,8 @@ class Relay:
 
     def _set_off(self, outbound: Outbound) -> None:
         """The last step before the request is sent: add facts and call `on_send`."""
-        if outbound.plan.tells_facts:
-            outbound.tell_facts(self.proxies)
+        if outbound.plan.adds_facts:
+            outbound.add_facts(self.proxies)
         for tell in self._on_send:
             tell(outbound)
 
