@@ -100,9 +100,9 @@ class InvalidBody(GatewayError):
     slug, title, status = "invalid-body", "Invalid body", 422
     cause = "The body breaks the JSON schema of its route."
     cure = (
-        "Correct what `errors` lists: each has a JSON pointer into the body and what is wrong there. `/docs` has the "
+        "Correct what `errors` lists: each has a JSON pointer into the body and what is wrong there. `/docs` has "
+        "the schema. The body must be JSON in UTF-8, and no object in it may have a key twice."
     )
-    cure += "schema. The body must be JSON in UTF-8, and no object in it may have a key twice."
 
     def __init__(self, detail: str | None = None, *, errors: tuple[tuple[str, str], ...] = ()) -> None:
         super().__init__(detail)
@@ -120,10 +120,12 @@ class Unauthenticated(GatewayError):
     details that only operators may see."""
 
     slug, title, status = "unauthenticated", "Unauthenticated", 401
-    cause = "This route, or page of the gateway, wants to know who calls, and the request has no credentials of a kind "
-    cause += "that it takes."
-    cure = "Send an API key, a token or a client certificate, as a header `WWW-Authenticate` of the response and the "
-    cure += "documentation of the route say. Operators: `auth` of the route lists what it takes."
+    cause = "This route or page requires a known caller, and the request has no credential that it accepts."
+    cure = (
+        "Send an API key, a token or a client certificate. The header `WWW-Authenticate` of the response and the "
+        "documentation of the route say which. Operators: `auth` of the route lists what it accepts, and "
+        "`GATEWAY_PAGES_AUTH` does so for pages of the gateway."
+    )
 
     challenge: str = ""
 
@@ -137,9 +139,12 @@ class Unauthenticated(GatewayError):
 
 class Forbidden(GatewayError):
     slug, title, status = "forbidden", "Forbidden", 403
-    cause = "This route does not take requests from this caller."
-    cure = "Call with the scopes and claims that `detail` names, or from a network that the route allows. Operators: "
-    cure += "`auth` and `allow_from` of the route list them; behind a proxy the address is the proxy's."
+    cause = "This route does not accept requests from this caller."
+    cure = (
+        "Call with the scopes and claims that `detail` names, or from a network that the route allows. Operators: "
+        "`auth` and `allow_from` of the route list them. Behind a proxy that the gateway does not trust, the "
+        "address is that of the proxy."
+    )
 
     def __init__(self, detail: str | None = None, *, headers: Headers | None = None) -> None:
         super().__init__(detail, headers=headers)
@@ -161,7 +166,7 @@ class RequestTimeout(GatewayError):
 
 class LengthRequired(GatewayError):
     slug, title, status = "length-required", "Length required", 411
-    cause = "This route takes no body of unknown length, and the request has no `Content-Length`."
+    cause = "This route accepts no body of unknown length, and the request has no `Content-Length`."
     cure = "Send the body with a `Content-Length` header instead of in chunks."
 
 
@@ -184,22 +189,29 @@ class PreconditionFailed(GatewayError):
 
 class PayloadTooLarge(GatewayError):
     slug, title, status = "payload-too-large", "Payload too large", 413
-    cause = "The body is larger than the route, or the NATS server together with the headers, accepts."
-    cure = "Send less, or raise `GATEWAY_MAX_BODY` and, on the NATS server, `max_payload`."
+    cause = (
+        "The body is larger than the route accepts, or body and headers together are larger than the NATS server "
+        "accepts."
+    )
+    cure = "Send a smaller body. Operators: raise `GATEWAY_MAX_BODY` and, on the NATS server, `max_payload`."
 
 
 class UriTooLong(GatewayError):
     slug, title, status = "uri-too-long", "URI too long", 414
-    cause = "The URI, a path parameter, the query, or the subject that the path makes is over its limit."
-    cure = "Shorten the URI: a path parameter in the subject has at most 128 characters, a query 1,024 parameters, a "
-    cure += "subject 2,048 bytes, a request head 64 KiB."
+    cause = "The URI, a path parameter, the query or the NATS subject is longer than its limit."
+    cure = (
+        "Shorten the URI. The limits are 128 characters for a path parameter in the subject, 1,024 parameters in a "
+        "query, 2,048 bytes for a subject, and 64 KiB for a request head."
+    )
 
 
 class UnsupportedMediaType(GatewayError):
     slug, title, status = "unsupported-media-type", "Unsupported media type", 415
-    cause = "The route does not take a body of this type or encoding, or takes none."
-    cure = "Send one of the types that the `Accept` header of the response lists, named in `Content-Type`, and no "
-    cure += "`Content-Encoding`; or no body, where `detail` says so."
+    cause = "The route accepts no body of this type or encoding, or no body at all."
+    cure = (
+        "Send a body of a type that the `Accept` header of the response lists. Name this type in `Content-Type`, "
+        "and send no `Content-Encoding`. If `detail` says so, send no body."
+    )
 
 
 class HeadersTooLarge(GatewayError):
@@ -208,34 +220,41 @@ class HeadersTooLarge(GatewayError):
         "The headers of the request, or those that would travel to the service, are larger than the gateway accepts."
     )
     cure = (
-        "Send shorter headers: at most 64 KiB together, and 16 KiB of those that travel. `Accept` has at most 64 media "
+        "Send shorter headers: at most 64 KiB together, and at most 16 KiB of headers that travel to the service. "
+        "`Accept` may have 64 media ranges, and `Connection` 64 names."
     )
-    cure += "ranges, `Connection` 64 names."
 
 
 class RateLimited(GatewayError):
     slug, title, status, retryable = "rate-limited", "Rate limited", 429, True
     headers = _RETRY_SOON
     cause = "This caller, or all callers of the route together, have sent more requests than its rate limit allows."
-    cure = "Retry after the time in `Retry-After`; `RateLimit` in each response says how many more requests are left. "
-    cure += "Operators: `rate_limit` of the route names the limit, and `rate_limits` of the route file says how much."
+    cure = (
+        "Retry after the time in `Retry-After`. The header `RateLimit` of each response says how many more "
+        "requests are left. Operators: `rate_limit` of the route names the limit, and `rate_limits` of the route "
+        "file defines it."
+    )
 
 
 class VersionNotSupported(GatewayError):
     slug, title, status = "http-version-not-supported", "HTTP version not supported", 505
     headers = (CLOSE,)
-    cause = "The request is of another version of HTTP than 1.1 and 1.0."
-    cure = "Send the request as HTTP/1.1; for HTTP/2 or HTTP/3, put a proxy in front of the gateway."
+    cause = "The request is neither HTTP/1.1 nor HTTP/1.0."
+    cure = "Send the request as HTTP/1.1. For HTTP/2 or HTTP/3, put a proxy in front of the gateway."
 
 
 class Overloaded(GatewayError):
     slug, title, status, retryable = "overloaded", "Overloaded", 503, True
     headers = _RETRY_SOON
-    cause = "The gateway, the route or the caller has as many requests in flight as it may have, the gateway as many "
-    cause += "connections, request bodies in memory or bodies to check, or the NATS server reads too slowly."
-    cure = "Retry after the time in `Retry-After`. Operators: `detail` says which bound it is. Look at the services' "
-    cure += "latency, add gateways, or raise `GATEWAY_MAX_IN_FLIGHT`, `max_in_flight` of the route, "
-    cure += "`GATEWAY_MAX_IN_FLIGHT_PER_CALLER`, `GATEWAY_MAX_CONNECTIONS` or `GATEWAY_MAX_BUFFERED`."
+    cause = (
+        "Too many requests are in flight (in all, of the route, or of the caller), or the gateway has too many "
+        "connections, request bodies in memory or bodies to check, or the NATS server reads too slowly."
+    )
+    cure = (
+        "Retry after the time in `Retry-After`. Operators: `detail` says which limit it is. Look at the services' "
+        "latency, add gateways, or raise `GATEWAY_MAX_IN_FLIGHT`, `max_in_flight` of the route, "
+        "`GATEWAY_MAX_IN_FLIGHT_PER_CALLER`, `GATEWAY_MAX_CONNECTIONS` or `GATEWAY_MAX_BUFFERED`."
+    )
 
 
 class NoResponders(GatewayError):
@@ -248,30 +267,36 @@ class NoResponders(GatewayError):
 class KeysUnavailable(GatewayError):
     slug, title, status, retryable = "keys-unavailable", "Keys unavailable", 503, True
     headers = _RETRY_SOON
-    cause = "The gateway can't fetch the keys of the issuer, so it can't tell whether the token is valid."
-    cure = "Retry after the time in `Retry-After`. Operators: the log says why; look at `jwks_url` of the route file."
+    cause = "The gateway can't fetch the keys of the issuer, so it does not know whether the token is valid."
+    cure = (
+        "Retry after the time in `Retry-After`. Operators: the log has the reason. Look at `jwks_url` of the "
+        "route file."
+    )
 
 
 class LimitsUnavailable(GatewayError):
     slug, title, status, retryable = "limits-unavailable", "Rate limits unavailable", 503, True
     headers = _RETRY_SOON
-    cause = "The gateway can't ask the server that counts requests, so it can't tell whether one more is allowed."
-    cure = "Retry after the time in `Retry-After`. Operators: the log says why; look at `GATEWAY_RATE_LIMIT_STORAGE`. "
-    cure += "With `GATEWAY_RATE_LIMIT_FALLBACK=open` each worker counts by itself meanwhile."
+    cause = "The gateway can't ask the server that counts requests, so it does not know whether one more is allowed."
+    cure = (
+        "Retry after the time in `Retry-After`. Operators: the log has the reason. Look at "
+        "`GATEWAY_RATE_LIMIT_STORAGE`. With `GATEWAY_RATE_LIMIT_FALLBACK=open` each worker would count by itself "
+        "meanwhile."
+    )
 
 
 class NotConnected(GatewayError):
     slug, title, status, retryable = "not-connected", "Not connected to NATS", 503, True
     headers = _RETRY_SOON
-    cause = "The gateway has no connection to a NATS server at the moment; nothing was sent."
-    cure = "Retry after the time in `Retry-After`: the gateway reconnects by itself. Its log says why."
+    cause = "The gateway has no connection to a NATS server at the moment. Nothing was sent."
+    cure = "Retry after the time in `Retry-After`. The gateway reconnects by itself. Operators: its log has the reason."
 
 
 class Draining(GatewayError):
     slug, title, status, retryable = "draining", "Shutting down", 503, True
     headers = (*_RETRY_SOON, CLOSE)
     cause = "This gateway is shutting down and takes no new requests."
-    cure = "Retry on a new connection, which a load balancer sends to another gateway."
+    cure = "Retry on a new connection. A load balancer sends it to another gateway."
 
 
 class PermissionDenied(GatewayError):
@@ -282,14 +307,14 @@ class PermissionDenied(GatewayError):
 
 class ConnectionLost(GatewayError):
     slug, title, status, delivered = "connection-lost", "Connection to NATS lost", 502, "unknown"
-    cause = "The connection to NATS broke after the request was sent; the service may or may not have run."
+    cause = "The connection to NATS broke after the request was sent. The service may or may not have run."
     cure = "Check what the service did before you repeat a request that changes something."
 
 
 class BadReply(GatewayError):
     slug, title, status, delivered = "bad-reply", "Bad reply", 502, "yes"
     cause = "The service replied with something that can't become an HTTP response."
-    cure = "Fix the service: `detail` says what is wrong with its reply. It has run."
+    cure = "The service has run. Fix its reply: `detail` says what is wrong with it."
 
 
 class ServiceError(GatewayError):
@@ -298,7 +323,10 @@ class ServiceError(GatewayError):
 
     slug, title, status, delivered = "service-error", "Service error", 502, "yes"
     cause = "The service took the request and answered with an error."
-    cure = "Read `detail`; the service has run. The status is the service's own, or what the route maps it to."
+    cure = (
+        "Read `detail`. The service has run. The status is the one to which the route maps this error, else that of "
+        "the service, else 502."
+    )
 
     def __init__(
         self, detail: str | None = None, *, status: int = 502, headers: Headers = (), facts: Facts = ()
@@ -334,9 +362,11 @@ class NotStored(GatewayError):
 class Timeout(GatewayError):
     slug, title, status = "timeout", "Timeout", 504
     delivered: Delivered = "unknown"
-    cause = "No reply came before the deadline; the service may or may not have run."
-    cure = "Ask for more time with `X-Request-Timeout: 10s`, or find out why the service is slow. Check what it did "
-    cure += "before you repeat a request that changes something."
+    cause = "No reply came before the deadline. The service may or may not have run."
+    cure = (
+        "Ask for more time with `X-Request-Timeout: 10s`, or find out why the service is slow. Check what it did "
+        "before you repeat a request that changes something."
+    )
 
     @classmethod
     def unsent(cls) -> "Timeout":
@@ -348,7 +378,7 @@ class Timeout(GatewayError):
 
 class Internal(GatewayError):
     slug, title, status, delivered = "internal", "Internal error", 500, "unknown"
-    cause = "The gateway has a bug; its log has the details under the request id."
+    cause = "The gateway has a bug. Its log has the details, with the request id."
     cure = "Report it with the request id and the log lines."
 
 

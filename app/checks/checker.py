@@ -87,7 +87,7 @@ class Checker:
             future.set_result(Draining())
             return future
         if len(self._waiting) >= MAX_WAITING:
-            future.set_result(Overloaded("The gateway has as many bodies to check as it may have."))
+            future.set_result(Overloaded("The gateway has too many bodies to check."))
             return future
         timer = loop.call_later(deadline - time.monotonic(), _settle, future, _time_out())
         future.add_done_callback(lambda _: timer.cancel())

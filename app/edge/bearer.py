@@ -48,7 +48,7 @@ _DETAILS: tuple[tuple[type[Exception], str], ...] = (
     (ExpiredSignatureError, "The token has expired."),
     (ImmatureSignatureError, "The token is not valid yet."),
     (InvalidAudienceError, "The token is for another audience."),
-    (InvalidIssuerError, "The token is of another issuer."),
+    (InvalidIssuerError, "The token is from another issuer."),
     (InvalidSignatureError, "The signature of the token is wrong."),
 )
 _COMPARED: Mapping[type[Exception], str] = {InvalidAudienceError: "aud", InvalidIssuerError: "iss"}
@@ -131,7 +131,7 @@ class BearerTokens:
             return self._verify(token, digest, key, header["alg"])
         fetch = self.keys.fetch
         if fetch is None:
-            raise self._refuse("The token is signed with a key that is not known.")
+            raise self._refuse("The token is signed with an unknown key.")
 
         async def identify_later() -> Identity:
             await fetch()
@@ -139,7 +139,7 @@ class BearerTokens:
                 return self._verify(token, digest, key, header["alg"])
             if self.keys.has_failed:
                 raise KeysUnavailable
-            raise self._refuse("The token is signed with a key that is not known.")
+            raise self._refuse("The token is signed with an unknown key.")
 
         return identify_later
 
@@ -175,7 +175,7 @@ class BearerTokens:
             raise self._refuse(_NO_TOKEN) from None
         algorithm, kid = header.get("alg"), header.get("kid")
         if "crit" in header or "b64" in header:  # RFC 7515 §4.1.11
-            raise self._refuse("The token has extensions that are not known here.")
+            raise self._refuse("The token has unknown extensions.")
         if not isinstance(algorithm, str) or algorithm not in self._rules.algorithms:
             raise self._refuse("The token is signed with an algorithm that is not allowed.")
         if not (kid is None or (isinstance(kid, str) and len(kid) <= MAX_KID)):
@@ -201,7 +201,7 @@ class BearerTokens:
             raise self._explain(error, token) from None
         for name in ("exp", "nbf", "iat"):
             if not _is_time(claims.get(name, 0)):
-                raise self._refuse(f"The claim {name} of the token is no time.")
+                raise self._refuse(f"The claim {name} of the token is not a time.")
         expires = claims.get("exp")
         subject = claims.get("sub")
         scopes = frozenset(_read_scopes(claims, rules.scopes_claim))

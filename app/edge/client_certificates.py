@@ -128,7 +128,7 @@ class ClientCertificates:
         except _WRONG:
             raise Unauthenticated(_UNREADABLE) from None
         if self._authorities and not any(_has_signed(authority, certificate) for authority in self._authorities):
-            raise Unauthenticated("The certificate is of another authority.")
+            raise Unauthenticated("The certificate is from another authority.")
         subject = self._choose_subject(claims)
         claims |= {"sub": subject, "scope": " ".join(self._scopes)}
         identity = Identity(self._name, subject, frozenset(self._scopes), claims)
@@ -152,12 +152,12 @@ class ClientCertificates:
         names = found if isinstance(found, list) else [] if found is None else [found]
         texts = [name for name in names if isinstance(name, str) and name.isprintable() and name.strip() == name != ""]
         if not texts:
-            raise Unauthenticated(f"The certificate has no {self._kind}.{self._part} that can be used.")
+            raise Unauthenticated(f"The certificate has no usable {self._kind}.{self._part}.")
         if self._kind == "subject" and len(names) > 1:
             raise Unauthenticated(f"The certificate has more than one {self._kind}.{self._part}.")
         subject = next((text for text in texts if not self._allowed or text in self._allowed), None)
         if subject is None:
-            raise Unauthenticated("The certificate is not one of those that are accepted here.")
+            raise Unauthenticated("This certificate is not accepted here.")
         return subject
 
 

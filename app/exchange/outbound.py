@@ -116,7 +116,7 @@ def choose_max_body(plan: Plan, fields: Sequence[Pair]) -> int:
 def no_memory() -> Overloaded:
     """The error for a body that there is no memory for. It closes the connection, so nobody waits for the rest of the
     body."""
-    detail = "The gateway has as many bytes of request bodies in memory as it may have."
+    detail = "The gateway has too many bytes of request bodies in memory."
     return Overloaded(detail, headers=(*Overloaded.headers, CLOSE))
 
 

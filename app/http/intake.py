@@ -281,7 +281,7 @@ class Intake(HttpToolsProtocol):
             self.bounds.unparsed.give_back(-grown)
         elif not self.bounds.unparsed.take(grown):
             self._charged -= grown
-            self.take_error(Overloaded("Too much waits to be read."))
+            self.take_error(Overloaded("The gateway has too many bytes to read."))
 
     def _count_head(self) -> int:
         return self._head_size if self.phase == HEAD else 0

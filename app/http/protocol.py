@@ -93,7 +93,7 @@ class GatewayProtocol(Timed):
         is_answered = excess <= RESERVE
         self.way_out.refuse_connection("answered" if is_answered else "unanswered")
         if is_answered:
-            self.refuse(Overloaded("The gateway has as many connections as it may have."))
+            self.refuse(Overloaded("The gateway has too many connections."))
         else:
             transport.abort()
 

@@ -127,7 +127,7 @@ class InFlightMap:
             return overload
         if self._callers is not None:
             if not self._callers.has_room(sent.peer):
-                return Overloaded("Your address has as many requests in flight as it may have.")
+                return Overloaded("Your address has too many requests in flight.")
             self._callers.begin(sent.peer)
         share.count = count + 1
         sent.in_flight = self
@@ -178,4 +178,4 @@ def _find_overload(share: Share, free: int) -> Overloaded | None:
     if free > 0 and not share.is_full(free):
         return None
     who = "This route" if free > 0 else "The gateway"
-    return Overloaded(f"{who} has as many requests in flight as it may have.")
+    return Overloaded(f"{who} has too many requests in flight.")

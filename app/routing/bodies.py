@@ -78,13 +78,13 @@ class BodyRules:
         encodings = {value.strip().lower() for name, value in fields if name == b"content-encoding"}
         if encodings - {b"", b"identity"} and not self._keeps_encoding:
             raise UnsupportedMediaType(
-                "This route takes no Content-Encoding.", headers=((b"accept-encoding", b"identity"),)
+                "This route accepts no Content-Encoding.", headers=((b"accept-encoding", b"identity"),)
             )
         if self._accepts and _has_body(fields):
             types = [value for name, value in fields if name == b"content-type"]
             if len(types) != 1 or not self._is_accepted(types[0]):
                 accepted = b", ".join(sorted(self._accepts))
-                detail = f"This route takes a body of the type {accepted.decode()}.{_describe_type(types)}"
+                detail = f"This route accepts a body of the type {accepted.decode()}.{_describe_type(types)}"
                 raise UnsupportedMediaType(detail, headers=((b"accept", accepted),))
 
     @property
@@ -122,7 +122,7 @@ def _describe_type(types: Sequence[bytes]) -> str:
     """A sentence with the media type of a body. Empty if the type is too long, or is none."""
     media_type = types[0].partition(b";")[0].strip().lower().decode("latin-1") if len(types) == 1 else ""
     is_shown = len(media_type) <= MAX_TYPE and is_media_range(media_type)
-    return f" It came as {media_type}." if is_shown else "" if types else " It came without a Content-Type."
+    return f" The body has the type {media_type}." if is_shown else "" if types else " The request has no Content-Type."
 
 
 def read_body(body: bytes) -> Json:
@@ -157,7 +157,7 @@ def merge(body: bytes, parameters: bytes) -> bytes:
 def check_no_body(fields: Sequence[Pair], reason: str) -> None:
     """Raises UnsupportedMediaType if the request announces a body. The service would not get it."""
     if _has_body(fields):
-        raise UnsupportedMediaType(f"This route takes no body: {reason}.")
+        raise UnsupportedMediaType(f"This route accepts no body: {reason}.")
 
 
 def _has_body(fields: Sequence[Pair]) -> bool:

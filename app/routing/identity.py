@@ -59,7 +59,7 @@ def _encode_header(text: str, source: str) -> bytes:
 
 
 def _refuse_text(source: str) -> Forbidden:
-    return Forbidden(f"What the credentials say of {source} can't be sent to the service.")
+    return Forbidden(f"The value of {source} in the credentials can't be sent to the service.")
 
 
 def _write(source: str, request: Request) -> str | None:

@@ -195,7 +195,7 @@ def test_a_hostile_token_is_refused_and_nothing_of_it_is_remembered(token: str |
         ({"aud": None}, "The token lacks the claim aud.", {}),
         (
             {"iss": ISSUER[:-1] + "\n"},
-            "The token is of another issuer.",
+            "The token is from another issuer.",
             {"wanted": ISSUER, "got": ISSUER[:-1]},
         ),
         ({"aud": ["a", "b"]}, "The token is for another audience.", {"wanted": AUDIENCE, "got": '["a", "b"]'}),

@@ -281,8 +281,8 @@ def test_a_route_without_payload_takes_no_body_whatever_its_length(length: bytes
 
 
 NO_BODY = {
-    "params": "This route takes no body: it sends its parameters.",
-    "none": "This route takes no body: it sends an empty message.",
+    "params": "This route accepts no body: it sends its parameters.",
+    "none": "This route accepts no body: it sends an empty message.",
 }
 
 

@@ -373,7 +373,7 @@ async def test_a_body_that_a_route_would_drop_is_refused_and_nothing_is_sent(
         for content in (body, pieces()):
             response = await gateway.client.post("/searches?q=a", content=content)
             assert read_problem(response)[:2] == (415, "unsupported-media-type")
-            assert response.json()["detail"] == "This route takes no body: it sends its parameters."
+            assert response.json()["detail"] == "This route accepts no body: it sends its parameters."
         await check_that_nothing_came(gateway, spy)
 
 

@@ -72,7 +72,7 @@ async def run_crowd(nats: NatsServer, *routes: Route, **settings: Any) -> AsyncI
 async def test_a_route_takes_half_of_what_others_leave(shared_nats: NatsServer) -> None:
     async with run_crowd(shared_nats, SLOW, OTHER, THIRD, max_in_flight=16) as (crowd, _):
         assert [await crowd.fill(f"/{name}/1") for name in ("slow", "other", "third")] == [8, 4, 2]
-        assert await crowd.ask("/slow/1") == "This route has as many requests in flight as it may have."
+        assert await crowd.ask("/slow/1") == "This route has too many requests in flight."
         await crowd.answer_all()
         assert [await crowd.fill(f"/{name}/1") for name in ("third", "slow", "other")] == [8, 4, 2]
         await crowd.answer_all()
@@ -81,7 +81,7 @@ async def test_a_route_takes_half_of_what_others_leave(shared_nats: NatsServer) 
 async def test_a_route_that_is_alone_may_take_all(shared_nats: NatsServer) -> None:
     async with run_crowd(shared_nats, SLOW, max_in_flight=5) as (crowd, _):
         assert await crowd.fill("/slow/1") == 5
-        assert await crowd.ask("/slow/1") == "The gateway has as many requests in flight as it may have."
+        assert await crowd.ask("/slow/1") == "The gateway has too many requests in flight."
         await crowd.answer_all()
 
 
@@ -118,7 +118,7 @@ async def test_a_caller_takes_no_more_than_its_share(shared_nats: NatsServer) ->
         httpx.AsyncClient(base_url=gateway.url, timeout=PATIENCE, transport=other_address) as other,
     ):
         assert [await crowd.ask(f"/{name}/1") for name in ("slow", "other", "slow")] == ["", "", ""]
-        refusal = "Your address has as many requests in flight as it may have."
+        refusal = "Your address has too many requests in flight."
         assert await crowd.ask("/other/1") == refusal
         assert await crowd.ask("/slow/1", other) == ""
         assert count_callers(gateway) == 2

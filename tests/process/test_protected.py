@@ -41,7 +41,7 @@ def test_a_token_for_development_is_refused_outside_of_it(own_nats: NatsServer, 
             f"{url}/orders", headers={"authorization": f"Bearer {token}"}, trust_env=False, verify=NO_TLS
         )
         assert response.status_code == 401
-        assert "is signed with a key that is not known" in response.json()["detail"]
+        assert "is signed with an unknown key" in response.json()["detail"]
 
 
 def test_explain_takes_a_token_for_development_and_says_who_else_does(state: Path, tmp_path: Path) -> None:

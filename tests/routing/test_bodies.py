@@ -47,27 +47,27 @@ def test_a_body_that_is_announced_must_be_of_a_listed_type(fields: list[Pair], f
     if fits:
         rules.check_head(fields)
     else:
-        with pytest.raises(UnsupportedMediaType, match="takes a body of the type application/json, image/") as caught:
+        with pytest.raises(UnsupportedMediaType, match="accepts a body of the type application/json, image/") as caught:
             rules.check_head(fields)
         assert caught.value.headers == ((b"accept", b"application/json, image/*"),)
 
 
 @pytest.mark.parametrize(
-    ("types", "told"),
+    ("types", "reason"),
     [
-        ([b"application/x-www-form-urlencoded"], " It came as application/x-www-form-urlencoded."),
-        ([b"Text/Plain; charset=x"], " It came as text/plain."),
-        ([], " It came without a Content-Type."),
+        ([b"application/x-www-form-urlencoded"], " The body has the type application/x-www-form-urlencoded."),
+        ([b"Text/Plain; charset=x"], " The body has the type text/plain."),
+        ([], " The request has no Content-Type."),
         ([b"text/plain", b"text/csv"], ""),
         ([b"<script>"], ""),
         ([b"a/" + b"x" * 100], ""),
     ],
 )
-def test_a_caller_hears_as_what_a_body_came(types: list[bytes], told: str) -> None:
+def test_a_refusal_names_the_type_of_the_body(types: list[bytes], reason: str) -> None:
     rules = BodyRules(["application/json"], None, keeps_encoding=False)
     with pytest.raises(UnsupportedMediaType) as caught:
         rules.check_head([LENGTH, *((b"content-type", kind) for kind in types)])
-    assert caught.value.detail == f"This route takes a body of the type application/json.{told}"
+    assert caught.value.detail == f"This route accepts a body of the type application/json.{reason}"
 
 
 @pytest.mark.parametrize("encoding", [b"gzip", b"br", b"x", b"identity, gzip", b"GZIP"])
