@@ -21,20 +21,20 @@ class Gauge(NamedTuple):
 
 
 GAUGES = {
-    "requests_in_flight": Gauge(sum, "Requests that were sent to NATS and have no reply yet."),
+    "requests_in_flight": Gauge(sum, "Requests that wait for a reply from NATS."),
     "requests_in_flight_limit": Gauge(
-        sum, "The most requests that may be in flight: GATEWAY_MAX_IN_FLIGHT times the workers."
+        sum, "The most requests that may wait: GATEWAY_MAX_IN_FLIGHT times the number of workers."
     ),
-    "open_connections": Gauge(sum, "HTTP connections that are open."),
+    "open_connections": Gauge(sum, "Open HTTP connections."),
     "nats_connected": Gauge(min, "1 if all workers are connected to NATS, else 0."),
-    "nats_round_trip_seconds": Gauge(max, "The last round trip to the NATS server, of the slowest worker."),
-    "nats_backlog_bytes": Gauge(sum, "Bytes that are sent, and that the NATS server has not taken yet."),
-    "routes": Gauge(max, "Routes that are served."),
-    "workers": Gauge(sum, "Worker processes that serve."),
-    "config_last_reload_successful": Gauge(min, "1 if the last reload of the route file was successful, else 0."),
-    "config_last_reload_success_timestamp_seconds": Gauge(
-        max, "When the routes that are served were loaded, as Unix time."
+    "nats_round_trip_seconds": Gauge(max, "How long the last heartbeat took to NATS and back, for the slowest worker."),
+    "nats_backlog_bytes": Gauge(sum, "Bytes that the gateway has sent and NATS has not read yet."),
+    "routes": Gauge(max, "Routes of the gateway."),
+    "workers": Gauge(sum, "Worker processes."),
+    "config_last_reload_successful": Gauge(
+        min, "1 if the last reload of the route file was successful, 0 if the old routes still apply."
     ),
+    "config_last_reload_success_timestamp_seconds": Gauge(max, "When the current routes were loaded, as Unix time."),
 }
 NATS_RECONNECTS, CPU_SECONDS = "nats_reconnects", "cpu_seconds"
 """The names of counters."""

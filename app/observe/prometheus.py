@@ -83,7 +83,7 @@ def _collect(boards: Boards, about: Mapping[str, str]) -> Iterator[Metric]:
     yield from _collect_responses(boards)
     yield from _collect_problems(boards)
     yield from _collect_own(boards)
-    yield _make_gauge("build_info", "The version that runs; the value is always 1.", 1.0, about)
+    yield _make_gauge("build_info", "Always 1. The labels are the versions of the gateway and of Python.", 1.0, about)
     yield from _collect_processes(boards)
 
 
@@ -103,7 +103,7 @@ def _collect_responses(boards: Boards) -> Iterator[Metric]:
 
 
 def _make_requests() -> CounterMetricFamily:
-    text = "HTTP requests that were answered, by route, method and status. 499: the caller left before the answer."
+    text = "HTTP responses, by route, method and status. 499 means that the caller left before the answer."
     return CounterMetricFamily(f"{PREFIX}requests", text, labels=("route", "method", "code"))
 
 
@@ -118,7 +118,7 @@ _HISTOGRAMS: tuple[tuple[str, str, Sequence[float], _Find], ...] = (
     ),
     (
         "upstream_duration_seconds",
-        "Seconds from the request to NATS to the reply of the service, by route.",
+        "Seconds from sending a request to NATS to its reply, by route.",
         TIMES,
         attrgetter("upstream"),
     ),
@@ -153,7 +153,6 @@ def _accumulate(bounds: Sequence[float], buckets: Sequence[int]) -> list[tuple[s
 
 
 def _collect_problems(boards: Boards) -> Iterator[Metric]:
-    text = "Failed and refused requests, by the name of the problem, and whether the service has run."
     problems = _make_problems()
     for labels, blocks in list(boards.find(PROBLEMS).items()):
         if count := _sum_cells(blocks):
@@ -162,7 +161,7 @@ def _collect_problems(boards: Boards) -> Iterator[Metric]:
             yield problems
             problems = _make_problems()
     yield problems
-    text = "Connections over GATEWAY_MAX_CONNECTIONS: answered with 503, or closed without an answer."
+    text = "Connections above GATEWAY_MAX_CONNECTIONS, by whether they were answered with 503 or only closed."
     refused = CounterMetricFamily(f"{PREFIX}connections_refused", text, labels=("reason",))
     found = {labels: _sum_cells(blocks) for labels, blocks in boards.find(REFUSED).items()}
     for labels in (("answered",), ("unanswered",)):
@@ -171,7 +170,7 @@ def _collect_problems(boards: Boards) -> Iterator[Metric]:
 
 
 def _make_problems() -> CounterMetricFamily:
-    text = "Failed and refused requests, by the name of the problem, and whether the service has run."
+    text = "Failed and refused requests, by route, by the slug of the problem, and by whether the service has run."
     return CounterMetricFamily(f"{PREFIX}problems", text, labels=("route", "slug", "delivered"))
 
 
@@ -183,7 +182,7 @@ def _collect_own(boards: Boards) -> Iterator[Metric]:
     for name, gauge in GAUGES.items():
         if (value := read_gauge(boards, name)) is not None:
             yield _make_gauge(name, gauge.help, value)
-    text = "How often a worker has connected to NATS again."
+    text = "How often a worker has connected to NATS again after its first connection."
     yield CounterMetricFamily(f"{PREFIX}nats_reconnects", text, read_counter(boards, NATS_RECONNECTS))
 
 
