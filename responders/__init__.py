@@ -1,4 +1,4 @@
-"""Example responders: one file each, each a process of its own (`python -m responders.greet`).
+"""Example responders: each is one file, and runs in its own process (`python -m responders.greet`).
 
-They share `_lifecycle` with each other, and nothing but subjects and payloads with the gateway.
+They share `_lifecycle` with each other. With the gateway they share only subjects and payloads.
 """

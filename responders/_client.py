@@ -1,6 +1,7 @@
-"""The NATS client of an example responder: nats-py's, but no message can stop it, and it waits for no server for ever.
+"""The NATS client of an example responder. It is that of nats-py, but no message can stop it, and it never waits for a
+server for ever.
 
-All that depends on the internals of nats-py is here and in `_lifecycle`.
+Only this module and `_lifecycle` depend on internals of nats-py.
 """
 
 from __future__ import annotations
@@ -20,24 +21,24 @@ if TYPE_CHECKING:
 
     from ._options import Connection
 
-ANSWER_SECONDS = 2.0  # for a server to answer while stopping, or to take the rest while closing
+ANSWER_SECONDS = 2.0  # for an answer of the server at the stop, and for the last bytes at the end
 RETRY_SECONDS = (0.5, 1.0)  # between two attempts to connect, drawn again each time
 PING_SECONDS, MAX_UNANSWERED_PINGS = 1, 3  # so a dead connection is left after four seconds
-PATIENCE_SECONDS = 10.0  # without a server, then the client is replaced: nats-py's reconnect may hang
-WATCH_SECONDS = 0.25  # between two looks at the client
+PATIENCE_SECONDS = 10.0  # without a server; then the client is replaced, since nats-py's reconnect may hang
+WATCH_SECONDS = 0.25  # between two checks of the client
 
 logger = logging.getLogger("responders")
 
 
 @dataclass
 class ArrivedMsg(Msg):
-    """A message that knows when it arrived, an instant of `time.monotonic`."""
+    """A message with the instant of its arrival, of `time.monotonic`."""
 
     arrived: float = field(default_factory=time.monotonic)
 
 
 class ServiceClient(Client):
-    """A NATS client that logs what happens to it, and that no message can stop."""
+    """A NATS client that logs events of its connection, and that no message can stop."""
 
     msg_class = ArrivedMsg
 
@@ -51,7 +52,7 @@ class ServiceClient(Client):
         return self.connected_url.netloc.rpartition("@")[2] if self.connected_url else ""
 
     async def open(self, connection: Connection, *, name: str) -> None:
-        """Connects, however long that takes; from then on reconnects by itself."""
+        """Connect, however long that takes. After that it reconnects by itself."""
         await self.connect(
             connection.servers,
             user_credentials=connection.user_credentials,
@@ -71,7 +72,7 @@ class ServiceClient(Client):
         )
 
     async def wait_lost(self) -> None:
-        """Returns when the client closed for good, or has had no server for PATIENCE_SECONDS."""
+        """Return when the client has closed for good, or has had no server for PATIENCE_SECONDS."""
         seen_at = time.monotonic()
         while not self.is_closed and time.monotonic() - seen_at < PATIENCE_SECONDS:
             await asyncio.sleep(WATCH_SECONDS)
@@ -79,11 +80,11 @@ class ServiceClient(Client):
                 seen_at = time.monotonic()
 
     async def answers(self) -> bool:
-        """Whether the server says within ANSWER_SECONDS that it has read all that was published so far."""
+        """Whether the server confirms within ANSWER_SECONDS that it has read everything that was published so far."""
         return self.is_connected and await _ends_in_time(self.flush())
 
     async def abandon(self) -> None:
-        """Closes, but waits no longer than ANSWER_SECONDS: a frozen server may never take what is unsent."""
+        """Close, within ANSWER_SECONDS: a frozen server may never take the unsent bytes."""
         self._disconnected_cb = None
         await _ends_in_time(self.close())
 
@@ -98,16 +99,16 @@ class ServiceClient(Client):
         logger.info("reconnected server=%s", self.address)
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
-        # A subject that is not UTF-8, or a broken header block, would end nats-py's read loop for good, though
-        # is_connected stays true. The parser is past the message already: drop it.
+        # A subject that is not UTF-8, or a broken header block, would end the read loop of nats-py for good, while
+        # is_connected stays true. The parser is already past the message, so drop it.
         try:
             await super()._process_msg(sid, subject, reply, data, headers)
         except Exception as error:
             self._log_trouble(error)
 
     async def _send_ping(self, future: asyncio.Future[bool] | None = None) -> None:
-        # nats-py writes a PING past the commands that wait for its flusher: a drain has its PONG before the server
-        # sees the UNSUB, and loses what the server sends in between; a flush ends before the replies are out.
+        # nats-py writes a PING before the commands that wait for its flusher. So a drain gets its PONG before the
+        # server sees the UNSUB, and loses messages in between. And a flush ends before the replies are out.
         if self._pending and self.is_connected and self._transport:
             self._transport.writelines(self._pending)
             self._pending, self._pending_data_size = [], 0
@@ -115,7 +116,7 @@ class ServiceClient(Client):
 
 
 def draw_wait() -> float:
-    """Seconds to the next attempt to connect."""
+    """The seconds to wait until the next attempt to connect."""
     return random.SystemRandom().uniform(*RETRY_SECONDS)
 
 

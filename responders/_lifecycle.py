@@ -1,17 +1,17 @@
-"""What every example responder shares: `run` keeps one ADR-32 service on NATS until a signal ends it.
+"""The base of all example responders: `run` keeps one ADR-32 service on NATS until a signal ends it.
 
 Laws:
-1. What was taken from NATS is answered, also while stopping. Each request runs in a task of its own, and at
-   most MAX_RUNNING at once: the others wait in the queue of the subscription.
-2. A responder outlives its server: it waits for NATS for ever, and replaces a client that closed for good.
-   What such a client had taken is lost; the callers see a timeout.
-3. No request can end the responder or another request. One that nats-py cannot read is dropped, or makes it
+1. Every request that was taken from NATS is answered, even during the stop. Each request runs in its own task, and at
+   most MAX_RUNNING run at once: the others wait in the queue of the subscription.
+2. A responder outlives its server: it waits for NATS for ever, and replaces a client that has closed for good. Requests
+   that this client had taken are lost; their callers see a timeout.
+3. No request can end the responder or another request. A request that nats-py can't read is dropped, or makes it
    connect again (a form feed in the subject).
-4. Nothing waits without a bound for a server that is away, nor, while stopping, for a handler.
-5. A request that says how long its caller waits, `X-Request-Timeout: <milliseconds>`, is dropped if its turn comes
-   later than that: nobody waits for its answer.
+4. Every wait for a server that is away has a limit, and so has the wait for a handler at the stop.
+5. A request can say how long its caller waits: `X-Request-Timeout: <milliseconds>`. If its turn comes later than that,
+   it is dropped, since nobody waits for its answer.
 
-All that depends on the internals of nats-py is here and in `_client`.
+Only this module and `_client` depend on internals of nats-py.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from nats.js import JetStreamContext
 
 MAX_RUNNING = 256  # further requests wait in nats-py's queue, of 524,288 requests or 128 MiB
-STOP_SECONDS = 10.0  # for the requests that were taken to end
-REPEAT_SECONDS, MAX_TROUBLES = 5.0, 32  # how soon a trouble is logged again, and how many different ones till then
+STOP_SECONDS = 10.0  # at the stop, for the requests that were taken
+REPEAT_SECONDS, MAX_TROUBLES = 5.0, 32  # the same trouble is logged only once in this time; different ones meanwhile
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 INTERNAL_ERROR = ("500", "internal error")
@@ -59,8 +59,8 @@ class Reply:
 
 
 Handler = Callable[[Request], Awaitable[bytes | Reply]]
-"""Answers one request with a reply, or just the payload of one. A `ServiceError(code, description)` that it raises
-goes to the caller unchanged; any other exception is logged, and the caller gets INTERNAL_ERROR."""
+"""Answers one request, with a reply or only its payload. A `ServiceError(code, description)` that it raises goes to the
+caller unchanged. Any other exception is logged, and the caller gets INTERNAL_ERROR."""
 
 logger = logging.getLogger("responders")
 
@@ -75,9 +75,11 @@ class Endpoint:
 
 
 def run(*, name: str, version: str, description: str, endpoints: Sequence[Endpoint]) -> None:
-    """Serves until SIGTERM or SIGINT, then answers what it took and returns; a second signal ends the process.
+    """Serve until SIGTERM or SIGINT. Then answer the requests that were taken, and return. A second signal ends the
+    process.
 
-    Service and queue group are called `name`; NATS_URL and the like say where NATS is, and what it takes to connect.
+    The service and its queue group have the name `name`. NATS_URL and similar variables name the server and the
+    credentials.
     """
     sign_fd = read_sign_fd(name)
     configure_logging(name, is_short=sign_fd is not None)
@@ -108,7 +110,8 @@ class _Responder:
         self._troubles: dict[str, float] = {}
 
     async def serve(self) -> None:
-        """Returns when a signal came and what was taken is answered, or the bounds of a stop are over."""
+        """Return after a signal, when all requests that were taken are answered, or when the limits of a stop are
+        reached."""
         stopping = asyncio.create_task(_first_signal())
         while not stopping.done():
             client = ServiceClient(self._log_trouble)
@@ -118,14 +121,14 @@ class _Responder:
                 await client.abandon()
                 await asyncio.wait({stopping}, timeout=draw_wait())
         unanswered = await self._drain(client)
-        # What nats-py has left running may end badly now: that is no news.
+        # Tasks that nats-py has left running may fail now, which does not matter.
         asyncio.get_running_loop().set_exception_handler(lambda *_: None)
         session.cancel()
         await client.abandon()
         logger.info("stopped unanswered=%d", unanswered)
 
     async def _serve_on(self, client: ServiceClient) -> None:
-        """Connects, however long that takes, and returns when the client is of no more use."""
+        """Connect, however long that takes, and serve. Return when the client is no longer usable."""
         try:
             await client.open(self._connection, name=self._config.name)
             service = micro.Service(client, self._config)
@@ -144,15 +147,16 @@ class _Responder:
             self._log_trouble(error)
 
     def _sign(self) -> None:
-        """Tell whoever waits for it, once, that requests are answered from now on."""
+        """Tell the parent process, once, that requests are answered from now on."""
         if self._sign_fd is not None:
-            with contextlib.suppress(OSError):  # nobody waits any more
+            with contextlib.suppress(OSError):  # nobody waits for it
                 os.write(self._sign_fd, b".")
             os.close(self._sign_fd)
             self._sign_fd = None
 
     async def _drain(self, client: ServiceClient) -> int:
-        """No more new requests, then no more running ones, then no more replies on their way. Counts the unanswered."""
+        """Stop taking requests, then wait for running ones, then for replies on their way. Returns the number of
+        unanswered ones."""
         deadline = time.monotonic() + STOP_SECONDS
         drained = asyncio.gather(*(endpoint.drain() for endpoint in self._open), return_exceptions=True)
         if answers := await client.answers():
@@ -166,7 +170,8 @@ class _Responder:
         self._log_trouble(TimeoutError("its caller waits no more"), "request dropped")
 
     def _log_trouble(self, error: Exception, event: str = "connection trouble") -> None:
-        """Logs the same trouble only once in REPEAT_SECONDS. Never raises: nats-py calls it from its read loop."""
+        """Log a trouble, but the same one only once in REPEAT_SECONDS. It never raises: nats-py calls it from its read
+        loop."""
         now = time.monotonic()
         reason = str(error) or type(error).__name__
         self._troubles = {text: at for text, at in self._troubles.items() if now - at < REPEAT_SECONDS}
@@ -176,7 +181,7 @@ class _Responder:
 
 
 class _OpenEndpoint(micro.Endpoint):
-    """An endpoint on a connection. Unlike nats.micro's it runs requests at the same time, and can be drained."""
+    """An endpoint on a connection. Unlike that of nats.micro, it runs requests at the same time, and can be drained."""
 
     def __init__(
         self,
@@ -191,17 +196,17 @@ class _OpenEndpoint(micro.Endpoint):
         self._log_late = log_late
 
     async def open(self) -> None:
-        """Subscribes, and is in INFO and STATS from then on."""
+        """Subscribe. From then on the endpoint is in INFO and STATS."""
         await self._start()
         self._service._endpoints.append(self)
 
     async def drain(self) -> None:
-        """Returns when the server sends no more, and all that it sent was taken."""
+        """Return when the server sends no more messages, and all that it sent were taken."""
         if self._subscription:
             await self._subscription._drain()  # its drain() has no types
 
     async def _handle_request(self, msg: Msg) -> None:
-        # nats-py takes the next message when this returns: waiting for a place here holds the queue back.
+        # nats-py takes the next message when this returns. So waiting here for a place holds the queue back.
         if msg.reply:
             await self._running.start(self._handle_in_time, msg)
 
@@ -238,7 +243,7 @@ class _Running:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self, handle: Callable[[Msg], Coroutine[Any, Any, None]], msg: Msg) -> None:
-        """Returns when the request runs, which may be only after another one ended."""
+        """Return when the request runs. That may be only after another one has ended."""
         await self._places.acquire()
         task = asyncio.create_task(handle(msg))
         self._tasks.add(task)
@@ -251,15 +256,15 @@ class _Running:
             logger.warning("reply lost reason=%s", error)
 
     async def finish(self, deadline: float) -> int:
-        """Waits for all to end, cancels those that run at the deadline, and counts them."""
+        """Wait until all have ended. At the deadline cancel the others, and return their number."""
         while self._tasks and (left := deadline - time.monotonic()) > 0:
             await asyncio.wait(self._tasks, timeout=left)
         return sum(task.cancel() for task in self._tasks)
 
 
 def is_late(msg: Msg) -> bool:
-    """Whether the caller of a request waits no more: it said how long it would, and that is over. A value that is no
-    number says nothing."""
+    """Whether the time is over for which the caller of a request waits. False if the request does not say it as a
+    number."""
     for name, value in (msg.headers or {}).items():
         if name.lower() == TIME_LEFT and _MILLISECONDS.fullmatch(value) and isinstance(msg, ArrivedMsg):
             return time.monotonic() > msg.arrived + int(value) / 1000
@@ -267,23 +272,25 @@ def is_late(msg: Msg) -> bool:
 
 
 def get_jetstream(request: Request, *, timeout: float) -> JetStreamContext:
-    """JetStream on the connection that a request came by; each call waits `timeout` seconds at most."""
+    """JetStream on the connection of a request. Each call waits at most `timeout` seconds."""
     return request._msg._client.jetstream(timeout=timeout)
 
 
 def get_max_payload(request: Request) -> int:
-    """How many bytes the payload of a reply may have, by the server that a request came by."""
+    """The most bytes that the payload of a reply may have, according to the server of a request."""
     return request._msg._client.max_payload
 
 
 def find_header(request: Request, name: str) -> str | None:
-    """The value of a request header, whatever the case of its name; several are one list (RFC 9110 §5.3)."""
+    """The value of a request header. The case of its name does not matter. Several values become one list (RFC 9110
+    §5.3)."""
     values = [value for key, value in (request.headers or {}).items() if key.lower() == name.lower()]
     return ", ".join(values) if values else None
 
 
 async def _first_signal() -> None:
-    """Returns on the first of SIGNALS; from then on each ends the process at once, as PID 1 of a container too."""
+    """Return at the first of SIGNALS. From then on each of them ends the process at once, even as PID 1 of a
+    container."""
     came = asyncio.Event()
     for number in SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, came.set)

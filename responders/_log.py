@@ -6,7 +6,7 @@ import logging
 
 
 def configure_logging(name: str, *, is_short: bool) -> None:
-    """Lines with the date, the level and the name of the service; short ones look like those of `nats-http dev`."""
+    """Lines with the date, the level and the name of the service. Short lines look like those of `nats-http dev`."""
     handler = logging.StreamHandler()
     handler.setFormatter(
         ShortFormatter(f"%(asctime)s {name:8} %(message)s", "%H:%M:%S")
@@ -17,9 +17,10 @@ def configure_logging(name: str, *, is_short: bool) -> None:
 
 
 class ShortFormatter(logging.Formatter):
-    """Names the level only where it is a warning or worse."""
+    """Writes the level only if it is a warning or higher."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name of logging
+        """The message, with its level before it if it is a warning or higher."""
         if record.levelno >= logging.WARNING:
             record.message = f"{record.levelname.lower()} {record.message}"
         return super().formatMessage(record)

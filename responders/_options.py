@@ -1,6 +1,6 @@
 """The settings of a responder: its arguments and environment, read once at its start.
 
-Where that makes no sense, the process ends with status 2 and one line on stderr.
+If they are wrong, the process ends with status 2 and one line on stderr.
 """
 
 import argparse
@@ -20,7 +20,7 @@ _MARKS = {"NATS_CREDS": "-----BEGIN NATS USER JWT", "NATS_NKEY_SEED": "SU"}
 
 @dataclass(frozen=True)
 class Connection:
-    """Where NATS is, and what it takes to connect, as `nats.connect` wants it."""
+    """The servers, and the credentials for them, in the form of `nats.connect`."""
 
     servers: list[str] = field(repr=False)
     user_credentials: str | None
@@ -32,7 +32,8 @@ class Connection:
 
 
 def read_connection(name: str) -> Connection:
-    """What NATS_URL says, a comma-separated list, else DEFAULT_URL; and the other variables that the gateway has."""
+    """The connection by NATS_URL, a comma-separated list, else by DEFAULT_URL, and by the other variables of the
+    gateway."""
     creds, seed, user, password, token, ca, cert, key = (
         os.environ.get(f"NATS_{variable}") or None
         for variable in ("CREDS", "NKEY_SEED", "USER", "PASSWORD", "TOKEN", "TLS_CA", "TLS_CERT", "TLS_KEY")
@@ -46,7 +47,7 @@ def read_connection(name: str) -> Connection:
 def _check_files(name: str, **files: str | None) -> None:
     for variable, file in files.items():
         try:
-            # In a creds file without a JWT nats-py would look for it for ever.
+            # In a creds file without a JWT, nats-py would search for it for ever.
             if file is not None and _MARKS[variable] not in Path(file).read_text():
                 raise ValueError
         except (OSError, ValueError):
@@ -72,14 +73,14 @@ def _read_servers(name: str) -> list[str]:
             raise Error
         Client().set_server_pool(servers)
     except Error:
-        # Quotes nothing of it: there may be a password.
+        # Shows no part of it: it may contain a password.
         _refuse(name, "NATS_URL is not a comma-separated list of addresses like nats://host:4222")
     return servers
 
 
 def read_sign_fd(name: str) -> int | None:
-    """NATS_HTTP_DEV, which `nats-http dev` sets: the file descriptor of a pipe where it waits for a byte, which says
-    that requests are answered. None where the responder was started by somebody else."""
+    """The file descriptor in NATS_HTTP_DEV: a pipe in which `nats-http dev` waits for a byte, which says that requests
+    are answered. None if another program started the responder."""
     text = os.environ.get("NATS_HTTP_DEV", "")
     if text and not text.isdecimal():
         _refuse(name, "NATS_HTTP_DEV is for `nats-http dev` alone")
@@ -87,7 +88,7 @@ def read_sign_fd(name: str) -> int | None:
 
 
 def read_delay(name: str) -> float:
-    """How many seconds an answer of the responder `name` shall take: `--delay`, else `<NAME>_DELAY`, else 0."""
+    """The seconds that each answer of the responder `name` takes: `--delay`, else `<NAME>_DELAY`, else 0."""
     variable = f"{name.upper()}_DELAY"
     parser = _make_parser(name)
     parser.add_argument("--delay", metavar="SECONDS", help=f"how long each answer takes (else {variable}, else 0)")
@@ -107,5 +108,5 @@ def _refuse(name: str, reason: str) -> NoReturn:
 
 
 def _make_parser(name: str) -> argparse.ArgumentParser:
-    # Without the lines about usage an error is one line.
+    # Without the lines about usage, an error is one line.
     return argparse.ArgumentParser(prog=f"responders.{name}", usage=argparse.SUPPRESS)

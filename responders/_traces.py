@@ -1,6 +1,6 @@
-"""Spans of an example responder, where OpenTelemetry is installed and a variable OTEL_… asks for them. Else nothing.
+"""Spans of an example responder, if OpenTelemetry is installed and a variable OTEL_… asks for them.
 
-The SDK reads the variables; what is wrong with them the gateway says, which is started with the same.
+The SDK reads the variables. The gateway reports wrong ones, since it starts with the same variables.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _ASKING = ("OTEL_TRACES_EXPORTER", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_E
 
 
 def start_traces(name: str, version: str) -> Traces | None:
-    """The spans of the service `name`; None where nobody asks for them."""
+    """The traces of the service `name`. None if no variable asks for them."""
     is_off = os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
     if is_off or os.environ.get("OTEL_TRACES_EXPORTER") == "none" or not any(map(os.environ.get, _ASKING)):
         return None
@@ -46,7 +46,7 @@ class Traces:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-        logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # the gateway's log says that nobody collects
+        logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # the gateway reports a missing collector
         service = os.environ.get("OTEL_SERVICE_NAME") or name
         resource = Resource.create({"service.name": service, "service.version": version})
         self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
@@ -61,6 +61,7 @@ class Traces:
         """The handler of this subject, with a span around it."""
 
         async def handle(request: Request) -> Answer:
+            """Answer within a span."""
             with self._start(subject, request) as span:
                 try:
                     return await handler(request)
@@ -72,7 +73,7 @@ class Traces:
         return handle
 
     def _start(self, subject: str, request: Request) -> AbstractContextManager[Span]:
-        """By OpenTelemetry's semantic conventions of messaging."""
+        """The span of a request, by OpenTelemetry's semantic conventions for messaging."""
         from opentelemetry.trace import SpanKind
 
         headers = {name.lower(): value for name, value in (request.headers or {}).items()}
@@ -88,11 +89,11 @@ class Traces:
                 "messaging.destination.template": subject,
                 "messaging.consumer.group.name": self._group,
             },
-            record_exception=False,  # its text may have what a caller sent
+            record_exception=False,  # its text may contain what a caller sent
         )
 
     def stop(self) -> None:
-        """Send what is left, for at most STOP_SECONDS."""
+        """Send the last spans, for at most STOP_SECONDS."""
         stopping = threading.Thread(target=self._provider.shutdown, daemon=True)
         stopping.start()
         stopping.join(STOP_SECONDS)

@@ -3,9 +3,9 @@
     $ python -m responders.notes        # NATS_URL says where NATS is; its server must have JetStream
     $ nats request notes.create '{"title": "Shopping", "text": "milk, bread"}'
 
-A note is `{"id", "title", "text", "revision"}`. The revision changes with every change, and `ETag` has it in quotes;
-a request with `If-Match` is refused with 409 where the note has changed since (RFC 9110 §13.1.1). Errors are those of
-ADR-32: 404 no such note, 409 changed since, 422 the request breaks a rule, 503 no storage at the moment.
+A note is `{"id", "title", "text", "revision"}`. The revision changes with every change, and `ETag` has it in quotes. A
+request with `If-Match` gets 409 if the note has changed since (RFC 9110 §13.1.1). Errors are those of ADR-32: 404 for
+no such note, 409 for a note that has changed, 422 for a request that breaks a rule, 503 for no storage at the moment.
 """
 
 import asyncio
@@ -28,17 +28,17 @@ from nats.micro.request import Request, ServiceError
 
 from ._lifecycle import Endpoint, Reply, find_header, get_jetstream, get_max_payload, run
 
-BUCKET, STREAM, SUBJECT = "notes", "KV_notes", "$KV.notes."  # names by ADR-8
-STORAGE_SECONDS = 1.5  # for all that one request needs of the storage
+BUCKET, STREAM, SUBJECT = "notes", "KV_notes", "$KV.notes."  # names as in ADR-8
+STORAGE_SECONDS = 1.5  # for everything that one request needs from the storage
 MAX_TITLE, MAX_TEXT = 200, 10_000  # characters
 MAX_PAGE, USUAL_PAGE = 100, 20  # notes
 ATTEMPTS = 5  # to change a note that others change at the same time
-PAGE_FRAME = 64  # bytes of a page that are not notes, at most
+PAGE_FRAME = 64  # bytes of a page around its notes, at most
 WRONG_LAST_SEQUENCE = (10071, 10164)  # error codes of nats-server
 
 _ID = re.compile(r"[0-9a-f]{20}")
-# RFC 9110 §8.8.3 and §5.6.1. A text matches in one way at most, so that none takes long. Not by possessive quantifiers:
-# Python before 3.11.5 gets them wrong.
+# RFC 9110 §8.8.3 and §5.6.1. A text matches in at most one way, so that no text takes long. It has no possessive
+# quantifiers, since Python before 3.11.5 gets them wrong.
 _TAG = re.compile(r'(?:W/)?"[^\x00-\x20"\x7f]*"')
 _TAGS = re.compile(rf"[ \t]*(?:{_TAG.pattern}[ \t]*)?(?:,[ \t]*(?:{_TAG.pattern}[ \t]*)?)*")
 
@@ -47,31 +47,36 @@ logger = logging.getLogger("responders.notes")
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What somebody wrote."""
+    """The title and the text of a note."""
 
     title: str
     text: str
 
     def encode(self) -> bytes:
+        """The content as JSON, for the bucket."""
         return json.dumps({"title": self.title, "text": self.text}).encode()
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
+    """One note, and its revision in the bucket."""
+
     id: str
     content: Content
     revision: int
 
     def describe(self) -> dict[str, object]:
+        """The note as a JSON object."""
         content = self.content
         return {"id": self.id, "title": content.title, "text": content.text, "revision": self.revision}
 
     def to_reply(self, **headers: str) -> Reply:
+        """The note as JSON, with its `ETag` and these headers."""
         return Reply(_encode(self.describe()), {"ETag": f'"{self.revision}"', **headers})
 
 
 class Storage:
-    """The bucket, for one request. Its methods raise nats.errors.Error or TimeoutError where there is no storage."""
+    """The bucket, for one request. Its methods raise nats.errors.Error or TimeoutError if there is no storage."""
 
     def __init__(self, jetstream: JetStreamContext, bucket: KeyValue) -> None:
         self._jetstream = jetstream
@@ -79,7 +84,7 @@ class Storage:
 
     @classmethod
     async def open(cls, jetstream: JetStreamContext) -> "Storage":
-        """Makes the bucket if it does not exist."""
+        """Open the bucket. Make it if it does not exist."""
         try:
             return cls(jetstream, await jetstream.key_value(BUCKET))
         except BucketNotFoundError:
@@ -87,42 +92,43 @@ class Storage:
             return cls(jetstream, bucket)
 
     async def list_ids(self) -> list[str]:
-        """In the order of their making."""
+        """The ids of all notes, the oldest first."""
         info = await self._jetstream.stream_info(STREAM, subjects_filter=f"{SUBJECT}>")
         keys = (subject.removeprefix(SUBJECT) for subject in info.state.subjects or {})
         return sorted(key for key in keys if _ID.fullmatch(key))
 
     async def find(self, id_: str) -> Note | None:
-        """None, too, for what somebody else keeps there and is no note."""
+        """The note with this id. None if there is none, or if somebody else keeps another value there."""
         with contextlib.suppress(KeyNotFoundError, ServiceError):
             entry = await self._bucket.get(id_)
             return Note(id_, _parse_content(entry.value or b""), entry.revision or 0)
         return None
 
     async def create(self, content: Content) -> Note:
-        # Ids are in the order of their making, as far as clocks agree: the time in nanoseconds, and chance.
+        """Keep a new note."""
+        # Ids are sorted by age, as far as clocks agree: they have the time in nanoseconds, and random bits.
         milliseconds, rest = divmod(time.time_ns(), 1_000_000)
         id_ = f"{milliseconds:012x}{rest:05x}{secrets.randbelow(1 << 12):03x}"
         return Note(id_, content, await self._bucket.create(id_, content.encode()))
 
     async def replace(self, note: Note, content: Content) -> Note:
-        """Raises KeyWrongLastSequenceError if the note has changed."""
+        """Replace the content of a note. Raises KeyWrongLastSequenceError if the note has changed."""
         return Note(note.id, content, await self._bucket.update(note.id, content.encode(), last=note.revision))
 
     async def delete(self, note: Note) -> None:
-        """Raises KeyWrongLastSequenceError if the note has changed."""
+        """Delete a note. Raises KeyWrongLastSequenceError if the note has changed."""
         try:
             await self._bucket.delete(note.id, last=note.revision)
-        except BadRequestError as error:  # nats-py tells a lost race so here, and not as it does in update
+        except BadRequestError as error:  # nats-py reports a lost race in another way here than in `update`
             if error.err_code in WRONG_LAST_SEQUENCE:
                 raise KeyWrongLastSequenceError(error.description) from None
             raise
-        with contextlib.suppress(Error):  # the marker that this leaves would stay for ever, and ids never come again
+        with contextlib.suppress(Error):  # the marker of a deletion would stay for ever, and no id comes twice
             await self._jetstream.purge_stream(STREAM, subject=SUBJECT + note.id)
 
 
 async def create(request: Request) -> Reply:
-    """Keeps a new note, and answers with it and its place."""
+    """Keep a new note, and answer with it and its place."""
     content = _parse_content(request.data)
     async with _open_storage(request) as storage:
         note = await storage.create(content)
@@ -130,9 +136,9 @@ async def create(request: Request) -> Reply:
 
 
 async def list_notes(request: Request) -> bytes:
-    """Answers with a page of notes in the order of their making, and where the next page begins, if there is one.
+    """Answer with a page of notes, the oldest first, and with the place where the next page begins, if there is one.
 
-    A page has fewer than `limit` notes where a reply has no room for more.
+    A page has fewer than `limit` notes if a reply has no room for more.
     """
     limit, after = _parse_page(request.data)
     notes: list[Note] = []
@@ -148,20 +154,20 @@ async def list_notes(request: Request) -> bytes:
 
 
 def _fit(notes: list[Note], room: int) -> list[Note]:
-    """As many of the first notes as this many bytes hold, and at least one."""
+    """The first notes, as many as fit into this number of bytes, but at least one."""
     sizes = itertools.accumulate(len(_encode(note.describe())) + len(",") for note in notes)
     return [note for note, size in zip(notes, sizes, strict=True) if size <= room] or notes[:1]
 
 
 async def read(request: Request) -> Reply:
-    """Answers with a note."""
+    """Answer with a note."""
     id_ = _parse_id(request.subject)
     async with _open_storage(request) as storage:
         return (await _get(storage, id_, None)).to_reply()
 
 
 async def replace(request: Request) -> Reply:
-    """Gives a note another content, if it is still what the caller knows; answers with it."""
+    """Give a note another content, if it is still the one that the caller knows. Answer with it."""
     id_, expected, content = _parse_id(request.subject), _parse_if_match(request), _parse_content(request.data)
     async with _open_storage(request) as storage:
         for _ in range(ATTEMPTS):
@@ -172,7 +178,7 @@ async def replace(request: Request) -> Reply:
 
 
 async def delete(request: Request) -> bytes:
-    """Forgets a note, if it is still what the caller knows."""
+    """Forget a note, if it is still the one that the caller knows."""
     id_, expected = _parse_id(request.subject), _parse_if_match(request)
     async with _open_storage(request) as storage:
         for _ in range(ATTEMPTS):
@@ -185,7 +191,7 @@ async def delete(request: Request) -> bytes:
 
 @contextlib.asynccontextmanager
 async def _open_storage(request: Request) -> AsyncIterator[Storage]:
-    """For STORAGE_SECONDS; where there is no storage, or too slow a one, the request ends with 503."""
+    """The storage, for STORAGE_SECONDS. If there is no storage, or if it is too slow, the request ends with 503."""
     try:
         async with asyncio.timeout(STORAGE_SECONDS):
             yield await Storage.open(get_jetstream(request, timeout=STORAGE_SECONDS))
@@ -195,7 +201,7 @@ async def _open_storage(request: Request) -> AsyncIterator[Storage]:
 
 
 async def _get(storage: Storage, id_: str, expected: frozenset[str] | None) -> Note:
-    """The note as it is now; a ServiceError if there is none, or not one that is expected."""
+    """The note as it is now. Raises ServiceError if there is none, or if its tag is not one of the expected ones."""
     note = await storage.find(id_)
     if note is None:
         raise ServiceError("404", f"there is no note {id_}")
@@ -238,7 +244,7 @@ def _parse_page(payload: bytes) -> tuple[int, str]:
 def _parse_object(payload: bytes, keys: set[str]) -> dict[str, object]:
     try:
         value = json.loads(payload.decode("utf-8"), object_pairs_hook=_make_object)
-        json.dumps(value, ensure_ascii=False).encode("utf-8")  # half of a surrogate pair is no text
+        json.dumps(value, ensure_ascii=False).encode("utf-8")  # half of a surrogate pair is not text
     except (ValueError, RecursionError):
         raise ServiceError("422", "the payload is not JSON in UTF-8 with unique keys") from None
     if not isinstance(value, dict) or value.keys() - keys:
@@ -254,7 +260,7 @@ def _make_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _parse_if_match(request: Request) -> frozenset[str] | None:
-    """The entity tags that would do, or `*` for any; None where the caller does not care. A weak tag stays weak."""
+    """The accepted entity tags, or `*` for any. None if the caller does not care. A weak tag stays weak."""
     text = find_header(request, "If-Match")
     if text is None:
         return None
