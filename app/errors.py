@@ -1,7 +1,7 @@
 """Every way in which an exchange can fail, as one tree.
 
     GatewayError
-    ├── the caller can mend it, nothing was sent
+    ├── the caller can correct it, nothing was sent
     │   ├── BadRequest 400            ├── Unauthenticated 401
     │   ├── Forbidden 403             ├── NotFound 404
     │   ├── MethodNotAllowed 405      ├── RequestTimeout 408        ├── LengthRequired 411

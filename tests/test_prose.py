@@ -22,7 +22,8 @@ PHRASES = {
     r"none of": "no …, not any of",
     r"(?:is|are|be) told": "name who tells: the log says, the caller gets",
     r"anew": "again",
-    r"where there (?:is|are) (?:one|any|none)": "if it has one",
+    r"where (?:there (?:is|are)|nobody|somebody|nothing|both|neither)\b": "if",
+    r"(?:none|empty|nothing|true|false) where\b": "if",
     r"be it\b": "whether … or …",
     r"(?<!as fast )as they (?:come|stand)\b": "unchanged",
     r"(?:of )?(?:that|those|these) which": "use the noun",
@@ -30,6 +31,18 @@ PHRASES = {
     r"in order to": "to",
     r"utili[sz]e": "use",
     r"prior to": "before",
+    r"but for\b": "except",
+    r"in the place of": "instead of",
+    r"at the latest": "no later than",
+    r"(?<!are )all the same\b": "anyway",
+    r"as (?:\S+ ){1,3}(?:has|have) it\b": "as in",
+    r"(?:it|that|which|this) (?:is|was) no (?!longer|more|less|need)": "is not a",
+    r"(?:says?|said|tells?|knows?|known|learns?|hears?) of\b": "about",
+    r"take[ns]? for\b": "treated as, confused with",
+    r"(?:holds?|held|holding) up\b": "delay",
+    r"mend(?:s|ed)?\b": "correct, repair",
+    r"\w+Error (?:says|names)\b": "Raises …, whose text says",
+    r"(?-i:^(?:Of|Those|That|As of) )": "begin with the noun",
 }
 HARD = re.compile("|".join(rf"(?P<p{i}>\b(?:{phrase}))" for i, phrase in enumerate(PHRASES)), re.IGNORECASE)
 SOURCES = sorted(

@@ -186,7 +186,7 @@ def check_pattern(text: str) -> None:
     try:
         _compile(text)
     except SchemaError:
-        raise ValueError("it is no regular expression, or has look-around or a back-reference") from None
+        raise ValueError("it is not a regular expression, or has look-around or a back-reference") from None
 
 
 def takes_any_origin(rules: CorsRules) -> bool:

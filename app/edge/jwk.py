@@ -31,10 +31,10 @@ def read_keys(document: Json) -> tuple[IssuerKey, ...]:
     """The usable keys of a JWK set. Raises ValueError if it has none; the text says why."""
     listed = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(listed, list):
-        raise ValueError("it is no JWK set: an object with a list `keys`")
+        raise ValueError("it is not a JWK set: an object with a list `keys`")
     keys = tuple(key for jwk in listed[:MAX_KEYS] if isinstance(jwk, dict) and (key := _read_key(jwk)))
     if not keys:
-        raise ValueError("it has no public key that can be used: RSA of 2048 bits or more, an NIST curve, Ed25519")
+        raise ValueError("it has no usable public key: RSA of 2048 bits or more, an NIST curve, Ed25519")
     return keys
 
 

@@ -10,7 +10,7 @@ _REMEMBERED = 4096  # addresses
 def find_network(address: str) -> str:
     """The address or network for which a limit per caller counts: the address itself, or the /64 of an IPv6 address,
     since such a caller usually has all addresses of a /64. An IPv4 caller may have an address like ::ffff:192.0.2.1
-    (RFC 4291 §2.5.5.2), if the socket takes both kinds. A text that is no address is returned unchanged."""
+    (RFC 4291 §2.5.5.2), if the socket takes both kinds. A text that is not an address is returned unchanged."""
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

@@ -262,7 +262,7 @@ def _find_caller(scope: Scope) -> Caller:
 
 
 def place_below(scope: Scope, root: str) -> Scope:
-    """The scope as if the request had come below this path, percent-encoded, in the place of the one that it has."""
+    """The scope as if the request had come below this path instead of its own root. The path is percent-encoded."""
     plain, before = unquote(root), scope.get("root_path", "")
     if plain == before:
         return scope
@@ -271,7 +271,7 @@ def place_below(scope: Scope, root: str) -> Scope:
 
 
 def _find_path_below_root(scope: Scope) -> bytes:
-    """The path as it came, but for the application's root."""
+    """The path as it came, without the application's root."""
     root: str = scope.get("root_path", "")
     raw, plain = scope.get("raw_path") or b"", root.encode("utf-8")
     if raw.startswith(plain):

@@ -29,7 +29,7 @@ from .head import MAX_FIELDS, find_length
 
 MAX_HEAD = 64 * 1024  # bytes of a request head
 MAX_EXTRA = 16 * 1024  # bytes
-SHORT = 4096  # bytes; a longer read is never taken for one short request
+SHORT = 4096  # bytes; a longer read does not count as one short request
 LARGE = 32 * 1024  # bytes; after a larger read, other connections get their turn
 PIECE = 8192  # bytes of a chunked body that are parsed at once
 
@@ -177,7 +177,7 @@ class Intake(HttpToolsProtocol):
         return end
 
     def _find_end(self, data: bytes, start: int) -> int:
-        """The position where the next piece must end at the latest, so that no second request ends in it (law 2)."""
+        """The last position where the next piece may end. At this position no second request ends in it (law 2)."""
         if self.phase == BODY and self.body_left is not None:
             return min(len(data), start + self.body_left)
         limit = min(len(data), start + (PIECE if self.phase == BODY else MAX_HEAD))

@@ -252,7 +252,7 @@ class GatewayProtocol(Timed):
     # Errors
 
     def take_error(self, error: Exception) -> None:
-        """Send the error, but never in the place of an answer that the caller still waits for."""
+        """Send the error, but never instead of an answer that the caller still waits for."""
         error = describe_error(error)
         self.stop_listening()
         if self.is_in_flight and self.phase == BODY:

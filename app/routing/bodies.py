@@ -28,7 +28,8 @@ def is_media_range(text: str) -> bool:
 
 
 def is_content_type(text: str) -> bool:
-    """Whether a text is allowed as `Content-Type`: it is no range, and has no character that could end the header."""
+    """Whether a text is allowed as `Content-Type`: it is not a range, and has no character that could end the
+    header."""
     media_type = text.partition(";")[0].strip().lower()
     return text.isascii() and is_clean_value(text.encode()) and is_media_range(media_type) and "*" not in media_type
 

@@ -230,7 +230,7 @@ def _find_reply_faults(reply: "ReplyRules", schemas: SharedSchemas) -> Iterator[
 
 
 def _find_status_faults(reply: "ReplyRules", schemas: SharedSchemas) -> Iterator[Fault]:
-    """Of the statuses beside `reply.status`, and of the check of replies."""
+    """Faults of the statuses beside `reply.status`, and of the check of replies."""
     for status, rules in reply.statuses.items():
         key = ("reply", "statuses", str(status))
         if not 200 <= status <= 599:

@@ -95,8 +95,8 @@ def read_claim(parameter: Parameter, identity: Identity | None) -> str:
 
 
 def refuse_claim(error: InvalidParameter | UriTooLong) -> Forbidden:
-    """The 403 for a claim that breaks the rules of its parameter. It is no 422 or 414, since the caller can't change a
-    claim."""
+    """The error for a claim that breaks the rules of its parameter. It is a 403 and not a 422 or 414, since the caller
+    can't change a claim."""
     return Forbidden(f"A claim of the caller can't be used. {error.detail}")
 
 

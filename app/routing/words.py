@@ -1,4 +1,4 @@
-"""What a route says in a word: its name, its methods, its subject, and what it sends. Pure."""
+"""The name, the methods, the subject and the payload of a route. Pure."""
 
 import re
 from collections.abc import Iterable
@@ -12,16 +12,16 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 Payload = Literal["none", "body", "params", "merge"]
 WITH_BODY: frozenset[object] = frozenset(("body", "merge"))
-"""What sends the request body, or something made of it."""
+"""The payloads that contain the request body, or something made of it."""
 WITH_PARAMETERS: frozenset[object] = frozenset(("params", "merge"))
-"""What has the parameters in it."""
+"""The payloads that contain the parameters."""
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_LAST = 16  # templates that have been parsed: a route asks for its own a few times
+_LAST = 16  # parsed templates: a route needs its own a few times
 
 
 def check_name(name: str) -> str:
-    """The name; ValueError if no route can be called so."""
+    """The name. Raises ValueError if no route can have it."""
     if not _NAME.fullmatch(name):
         raise ValueError("a name is 1 to 64 of letters, digits, _ and -")
     return name
@@ -29,12 +29,12 @@ def check_name(name: str) -> str:
 
 @lru_cache(_LAST)
 def parse_subject(subject: str) -> SubjectTemplate:
-    """The template of a subject; ValueError says what is wrong with it."""
+    """The template of a subject. Raises ValueError, whose text says what is wrong with it."""
     return SubjectTemplate.parse(subject)
 
 
 def choose_payload(payload: Payload | None, method: str) -> Payload:
-    """What a request with this method sends."""
+    """The payload of a request with this method."""
     return payload or ("body" if method in BODY_METHODS else "none")
 
 

@@ -255,7 +255,10 @@ JWKS = {"keys": [make_jwk()]}
             ", jwks_file: public.pem",
             'auth.users.jwks_file: "public.pem": it is not JSON, so it is not a JWK set: {"keys": [',
         ),
-        (", jwks_file: list.json", 'auth.users.jwks_file: "list.json": it is no JWK set: an object with a list `keys`'),
+        (
+            ", jwks_file: list.json",
+            'auth.users.jwks_file: "list.json": it is not a JWK set: an object with a list `keys`',
+        ),
         (", secret_file: short", '2:64: auth.users.secret_file: "short": the secret has less than 32 bytes'),
         (", secret_file: secret, algorithms: [HS512]", 'secret_file: "secret": the secret has less than 64 bytes'),
         (

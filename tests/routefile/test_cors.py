@@ -83,7 +83,7 @@ def test_rules_are_handed_on_with_the_routes(file: Path) -> None:
         ("cors: {allow_origins: [1]}", "7:28: routes[0].cors.allow_origins[0]: 1: must be a text"),
         ("cors: {allow_origins: 'null'}", '7:27: routes[0].cors.allow_origins: "null": any page can make its'),
         ("cors: {allow_origins: [a]}", '7:28: routes[0].cors.allow_origins[0]: "a": an origin is a scheme and'),
-        ("cors: {allow_origin_regex: '('}", '7:32: routes[0].cors.allow_origin_regex: "(": it is no regular'),
+        ("cors: {allow_origin_regex: '('}", '7:32: routes[0].cors.allow_origin_regex: "(": it is not a regular'),
         (f"cors: {{{ALLOWED}, allow_methods: get}}", "allow_methods: \"get\": must be 'GET', 'POST'"),
         (f"cors: {{{ALLOWED}, allow_methods: []}}", "allow_methods: must not be empty"),
         (
