@@ -1,4 +1,4 @@
-// Starts Swagger UI or ReDoc, whichever the page has, in the colours that the reader's system asks for.
+// Starts Swagger UI or ReDoc, whichever the page has, in the colours of the reader's system.
 "use strict";
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -33,12 +33,12 @@ const DARK_REDOC = {
   codeBlock: { backgroundColor: "#0f1315" },
 };
 
-/** With the query of this page: where it asks who calls, the key may be there. */
+/** With the query of this page: if the page requires a key, the key may be in the query. */
 function findDocument(element) {
   return element.dataset.openapi + location.search;
 }
 
-/** Browsers let no script send a header Cookie: a key that belongs in a cookie becomes one, until "Logout". */
+/** Browsers let no script send a header Cookie. So a key that belongs in a cookie becomes a cookie, until "Logout". */
 function keepCookies() {
   const find = (found) => {
     const { type, in: place, name } = found?.toJS?.() ?? found ?? {};
@@ -77,9 +77,9 @@ function startSwagger(element) {
 }
 
 function startRedoc(element) {
-  // Without `sanitize` it takes any markup of a description as it is, scripts too.
+  // Without `sanitize` it would run scripts in the markup of a description.
   Redoc.init(findDocument(element), { sanitize: true, theme: dark.matches ? DARK_REDOC : {} }, element);
-  dark.addEventListener("change", () => location.reload()); // it takes colours only at its start
+  dark.addEventListener("change", () => location.reload()); // it chooses colours only at its start
 }
 
 showColours();

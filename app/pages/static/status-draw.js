@@ -4,7 +4,7 @@ import { LEVEL_WORDS } from "./status-words.js";
 const SVG = "http://www.w3.org/2000/svg";
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 const GLIDE = 600; // milliseconds in which a number moves to its next value
-const BARS = { up: 36, partly: 22, down: 8, unknown: 2 }; // heights: a state shows without its colour too
+const BARS = { up: 36, partly: 22, down: 8, unknown: 2 }; // heights, so that a state shows without its colour too
 const BAR_SPACE = 40;
 
 export const find = (id) => document.getElementById(id);
@@ -17,7 +17,7 @@ export function make(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** A cell of a table, with the label that it has where its row is a card. */
+/** A cell of a table, with its label for a row that is shown as a card. */
 export const makeCell = (name, label, ...children) =>
   make("td", { role: "cell", class: name, "data-label": label }, ...children);
 
@@ -28,7 +28,7 @@ export function draw(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** Touches the page only where the text is another one. */
+/** Changes the page only if the text differs. */
 export function setText(element, text) {
   const node = element.firstChild;
   if (node?.nodeType !== Node.TEXT_NODE || node !== element.lastChild) element.textContent = text;
@@ -43,7 +43,7 @@ export function setHidden(element, isHidden) {
   if (element.hidden !== isHidden) element.hidden = isHidden;
 }
 
-/** An icon of a level, with its word for those who hear the page. */
+/** An icon of a level, with a word for people who listen to the page. */
 export function makeMark() {
   const use = draw("use", { href: "#icon-idle" });
   const word = make("span", { class: "unseen" }, "");
@@ -54,7 +54,7 @@ export function makeMark() {
   return { nodes: [draw("svg", { class: "icon", "aria-hidden": "true" }, use), word], show };
 }
 
-/** The points of a line from left to right, cut where a value is not known. */
+/** The points of a line from left to right. The line has a gap at each unknown value. */
 function findRuns(values, width, height) {
   const top = Math.max(...values) || 1;
   const step = width / (values.length - 1 || 1);
@@ -66,7 +66,7 @@ function findRuns(values, width, height) {
   return runs.filter((run) => run.length);
 }
 
-/** A line of numbers, oldest first; the text beside it says the same. */
+/** A line of numbers, the oldest first. The text beside it says the same. */
 export function makeSpark(width, height) {
   const line = draw("path", { class: "line" });
   const area = draw("path", { class: "area" });
@@ -95,7 +95,7 @@ export function makeGauge() {
   return { element: draw("svg", box, draw("rect", { class: "track", width: 100, height: 6 }), bar), show };
 }
 
-/** One bar for each step; a caption says the same in words. `describe` says what one is for whoever points at it. */
+/** One bar for each step. A caption says the same in words. `describe` returns the text of the bar under the pointer. */
 export function makeTimeline() {
   const element = draw("svg", { class: "timeline", preserveAspectRatio: "none", "aria-hidden": "true" });
   const show = (steps, describe) => {
@@ -116,7 +116,7 @@ function showBar(bar, state, at, words) {
   setText(bar.firstChild, words);
 }
 
-/** Lets a number glide to its next value, where the reader's system does not ask for less motion. */
+/** Lets a number glide to its next value, unless the reader's system asks for less motion. */
 export function makeNumber(element, write) {
   let shown = null;
   let frame = 0;
@@ -133,7 +133,7 @@ export function makeNumber(element, write) {
   };
 }
 
-/** Makes `nodes` the children of `parent`, and moves no more of them than it must. */
+/** Makes `nodes` the children of `parent`, and moves as few of them as possible. */
 export function arrange(parent, nodes) {
   const wanted = new Set(nodes);
   for (const child of [...parent.children]) if (!wanted.has(child)) child.remove();

@@ -1,21 +1,21 @@
-// Where the numbers come from: events, and plain polling where events fail.
+// Gets the numbers: by events, or by polling if events fail.
 
-const QUIET = 4000; // milliseconds without an event, where one comes each second
+const QUIET = 4000; // milliseconds without an event; usually one comes each second
 const SHORT_PAUSE = 500; // after the first poll, so that silence shows at once
 const PAUSE = 2000; // between later polls
-const PATIENCE = 5000; // for the answer to one
+const PATIENCE = 5000; // for the answer to a poll
 const AGAIN = 15000; // until events are tried again
 
 const sleep = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
 
-/** Calls `onState(state, how)`, `onBye()` where the gateway stops, and `onSilence()` each time that it does not answer. */
+/** Calls `onState(state, how)`, `onBye()` if the gateway stops, and `onSilence()` each time that it does not answer. */
 export class Feed {
   #addresses;
   #listener;
   #source = null;
   #quiet = 0;
   #again = 0;
-  #poll = null; // the poll that is on, if one is
+  #poll = null; // the current poll, if any
 
   constructor(addresses, listener) {
     this.#addresses = addresses;
@@ -37,7 +37,7 @@ export class Feed {
     this.#listener.onState(JSON.parse(event.data), "live");
   }
 
-  /** A connection that is dead says nothing, not even that. */
+  /** A dead connection gives no sign, so silence must be noticed. */
   #watch() {
     clearTimeout(this.#quiet);
     this.#quiet = setTimeout(() => {
@@ -46,7 +46,7 @@ export class Feed {
     }, QUIET);
   }
 
-  /** An EventSource comes back by itself, unless it is closed; meanwhile polls say whether anybody is there. */
+  /** An EventSource reconnects by itself, unless it is closed. Meanwhile polls find out whether the gateway answers. */
   #doubt() {
     clearTimeout(this.#quiet);
     this.#startPoll();
@@ -73,7 +73,7 @@ export class Feed {
         cache: "no-store",
         signal: AbortSignal.timeout(PATIENCE),
       });
-      const text = await answer.text(); // a body that nobody reads would be reset
+      const text = await answer.text(); // an unread body would cause a reset
       return answer.ok ? JSON.parse(text) : null;
     } catch {
       return null;

@@ -2,7 +2,7 @@
 import { arrange, draw, find, make, makeCell, setHidden, setText } from "./status-draw.js";
 import { countOf, writeClock, writeCount, writeDuration, writeShare } from "./status-words.js";
 
-const FIRST = 10; // failures, until all are asked for
+const FIRST = 10; // failures, until the reader wants all
 const NAMED = 8; // routes of one service
 const COPIED = 1500; // milliseconds
 

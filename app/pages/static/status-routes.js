@@ -1,9 +1,9 @@
-// The table of routes: trouble first, sortable, filterable, and quick with a thousand rows, because only rows in sight
-// are kept up to date; another is when it comes into sight.
+// The table of routes: trouble first, sortable, filterable. It is quick even with a thousand rows: only rows in sight
+// are kept up to date, and others when they come into sight.
 import { arrange, find, make, makeCell, makeMark, makeSpark, setAttribute, setHidden, setText } from "./status-draw.js";
 import { RANK, countOf, judgeRoute, writeCount, writeDuration, writeRate, writeShare } from "./status-words.js";
 
-const FIRST = 100; // rows, until all are asked for
+const FIRST = 100; // rows, until the reader wants all
 const MARGIN = "200px"; // around the window: rows there count as in sight
 const REST = 10000; // milliseconds in which rows keep their places, as long as their levels stay
 const byName = (a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0);
@@ -14,7 +14,7 @@ const ORDERS = {
   ...Object.fromEntries(["rate", "failing", "p50", "p95", "p99"].map((key) => [key, byNumber(key)])),
 };
 
-/** The row of one route; `show` touches only the parts that changed. */
+/** The row of one route. `show` touches only the parts that changed. */
 class Row {
   isInSight = false;
   #root;
@@ -79,11 +79,11 @@ class Row {
 
 export class Routes {
   #root;
-  #rows = new Map(); // by name: the Row of each route that was ever among those shown
+  #rows = new Map(); // by name: the Row of each route that has ever been shown
   #owners = new WeakMap(); // by element: the name of its route
   #sight = new IntersectionObserver((entries) => entries.forEach((entry) => this.#see(entry)), { rootMargin: MARGIN });
   #routes = new Map();
-  #order = []; // of all that pass the filter
+  #order = []; // of all routes that pass the filter
   #sort = { key: "trouble", isReversed: false };
   #isAll = false;
   #arranged = 0; // when the rows last took their places
@@ -98,7 +98,7 @@ export class Routes {
     this.#showSort();
   }
 
-  /** `routes` is a Map of all by name. */
+  /** `routes` is a Map of all routes by name. */
   show(routes) {
     this.#routes = routes;
     const levels = [...routes.values()].map((route) => route.name + RANK[judgeRoute(route)]).join();
@@ -109,7 +109,7 @@ export class Routes {
     } else this.#showRows();
   }
 
-  /** Rows do not run away from under a pointer, or from the keyboard. */
+  /** Rows under the pointer or the keyboard focus keep their places. */
   #isInUse() {
     const body = find("routes");
     return body.matches(":focus-within") || (matchMedia("(hover: hover)").matches && body.matches(":hover"));

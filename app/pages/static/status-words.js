@@ -4,9 +4,9 @@ const NARROW_SPACE = "\u202f";
 const NONE = "–";
 const WHOLE = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const CLOCK = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
-const TROUBLE = 0.01; // of responses: from here on a route has trouble
-const GRAVE = 0.1; // and here it is grave
-const HALF = 0.5; // of all responses: here it is as bad as if NATS were away
+const TROUBLE = 0.01; // share of responses from which a route has trouble
+const GRAVE = 0.1; // share from which the trouble is grave
+const HALF = 0.5; // share of all responses from which it is as bad as a missing NATS
 const NAMED = 3; // routes in the headline
 
 /** How grave each level is. */
@@ -15,7 +15,7 @@ export const LEVEL_WORDS = { idle: "no requests", well: "well", warn: "some fail
 
 const join = (number, unit) => number + NARROW_SPACE + unit;
 
-/** Three digits or so, and never more than one after the point. */
+/** About three digits, and at most one after the point. */
 function writeNumber(value) {
   return value > 0 && value < 9.95 ? value.toFixed(1) : WHOLE.format(value);
 }
@@ -32,7 +32,7 @@ export function writeShare(share) {
   return join(share < 1 ? writeNumber(Math.min(share * 100, 99.9)) : "100", "%");
 }
 
-/** Seconds as a person says them: 0.42 ms, 12 ms, 1.2 s. */
+/** Seconds as people write them: 0.42 ms, 12 ms, 1.2 s. */
 export function writeDuration(seconds) {
   if (seconds === null || seconds === undefined) return NONE;
   if (seconds < 0.0995) return join(seconds < 0.001 ? (seconds * 1000).toFixed(2) : writeNumber(seconds * 1000), "ms");
@@ -68,7 +68,7 @@ export function judgeRoute(route) {
   return route.answered === null && route.rate === 0 ? "idle" : "well";
 }
 
-/** The stretches of a timeline in which NATS was not up, as {state, start, end} in steps. */
+/** The parts of a timeline in which NATS was not up, as {state, start, end} in steps. */
 function findGaps(timeline) {
   const gaps = [];
   timeline.forEach(({ state }, at) => {
@@ -80,10 +80,10 @@ function findGaps(timeline) {
   return gaps;
 }
 
-/** When the last step of a timeline ends: steps are the same in all workers. */
+/** The time at which the last step of a timeline ends. Steps are the same in all workers. */
 export const findEnd = ({ time, step }) => Math.ceil(time / step) * step;
 
-/** The timeline for those who cannot see it. */
+/** The timeline in words, for people who cannot see it. */
 export function describeTimeline({ time, step, nats }) {
   const { timeline } = nats;
   const gaps = findGaps(timeline);
@@ -127,8 +127,8 @@ function describeWell(snapshot, count) {
   return { level: "well", kind: "well", text: "All is well", detail: `${countOf(count, "route")}. ${nats}` };
 }
 
-/** The state of everything as {level, kind, text, detail}. `kind` changes only where it is worth an announcement.
- *  `routes` are all of them. */
+/** The overall state as {level, kind, text, detail}. `kind` changes only if that is worth an announcement.
+ *  `routes` are all routes. */
 export function judge(snapshot, { routes, isStopping }) {
   const { nats, ready, reason, failing } = snapshot;
   if (isStopping || reason === "shutting down")

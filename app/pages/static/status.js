@@ -1,4 +1,4 @@
-// The live status page: takes states from the feed, and shows each in the next frame.
+// The live status page: gets states from the feed, and shows each in the next frame.
 import {
   find,
   makeGauge,
@@ -16,7 +16,7 @@ import { Routes } from "./status-routes.js";
 import * as words from "./status-words.js";
 
 const { root, ...sources } = document.body.dataset;
-// With the query of this page: where it asks who calls, the key may be there.
+// With the query of this page: if the page requires a key, the key may be in the query.
 const [events, snapshot] = [sources.events, sources.snapshot].map((address) => address + location.search);
 const LIVE = { live: "Live", polling: "Every 2 s", silent: "No answer", paused: "Paused" };
 const NATS = {
@@ -52,7 +52,7 @@ const numbers = {
 let announced = "";
 let frame = 0;
 
-/** Rows that did not change stay, unless the state is whole. */
+/** Unchanged rows stay, unless the state is a whole one. */
 function keepRoutes(state) {
   if (state.whole) routes.clear();
   for (const route of state.routes) routes.set(route.name, route);
@@ -79,7 +79,7 @@ function showTitle({ level, text }) {
   document.title = `${SIGNS[level]} ${text} – ${now.state.title}`;
 }
 
-/** A tab in the background has no frames, but a title. */
+/** A tab in the background has no frames, but its title can change. */
 function requestShow() {
   if (document.hidden && now.state !== null) showTitle(judge());
   frame ||= requestAnimationFrame(show);
@@ -109,7 +109,7 @@ function judge() {
   return words.judge(now.state, { routes: [...routes.values()], isStopping: now.isStopping });
 }
 
-/** Whether anybody answers is shown in a pause too. */
+/** Shows whether the gateway answers, even during a pause. */
 function showAnswer() {
   const isSilent = now.silent !== null;
   const text = isSilent ? `No answer from the gateway since ${words.writeClock(now.silent)}` : "";
@@ -133,7 +133,7 @@ function showHero({ level, kind, text, detail }) {
   if (now.silent === null) announce(kind, text);
 }
 
-/** Says a change of the overall state to those who hear the page, and nothing else. */
+/** Announces changes of the overall state, and nothing else, to people who listen to the page. */
 function announce(kind, text) {
   if (kind === announced) return;
   announced = kind;
@@ -198,7 +198,7 @@ function showServers(servers) {
   list.replaceChildren(...(items.length ? items : [make("li", { class: "faint" }, "No server is connected.")]));
 }
 
-/** The name that a server makes up for itself, a key of 56 characters, says nothing. */
+/** Shortens a name that a server has made up: a key of 56 characters tells people nothing. */
 function shorten(name) {
   return name.length > LONG_NAME ? `${name.slice(0, 4)}…${name.slice(-4)}` : name;
 }
