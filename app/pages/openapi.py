@@ -46,7 +46,7 @@ _PROBLEM_SCHEMA: Object = {
         },
         "errors": {
             "type": "array",
-            "description": "All that is wrong with the body, each with a JSON pointer into it, or with the parameters.",
+            "description": "All mistakes in the body, each with a JSON pointer into it, or all mistakes in the parameters.",
             "items": {
                 "type": "object",
                 "required": ["detail"],
@@ -64,12 +64,15 @@ _PROBLEM_SCHEMA: Object = {
 _EVERY_REQUEST = """\
 ## Every request
 
-Two headers may come with any request. `X-Request-Id`, 1 to 128 of letters, digits, `.`, `_` and `-`, comes back in \
-the response and is in the log; without it one is made. `X-Request-Timeout` says how long the reply may take: `500ms`, \
-`2s`. More than the maximum of the route means the maximum.
+Any request may have these two headers:
 
-Each operation lists the statuses that are special to it. Others of 400 and more are under `4XX` and `5XX`: \
-[the list of problems](problems) has each, with its cause and what to do."""
+- `X-Request-Id`: 1 to 128 letters, digits, `.`, `_` and `-`. The response and the log have the same id. If the header \
+is missing, the gateway makes an id.
+- `X-Request-Timeout`: how long the reply may take, such as `500ms` or `2s`. A longer time than the maximum of the route \
+counts as the maximum.
+
+Each operation lists its own statuses. `4XX` and `5XX` are for all others of 400 and above: see \
+[the list of problems](problems), which explains each of them."""
 
 _CLIENT, _SERVER = "4XX", "5XX"
 _SEE = "See [the list of problems](problems)."
@@ -275,9 +278,9 @@ def _build_problems(route: Route, method: str, components: Components) -> Object
 
 
 _ANY: Mapping[str, tuple[str, type[GatewayError]]] = {
-    _CLIENT: (f"The request is refused, by the gateway or by the service. {_SEE}", InvalidParameter),
+    _CLIENT: (f"The gateway or the service refuses the request. {_SEE}", InvalidParameter),
     _SERVER: (
-        f"The gateway got no reply that it can use; `delivered` says whether the service has run. {_SEE}",
+        f"The gateway got no usable reply. `delivered` says whether the service has run. {_SEE}",
         NoResponders,
     ),
 }
@@ -311,7 +314,7 @@ def _build_problem(description: str, error: type[GatewayError], status: int, com
 _HEADERS: Mapping[type[GatewayError], Mapping[str, tuple[str, str]]] = {
     Unauthenticated: {"WWW-Authenticate": ("What to send.", "string")},
     RateLimited: {
-        "RateLimit": ("How many requests are left, and in how many seconds the full number will be.", "string"),
+        "RateLimit": ("How many requests are left, and the seconds until all are available again.", "string"),
         "RateLimit-Policy": ("How many requests are allowed in how many seconds.", "string"),
     },
 }
