@@ -171,7 +171,7 @@ class LengthRequired(GatewayError):
 
 
 class IdempotencyKeyMissing(GatewayError):
-    """400, as draft-ietf-httpapi-idempotency-key-header has it."""
+    """400, as in draft-ietf-httpapi-idempotency-key-header."""
 
     slug, title, status = "idempotency-key-missing", "Idempotency key missing", 400
     cause = "This route needs an idempotency key, and the request has none."

@@ -15,7 +15,7 @@ from .request import Request
 
 Encoding = Literal["hex", "base64"]
 
-MAX_SIGNED_BODY = 4 * 1024 * 1024  # bytes; a larger one would hold up other callers
+MAX_SIGNED_BODY = 4 * 1024 * 1024  # bytes; a larger one would delay other callers
 _PREFIX = b"sha256="
 _SIZE = 32  # bytes
 

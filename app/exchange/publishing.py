@@ -138,8 +138,8 @@ def _find_key(kind: Store, request: Request) -> bytes | None:
 
 
 def _read_key(kind: Store, value: bytes) -> bytes:
-    """The key: a quoted string of a structured field (RFC 8941 §3.3.3), as the IETF draft has it, or the same text
-    without quotes, as many APIs have it. Raises InvalidParameter."""
+    """The key: a quoted string of a structured field (RFC 8941 §3.3.3), as in the IETF draft, or the same text
+    without quotes, as in many APIs. Raises InvalidParameter."""
     key = value[1:-1] if len(value) > 1 and value[:1] == value[-1:] == b'"' else value
     if not (1 <= len(key) <= MAX_KEY and key.isascii() and key.decode("ascii").isprintable()) or b'"' in key:
         detail = f"Header {kind.idempotency_header} must be one key of 1 to {MAX_KEY} printable ASCII characters."

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of the routes whose replies are not those of a service. Pure."""
+"""The parts of the OpenAPI document that differ between kinds of routes. Pure."""
 
 from ..edge.signature import Signature
 from ..errors import GatewayError, IdempotencyKeyMissing, PreconditionFailed

@@ -46,7 +46,7 @@ _PROBLEM_SCHEMA: Object = {
         },
         "errors": {
             "type": "array",
-            "description": "All mistakes in the body, each with a JSON pointer into it, or all mistakes in the parameters.",
+            "description": "All mistakes in the body, each with a JSON pointer, or all mistakes in the parameters.",
             "items": {
                 "type": "object",
                 "required": ["detail"],
@@ -68,8 +68,8 @@ Any request may have these two headers:
 
 - `X-Request-Id`: 1 to 128 letters, digits, `.`, `_` and `-`. The response and the log have the same id. If the header \
 is missing, the gateway makes an id.
-- `X-Request-Timeout`: how long the reply may take, such as `500ms` or `2s`. A longer time than the maximum of the route \
-counts as the maximum.
+- `X-Request-Timeout`: how long the reply may take, such as `500ms` or `2s`. A longer time than the maximum of the \
+route counts as the maximum.
 
 Each operation lists its own statuses. `4XX` and `5XX` are for all others of 400 and above: see \
 [the list of problems](problems), which explains each of them."""

@@ -79,7 +79,7 @@ def test_the_document_says_whose_it_is_and_where() -> None:
 def test_the_headers_of_every_request_are_told_once_in_the_description() -> None:
     document = build(*GREET_ROUTES, STORE, BARE)
     assert json.dumps(document).count("X-Request-Id") == json.dumps(document).count("X-Request-Timeout") == 1
-    assert "`X-Request-Timeout` says how long" in document["info"]["description"]
+    assert "`X-Request-Timeout`: how long" in document["info"]["description"]
 
 
 def test_nobody_has_to_say_who_they_are() -> None:
