@@ -89,6 +89,7 @@ CASES = (
     _edge("rate limit", Load("/limited/sue")),
     Case("typed parameters", Load("/typed/42?limit=20&deep=true"), (FAST, ASGI, FASTAPI)),
     Case("body checked by schema", Load("/orders", 64, "POST", b'{"item":"tea","amount":2}', JSON)),
+    Case("gather of 10 replies", Load("/many/sue"), (FAST, ASGI, GO)),
     Case("publish", Load("/published", 64, "POST", b'{"item":"tea","amount":2}'), (FAST, ASGI, GO)),
     Case("publish to a stream", Load("/stored", 64, "POST", b'{"item":"tea","amount":2}'), (FAST, ASGI, GO)),
     Case("no responders", Load("/nobody/sue", fails=True)),  # a storm: the log sums it up

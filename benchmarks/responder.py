@@ -1,5 +1,5 @@
-"""Answers `greet.*`, `echo` and `blob.SIZE` with as little CPU as Python can, so that it is not what a benchmark
-measures. Usage: HOST PORT."""
+"""Answers `greet.*`, `echo`, `many.*` and `blob.SIZE` with as little CPU as Python can, so that a benchmark does not
+measure it instead. Usage: HOST PORT."""
 
 import asyncio
 import re
@@ -7,7 +7,11 @@ import sys
 
 import uvloop
 
-COMMAND = re.compile(rb"(?:H?MSG (\S+) [1-3] (\S+) (?:(\d+) )?(\d+)|[^\r]*)\r\n")
+COMMAND = re.compile(rb"(?:H?MSG (\S+) [1-4] (\S+) (?:(\d+) )?(\d+)|[^\r]*)\r\n")
+
+
+COPIES = 5
+"""The replies to each request to `many.*`. That has no queue group, so all responders reply."""
 
 
 class Responder(asyncio.Protocol):
@@ -17,7 +21,7 @@ class Responder(asyncio.Protocol):
         self.transport = transport
         self.data = bytearray()
         self.wanted = 0
-        subscriptions = b"SUB greet.* q 1\r\nSUB echo q 2\r\nSUB blob.* q 3\r\n"
+        subscriptions = b"SUB greet.* q 1\r\nSUB echo q 2\r\nSUB blob.* q 3\r\nSUB many.* 4\r\n"
         transport.write(b'CONNECT {"headers":true,"verbose":false}\r\n' + subscriptions + b"PING\r\n")
 
     def data_received(self, data: bytes) -> None:
@@ -38,7 +42,8 @@ class Responder(asyncio.Protocol):
                 self.wanted = start + size + 2 - end
                 break
             payload = answer(subject, self.data, start + int(match[3] or 0), start + size)
-            replies += (b"PUB %b %d\r\n" % (match[2], len(payload)), payload, b"\r\n")
+            reply = (b"PUB %b %d\r\n" % (match[2], len(payload)), payload, b"\r\n")
+            replies += reply * COPIES if subject[:5] == b"many." else reply
             end = start + size + 2
         else:
             self.wanted = 0

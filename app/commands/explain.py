@@ -24,7 +24,7 @@ from ..formats.fields import Pair
 from ..formats.units import format_duration
 from ..observe.record import Observers
 from ..routing.bodies import Check
-from ..routing.kinds import Publish, Store
+from ..routing.kinds import Gather, Publish, Store
 from ..routing.routes import Route
 from ..routing.table import RouteTable
 from ..settings import Settings
@@ -128,6 +128,8 @@ def _write_outbound(outbound: Outbound, caller: Rows) -> str:
 def _describe_kind(route: Route) -> Rows:
     """Nothing for a route whose service replies."""
     match route.kind:
+        case Gather(most=most, stall=stall):
+            return [("kind", f"a request with many replies: at most {most}, {format_duration(stall)} apart")]
         case Publish():
             return [("kind", "a message that nobody replies to")]
         case Store(stream=stream):

@@ -9,7 +9,7 @@ from functools import partial
 from ..edge.request import Request
 from ..formats.fields import Pair
 from ..routing.identity import list_identity
-from ..routing.kinds import Publish, RequestReply, Store
+from ..routing.kinds import Gather, Publish, RequestReply, Store
 from ..routing.routes import Route
 from .publishing import PublishReader, StoreReader, list_read_fields, write_expectations, write_expected_stream
 from .replies import Reader, ReplyReader
@@ -39,7 +39,7 @@ def choose_special(route: Route) -> Special:
     """The special parts of a route, by its kind."""
     identity = partial(_write_identity, route) if route.identity else None
     match route.kind:
-        case RequestReply():
+        case RequestReply() | Gather():
             return Special(DEFAULT_LINK, ReplyReader(route), identity, identity is not None)
         case Publish():
             return Special(PUBLISHER, PublishReader(), identity, identity is not None)

@@ -2,8 +2,9 @@
 (Waiting), or is answered with a stream (Streaming). No I/O."""
 
 import time
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from ..edge.policy import AsyncCheck, Policy
 from ..edge.proxies import Proxies
@@ -86,6 +87,17 @@ class Waiting:
         return self.plan.route
 
 
+class Parts(Protocol):
+    """The parts of a response. `aclose` ends them, also if they have not begun."""
+
+    def __anext__(self) -> Awaitable[bytes]:
+        """The next part. Raises StopAsyncIteration at the end."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+    async def aclose(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Streaming:
     """A response whose body comes in parts. The lane sends the head of `response`, whose own body is empty and whose
@@ -93,7 +105,7 @@ class Streaming:
     latter only after the next part."""
 
     response: Response
-    parts: AsyncGenerator[bytes, None]
+    parts: Parts
 
 
 Begun = Outbound | Response | Waiting | Streaming | None

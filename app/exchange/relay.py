@@ -11,6 +11,7 @@ There is no I/O and no await, as in h11. A lane calls these methods in this orde
     refuse(outbound, error)   -> Response, if the body can't be read
     finish(outbound, outcome) -> Response to a Reply or a GatewayError. An Unchecked must be checked before it is sent
     finish_checked(outbound, response, verdict) -> Response, after this check
+    finish_many(outbound, response) -> the Response to many replies, or the head of a stream of them
     not_found(request)        -> Response, if no page has this path either
 
 They raise only if there is a bug; `fail` turns that into a Response. Every decision is made here, for all lanes:
@@ -18,8 +19,6 @@ matching, policies, parameters, allow-lists, limits, status and error mapping, r
 Response calls `way_out`, which makes its record.
 """
 
-import itertools
-import secrets
 import time
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 
@@ -28,7 +27,7 @@ from ..edge.policy import Policy
 from ..edge.proxies import Proxies
 from ..edge.request import Request
 from ..errors import GatewayError, Internal, MethodNotAllowed, NotFound
-from ..formats.fields import Pair, is_clean_request_id
+from ..formats.fields import Pair
 from ..formats.html import PAGES
 from ..formats.messages import Reply
 from ..routing.bodies import Check, check_no_body, merge
@@ -41,6 +40,7 @@ from .preflights import check_preflight
 from .problems import build_problem_response
 from .replies import check_reply, to_bad_reply
 from .request_fields import choose_timeout, encode_headers, encode_payload, find_accept, is_text_preferred
+from .request_ids import RequestIds
 from .responses import Fields, Response, Unchecked, complete
 from .way_out import WayOut
 
@@ -72,8 +72,7 @@ class Relay:
         self.way_out = way_out
         self._on_send = on_send
         self._on_answer = on_answer
-        self._id_prefix = f"{secrets.token_hex(6)}-"
-        self._id_counter = itertools.count(1)
+        self.choose_request_id = RequestIds().choose
         self._plans: Plans = {}
         self._by_name: dict[str, Plan] = {}
         is_alone = len(table.routes) == 1
@@ -231,6 +230,17 @@ class Relay:
             tell(response, request, waited if was_sent else None)
         return response
 
+    def finish_many(self, outbound: Outbound, response: Response, *, is_stream: bool = False) -> Response:
+        """Complete the response to many replies, or the head of a stream of them: see `exchange.many`."""
+        request = outbound.request
+        waited = time.monotonic() - (outbound.sent_at or request.received)
+        complete(response, request, outbound.request_id)
+        response.length = None if is_stream else response.length
+        response.delivered, response.route, response.reply_time = "yes", outbound.route.name, waited
+        for tell in self._on_answer:
+            tell(response, request, waited)
+        return response
+
     def finish_checked(self, outbound: Outbound, response: Unchecked, verdict: GatewayError | None) -> Response:
         """The response after its check: the same one, or a 502 if the verdict is an error."""
         if verdict is None:
@@ -262,14 +272,6 @@ class Relay:
             return None
         error = MethodNotAllowed(f"This path allows {', '.join(allowed)}.", headers=allow)
         return self._answer_problem(request, None, self.choose_request_id(request.headers), error)
-
-    def choose_request_id(self, fields: Sequence[Pair]) -> str:
-        """The request id of the caller if it sent a valid one, else a new unique one."""
-        if fields:
-            for name, value in fields:
-                if name == b"x-request-id" and is_clean_request_id(value):
-                    return value.decode("ascii")
-        return f"{self._id_prefix}{next(self._id_counter)}"
 
     def find_path(self, name: str) -> str | None:
         """The path template of the route of this name; None if there is no such route now."""

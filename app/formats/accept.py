@@ -1,6 +1,9 @@
 """Reads the fields `Accept` and `Accept-Encoding` (RFC 9110 §12.5). Pure."""
 
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+T = TypeVar("T", bound=str)
 
 _MAX_RANGES = 64
 _NO_PREFERENCE = frozenset((b"", b"*/*", b"application/json"))
@@ -25,6 +28,17 @@ def prefers_html(accept: bytes) -> bool:
     html = _quality(ranges, "text/html", "text/*")
     json = ("application/problem+json", "application/json")
     return html[0] > 0 and all(html > _quality(ranges, media_type, "application/*") for media_type in json)
+
+
+def choose_type(accept: bytes, types: Sequence[T]) -> T:
+    """The media type of `types` that an `Accept` value prefers. Of two that are equal, the one that is named more
+    exactly wins, then the earlier one. Without any preference, and for a value with very many ranges, it is the
+    first."""
+    if not accept or accept.count(b",") > _MAX_RANGES or accept.count(b";") > _MAX_RANGES:
+        return types[0]
+    ranges = list(_parse_accept(accept.decode("latin-1").lower()))
+    weights = [_quality(ranges, name, f"{name.partition('/')[0]}/*") for name in types]
+    return types[weights.index(max(weights))]
 
 
 def accepts_gzip(accept_encoding: bytes) -> bool:

@@ -15,10 +15,12 @@ from ..exchange.outbound import Begun, Outbound, Streaming, Waiting, body_too_la
 from ..exchange.relay import Relay
 from ..exchange.responses import Response, Unchecked
 from ..exchange.way_out import make_caller_gone
-from ..nats.in_flight import InFlightFuture, Outcome, Sender
+from ..nats.in_flight import InFlight, InFlightFuture, Sender
 from ..routing.bodies import Check
+from ..routing.kinds import Gather
 from .asgi_exchange import EXCHANGE, AsgiExchange, CallerGone, place_below
 from .caller_watch import CallerWatch
+from .gatherer import Gatherer
 from .head import find_length
 from .streaming import stream
 from .uploads import Uploads
@@ -52,6 +54,7 @@ class AsgiLane:
         self._may_be_page = may_be_page
         self._is_behind_middleware = is_behind_middleware
         self._watch = CallerWatch()
+        self._gatherer = Gatherer(relay, checker, self._watch)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange: AsgiExchange | None = scope.get(EXCHANGE)
@@ -68,7 +71,7 @@ class AsgiLane:
         except CallerGone:
             exchange.has_caller_left = True
             if self._is_behind_middleware:  # which may wait for a response; this one goes nowhere
-                await _send(make_caller_gone(exchange.route, "unknown"), send)
+                await _write(make_caller_gone(exchange.route, "unknown"), send)
             return
         except Exception:
             answer = self._relay.fail(exchange.request, exchange.route)
@@ -88,7 +91,7 @@ class AsgiLane:
             await exchange.respond(response)
             return
         exchange.response = response
-        await _send(response, send)
+        await _write(response, send)
 
     async def _resume(self, waiting: Waiting, exchange: AsgiExchange) -> Outbound | Response | Streaming | None:
         begun: Begun = waiting
@@ -118,19 +121,33 @@ class AsgiLane:
             task.cancel()
         return None
 
-    async def _exchange(self, outbound: Outbound, exchange: AsgiExchange, receive: Receive) -> Response:
+    async def _exchange(self, outbound: Outbound, exchange: AsgiExchange, receive: Receive) -> Response | Streaming:
         exchange.note_route(outbound.route.name)
         if outbound.max_body is None:
-            return await self._finish(outbound, await self._request(outbound, exchange, receive, None), receive)
+            return await self._ask(outbound, exchange, receive, None)
         with _Upload(self._uploads, outbound) as upload:
             if exchange.server is not None:
                 exchange.server.give_up = upload.evicted
             if refused := await self._load(outbound, exchange, receive, upload):
                 return refused
             outbound.sent_at = time.monotonic()
-            return await self._finish(outbound, await self._request(outbound, exchange, receive, upload), receive)
+            return await self._ask(outbound, exchange, receive, upload)
 
-    async def _finish(self, outbound: Outbound, outcome: Outcome, receive: Receive) -> Response:
+    async def _ask(
+        self, outbound: Outbound, exchange: AsgiExchange, receive: Receive, upload: "_Upload | None"
+    ) -> Response | Streaming:
+        """Send the request, and make the response from its reply, or from many."""
+        kind, elements = outbound.route.kind, outbound.plan.elements
+        if isinstance(kind, Gather) and elements is not None:
+            many = self._gatherer.begin(outbound, kind)
+            self._send(many, outbound, exchange, upload)
+            return await self._gatherer.finish(many, outbound, elements, receive)
+        entry = InFlightFuture(outbound.plan.share, outbound.request.caller.counted_as)
+        self._send(entry, outbound, exchange, upload)
+        try:
+            outcome = await self._watch.wait(entry.future, receive)
+        finally:
+            entry.abandon()
         response = self._relay.finish(outbound, outcome)
         if not isinstance(response, Unchecked):
             return response
@@ -162,27 +179,19 @@ class AsgiLane:
             return self._relay.load_checked(outbound, loaded, verdict)
         return loaded
 
-    async def _request(
-        self, outbound: Outbound, exchange: AsgiExchange, receive: Receive, upload: "_Upload | None"
-    ) -> Outcome:
-        """Send the request, and wait for its outcome. Raises CallerGone, and abandons the request, if the caller leaves
-        before that."""
+    def _send(self, entry: InFlight, outbound: Outbound, exchange: AsgiExchange, upload: "_Upload | None") -> None:
+        """Send the request. Raises CallerGone if the caller has left."""
         exchange.request.trace = outbound.request.trace  # the fast lane may have made that request
         exchange.check_caller()
         exchange.note_sent()
-        entry = InFlightFuture(outbound.plan.share, outbound.request.caller.counted_as)
         if upload is not None:
             upload.hand_over(entry)
         link = self._links[outbound.link]
         link.send(entry, outbound.subject, outbound.headers, outbound.payload, outbound.deadline)
         outbound.payload = b""  # so that its memory is free as soon as it is written
-        try:
-            return await self._watch.wait(entry.future, receive)
-        finally:
-            entry.abandon()
 
 
-async def _send(response: Response, send: Send) -> None:
+async def _write(response: Response, send: Send) -> None:
     await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
     await send({"type": "http.response.body", "body": response.body})
 
@@ -224,7 +233,7 @@ class _Upload:
         """Note that the whole body has arrived."""
         self._uploads.complete(self)
 
-    def hand_over(self, sent: InFlightFuture) -> None:
+    def hand_over(self, sent: InFlight) -> None:
         """Keep the memory until the body has left this process, and not only until the end of this block."""
         if self._memory is not None:
             self._is_handed_over = sent.wants_written = True

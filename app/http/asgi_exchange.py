@@ -12,7 +12,7 @@ from starlette.types import Message, Scope, Send
 from ..edge.proxies import Proxies
 from ..edge.request import Caller, Request, find_caller
 from ..errors import CLOSE, Delivered, GatewayError, Internal
-from ..exchange.outbound import Begun, Waiting
+from ..exchange.outbound import Begun, Outbound, Waiting
 from ..exchange.problems import ANSWERED
 from ..exchange.relay import Relay
 from ..exchange.responses import NOSNIFF, Fields, Response
@@ -108,8 +108,9 @@ class AsgiExchange:
         if server is None or server.begun is None:
             return None
         begun, server.begun = server.begun, None
-        if isinstance(begun, Waiting):
+        if isinstance(begun, Waiting | Outbound):
             self.request.added, self.request.vary = begun.request.added, begun.request.vary
+            self.request.identity = begun.request.identity
         return begun
 
     def read_again(self, scope: Scope) -> None:

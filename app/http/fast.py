@@ -118,7 +118,7 @@ class FastProtocol(GatewayProtocol):
         if begun is None and not self._may_be_page(path):
             begun = self.relay.not_found(request)
         # The usual case comes first: checking all others before it would cost 1 % of a request.
-        if isinstance(begun, Outbound):
+        if isinstance(begun, Outbound) and begun.plan.elements is None:
             self._exchange = self.cycle = exchange = FastExchange(self, request, self.keeps_alive)  # type: ignore[assignment]
             exchange.start(begun)
         elif isinstance(begun, Response):
@@ -127,7 +127,7 @@ class FastProtocol(GatewayProtocol):
         else:
             self._hand_on(begun)
 
-    def _hand_on(self, begun: Waiting | Streaming | None = None) -> None:
+    def _hand_on(self, begun: Waiting | Streaming | Outbound | None = None) -> None:
         """Leave the request to uvicorn's class, as if that had read all of it. The ASGI lane goes on with `begun`."""
         url, headers, expects = self.url, self.headers, self.expect_100_continue
         HttpToolsProtocol.on_message_begin(self)

@@ -3,11 +3,29 @@
 from ..edge.signature import Signature
 from ..errors import GatewayError, IdempotencyKeyMissing, PreconditionFailed
 from ..formats.schemas import Json
-from ..routing.kinds import Publish, Store
+from ..routing.kinds import Gather, Publish, Store
 from ..routing.routes import Route
+from .components import Components
 
 _ACCEPTED: Json = {
     "description": "The NATS server has the message. That does not say whether anybody receives it.",
+}
+_ENDS = ("max", "within", "stall", "end", "disconnect")
+_REPLY_ERROR: Json = {
+    "type": "object",
+    "description": "The error of a service, or a reply that can't be used.",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["code"],
+            "properties": {
+                "code": {"type": ["integer", "string"], "description": "The code of the service, or `bad-reply`."},
+                "detail": {"type": "string"},
+                "data": {"description": "The payload of the error, if it has one."},
+            },
+        }
+    },
 }
 _ACKNOWLEDGEMENT: Json = {
     "type": "object",
@@ -27,14 +45,35 @@ _IF_MATCH: Json = {
 }
 
 
-def describe_success(route: Route) -> dict[str, Json] | None:
-    """The response by its status, if no service replies."""
+def describe_success(route: Route, components: Components) -> dict[str, Json] | None:
+    """The response by its status; None for a route with one reply."""
     match route.kind:
+        case Gather():
+            media_type = route.reply.content_type or "application/json"
+            return {"200": _describe_many(components.describe(route, "reply", route.reply.schema, media_type))}
         case Publish():
             return {"202": _ACCEPTED}
         case Store(stream=stream):
             return {"201": _describe_stored(stream)}
     return None
+
+
+def _describe_many(reply: Json) -> Json:
+    element: Json = {"anyOf": [reply, _REPLY_ERROR]} if reply else {}
+    return {
+        "description": "The replies of the services, as an array once all have come, or as a stream.",
+        "headers": {
+            "X-Replies-Ended": {
+                "description": "What ended the replies.",
+                "schema": {"type": "string", "enum": [*_ENDS]},
+            }
+        },
+        "content": {
+            "application/json": {"schema": {"type": "array", "items": element}},
+            "application/x-ndjson": {"schema": element},
+            "text/event-stream": {"schema": element},
+        },
+    }
 
 
 def _describe_stored(stream: str) -> Json:

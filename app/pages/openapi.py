@@ -143,7 +143,7 @@ def _build_operation(route: Route, method: str, components: Components) -> Json:
         operation["security"] = auth.security
     if route.choose_payload(method) in WITH_BODY:
         operation["requestBody"] = _build_body(route, components)
-    success = describe_success(route) or _build_replies(route, components)
+    success = describe_success(route, components) or _build_replies(route, components)
     operation["responses"] = success | _build_problems(route, method, components) | success  # to put them first
     return operation
 

@@ -15,15 +15,19 @@ _JOINED: Mapping[str, Any] = {
     "reply": {"errors": {}, "set_headers": {}, "statuses": {}},
 }
 _OF_STREAMS = ("idempotency_key", "idempotency_header")
+_OF_ONE_REPLY = ("wrap", "status", "set_headers")
 _OF_BODIES = ("accepts", "max_body", "body_schema", "signature")
 
 
 def apply_defaults(defaults: Mapping[str, Json], route: Mapping[str, Json]) -> dict[str, Json]:
     """The route with the defaults of the keys that it does not set itself. A route that sends no body gets no key about
-    bodies, one with `publish` no `reply`, and one without `stream` no key about streams. A route does not get a
+    bodies, one with `publish` no `reply`, one with `replies` no key about the status and the
+    head of a single reply, and one without `stream` no key about streams. A route does not get a
     parameter with `in: path` that is not in its path."""
     left_out = (*(("reply",) if "publish" in route else ()), *(() if "stream" in route else _OF_STREAMS))
     chosen = {key: value for key, value in defaults.items() if key not in left_out}
+    if "replies" in route and isinstance(reply := chosen.get("reply"), dict):
+        chosen["reply"] = {key: value for key, value in reply.items() if key not in _OF_ONE_REPLY}
     methods = route.get("method")
     payload = route.get("payload", defaults.get("payload"))
     if not sends_body(payload, methods if isinstance(methods, list) else [methods]):

@@ -46,7 +46,7 @@ def build_schema() -> dict[str, Json]:
         _add(schema["$defs"][kind] if kind else schema, key, more)
     schema["$defs"]["RouteModel"] |= {
         "oneOf": [{"required": ["subject"]}, {"required": ["publish"]}],
-        "dependentRequired": {"stream": ["publish"]},
+        "dependentRequired": {"stream": ["publish"], "replies": ["subject"]},
     }
     variable = {
         "description": "A text with a variable of the environment: `${NAME}` or `${NAME:-default}`.",

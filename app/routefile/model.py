@@ -16,19 +16,19 @@ from ..edge.policy import Policy
 from ..edge.rate_limit import Counter
 from ..formats.fields import REPLY_HEADERS, REQUEST_HEADERS
 from ..formats.shared_schemas import SharedSchemas
-from ..routing.faults import Fault
-from ..routing.kinds import IDEMPOTENCY_KEY, Kind, Publish, RequestReply, Store, check_stream_name
+from ..routing.kinds import IDEMPOTENCY_KEY, check_stream_name
 from ..routing.parameters import Format, Parameter
 from ..routing.paths import list_parameters, parse_path, parse_prefix
-from ..routing.routes import ReplyRules, Route, RouteError, StatusRules
+from ..routing.routes import ReplyRules, Route, StatusRules
 from ..routing.tokens import Token
 from ..routing.words import check_name, parse_subject
 from .about import InfoModel, ServerModel, TagModel
 from .auth import Auth, SchemeModel, make_auth
 from .cors import NO_CORS, CorsModel, RouteCors, make_cors
+from .kinds import choose_kind
 from .names import IdentitySource, SchemeName
 from .rate_limits import LimitModel, LimitName, RateLimits, make_rate_limits
-from .replies import ReplyModel, StatusModel
+from .replies import ManyRepliesModel, ReplyModel, StatusModel
 from .signatures import Secrets, SignatureModel, make_signature
 from .strict import StrictModel, check_with
 from .types import Duration, Header, Methods, Networks, Number, Scalar, SchemaName, SchemaOrFile, Size, Value
@@ -82,9 +82,9 @@ class ParameterModel(StrictModel):
 
 class DefaultsModel(StrictModel):
     """Values for every route that does not set them itself: any key of a route except `name`, `method`, `path`,
-    `subject`, `publish` and `stream`. The keys of `params`, `send_headers`, `identity`, `reply`, `reply.errors`,
-    `reply.set_headers` and `reply.statuses` are joined with those of the route. Any other value of the route replaces
-    the default."""
+    `subject`, `replies`, `publish` and `stream`. The keys of `params`, `send_headers`, `identity`, `reply`,
+    `reply.errors`, `reply.set_headers` and `reply.statuses` are joined with those of the route. Any other value of the
+    route replaces the default."""
 
     summary: str = Field("", description="A short title, for the documentation.")
     description: str = Field("", description="For the documentation; CommonMark.")
@@ -225,6 +225,11 @@ class RouteModel(DefaultsModel):
         "parameter: `orders.{id}.get`. The first is a literal. The "
         "last may be the tail of the path, one token or more: `files.{path...}`.",
     )
+    replies: ManyRepliesModel | None = Field(
+        None,
+        description="With `subject`: many services reply to one request. The response is a JSON array of all replies, "
+        "or a stream of them.",
+    )
     publish: Annotated[str, check_with(parse_subject)] | None = Field(
         None,
         description="Instead of `subject`: the subject of a message that nobody replies to. The response is 202 once "
@@ -283,7 +288,7 @@ class FileModel(StrictModel):
 def to_route(model: RouteModel, schemas: SharedSchemas, declared: Declared = NOTHING) -> Route:
     """The route of a model. `schemas` has the shared schemas, and those of files, that the route names. `declared` has
     the schemes and limits that it names. Raises RouteError."""
-    subject, kind = _choose_kind(model)
+    subject, kind = choose_kind(model)
     policies = tuple(_make_policies(model, declared))
     in_path = list_parameters(model.path.split("/"))
     passed = REPLY_HEADERS if model.reply.headers is None else tuple(model.reply.headers)
@@ -307,35 +312,13 @@ def to_route(model: RouteModel, schemas: SharedSchemas, declared: Declared = NOT
         renamed=tuple((header.name, header.as_) for header in model.headers or () if header.name != header.as_),
         send_headers=tuple(model.send_headers.items()),
         identity=tuple(model.identity.items()),
-        timeout=model.timeout,
+        timeout=model.replies.within if model.replies and model.replies.within else model.timeout,
         max_timeout=model.max_timeout,
         max_in_flight=model.max_in_flight,
         policies=(*make_cors(model.cors, passed, model.reply.set_headers), *policies),
         reply=_to_reply(model.reply, passed, schemas),
         schemas=schemas,
     )
-
-
-def _choose_kind(model: RouteModel) -> tuple[str, Kind]:
-    """The subject of a route, and its kind. Raises RouteError."""
-    subject, publish = model.subject, model.publish
-    if subject is not None and publish is not None:
-        raise RouteError(model.name, [Fault(("publish",), "a route has either `subject` or `publish`")])
-    if subject is None and publish is None:
-        raise RouteError(model.name, [Fault(("subject",), "is missing (or `publish`, if nobody replies)")])
-    if publish is not None and model.stream is not None:
-        return publish, Store(model.stream, model.idempotency_key, model.idempotency_header)
-    for key, text in _NEEDS.items():
-        if getattr(model, key) != RouteModel.model_fields[key].default:
-            raise RouteError(model.name, [Fault((key,), text)])
-    return (subject, RequestReply()) if subject is not None else (publish or "", Publish())
-
-
-_NEEDS = {
-    "stream": "only a route with `publish` has a stream",
-    "idempotency_key": "only a route with `publish` and `stream` reads it",
-    "idempotency_header": "only a route with `publish` and `stream` reads it",
-}
 
 
 def _make_policies(model: RouteModel, declared: Declared) -> Iterator[Policy]:

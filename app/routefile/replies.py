@@ -4,8 +4,28 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from ..routing.kinds import MAX_REPLIES
 from .strict import StrictModel
-from .types import Code, SchemaOrFile, Size, Status
+from .types import Code, Duration, SchemaOrFile, Size, Status
+
+
+class ManyRepliesModel(StrictModel):
+    """Many replies to one request (ADR-47 of NATS)."""
+
+    most: int = Field(100, alias="max", ge=1, le=MAX_REPLIES, description="The number of replies that is the end.")
+    within: Duration | None = Field(
+        None, description="The time for all replies, if the caller sends no `X-Request-Timeout`. Default: `timeout`."
+    )
+    stall: Duration = Field(0.3, description="The time without a further reply that is the end.")
+    end: Literal["empty", "none"] = Field(
+        "empty", description="With `empty`, a reply without a payload is the end. With `none`, it is a reply."
+    )
+    errors: Literal["include", "fail"] = Field(
+        "include",
+        description="With `include`, the error of a service is one of the replies. With `fail`, the first error is the "
+        "response.",
+    )
+    max_bytes: Size = Field(1024 * 1024, description="The size of all replies together, at most 16MiB.")
 
 
 class StatusModel(StrictModel):

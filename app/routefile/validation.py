@@ -15,7 +15,7 @@ from .diagnostics import Diagnostics
 from .keys import KeyModel
 from .model import DefaultsModel, FileModel, ParameterModel, RouteModel
 from .rate_limits import LimitModel
-from .replies import ReplyModel, StatusModel
+from .replies import ManyRepliesModel, ReplyModel, StatusModel
 from .signatures import SignatureModel
 from .types import HeaderModel
 from .yamltree import Path
@@ -123,6 +123,7 @@ def _list_keys(kind: type[BaseModel], location: Sequence[int | str]) -> list[str
     inner: dict[object, type[BaseModel]] = {
         "params": ParameterModel,
         "reply": ReplyModel,
+        "replies": ManyRepliesModel,
         "cors": CorsModel,
         "headers": HeaderModel,
         "statuses": StatusModel,

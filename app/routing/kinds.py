@@ -11,7 +11,7 @@ from ..formats.fields import can_travel
 from .faults import Fault
 
 if TYPE_CHECKING:
-    from .routes import Route
+    from .routes import ReplyRules, Route
 
 MAX_STREAM_NAME = 255  # characters, as in nats-server
 
@@ -25,6 +25,27 @@ class RequestReply:
 
     key: ClassVar = "subject"
     word: ClassVar = "request"
+
+
+@dataclass(frozen=True, slots=True)
+class Gather:
+    """One request, many replies (ADR-47 of NATS): the response has all that come before the end. The deadline of the
+    request is an end too.
+
+    - `most`: the number of replies that is the end.
+    - `stall`: the seconds after the last reply.
+    - `max_bytes`: the size of all replies together.
+    - `ends_empty`: an empty reply is the end, and not a reply.
+    - `errors`: `include` makes the error of a service an element, and `fail` the answer."""
+
+    most: int = 100
+    stall: float = 0.3
+    max_bytes: int = 1024 * 1024
+    ends_empty: bool = True
+    errors: Literal["include", "fail"] = "include"
+
+    key: ClassVar = "subject"
+    word: ClassVar = "gather"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +73,10 @@ class Store:
     word: ClassVar = "store"
 
 
-Kind = RequestReply | Publish | Store
+Kind = RequestReply | Gather | Publish | Store
+
+MAX_REPLIES = 10_000
+MAX_REPLY_BYTES = 16 * 1024 * 1024
 
 
 def check_stream_name(name: str) -> str:
@@ -70,7 +94,22 @@ def find_kind_faults(route: "Route") -> Iterator[Fault]:
     """Keys that make no sense for this kind of route."""
     if isinstance(route.kind, RequestReply):
         return
+    if isinstance(route.kind, Gather):
+        yield from _find_gather_faults(route.kind, route.reply)
+        return
     if isinstance(route.kind, Store) and not can_travel(route.kind.idempotency_header):
         yield Fault(("idempotency_header",), "no request has a header of this name")
     if route.reply != type(route.reply)():
         yield Fault(("reply",), "nobody replies to a message that is published: leave it out")
+
+
+def _find_gather_faults(kind: Gather, reply: "ReplyRules") -> Iterator[Fault]:
+    if not 1 <= kind.most <= MAX_REPLIES:
+        yield Fault(("replies", "max"), f"it is 1 to {MAX_REPLIES}")
+    if not 1 <= kind.max_bytes <= MAX_REPLY_BYTES:
+        yield Fault(("replies", "max_bytes"), "it is 1 to 16MiB")
+    for key, value in (("wrap", reply.wrap), ("set_headers", reply.set_headers)):
+        if value:
+            yield Fault(("reply", key), "many replies are elements of one response: leave it out")
+    if reply.status != 200:
+        yield Fault(("reply", "status"), "the status of many replies is 200")

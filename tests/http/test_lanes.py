@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from nats.aio.msg import Msg
 
 from app.edge.cors import Cors, CorsRules
+from app.exchange.request_ids import RequestIds
 from app.routefile.load import RESERVED, Info, RouteFile
 from app.routing.parameters import Parameter
 from app.routing.routes import ReplyRules, Route
@@ -271,8 +272,9 @@ async def test_both_lanes_write_the_same_bytes(shared_nats: NatsServer, monkeypa
         monkeypatch.setattr("tests.harness.LANE", "asgi")
         async with run_gateway(shared_nats.url, routes=FILE) as asgi:
             for gateway in (fast, asgi):  # made ids are of one length
-                relay = gateway.parts.relay
-                relay._id_counter = itertools.count(10**9)
+                ids = RequestIds()
+                ids._counter = itertools.count(10**9)
+                gateway.parts.relay.choose_request_id = ids.choose
 
             async def compare(pieces: list[bytes]) -> bytes:
                 answers = await asyncio.gather(converse(fast, pieces), converse(asgi, pieces))

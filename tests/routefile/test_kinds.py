@@ -6,7 +6,7 @@ import pytest
 
 from app.routefile.advice import find_advice
 from app.routefile.load import load_route_file
-from app.routing.kinds import Publish, RequestReply, Store
+from app.routing.kinds import Gather, Publish, RequestReply, Store
 from tests.routefile.files import LEAST, read_faults
 
 
@@ -23,6 +23,11 @@ def file(tmp_path: Path) -> Path:
     ("more", "kind"),
     [
         ("subject: 'a.{id}'", RequestReply()),
+        ("subject: 'a.{id}', replies: {}", Gather()),
+        (
+            "subject: 'a.{id}', replies: {max: 3, stall: 1s, end: none, errors: fail, max_bytes: 2KiB}",
+            Gather(3, 1.0, 2048, ends_empty=False, errors="fail"),
+        ),
         ("publish: 'a.{id}'", Publish()),
         ("publish: 'a.{id}', stream: A", Store("A")),
         ("publish: 'a.{id}', stream: A, idempotency_key: required", Store("A", "required")),
@@ -50,6 +55,15 @@ def test_the_keys_choose_the_kind(more: str, kind: object, file: Path) -> None:
             ["routes[0].idempotency_key: \"required\": only a route with `publish` and `stream` reads it"],
         ),
         ("publish: 'a.{id}', reply: {status: 201}", ["routes[0].reply: nobody replies to a message that is published"]),
+        ("publish: 'a.{id}', replies: {}", ["routes[0].replies: nobody replies to a message that is published"]),
+        ("publish: 'a.{id}', stream: A, replies: {}", ["routes[0].replies: nobody replies to a message"]),
+        ("subject: 'a.{id}', replies: {max: 0}", ["replies.max: 0: must be 1 or more"]),
+        ("subject: 'a.{id}', replies: {max: 10001}", ["replies.max: 10001: must be at most 10000"]),
+        ("subject: 'a.{id}', replies: {stall: 0s}", ["replies.stall: \"0s\": a duration is a number above 0"]),
+        ("subject: 'a.{id}', replies: {max_bytes: 17MiB}", ["replies.max_bytes: \"17MiB\": it is 1 to 16MiB"]),
+        ("subject: 'a.{id}', replies: {mx: 1}", ["replies.mx: unknown key, did you mean `max`?"]),
+        ("subject: 'a.{id}', replies: {}, reply: {wrap: message}", ["reply.wrap: \"message\": many replies are"]),
+        ("subject: 'a.{id}', replies: {}, reply: {status: 201}", ["reply.status: 201: the status of many replies"]),
         ("publsh: 'a.{id}'", ["routes[0].publsh: unknown key, did you mean `publish`?"]),
         ("subjct: 'a.{id}'", ["routes[0].subjct: unknown key, did you mean `subject`?"]),
     ],
@@ -66,6 +80,14 @@ def test_a_route_that_publishes_takes_no_reply_and_no_key_from_the_defaults(file
     file.write_text(write("publish: 'a.{id}'", head=head) + "  - {name: b, method: POST, path: /b, subject: b}\n")
     one, other = load_route_file(file).table.routes
     assert (one.reply.wrap, other.reply.wrap) == (None, "message")
+
+
+def test_a_route_with_many_replies_takes_the_deadline_of_within(file: Path) -> None:
+    file.write_text(
+        write("subject: 'a.{id}', timeout: 1s, replies: {within: 3s}", head="defaults: {reply: {wrap: message}}\n")
+    )
+    (route,) = load_route_file(file).table.routes
+    assert (route.timeout, route.reply.wrap) == (3.0, None)
 
 
 def test_a_get_that_publishes_gets_a_warning(file: Path) -> None:

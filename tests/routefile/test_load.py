@@ -521,6 +521,7 @@ def test_the_reference_has_every_key_and_no_other(title: str, keys: list[str]) -
             "path",
             "subject",
             "publish",
+            "replies",
             "stream",
         }
         assert sorted(file_keys) == sorted(keys)

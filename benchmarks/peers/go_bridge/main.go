@@ -79,6 +79,26 @@ func main() {
 			pass(w, request(w, nc, msg))
 		}
 	})
+	mux.HandleFunc("/many/", func(w http.ResponseWriter, r *http.Request) {
+		inbox := nc.NewRespInbox()
+		replies, err := nc.SubscribeSync(inbox)
+		if err != nil {
+			w.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		defer replies.Unsubscribe()
+		nc.PublishRequest("many."+strings.TrimPrefix(r.URL.Path, "/many/"), inbox, nil)
+		texts := []string{}
+		for len(texts) < 10 {
+			reply, err := replies.NextMsg(timeout)
+			if err != nil {
+				break
+			}
+			texts = append(texts, string(reply.Data))
+		}
+		w.Header().Set("Content-Type", "application/json")
+		json.NewEncoder(w).Encode(texts)
+	})
 	mux.HandleFunc("/nobody/", func(w http.ResponseWriter, r *http.Request) {
 		pass(w, request(w, nc, nats.NewMsg("nobody."+strings.TrimPrefix(r.URL.Path, "/nobody/"))))
 	})

@@ -1,0 +1,44 @@
+"""Chooses the kind of a route from the keys of the route file."""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from ..routing.faults import Fault
+from ..routing.kinds import Gather, Kind, Publish, RequestReply, Store
+from ..routing.routes import RouteError
+
+if TYPE_CHECKING:
+    from .model import RouteModel
+
+_WITH_STREAM = "only a route with `publish` and `stream` reads it"
+_HOMES: Mapping[str, tuple[str, str]] = {
+    "replies": ("subject", "nobody replies to a message that is published"),
+    "stream": ("publish", "only a route with `publish` has a stream"),
+    "idempotency_key": ("stream", _WITH_STREAM),
+    "idempotency_header": ("stream", _WITH_STREAM),
+}
+"""Keys that make sense only beside another key, and a text for the fault."""
+
+
+def choose_kind(model: "RouteModel") -> tuple[str, Kind]:
+    """The subject of a route, and its kind. Raises RouteError."""
+    if faults := list(_find_faults(model)):
+        raise RouteError(model.name, faults)
+    rules = model.replies
+    if model.subject is not None:
+        many = rules and Gather(rules.most, rules.stall, rules.max_bytes, rules.end == "empty", rules.errors)
+        return model.subject, many or RequestReply()
+    stream = model.stream
+    stored = stream and Store(stream, model.idempotency_key, model.idempotency_header)
+    return model.publish or "", stored or Publish()
+
+
+def _find_faults(model: "RouteModel") -> Iterator[Fault]:
+    if model.subject is not None and model.publish is not None:
+        yield Fault(("publish",), "a route has either `subject` or `publish`")
+    elif model.subject is None and model.publish is None:
+        yield Fault(("subject",), "is missing (or `publish`, if nobody replies)")
+    else:
+        for key, (home, text) in _HOMES.items():
+            if getattr(model, key) != type(model).model_fields[key].default and getattr(model, home) is None:
+                yield Fault((key,), text)
