@@ -100,7 +100,7 @@ async def test_an_open_operation_is_short_and_the_headers_of_every_request_are_t
     assert box is not None
     assert box["height"] < TALL
     assert await read_texts(page.locator(".parameter__name")) == ["name\xa0*"]
-    await expect(page.locator(".information-container")).to_contain_text("X-Request-Timeout says how long")
+    await expect(page.locator(".information-container")).to_contain_text("X-Request-Timeout: how long")
 
 
 async def test_try_it_out_shows_the_greeting_of_a_name_in_any_script(visitor: Visitor, shared_nats: NatsServer) -> None:

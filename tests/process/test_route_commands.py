@@ -284,7 +284,7 @@ ASKED = 'partners or users; scopes orders:read; claim tenant "acme" or "b"'
         ),
         ("X-API-Key: bobs-key", "bob, known by partners, without scopes", "lacks a scope that this route asks for"),
         ("X-API-Key: key", "not known", "The API key is not valid."),
-        ("Accept: */*", "not known", "the request has no credentials"),
+        ("Accept: */*", "not known", "the request has no credential that it accepts"),
         (
             f"Authorization: Bearer {sign(make_claims(tenant='b'))}",
             "sue, known by users, with scopes orders:read",
