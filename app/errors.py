@@ -171,20 +171,20 @@ class LengthRequired(GatewayError):
 
 
 class IdempotencyKeyMissing(GatewayError):
-    """400, as in draft-ietf-httpapi-idempotency-key-header."""
+    """The status is that of draft-ietf-httpapi-idempotency-key-header."""
 
     slug, title, status = "idempotency-key-missing", "Idempotency key missing", 400
     cause = "This route needs an idempotency key, and the request has none."
     cure = (
-        "Send a header `Idempotency-Key`, or the one that `detail` names: a new random text, such as a UUID, with each "
+        "Send a header `Idempotency-Key`, or the one that `detail` names. Its value is a random text, such as a UUID: "
+        "a new one for each new request, and the same one when you repeat a request."
     )
-    cure += "new request, and the same text when you repeat a request."
 
 
 class PreconditionFailed(GatewayError):
     slug, title, status = "precondition-failed", "Precondition failed", 412
-    cause = "The last message on this subject has another sequence than `If-Match` says, so the message is not stored."
-    cure = "Read what has changed, and send the sequence that is the last one now."
+    cause = "The last message on this subject does not have the sequence in `If-Match`, so the message is not stored."
+    cure = "Read what has changed, and send the sequence of the message that is the last one now."
 
 
 class PayloadTooLarge(GatewayError):
@@ -338,22 +338,22 @@ class ServiceError(GatewayError):
 
 class NotStored(GatewayError):
     slug, title, status = "not-stored", "Not stored", 502
-    cause = "JetStream has not stored the message, or it is not known whether it has."
+    cause = "JetStream has not stored the message, or nobody knows whether it has."
     cure = (
         "If `retryable` is true, repeat the request. Operators: `detail` says what is wrong. Look at the stream that "
+        "the route names: its subjects, its limits, and whether it has a leader."
     )
-    cure += "the route names: its subjects, its limits, and whether it has a leader."
 
     @classmethod
     def not_now(cls, detail: str) -> "NotStored":
-        """For a message that is not stored now, but may be later."""
+        """The error for a message that is not stored now, but may be stored if it is sent again."""
         error = cls(detail, headers=_RETRY_SOON)
         error.retryable = True
         return error
 
     @classmethod
     def unknown(cls, detail: str) -> "NotStored":
-        """For a message that may be stored."""
+        """The error if nobody knows whether the message is stored."""
         error = cls(detail)
         error.delivered = "unknown"
         return error

@@ -1,7 +1,6 @@
 """`signature` of a route: the sender signs the body with a secret that it shares with the operator (HMAC-SHA256), as
-GitHub and others do with webhooks. It proves who has written the body, and that nobody has changed it. It does not
-prevent that somebody sends the same request again.
-"""
+GitHub and others do with webhooks. The signature proves who wrote the body, and that nobody has changed it. But anybody
+who sees such a request can send it again."""
 
 import base64
 import binascii
@@ -15,13 +14,13 @@ from .request import Request
 
 Encoding = Literal["hex", "base64"]
 
-MAX_SIGNED_BODY = 4 * 1024 * 1024  # bytes; a larger one would delay other callers
+MAX_SIGNED_BODY = 4 * 1024 * 1024  # bytes; a larger body would delay other callers
 _PREFIX = b"sha256="
 _SIZE = 32  # bytes
 
 
 class Signature:
-    """Refuses a body whose signature is not in the header field `header`. A signature by any of the `secrets` is
+    """Refuses a body without a valid signature in the header field `header`. A signature by any of the `secrets` is
     valid, so that a secret can be replaced while senders still use the old one. With `hex` the value may begin with
     `sha256=`."""
 
@@ -45,11 +44,12 @@ class Signature:
         return self.header, self._secrets, self.encoding
 
     def check(self, request: Request) -> None:
-        """Refuse a request without a signature before its body is read."""
+        """Raises Unauthenticated if the request has no signature. It does not wait for the body."""
         self._read(request)
 
     def check_body(self, request: Request, body: bytes) -> None:
-        """Raises Unauthenticated if the signature is not that of this body. It takes as long for each wrong one."""
+        """Raises Unauthenticated if the signature is not that of this body. Every wrong signature takes the same
+        time."""
         signature = self._read(request)
         made = [hmac.digest(secret, body, "sha256") for secret in self._secrets]
         if not sum(hmac.compare_digest(signature, valid) for valid in made):

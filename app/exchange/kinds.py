@@ -1,6 +1,5 @@
-"""What is special about each kind of route: what sends its requests, what the gateway writes into them, and what reads
-their outcomes. Pure.
-"""
+"""The parts that differ between kinds of routes: the sender of requests, the headers that the gateway writes, and the
+reader of outcomes. Pure."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,8 +14,8 @@ from .publishing import PublishReader, StoreReader, list_read_fields, write_expe
 from .replies import Reader, ReplyReader
 
 DEFAULT_LINK, PUBLISHER = "default", "publisher"
-"""The names of what sends requests: the link to the NATS servers of the settings, and its publisher, for messages that
-nobody replies to."""
+"""The names of the senders: the link to the NATS servers of the settings, and its publisher, for messages that nobody
+replies to."""
 
 WriteOwn = Callable[[Request, str], Sequence[Pair]]
 """Returns the headers that the gateway itself writes for a request and its subject. Raises a GatewayError."""
@@ -24,8 +23,12 @@ WriteOwn = Callable[[Request, str], Sequence[Pair]]
 
 @dataclass(frozen=True, slots=True)
 class Special:
-    """The special parts of a route. `fields` has the names of the request headers that its kind reads. `constant` are
-    the headers of `write_own` for a request without such headers, unless `differs` says that they are not constant."""
+    """The parts of a route that depend on its kind.
+
+    - `fields`: the names of the request headers that its kind reads.
+    - `constant`: the headers of `write_own` for a request without such headers.
+    - `differs`: the headers of `write_own` differ even between such requests, so `constant` is not used.
+    """
 
     link: str
     replies: Reader
@@ -36,7 +39,7 @@ class Special:
 
 
 def choose_special(route: Route) -> Special:
-    """The special parts of a route, by its kind."""
+    """The special parts of a route, according to its kind."""
     identity = partial(_write_identity, route) if route.identity else None
     match route.kind:
         case RequestReply() | Gather():

@@ -1,7 +1,8 @@
-"""Publishing: what a message says to NATS besides the request, and what its outcome means for the caller. Pure.
+"""Publishing: the headers that a message gets besides those of the request, and what its outcome means for the caller.
+Pure.
 
-Law: `delivered` of an answer says whether the message is stored. It is "yes" only if a stream has acknowledged it, and
-"no" only if it was not sent, or if the server has said that it does not store it.
+Law: `delivered` of an answer says whether the message is stored. It is "yes" only if a stream has acknowledged the
+message. It is "no" only if the message was not sent, or if the server has said that it does not store it.
 """
 
 from collections.abc import Sequence
@@ -31,12 +32,12 @@ from .responses import Fields, Response, encode_json
 _IF_MATCH = b"if-match"
 
 MAX_KEY = 255  # characters of an Idempotency-Key
-MAX_ANSWER = 65536  # bytes; an acknowledgement has some hundred
-_MAX_DIGITS = 19  # of a sequence
+MAX_ANSWER = 65536  # bytes; an acknowledgement has a few hundred
+_MAX_DIGITS = 19  # in a sequence
 _ACCEPTED = Response(202, Fields(()), b"")
 _JSON: Pair = (b"content-type", b"application/json")
 
-# Errors of JetStream (`err_code`, see errors.json of nats-server). A code that is not here leaves it open whether the
+# Errors of JetStream (`err_code`, see errors.json of nats-server). After any other code nobody knows whether the
 # message is stored.
 _WRONG_SEQUENCE = frozenset((10071, 10164))
 _TOO_LARGE = 10054
@@ -59,8 +60,8 @@ _NOT_NOW = {
 
 
 class PublishReader:
-    """Reads the outcome of a message that nobody replies to. The NATS server has taken it; that says nothing about
-    services."""
+    """Reads the outcome of a message that nobody replies to: the NATS server has taken it. Nobody knows whether a
+    service gets it."""
 
     delivered: Delivered = "unknown"
 
@@ -76,7 +77,7 @@ class PublishReader:
 
 
 class StoreReader:
-    """Reads what a stream answers to a message: a PubAck."""
+    """Reads the answer of a stream to a message: a PubAck."""
 
     delivered: Delivered = "yes"
 
@@ -95,8 +96,8 @@ class StoreReader:
         return Response(201, Fields((_JSON, (b"etag", b'"%d"' % sequence))), encode_json(body))
 
     def explain(self, error: GatewayError, request: Request, timeout: float, /) -> GatewayError:
-        """The error as it is for a message. If it leaves open whether the message is stored, the caller may repeat a
-        request with an idempotency key: the stream drops the second message."""
+        """The error in the words for a message. If nobody knows whether the message is stored, a caller with an
+        idempotency key may repeat the request: the stream drops the second message."""
         if isinstance(error, NoResponders):
             return NotStored.not_now("No stream stores messages on the subject of this route.")
         if isinstance(error, Timeout) and error.delivered == "unknown":
@@ -112,9 +113,12 @@ def write_expected_stream(kind: Store) -> Sequence[Pair]:
 
 
 def write_expectations(kind: Store, request: Request, subject: str) -> Sequence[Pair]:
-    """The headers by which the stream decides whether it stores the message: the expected stream, the id of the message
-    (from the idempotency key), and the expected last sequence of the subject (from `If-Match`). Raises a
-    GatewayError."""
+    """The headers by which the stream decides whether it stores the message. Raises a GatewayError.
+
+    - the stream that is expected to store it;
+    - the id of the message, made from the idempotency key;
+    - the expected last sequence of the subject, from `If-Match`.
+    """
     pairs = [*write_expected_stream(kind)]
     key = _find_key(kind, request)
     if key is not None:
@@ -138,8 +142,8 @@ def _find_key(kind: Store, request: Request) -> bytes | None:
 
 
 def _read_key(kind: Store, value: bytes) -> bytes:
-    """The key: a quoted string of a structured field (RFC 8941 §3.3.3), as in the IETF draft, or the same text
-    without quotes, as in many APIs. Raises InvalidParameter."""
+    """The key: a quoted string of a structured field (RFC 8941 §3.3.3), as in the IETF draft, or the same text without
+    quotes, as in many APIs. Raises InvalidParameter."""
     key = value[1:-1] if len(value) > 1 and value[:1] == value[-1:] == b'"' else value
     if not (1 <= len(key) <= MAX_KEY and key.isascii() and key.decode("ascii").isprintable()) or b'"' in key:
         detail = f"Header {kind.idempotency_header} must be one key of 1 to {MAX_KEY} printable ASCII characters."
@@ -148,15 +152,15 @@ def _read_key(kind: Store, value: bytes) -> bytes:
 
 
 def _make_message_id(request: Request, subject: str, key: bytes) -> bytes:
-    """The id of a message. A stream compares ids across all its subjects. So the id has the subject, and who calls: the
-    key of another caller, or of another route, must not hide this message."""
+    """The id of a message. A stream compares the ids of all its subjects. So the id includes the subject and the
+    caller: otherwise the same key of another caller, or on another route, would hide this message."""
     identity = request.identity
     caller = f"{identity.scheme}:{identity.subject}" if identity else ""
     return sha256(b"\0".join((subject.encode(), caller.encode(), key))).hexdigest().encode("ascii")
 
 
 def _read_sequence(value: bytes) -> bytes:
-    """The sequence of an entity tag such as `"16"`. A tag that no stream has ever given out can't match. Raises
+    """The sequence in an entity tag such as `"16"`. A tag that no stream has ever given out can't match. Raises
     PreconditionFailed and InvalidParameter."""
     tag = value.strip()
     is_weak = tag.startswith(b"W/")
@@ -180,7 +184,7 @@ def _parse(payload: bytes) -> dict[str, Any]:
 
 
 def _to_error(found: object) -> GatewayError:
-    """The failure that an error of JetStream means."""
+    """The error of the gateway for an error of JetStream."""
     code = found.get("err_code") if isinstance(found, dict) else None
     if code in _WRONG_SEQUENCE:
         return PreconditionFailed()

@@ -5,7 +5,7 @@ from .link import Link
 
 
 class Publisher:
-    """Sends over a link. A message has its outcome when the server has taken it: an empty Reply. So all laws of the
+    """Sends over a link. The outcome of a message is an empty Reply once the server has taken it. So all laws of the
     link apply to messages too. If the connection breaks before that, the outcome is ConnectionLost: the server may have
     taken the message, or not."""
 

@@ -46,7 +46,7 @@ _IF_MATCH: Json = {
 
 
 def describe_success(route: Route, components: Components) -> dict[str, Json] | None:
-    """The response by its status; None for a route with one reply."""
+    """The response, by its status. None for a route with one reply."""
     match route.kind:
         case Gather():
             media_type = route.reply.content_type or "application/json"
@@ -86,7 +86,7 @@ def _describe_stored(stream: str) -> Json:
 
 
 def list_headers(route: Route) -> list[Json]:
-    """The headers that the gateway itself reads: a signature, and those of its kind."""
+    """The headers that the gateway itself reads: a signature, and those of the route's kind."""
     signed: list[Json] = [_describe_signature(route.signature)] if route.signature else []
     if not isinstance(route.kind, Store):
         return signed
@@ -112,7 +112,7 @@ def _describe_signature(signature: Signature) -> Json:
 
 
 def list_errors(route: Route) -> list[type[GatewayError]]:
-    """The failures that only this kind of route has, without those of 5XX."""
+    """The errors that only this kind of route has, without those of 5XX."""
     if not isinstance(route.kind, Store):
         return []
     missing = [IdempotencyKeyMissing] if route.kind.idempotency_key == "required" else []

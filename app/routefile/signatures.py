@@ -1,4 +1,4 @@
-"""The keys of `signature` in a route file, and the file with its secrets."""
+"""The keys of `signature` in a route file, and the file with the secrets."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated
@@ -15,7 +15,7 @@ MIN_SECRET = 16  # bytes
 MAX_SECRETS = 3
 
 Secrets = Mapping[str, Sequence[str]]
-"""The secrets of each file, by its name."""
+"""The secrets of each file, by the name of the file."""
 
 
 def _check_name(name: str) -> None:
@@ -37,7 +37,7 @@ class SignatureModel(StrictModel):
 
 
 def read_secrets(data: bytes) -> list[str]:
-    """The secrets of a file. Raises ValueError, whose text has no secret."""
+    """The secrets in a file. Raises ValueError, whose text contains no secret."""
     try:
         secrets = [line for line in data.decode("utf-8").splitlines() if line.strip()]
     except UnicodeDecodeError:
@@ -50,7 +50,7 @@ def read_secrets(data: bytes) -> list[str]:
 
 
 class SecretReader:
-    """Reads the files of secrets, each of them once. `by_file` has the secrets of those that are right."""
+    """Reads each file of secrets once. `by_file` has the secrets of the valid files."""
 
     def __init__(self, read_file: Callable[[str], bytes]) -> None:
         """`read_file` raises RouteFileError."""
@@ -58,7 +58,7 @@ class SecretReader:
         self.by_file: dict[str, Sequence[str]] = {}
 
     def find_faults(self, model: SignatureModel | None) -> Iterator[tuple[tuple[str, ...], str]]:
-        """Read the file of a route, if it has one. Each fault has its key and a text."""
+        """Read the file of secrets of a route, if it has one. Each fault has its key and a text."""
         if model is None or model.secret_file in self.by_file:
             return
         try:
@@ -70,7 +70,7 @@ class SecretReader:
 
 
 def move_secret(declared: dict[str, Json], move: Callable[[Json], Json]) -> dict[str, Json]:
-    """A route, or `defaults`, with the name of its file of secrets moved."""
+    """A route, or `defaults`, with `move` applied to the name of its file of secrets."""
     rules = declared.get("signature")
     if not isinstance(rules, dict) or "secret_file" not in rules:
         return declared

@@ -1,6 +1,6 @@
 """The kinds of routes: what a request becomes on NATS. Pure.
 
-Each kind is a class. Its `key` is the key of the route file that has the subject, and `word` its name in tables.
+Each kind is a class. Its `key` is the key of the route file for the subject. Its `word` is its name in tables.
 """
 
 from collections.abc import Iterator
@@ -60,10 +60,11 @@ class Publish:
 class Store:
     """A message that a JetStream stream stores. The response is 201 once the stream has acknowledged it.
 
-    - `stream`: the name of the stream. A message that another stream would store is not stored.
-    - `idempotency_key`: whether a request must have a key. With the same key the stream stores a message only once,
-      within its duplicate window.
-    - `idempotency_header`: the header that has the key."""
+    - `stream`: the name of the stream. If another stream would store the message, it is not stored.
+    - `idempotency_key`: whether a request must have a key. Messages with the same key are stored only once, within the
+      duplicate window of the stream.
+    - `idempotency_header`: the header with the key.
+    """
 
     stream: str
     idempotency_key: IdempotencyKey = "optional"
@@ -80,7 +81,7 @@ MAX_REPLY_BYTES = 16 * 1024 * 1024
 
 
 def check_stream_name(name: str) -> str:
-    """The name; ValueError if no stream can have it (ADR-6 of NATS)."""
+    """The name. Raises ValueError if no stream can have it (ADR-6 of NATS)."""
     is_clean = name.isprintable() and name.isascii() and not set(name) & set(" .*>/\\")
     if not (is_clean and 1 <= len(name) <= MAX_STREAM_NAME):
         raise ValueError(
@@ -91,7 +92,7 @@ def check_stream_name(name: str) -> str:
 
 
 def find_kind_faults(route: "Route") -> Iterator[Fault]:
-    """Keys that make no sense for this kind of route."""
+    """Faults of keys that do not belong to this kind of route."""
     if isinstance(route.kind, RequestReply):
         return
     if isinstance(route.kind, Gather):
