@@ -178,9 +178,7 @@ def test_settings_are_frozen(field: str) -> None:
 # What is wrong
 
 ROOT = "a path such as /api or /shop/api, of letters, digits, and - . _ ~"
-PAGES = (
-    "schemes of the route file, separated by commas, and perhaps scopes behind a colon, separated by blanks, such as "
-)
+PAGES = "schemes of the route file, separated by commas. Scopes may come after a colon, separated by blanks, such as "
 PAGES += "users or users:pages:read"
 AGES = "off, or a whole number with its unit: 3600s, 24h or 365d"
 SIZES = "a whole number of bytes, or one with KiB or MiB: 1048576, 64KiB or 1MiB"

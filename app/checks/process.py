@@ -34,7 +34,7 @@ MAX_SCHEMAS = 64  # compiled schemas that are kept
 
 _NICENESS = 10  # processes that serve requests go first
 _TOO_LARGE = ("", "its values take too much memory to be checked")
-_NOT_FOUND = ("", "it breaks the schema; where would take too long to find out")
+_NOT_FOUND = ("", "it breaks the schema, but the place would take too long to find")
 
 _Faults = list[tuple[str, str]]
 

@@ -46,8 +46,8 @@ Port = Annotated[
 Lane = Annotated[
     LaneName | None,
     typer.Option(
-        help="What answers requests: the HTTP protocol itself (fast), or an ASGI application (asgi). Default: fast, or "
-        "asgi if the application has middleware.",
+        help="The lane that answers requests: fast (the HTTP protocol itself) or asgi (an application). Default: fast, "
+        "or asgi if the application has middleware.",
         show_default=False,
     ),
 ]

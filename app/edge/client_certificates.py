@@ -230,7 +230,7 @@ def read_authorities(data: bytes) -> tuple[x509.Certificate, ...]:
     except _WRONG:
         raise ValueError("must be a file with certificates of authorities in PEM form") from None
     if not are_right:
-        raise ValueError("a certificate in it is of no authority: whoever has it could sign others")
+        raise ValueError("a certificate in it is not that of an authority: its holder could sign others")
     if len(found) > MAX_AUTHORITIES:
         raise ValueError(f"it has more than {MAX_AUTHORITIES} certificates")
     return found

@@ -20,7 +20,7 @@ def parse_network(text: str) -> Network:
         right = ipaddress.ip_network(text, strict=False)
     except ValueError:
         raise ValueError("must be an IP address or a network such as 10.0.0.0/8") from None
-    raise ValueError(f"the address has bits beyond the length of the network: {right} would be one")
+    raise ValueError(f"the address has bits beyond the length of the network: write {right}")
 
 
 class Networks:

@@ -39,7 +39,7 @@ def parse_page_rules(text: str) -> PageRules:
     found = tuple(name.strip() for name in names.split(","))
     if not all(map(_NAME.fullmatch, found)) or (":" in text and not scopes.split()):
         raise ValueError(
-            "must be schemes of the route file, separated by commas, and perhaps scopes behind a colon, separated by "
+            "must be schemes of the route file, separated by commas. Scopes may come after a colon, separated by "
             "blanks, such as users or users:pages:read"
         )
     for scope in scopes.split():

@@ -92,7 +92,7 @@ def _parse_binary(data: bytes) -> ProxyHeader | None:
     command, kind = data[12], data[13]
     size = _FIXED + int.from_bytes(data[14:16])
     if command not in (_LOCAL, _PROXY):
-        raise ValueError("The header of the PROXY protocol has another version or command than is known.")
+        raise ValueError("The header of the PROXY protocol has an unknown version or command.")
     if size > MAX_HEADER:
         raise ValueError("The header of the PROXY protocol is too long.")
     if command == _PROXY and (kind & 0xF > 2 or size - _FIXED < _SIZES.get(kind >> 4, MAX_HEADER)):

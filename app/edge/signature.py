@@ -53,13 +53,13 @@ class Signature:
         signature = self._read(request)
         made = [hmac.digest(secret, body, "sha256") for secret in self._secrets]
         if not sum(hmac.compare_digest(signature, valid) for valid in made):
-            raise self._refuse(f"The signature in {self.header} is not that of this body.")
+            raise self._refuse(f"The signature in {self.header} does not match the body.")
 
     def _read(self, request: Request) -> bytes:
         (name,) = self.fields
         values = find_values(request.headers, name)
         if not values:
-            raise self._refuse(f"The request has no signature: it belongs in {self.header}.")
+            raise self._refuse(f"The request has no header {self.header} with a signature.")
         signature = self._decode(values[0]) if len(values) == 1 else b""
         if len(signature) != _SIZE:
             raise self._refuse(f"{self.header} has no HMAC-SHA256 in {self.encoding}.")

@@ -59,7 +59,7 @@ def _check_coding(codings: Sequence[bytes], version: str) -> None:
     """Check the transfer codings (RFC 9112 §6.1 and §6.3): the last one must be chunked, and HTTP/1.0 has none. Raises
     Refused."""
     if codings and (version == "1.0" or codings[-1].rpartition(b",")[2].strip().lower() != b"chunked"):
-        raise Refused(BadRequest("The Transfer-Encoding of the request is not chunked, or not known to its version."))
+        raise Refused(BadRequest("The Transfer-Encoding of the request is not chunked, or its HTTP version has none."))
 
 
 def normalize_target(method: bytes, target: bytes) -> bytes:
@@ -99,5 +99,5 @@ def describe_error(error: Exception) -> GatewayError:
         bug.__cause__ = cause
         return bug
     if isinstance(error, httptools.HttpParserInvalidMethodError):
-        return BadRequest("The request does not begin with a method that is known. This port speaks HTTP, not HTTPS.")
+        return BadRequest("The request does not begin with a known method. This port speaks HTTP, not HTTPS.")
     return VersionNotSupported() if str(error) in _VERSION_FAULTS else BadRequest()

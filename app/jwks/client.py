@@ -22,7 +22,7 @@ _HEADERS = {"accept": "application/jwk-set+json, application/json", "accept-enco
 _KINDS: tuple[tuple[type[BaseException], str], ...] = (
     (ssl.SSLError, "the TLS handshake failed"),
     (ConnectionRefusedError, "connection refused"),
-    (socket.gaierror, "its host is not known"),
+    (socket.gaierror, "its host can't be found"),
     (httpx.ProxyError, "the proxy refused"),
     (httpx.TimeoutException, "timed out"),
     (httpx.ProtocolError, "it does not speak HTTP, or closed the connection"),
@@ -64,7 +64,7 @@ class IssuerClient:
                 headers=_HEADERS,
             )
         except (ImportError, ValueError, OSError, httpx.InvalidURL) as error:
-            raise FetchFailed(f"HTTPS_PROXY or the like can't be used: {type(error).__name__}") from None
+            raise FetchFailed(f"HTTPS_PROXY or a similar variable can't be used: {type(error).__name__}") from None
 
     async def __aenter__(self) -> Self:
         return self
@@ -97,7 +97,7 @@ class IssuerClient:
             if response.status_code != httpx.codes.OK:
                 raise FetchFailed(f"the answer has status {response.status_code}, not 200")
             if "content-encoding" in response.headers:
-                raise FetchFailed("the answer is encoded, which nobody asked for")
+                raise FetchFailed("the answer has a Content-Encoding, which was not asked for")
             data = bytearray()
             async for part in response.aiter_raw():
                 data += part

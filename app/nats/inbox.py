@@ -11,7 +11,7 @@ TOKEN_LENGTH = 16  # bytes of the token that identifies the request of a reply
 # nats-server allows no more for max_payload than 64 MiB, headers included, and may add headers of its own.
 LARGEST_MESSAGE = 64 * 1024 * 1024 + 64 * 1024
 WRONG_END = "the server sent a message that does not end where it should"
-TOO_LARGE = "the server announced a message that is larger than any can be"
+TOO_LARGE = "the server announced a message of an impossible size"
 
 _END = b"\r\n"
 

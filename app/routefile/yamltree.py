@@ -246,7 +246,9 @@ class _Reader:
             raise YamlError(mark, f"nested more than {MAX_DEPTH} deep")
         self._added += node.weight
         if self._added > MAX_ADDED + MAX_TIMES * self._written:
-            raise YamlError(mark, f"too large: with the alias '{name}' the file means far more than is written in it")
+            raise YamlError(
+                mark, f"too large: with the alias '{name}' the file has far more values than are written in it"
+            )
         return node
 
     def _read_scalar(self, event: Any, path: Path) -> Json:

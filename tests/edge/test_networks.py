@@ -17,8 +17,8 @@ def test_networks_are_true_where_there_are_any() -> None:
         ("localhost", "must be an IP address or a network such as 10.0.0.0/8"),
         ("10.0.0.0/33", "must be an IP address or a network such as 10.0.0.0/8"),
         ("10.0.0", "must be an IP address or a network such as 10.0.0.0/8"),
-        ("10.1.2.3/8", "the address has bits beyond the length of the network: 10.0.0.0/8 would be one"),
-        ("2001:db8::1/32", "the address has bits beyond the length of the network: 2001:db8::/32 would be one"),
+        ("10.1.2.3/8", "the address has bits beyond the length of the network: write 10.0.0.0/8"),
+        ("2001:db8::1/32", "the address has bits beyond the length of the network: write 2001:db8::/32"),
     ],
 )
 def test_what_is_no_network_is_refused_with_what_would_be_right(text: str, fault: str) -> None:

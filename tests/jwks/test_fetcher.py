@@ -214,7 +214,7 @@ async def test_a_proxy_that_can_not_be_used_is_told_and_nobody_waits(
         for _ in range(2):
             await asyncio.wait_for(keys.fetch(), 5)
         assert keys.has_failed
-    assert "HTTPS_PROXY or the like can't be used" in capsys.readouterr().out
+    assert "HTTPS_PROXY or a similar variable can't be used" in capsys.readouterr().out
 
 
 async def test_the_log_says_when_keys_come_first_when_they_change_and_after_a_failure(
@@ -278,7 +278,7 @@ async def test_why_nobody_answers_is_said_in_words(monkeypatch: pytest.MonkeyPat
 
 def test_a_reason_is_that_of_the_first_cause_and_has_nothing_of_the_address() -> None:
     for kind, error, words in (
-        (httpx.ConnectError, socket.gaierror(-2, "https://id.example/?s3cret"), "its host is not known"),
+        (httpx.ConnectError, socket.gaierror(-2, "https://id.example/?s3cret"), "its host can't be found"),
         (httpx.ConnectTimeout, TimeoutError("s3cret"), "timed out"),
         (httpx.ReadError, ConnectionResetError("s3cret"), "the connection was reset"),
         (httpx.ReadError, OSError("s3cret"), "it can't be reached"),

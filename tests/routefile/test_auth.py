@@ -341,7 +341,7 @@ MACHINES = Issuer()
         ),
         (
             ", ca: leaf.pem",
-            'auth.machines.ca: "leaf.pem": a certificate in it is of no authority: whoever has it could si',
+            'auth.machines.ca: "leaf.pem": a certificate in it is not that of an authority',
         ),
     ],
 )
