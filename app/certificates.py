@@ -80,10 +80,12 @@ class Certificate:
         return f"the certificate is not valid before {_write_date(begin)}" if time.time() < begin else None
 
     def pack(self) -> bytes:
+        """The certificate as bytes, for `unpack` in a worker process."""
         return json.dumps([self.cert, self.key, self.client_ca]).encode()
 
     @classmethod
     def unpack(cls, package: bytes) -> Self:
+        """The certificate that `pack` has made these bytes of."""
         return cls(*json.loads(package))
 
 

@@ -13,7 +13,8 @@ TURN = 0.004  # seconds that expired waits may take in one turn of the loop
 class Wait(Protocol):
     """Something that ends at its deadline. `expire` may not raise."""
 
-    def expire(self) -> None: ...
+    def expire(self) -> None:
+        """End the wait: its deadline has passed."""
 
 
 class Deadlines:

@@ -23,6 +23,7 @@ class Serving:
 
     @property
     def table(self) -> RouteTable:
+        """The table of the current routes."""
         return self.prepared.table
 
     async def swap(self, fresh: PreparedRoutes) -> None:

@@ -19,5 +19,6 @@ class AllowFrom:
         self._networks = Networks(self.networks)
 
     def check(self, request: Request) -> None:
+        """Raises Forbidden unless the address of the caller is in one of the networks."""
         if request.caller.address not in self._networks:
             raise Forbidden

@@ -97,5 +97,6 @@ class ApiKeys:
         return key.identity
 
     def describe(self) -> Mapping[str, Json]:
+        """As Scheme.describe."""
         more = {"description": self._description} if self._description else {}
         return {"type": "apiKey", "in": self._place, "name": self._name, **more}

@@ -144,6 +144,7 @@ class BearerTokens:
         return identify_later
 
     def describe(self) -> Mapping[str, Json]:
+        """As Scheme.describe."""
         return self._described
 
     def _forget_old(self, digest: bytes) -> None:

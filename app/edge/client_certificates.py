@@ -113,6 +113,7 @@ class ClientCertificates:
         return known.identity
 
     def describe(self) -> Mapping[str, Json]:
+        """As Scheme.describe."""
         more: dict[str, Json] = {"description": self._description} if self._description else {}
         return {"type": "mutualTLS", **more}
 

@@ -12,6 +12,7 @@ class RequireLength:
     errors = (LengthRequired,)
 
     def check(self, request: Request) -> None:
+        """Raises LengthRequired for a body of unknown length."""
         names = {name for name, _ in request.headers}
         if b"content-length" not in names and (b"transfer-encoding" in names or request.method in BODY_METHODS):
             raise LengthRequired

@@ -211,20 +211,25 @@ class GatewayProtocol(Timed):
         return b"%b%b\r\n" % (line, encode_fields(without_upgrade(self.headers)))
 
     def is_gone(self) -> bool:
+        """As in ServerConnection."""
         return self.transport.is_closing()
 
     def has_left(self) -> bool:
+        """As in ServerConnection."""
         return self.cycle is None or self.cycle.disconnected
 
     def has_whole_body(self) -> bool:
+        """As in ServerConnection."""
         return self.phase != BODY
 
     def count_kept_body(self) -> int:
+        """As in Intake."""
         return len(self.cycle.body) if self.phase == BODY and self.is_in_flight else 0
 
     # The answer
 
     def end_after_answer(self) -> None:
+        """As in Intake."""
         if self.is_in_flight:
             self.cycle.keep_alive = False
         else:

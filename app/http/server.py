@@ -144,6 +144,7 @@ class ServerBeside(GatewayServer):
         self.config = build_config(app, protocol, lifespan="off")
 
     def capture_signals(self) -> contextlib.AbstractContextManager[None]:  # type: ignore[override] # as it is used
+        """Captures no signals: the server of the main port does."""
         return contextlib.nullcontext()
 
 

@@ -109,10 +109,12 @@ class _Source:
                 keys.replace(self._keys)
 
     def close(self) -> None:
+        """End the task."""
         self._task.cancel()
         self._end_fetch()
 
     async def ended(self) -> None:
+        """Wait for the end of the task."""
         await asyncio.wait({self._task})
 
     async def fetch(self) -> None:

@@ -52,9 +52,11 @@ class Callers:
         return len(self._counts)
 
     def has_room(self, address: str | None) -> bool:
+        """Whether this address may have another request in flight."""
         return address is None or self._counts.get(find_network(address), 0) < self._maximum
 
     def begin(self, address: str | None) -> None:
+        """Count a request of this address."""
         if address is not None:
             network = find_network(address)
             self._counts[network] = self._counts.get(network, 0) + 1

@@ -19,6 +19,7 @@ class Tasks:
         self._closed = True
 
     def open(self) -> None:
+        """Allow tasks from now on."""
         self._closed = False
 
     def own(self, start: Callable[[], Coroutine[object, object, None]]) -> None:

@@ -150,6 +150,7 @@ class Totals(NamedTuple):
 
     @property
     def responses(self) -> int:
+        """The number of responses."""
         return sum(self.duration.buckets)
 
 

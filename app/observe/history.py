@@ -32,9 +32,11 @@ class Sums(NamedTuple):
     durations: Sequence[int] = ()
 
     def plus(self, other: "Sums") -> "Sums":
+        """The sum of both."""
         return _combine(add, self, other)
 
     def minus(self, other: "Sums") -> "Sums":
+        """The difference to `other`."""
         return _combine(sub, self, other)
 
 
@@ -222,6 +224,7 @@ class _Failures:
 
     @property
     def recent(self) -> int:
+        """The number of failures in the last WINDOW steps and the current one."""
         return self._now - self._before + sum(self._steps)
 
 

@@ -30,6 +30,8 @@ class Summary:
 
 
 class Timer(Protocol):
+    """A timer that can be called off, such as that of asyncio."""
+
     def cancel(self) -> None: ...
 
 

@@ -121,6 +121,7 @@ class Names(NamedTuple):
 
 
 def choose_names(parent: bytes, state: bytes) -> Names:
+    """The names of the two headers, ready for writing."""
     return Names(parent, state, b"%b: 00-" % parent)
 
 

@@ -31,6 +31,7 @@ def add_redirects(app: FastAPI) -> None:
     app.router.redirect_slashes = False
 
     async def redirect(scope: Scope, receive: Receive, send: Send) -> None:
+        """Redirect to a page with the other spelling of this path, or answer as before."""
         path = _change_slash(scope["path"])
         if scope["type"] != "http" or path.startswith("//") or not _is_page(app, scope, path):
             await not_found(scope, receive, send)

@@ -62,6 +62,7 @@ class SharedStorage:
 
     @property
     def is_away(self) -> bool:
+        """As in Storage."""
         return self._retry_at is not None and time.monotonic() < self._retry_at
 
     async def take(self, limit: Limit, key: str) -> float | None:

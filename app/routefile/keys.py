@@ -25,6 +25,7 @@ _NAME = re.compile(r"[A-Za-z0-9._@-]{1,128}")
 
 
 def check_key_name(text: str) -> None:
+    """Raises ValueError if a key can't have this name. Its text says which names are allowed."""
     if not _NAME.fullmatch(text):
         raise ValueError("a name is 1 to 128 of letters, digits, `.`, `_`, `@` and `-`")
 

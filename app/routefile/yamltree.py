@@ -57,6 +57,8 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class YamlFault:
+    """A fault of the file, and its place."""
+
     mark: Mark
     path: Path
     text: str

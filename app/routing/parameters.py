@@ -101,14 +101,17 @@ class Parameter:
 
     @property
     def label(self) -> str:
+        """The name of the parameter in error texts."""
         return f"{self.location.capitalize()} parameter '{self.name}'"
 
     @property
     def is_required(self) -> bool:
+        """Whether a request without it is refused."""
         return self.location in ("path", "claim") or bool(self.required)
 
     @property
     def is_always_there(self) -> bool:
+        """Whether it always has a value."""
         return self.is_required or self.default is not None
 
     @property

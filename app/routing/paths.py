@@ -43,10 +43,12 @@ def find_parameter(segment: str) -> str | None:
 
 
 def list_parameters(segments: Sequence[str]) -> tuple[str, ...]:
+    """The names of all parameters in these segments, with the tail."""
     return tuple(name for segment in segments if (name := find_parameter(segment)))
 
 
 def has_tail(segments: Sequence[str]) -> bool:
+    """Whether the last segment is a tail."""
     return TAIL.fullmatch(segments[-1]) is not None
 
 

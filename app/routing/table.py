@@ -233,6 +233,7 @@ class _Overlaps:
         return None
 
     def add(self, route: Route) -> None:
+        """Add a route. Later routes are compared with it."""
         shape = _shape(route)
         literal = _literal_positions(shape)
         for method in route.methods:
