@@ -1,8 +1,10 @@
 """Limits for all connections of one server together: their number, their bytes in this process, their time in the loop.
 
 Laws:
-1. Nothing that a caller sends or leaves unread takes more than its pot holds, however many connections it opens.
-2. Who does not fit is refused, waits with reading paused, or makes room. No pot of one kind is emptied by another kind.
+1. Bytes that a caller sends or leaves unread count in a pot. No pot takes more than its limit, however many connections
+   a caller opens.
+2. A connection whose bytes do not fit is refused, waits with reading paused, or makes room. One kind of bytes never
+   takes the room of another kind.
 3. Expensive reading, such as a body of one-byte chunks, takes at most a few milliseconds of a turn of the loop.
 """
 

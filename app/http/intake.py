@@ -177,7 +177,7 @@ class Intake(HttpToolsProtocol):
         return end
 
     def _find_end(self, data: bytes, start: int) -> int:
-        """The last position where the next piece may end. At this position no second request ends in it (law 2)."""
+        """The last position where the next piece may end, so that at most one request ends in it (law 2)."""
         if self.phase == BODY and self.body_left is not None:
             return min(len(data), start + self.body_left)
         limit = min(len(data), start + (PIECE if self.phase == BODY else MAX_HEAD))
