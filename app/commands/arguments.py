@@ -17,15 +17,13 @@ File = Annotated[
 ]
 """The argument for a route file."""
 
-ScopeOption = Annotated[
-    list[str] | None, typer.Option(help="A scope, which says what it may be used for; may be repeated.")
-]
+ScopeOption = Annotated[list[str] | None, typer.Option(help="A scope that the holder has; may be repeated.")]
 """The option for the scopes of a key or a token. `parse_scopes` reads it."""
 
 ClaimOption = Annotated[
     list[str] | None,
     typer.Option(
-        help="Another fact about its holder, NAME=VALUE; may be repeated. A value that is JSON, such as 5 or true, "
+        help="Another fact about the holder, NAME=VALUE; may be repeated. A value that is JSON, such as 5 or true, "
         "keeps its type."
     ),
 ]

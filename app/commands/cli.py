@@ -106,7 +106,7 @@ def dev(
 
     When you save the route file, the gateway loads it again.
 
-    Of each example service, two processes start.
+    Two processes of each example service start.
 
     If NATS_URL is set, this command uses that server, and starts neither a NATS server nor example services.
 

@@ -21,10 +21,15 @@ def check(
 ) -> None:
     """Check route files. The exit code is 0, or 1 with a line for each fault of any file.
 
-    A line that begins with "warning" is about something that is allowed but may be a mistake: a limit above the limit
-    of the gateway's settings, a `cors` for pages of any origin, a scheme or a rate limit that no route uses, a scheme
-    of certificates when no caller can show a certificate, keys that never expire or have expired, and, in a file with
-    `auth`, routes that change something and are open to everybody.
+    A line that begins with "warning" is about something that is allowed, but may be a mistake:
+
+    - a limit above the limit of the gateway's settings
+    - a `cors` for pages of any origin
+    - a scheme or a rate limit that no route uses
+    - a scheme of certificates, if no caller can show a certificate
+    - keys that never expire, or have expired
+    - in a file with `auth`, routes that change something and are open to everybody
+    - a GET that publishes a message
     """
     from ..exchange.plans import Limits, find_lowered
     from ..routefile.advice import find_advice
@@ -61,8 +66,8 @@ def check(
 def routes(file: File = None) -> None:
     """Print a table of the routes, with the limits that apply under the current settings.
 
-    If any route restricts its callers, the table also says who may call (`open` is everybody), how often, from which
-    networks, and from pages of which origins.
+    If any route restricts its callers, the table also says who may call (`open` is everybody),
+    how often, from which networks, and from pages of which origins.
     """
     from ..exchange.plans import Limits, make_plan
     from ..formats.units import format_duration, format_size
@@ -101,11 +106,12 @@ def explain(
 ) -> None:
     """Show what a request would be translated to, without sending it. Exits with 1 if it would be refused.
 
-    If the route has `auth`, the output also says who the caller is, or why that is not known. For a token, this command
-    may fetch the keys of the issuer. It accepts tokens of `nats-http token` too, and says so.
+    If the route has `auth`, the output also says who the caller is, or why nobody knows.
+    For a token, this command may fetch the keys of the issuer.
+    It accepts tokens of `nats-http token` too, and says so.
 
-    For one of the gateway's own pages, the output says whom GATEWAY_PAGES_AUTH lets see it, and whether this caller is
-    one of them.
+    For one of the gateway's own pages, the output says who may see it (GATEWAY_PAGES_AUTH),
+    and whether this caller may.
     """
     from ..routefile.cors import read_cors
     from ..routefile.load import load_route_file
