@@ -8,7 +8,7 @@
     │   ├── IdempotencyKeyMissing 400
     │   ├── PayloadTooLarge 413       ├── UriTooLong 414            ├── UnsupportedMediaType 415
     │   ├── InvalidParameter 422      ├── InvalidBody 422           ├── HeadersTooLarge 431
-    │   ├── RateLimited 429           └── VersionNotSupported 505
+    │   ├── RateLimited 429           ├── TooManyStreams 429        └── VersionNotSupported 505
     ├── the gateway can't send now, nothing was sent
     │   ├── Overloaded 503            ├── NoResponders 503          ├── NotConnected 503
     │   ├── Draining 503              ├── PermissionDenied 502
@@ -236,6 +236,14 @@ class RateLimited(GatewayError):
     )
 
 
+class TooManyStreams(GatewayError):
+    slug, title, status, retryable = "too-many-streams", "Too many streams", 429, True
+    headers = ((b"retry-after", b"5"),)
+    cause = "The gateway, or this caller, has as many open streams as it may have."
+    cure = "Close streams that nobody reads, and retry after the time in `Retry-After`. Operators: raise "
+    cure += "`GATEWAY_MAX_STREAMS`, or `max_streams` of the route."
+
+
 class VersionNotSupported(GatewayError):
     slug, title, status = "http-version-not-supported", "HTTP version not supported", 505
     headers = (CLOSE,)
@@ -398,6 +406,7 @@ ERRORS: tuple[type[GatewayError], ...] = (
     UriTooLong,
     UnsupportedMediaType,
     RateLimited,
+    TooManyStreams,
     HeadersTooLarge,
     VersionNotSupported,
     Overloaded,

@@ -14,7 +14,9 @@ from .http.bounds import Bounds
 from .http.lane import LaneName
 from .http.protocol import GatewayProtocol, ProtocolFactory
 from .http.server import GatewayServer, ServerBeside
+from .http.subscriber import Streams
 from .http.tls import Tls
+from .nats.feeds import Feeds
 from .nats.link import Link
 from .pages.monitor import Monitor
 from .serving import Serving
@@ -37,6 +39,8 @@ class Gateway:
     serving: Serving
     relay: Relay
     link: Link
+    feeds: Feeds
+    streams: Streams
     bounds: Bounds
     drain: asyncio.Event
     protocols: Mapping[LaneName, ProtocolFactory]

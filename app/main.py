@@ -16,6 +16,7 @@ from .deadlines import Deadlines
 from .edge.cors import Cors
 from .edge.key_sets import IssuerKey, KeySet
 from .edge.page_rules import PageRules
+from .exchange.events import write_time
 from .exchange.kinds import DEFAULT_LINK, PUBLISHER
 from .exchange.plans import Limits
 from .exchange.relay import Relay
@@ -31,8 +32,10 @@ from .http.fast import FastProtocol
 from .http.lane import LaneName
 from .http.page_guard import guard_pages
 from .http.protocol import GatewayProtocol, ProtocolFactory
+from .http.subscriber import Streams
 from .http.tls import Tls
 from .jwks.fetcher import JwksFetcher
+from .nats.feeds import Feeds
 from .nats.internals import check_nats
 from .nats.link import Link
 from .nats.publisher import Publisher
@@ -105,6 +108,8 @@ def build_gateway(
         serving=parts.serving,
         relay=parts.relay,
         link=parts.link,
+        feeds=parts.feeds,
+        streams=parts.streams,
         bounds=parts.bounds,
         drain=parts.drain,
         protocols=parts.make_protocols(app),
@@ -130,9 +135,16 @@ class _Parts:
         self._load_development_keys = load_development_keys
         self.link = _make_link(settings)
         self.checker, self.drain, self.bounds = Checker(), asyncio.Event(), _make_bounds(settings)
+        self.feeds, self.streams = _make_feeds(settings, self.drain), Streams(settings.max_streams)
         self._links: dict[str, Link | Publisher] = {DEFAULT_LINK: self.link, PUBLISHER: Publisher(self.link)}
         self._assets = Assets()
-        self.monitor = Monitor(settings, self._list_sources(boards), count_connections=lambda: self.bounds.connections)
+        self.monitor = Monitor(
+            settings,
+            self._list_sources(boards),
+            count_connections=lambda: self.bounds.connections,
+            count_streams=lambda: self.streams.open,
+            stream_counts=self.feeds.counts,
+        )
         self._observers = self.monitor.add_to(observers or _choose_observers(settings))
         self._tracing = make_tracing(__version__)
         self._traces = Traces(self._tracing, self._find_path, lambda: self.link.server) if self._tracing else None
@@ -195,6 +207,8 @@ class _Parts:
             links=self._links,
             checker=self.checker,
             uploads=self.bounds.uploads,
+            feeds=self.feeds,
+            streams=self.streams,
             drain=self.drain,
             title=serving.prepared.title,
             version=__version__,
@@ -234,6 +248,7 @@ class _Parts:
                 self.jwks,
                 self.counters,
                 self.link,
+                self.feeds,
                 self.monitor.run(),
             ):
                 yield
@@ -268,6 +283,10 @@ def _make_link(settings: Settings) -> Link:
         max_per_caller=settings.max_in_flight_per_caller,
         credentials=settings.credentials,
     )
+
+
+def _make_feeds(settings: Settings, drain: asyncio.Event) -> Feeds:
+    return Feeds(settings.nats_url, drain=drain, write_time=write_time, credentials=settings.credentials)
 
 
 def _make_bounds(settings: Settings) -> Bounds:

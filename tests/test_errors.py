@@ -43,6 +43,7 @@ TABLE = {
     "service-error": (502, "yes", False),
     "idempotency-key-missing": (400, "no", False),
     "precondition-failed": (412, "no", False),
+    "too-many-streams": (429, "no", True),
     "not-stored": (502, "no", False),
     "timeout": (504, "unknown", False),
     "unsupported-media-type": (415, "no", False),

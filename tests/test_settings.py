@@ -52,6 +52,7 @@ DEFAULTS = {
     "max_body": 1024 * 1024,
     "max_in_flight": 4096,
     "max_in_flight_per_caller": None,
+    "max_streams": 1000,
     "rate_limit_storage": None,
     "rate_limit_fallback": "open",
     "max_connections": 10_000,

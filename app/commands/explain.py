@@ -24,7 +24,7 @@ from ..formats.fields import Pair
 from ..formats.units import format_duration
 from ..observe.record import Observers
 from ..routing.bodies import Check
-from ..routing.kinds import Gather, Publish, Store
+from ..routing.kinds import Gather, Publish, Store, Subscribe
 from ..routing.routes import Route
 from ..routing.table import RouteTable
 from ..settings import Settings
@@ -130,6 +130,8 @@ def _describe_kind(route: Route) -> Rows:
     match route.kind:
         case Gather(most=most, stall=stall):
             return [("kind", f"a request with many replies: at most {most}, {format_duration(stall)} apart")]
+        case Subscribe():
+            return [("kind", "a stream of messages, for as long as the caller stays")]
         case Publish():
             return [("kind", "a message that nobody replies to")]
         case Store(stream=stream):

@@ -8,7 +8,7 @@ from functools import partial
 from ..edge.request import Request
 from ..formats.fields import Pair
 from ..routing.identity import list_identity
-from ..routing.kinds import Gather, Publish, RequestReply, Store
+from ..routing.kinds import Gather, Publish, RequestReply, Store, Subscribe
 from ..routing.routes import Route
 from .publishing import PublishReader, StoreReader, list_read_fields, write_expectations, write_expected_stream
 from .replies import Reader, ReplyReader
@@ -42,7 +42,7 @@ def choose_special(route: Route) -> Special:
     """The special parts of a route, according to its kind."""
     identity = partial(_write_identity, route) if route.identity else None
     match route.kind:
-        case RequestReply() | Gather():
+        case RequestReply() | Gather() | Subscribe():
             return Special(DEFAULT_LINK, ReplyReader(route), identity, identity is not None)
         case Publish():
             return Special(PUBLISHER, PublishReader(), identity, identity is not None)

@@ -2,7 +2,7 @@
 (Waiting), or is answered with a stream (Streaming). No I/O."""
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -102,10 +102,11 @@ class Parts(Protocol):
 class Streaming:
     """A response whose body comes in parts. The lane sends the head of `response`, whose own body is empty and whose
     length is None, and then the parts. It closes `parts` at the end, or when the caller has left. It may notice the
-    latter only after the next part."""
+    latter only after the next part. `nudge` makes one come soon."""
 
     response: Response
     parts: Parts
+    nudge: Callable[[], None] | None = None
 
 
 Begun = Outbound | Response | Waiting | Streaming | None

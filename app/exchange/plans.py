@@ -11,7 +11,7 @@ from ..edge.signature import Signature
 from ..formats.fields import Pair
 from ..formats.units import format_duration, format_size
 from ..nats.shares import Share, choose_share
-from ..routing.kinds import Gather
+from ..routing.kinds import Gather, Publish, RequestReply, Store
 from ..routing.routes import Route
 from ..routing.table import RouteTable
 from ..routing.words import WITH_BODY, Payload
@@ -46,6 +46,7 @@ class Plan:
     - `adds_headers`: parameters travel as headers, or what `write_own` returns differs between requests.
     - `write_own` returns the headers that the gateway itself writes for a request and its subject: facts about the
       caller, and what a stream must check. None if there are no such headers.
+    - `is_stream`: the answer may be a stream, which only the ASGI lane can send.
     - `elements` writes the replies of a route that has many of them to one request; None for other routes.
     - `link` is the name of what sends the requests, and `replies` reads their outcomes.
     - `payloads` says what each method sends. A body with one of the methods `refuses_body` is refused, since it would
@@ -77,6 +78,7 @@ class Plan:
     write_own: WriteOwn | None
     signature: Signature | None
     elements: ElementWriter | None
+    is_stream: bool
     share: Share
 
 
@@ -111,6 +113,7 @@ def make_plan(route: Route, limits: Limits, *, is_alone: bool, before: Plan | No
         replies=special.replies,
         write_own=special.write_own,
         signature=route.signature,
+        is_stream=not isinstance(route.kind, RequestReply | Publish | Store),
         elements=ElementWriter(route, route.kind) if isinstance(route.kind, Gather) else None,
         share=choose_share(route.max_in_flight, is_alone=is_alone, before=before.share if before else None),
     )

@@ -12,9 +12,11 @@ from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from ..checks.checker import Checker
 from ..exchange.relay import Relay
+from ..nats.feeds import Feeds
 from ..nats.in_flight import Sender
 from .asgi import AsgiLane
 from .asgi_exchange import EXCHANGE, AsgiExchange
+from .subscriber import Streams
 from .uploads import Uploads
 
 _ANYTHING = re.compile("")
@@ -32,6 +34,8 @@ class GatewayApp(FastAPI):
         links: Mapping[str, Sender],
         checker: Checker,
         uploads: Uploads,
+        feeds: Feeds,
+        streams: Streams,
         drain: asyncio.Event,
         title: str,
         version: str,
@@ -43,7 +47,14 @@ class GatewayApp(FastAPI):
         self._relay = relay
         self._drain = drain
         self._lane = Middleware(
-            AsgiLane, relay=relay, links=links, checker=checker, uploads=uploads, may_be_page=self.may_be_page
+            AsgiLane,
+            relay=relay,
+            links=links,
+            checker=checker,
+            uploads=uploads,
+            feeds=feeds,
+            streams=streams,
+            may_be_page=self.may_be_page,
         )
         self._entry: ASGIApp | None = None
         self._own: tuple[object, ...] = ()

@@ -15,14 +15,16 @@ from ..exchange.outbound import Begun, Outbound, Streaming, Waiting, body_too_la
 from ..exchange.relay import Relay
 from ..exchange.responses import Response, Unchecked
 from ..exchange.way_out import make_caller_gone
+from ..nats.feeds import Feeds
 from ..nats.in_flight import InFlight, InFlightFuture, Sender
 from ..routing.bodies import Check
-from ..routing.kinds import Gather
+from ..routing.kinds import Gather, Subscribe
 from .asgi_exchange import EXCHANGE, AsgiExchange, CallerGone, place_below
 from .caller_watch import CallerWatch
 from .gatherer import Gatherer
 from .head import find_length
 from .streaming import stream
+from .subscriber import Streams, Subscriber
 from .uploads import Uploads
 
 LOOK_INTERVAL = 0.25  # seconds between two checks whether a caller that waits for a policy has gone
@@ -43,6 +45,8 @@ class AsgiLane:
         links: Mapping[str, Sender],
         checker: Checker,
         uploads: Uploads,
+        feeds: Feeds,
+        streams: Streams,
         may_be_page: Callable[[bytes], bool],
         is_behind_middleware: bool = False,
     ) -> None:
@@ -54,6 +58,7 @@ class AsgiLane:
         self._may_be_page = may_be_page
         self._is_behind_middleware = is_behind_middleware
         self._watch = CallerWatch()
+        self._subscriber = Subscriber(relay, feeds, streams, self._watch)
         self._gatherer = Gatherer(relay, checker, self._watch)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -138,6 +143,9 @@ class AsgiLane:
     ) -> Response | Streaming:
         """Send the request, and make the response from its reply, or from many."""
         kind, elements = outbound.route.kind, outbound.plan.elements
+        if isinstance(kind, Subscribe):
+            exchange.note_sent()
+            return await self._subscriber.open(outbound, kind, receive)
         if isinstance(kind, Gather) and elements is not None:
             many = self._gatherer.begin(outbound, kind)
             self._send(many, outbound, exchange, upload)

@@ -61,6 +61,9 @@ class ServerSide:
     """Whether the request has gone to the service."""
     give_up: Callable[[], None] | None = None
     """Ends an upload, when nobody waits for it any more."""
+    nudge: Callable[[], None] | None = None
+    """Makes a stream send something soon: only that can show whether a caller has left, or has closed its sending half
+    and still reads."""
     is_given_up = False
     """Whether the server has answered by itself, and made the record."""
 

@@ -118,7 +118,7 @@ class FastProtocol(GatewayProtocol):
         if begun is None and not self._may_be_page(path):
             begun = self.relay.not_found(request)
         # The usual case comes first: checking all others before it would cost 1 % of a request.
-        if isinstance(begun, Outbound) and begun.plan.elements is None:
+        if isinstance(begun, Outbound) and not begun.plan.is_stream:
             self._exchange = self.cycle = exchange = FastExchange(self, request, self.keeps_alive)  # type: ignore[assignment]
             exchange.start(begun)
         elif isinstance(begun, Response):

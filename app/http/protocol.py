@@ -126,6 +126,8 @@ class GatewayProtocol(Timed):
             return False
         self.is_half_closed = True
         self.begin_answer()
+        if self.side is not None and self.side.nudge is not None:
+            self.side.nudge()
         if not self.has_rest:
             self.end_after_answer()
         return True

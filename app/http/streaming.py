@@ -17,6 +17,8 @@ async def stream(
     cuts the connection: a body that breaks off must not look like a whole one."""
     response = streaming.response
     exchange.begin_stream(response)
+    if exchange.server is not None:
+        exchange.server.nudge = streaming.nudge
     is_whole = False
     try:
         async with aclosing(streaming.parts) as parts:

@@ -55,6 +55,8 @@ class Events:
     lost: Callable[["Connection", frozenset[bytes], str], None]
     """The connection has ended. Arguments: the tokens of the requests that were never written, and a reason without
     secrets. It is called exactly once, but not after `close`."""
+    unheard: Callable[[str], None] | None = None
+    """The server refused a subscription to this subject. With None such a refusal ends the connection."""
 
 
 class _Client(Client):
@@ -62,8 +64,8 @@ class _Client(Client):
 
     connection: "Connection"
 
-    async def _process_msg(self, _sid: int, subject: bytes, _reply: bytes, data: bytes, headers: bytes) -> None:
-        self.connection.take_message(subject, headers or b"", data)
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        self.connection.take_message(self.connection.inbox.make_token(subject, sid, reply), headers or b"", data)
 
     async def _process_err(self, err_msg: str) -> None:
         # The parser gives us the text in lower case. Its buffer still begins with the original line.
@@ -95,7 +97,9 @@ class _Client(Client):
 class Connection:
     """One connection, made by `open`. `outgoing` sends requests, `inbox` receives replies."""
 
-    def __init__(self, server: Address, events: Events, credentials: Credentials = ANONYMOUS) -> None:
+    def __init__(
+        self, server: Address, events: Events, credentials: Credentials = ANONYMOUS, inbox: type[Inbox] = Inbox
+    ) -> None:
         self.server = server
         self.credentials = credentials
         self.max_payload = 0
@@ -113,7 +117,7 @@ class Connection:
         self._client.connection = self
         self._transport: asyncio.WriteTransport | None = None
         prefix = b"_INBOX.%b." % bytes(self._client._nuid.next())
-        self.inbox = Inbox(prefix, replied=events.replied, broken=self.end)
+        self.inbox = inbox(prefix, replied=events.replied, broken=self.end)
         self.outgoing = Outgoing(prefix, refused=events.refused)
         self.publish, self.publish_echoed = self.outgoing.publish, self.outgoing.publish_echoed
         """Publish without checks. The link checks the size against `max_payload`."""
@@ -121,10 +125,17 @@ class Connection:
 
     @classmethod
     async def open(
-        cls, server: Address, *, name: str, timeout: float, events: Events, credentials: Credentials = ANONYMOUS
+        cls,
+        server: Address,
+        *,
+        name: str,
+        timeout: float,
+        events: Events,
+        credentials: Credentials = ANONYMOUS,
+        inbox: type[Inbox] = Inbox,
     ) -> "Connection":
         """Make a connection that is ready to send and to receive, within `timeout` seconds. Raises ConnectError."""
-        connection, login = cls(server, events, credentials), Login()
+        connection, login = cls(server, events, credentials, inbox), Login()
         try:
             async with asyncio.timeout(timeout):
                 login = await asyncio.to_thread(credentials.read_login, server)
@@ -215,18 +226,21 @@ class Connection:
             self._heard_before = self._heard
             self._heartbeat = self.outgoing.position
 
-    def take_message(self, subject: bytes, headers: bytes, payload: bytes) -> None:
+    def take_message(self, token: bytes, headers: bytes, payload: bytes) -> None:
         self._received += 1
-        self._events.replied(subject[len(self.inbox.prefix) :], headers, payload)
+        self._events.replied(token, headers, payload)
 
     def take_error(self, buffer: bytes, message: str) -> None:
         """Process an -ERR line. Every error ends the connection, except a denied publish."""
         self._received += 1
         denied = read_denial(buffer)
-        if denied is None:
+        unheard = read_denial(buffer, "Subscription")
+        if unheard is not None and self._events.unheard is not None:
+            self._events.unheard(unheard)
+        elif denied is None:
             self.end(f"the server said {shorten(message)}")
         elif denied.encode().startswith(self.inbox.prefix):  # an echo: a denial also tells that the server came to it
-            self._events.replied(denied.encode()[len(self.inbox.prefix) :], b"", b"")
+            self._events.replied(self.inbox.make_token(denied.encode(), SID, b""), b"", b"")
         else:
             self._events.denied(self, denied)
 

@@ -16,6 +16,7 @@ import structlog
 from .addresses import Address
 from .connection import ConnectError, Connection, Events
 from .credentials import Credentials
+from .inbox import Inbox
 
 CONNECT_TIMEOUT = 2.0  # seconds to find the addresses of a server, and again to connect to one
 STAGGER = 0.25  # seconds until the next address is tried as well
@@ -29,11 +30,14 @@ _log = structlog.get_logger("nats-http.link")
 class Dialer:
     """Connects to any of the known servers. `servers` are URLs. Raises ValueError if one is not valid."""
 
-    def __init__(self, servers: Sequence[str], *, credentials: Credentials, events: Events) -> None:
+    def __init__(
+        self, servers: Sequence[str], *, credentials: Credentials, events: Events, inbox: type[Inbox] = Inbox
+    ) -> None:
         self._configured = tuple(Address.parse(server) for server in servers)
         self._known = self._configured
         self._credentials = credentials
         self._events = events
+        self._inbox = inbox
         self._pause = 0.0  # seconds; the very first attempt does not wait
         self._logged: set[str] = set()
         self._lines = 0
@@ -92,6 +96,7 @@ class Dialer:
                 timeout=CONNECT_TIMEOUT,
                 events=self._events,
                 credentials=self._credentials,
+                inbox=self._inbox,
             )
         except ConnectError as error:
             self._log_reason(str(error))

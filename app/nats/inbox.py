@@ -70,9 +70,20 @@ class Inbox:
         self._replied = replied
         self._broken = broken
         self._partial: _Partial | None = None
+        plain, with_headers = self.make_patterns(prefix)
+        self._match_plain = re.compile(plain).match
+        self._match_with_headers = re.compile(with_headers).match
+
+    @staticmethod
+    def make_patterns(prefix: bytes) -> tuple[bytes, bytes]:
+        """The patterns of the lines before a message without headers and one with headers. Their groups are the token
+        and the sizes."""
         start = rb"MSG %b([^ ]{%d}) %d " % (re.escape(prefix), TOKEN_LENGTH, SID)
-        self._match_plain = re.compile(rb"%b(\d{1,9})\r\n" % start).match
-        self._match_with_headers = re.compile(rb"H%b(\d{1,9}) (\d{1,9})\r\n" % start).match
+        return rb"%b(\d{1,9})\r\n" % start, rb"H%b(\d{1,9}) (\d{1,9})\r\n" % start
+
+    def make_token(self, subject: bytes, _sid: int, _reply: bytes) -> bytes:
+        """The token of a message that nats-py has parsed."""
+        return subject[len(self.prefix) :]
 
     @property
     def coming(self) -> tuple[float, int] | None:

@@ -16,7 +16,7 @@ Laws (docs/adr/0004 explains how they are kept):
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import chain
 from typing import Self
@@ -40,6 +40,7 @@ from .credentials import ANONYMOUS, Credentials
 from .dialer import Dialer
 from .gathering import MAX_GATHERINGS, Gathered, Gathering
 from .in_flight import TOO_SLOW, InFlight, InFlightFuture, InFlightMap, Outcome
+from .inbox import Inbox
 from .shares import Share
 from .tasks import Tasks
 
@@ -63,6 +64,8 @@ class Link:
         max_in_flight: int,
         max_per_caller: int | None = None,
         credentials: Credentials = ANONYMOUS,
+        inbox: type[Inbox] = Inbox,
+        unheard: Callable[[str], None] | None = None,
     ) -> None:
         self._in_flight = InFlightMap(max_in_flight, max_per_caller, self._take_unclaimed)
         self._settle = self._in_flight.settle
@@ -76,9 +79,10 @@ class Link:
             refused=self._take_refusal,
             denied=self._take_denial,
             lame=self._leave,
+            unheard=unheard,
             lost=self._lose,
         )
-        self._dialer = Dialer(servers, credentials=credentials, events=self._events)
+        self._dialer = Dialer(servers, credentials=credentials, events=self._events, inbox=inbox)
         self._connected_at = 0.0
         self._heartbeat_at = 0.0
         self._round_trip: float | None = None
@@ -236,6 +240,7 @@ class Link:
                 self._leaving.set()
             _log.info("connected", server=fresh.server.address)
             self._beat(fresh)
+            self._use(fresh)
             self.reconnects += self.has_connected
             self.has_connected = True
             if stale is not None:
@@ -278,6 +283,8 @@ class Link:
                 await asyncio.sleep(0.1)  # perhaps this process itself has slept: let it read first
                 if connection.progress == progress:  # `end` does nothing if it has ended already
                     connection.end(f"no answer to a heartbeat for {HEARTBEAT_INTERVAL:g}s")
+
+    def _use(self, connection: Connection) -> None: ...
 
     def _beat(self, connection: Connection) -> None:
         self._heartbeat_at = time.monotonic()

@@ -5,6 +5,7 @@ import asyncio
 import re
 import time
 from collections.abc import Callable
+from typing import Literal
 
 from nats.aio.client import Client
 from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
@@ -14,7 +15,9 @@ from .inbox import LARGEST_MESSAGE, TOO_LARGE, Inbox
 LONGEST_LINE = 64 * 1024  # bytes; INFO has the addresses of all servers of a cluster
 STEP = 2 * 1024  # bytes that nats-py parses in one turn of the loop, since they may be a flood of lines
 
-_DENIED_PUBLISH = re.compile(rb"""-ERR\s+'Permissions Violation for Publish to (".*")'\r\n""", re.IGNORECASE)
+_DENIED = re.compile(
+    rb"""-ERR\s+'Permissions Violation for (Publish|Subscription) to ("(?:[^"\\]|\\.)*").*'\r\n""", re.IGNORECASE
+)
 
 
 class WireParser(Parser):
@@ -122,12 +125,13 @@ class Tap(asyncio.Protocol):
         self._end()
 
 
-def read_denial(line: bytes) -> str | None:
-    """The subject of a denied publish, if this -ERR line is about one, else None. Empty if it can't be read."""
-    denied = _DENIED_PUBLISH.match(line)
-    if denied is None:
+def read_denial(line: bytes, what: Literal["Publish", "Subscription"] = "Publish") -> str | None:
+    """The subject of a denied publish or subscription, if this -ERR line is about one, else None. Empty if it can't be
+    read."""
+    denied = _DENIED.match(line)
+    if denied is None or denied[1].lower() != what.lower().encode():
         return None
     try:  # quoted by Go's %q; Python reads it as a literal
-        return str(ast.literal_eval(denied[1].decode("utf-8")))
+        return str(ast.literal_eval(denied[2].decode("utf-8")))
     except (SyntaxError, ValueError):
         return ""

@@ -45,7 +45,7 @@ class Callers:
     address are not limited. An IPv6 caller usually has all addresses of a /64, so these count as one."""
 
     def __init__(self, maximum: int) -> None:
-        self._maximum = maximum
+        self.maximum = maximum
         self._counts: dict[str, int] = {}
 
     def __len__(self) -> int:
@@ -53,7 +53,7 @@ class Callers:
 
     def has_room(self, address: str | None) -> bool:
         """Whether this address may have another request in flight."""
-        return address is None or self._counts.get(find_network(address), 0) < self._maximum
+        return address is None or self._counts.get(find_network(address), 0) < self.maximum
 
     def begin(self, address: str | None) -> None:
         """Count a request of this address."""

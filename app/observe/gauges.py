@@ -26,6 +26,7 @@ GAUGES = {
         sum, "The most requests that may wait: GATEWAY_MAX_IN_FLIGHT times the number of workers."
     ),
     "open_connections": Gauge(sum, "Open HTTP connections."),
+    "streams_open": Gauge(sum, "Open streams of messages."),
     "nats_connected": Gauge(min, "1 if all workers are connected to NATS, else 0."),
     "nats_round_trip_seconds": Gauge(max, "How long the last heartbeat took to NATS and back, for the slowest worker."),
     "nats_backlog_bytes": Gauge(sum, "Bytes that the gateway has sent and NATS has not read yet."),
@@ -36,8 +37,14 @@ GAUGES = {
     ),
     "config_last_reload_success_timestamp_seconds": Gauge(max, "When the current routes were loaded, as Unix time."),
 }
-NATS_RECONNECTS, CPU_SECONDS = "nats_reconnects", "cpu_seconds"
+NATS_RECONNECTS, CPU_SECONDS, STREAM_EVENTS = "nats_reconnects", "cpu_seconds", "stream_events"
 """The names of counters."""
+GAP_CAUSES = ("slow", "disconnect", "permission-denied", "encoding")
+
+
+def name_gaps(cause: str) -> str:
+    """The name of the counter of gaps in streams for this cause, one of GAP_CAUSES."""
+    return f"stream_gaps.{cause}"
 
 
 def set_gauge(board: Board, name: str, value: float | None) -> None:

@@ -17,7 +17,17 @@ from prometheus_client.registry import Collector
 from ..pieces import Steps
 from .board import Blocks, Boards
 from .counts import PROBLEMS, REFUSED, RESPONSES, SIZES, TIMES, Distribution, Totals, sum_blocks
-from .gauges import COUNTER, CPU_SECONDS, GAUGES, NATS_RECONNECTS, read_counter, read_gauge
+from .gauges import (
+    COUNTER,
+    CPU_SECONDS,
+    GAP_CAUSES,
+    GAUGES,
+    NATS_RECONNECTS,
+    STREAM_EVENTS,
+    name_gaps,
+    read_counter,
+    read_gauge,
+)
 
 PREFIX = "nats_http_"
 OPENMETRICS_TYPE = "application/openmetrics-text"
@@ -184,6 +194,12 @@ def _collect_own(boards: Boards) -> Iterator[Metric]:
             yield _make_gauge(name, gauge.help, value)
     text = "How often a worker has connected to NATS again after its first connection."
     yield CounterMetricFamily(f"{PREFIX}nats_reconnects", text, read_counter(boards, NATS_RECONNECTS))
+    text = "Messages that streams have given to callers."
+    yield CounterMetricFamily(f"{PREFIX}stream_events", text, read_counter(boards, STREAM_EVENTS))
+    gaps = CounterMetricFamily(f"{PREFIX}stream_gaps", "Events `gap` in streams, by their cause.", labels=("cause",))
+    for cause in GAP_CAUSES:
+        gaps.add_metric((cause,), read_counter(boards, name_gaps(cause)))
+    yield gaps
 
 
 def _make_gauge(name: str, text: str, value: float, labels: Mapping[str, str] | None = None) -> Metric:

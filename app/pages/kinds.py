@@ -1,9 +1,9 @@
 """The parts of the OpenAPI document that differ between kinds of routes. Pure."""
 
 from ..edge.signature import Signature
-from ..errors import GatewayError, IdempotencyKeyMissing, PreconditionFailed
+from ..errors import GatewayError, IdempotencyKeyMissing, PreconditionFailed, TooManyStreams
 from ..formats.schemas import Json
-from ..routing.kinds import Gather, Publish, Store
+from ..routing.kinds import Gather, Publish, Store, Subscribe
 from ..routing.routes import Route
 from .components import Components
 
@@ -51,6 +51,10 @@ def describe_success(route: Route, components: Components) -> dict[str, Json] | 
         case Gather():
             media_type = route.reply.content_type or "application/json"
             return {"200": _describe_many(components.describe(route, "reply", route.reply.schema, media_type))}
+        case Subscribe():
+            return {
+                "200": _describe_stream(components.describe(route, "reply", route.reply.schema, "application/json"))
+            }
         case Publish():
             return {"202": _ACCEPTED}
         case Store(stream=stream):
@@ -72,6 +76,25 @@ def _describe_many(reply: Json) -> Json:
             "application/json": {"schema": {"type": "array", "items": element}},
             "application/x-ndjson": {"schema": element},
             "text/event-stream": {"schema": element},
+        },
+    }
+
+
+def _describe_stream(payload: Json) -> Json:
+    return {
+        "description": "Messages, until the caller leaves. An event `gap` says that messages may be missing, and why.",
+        "content": {
+            "text/event-stream": {"schema": payload},
+            "application/x-ndjson": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "data": payload,
+                        "event": {"type": "string"},
+                        "gap": {"type": "object", "properties": {"cause": {"type": "string"}}},
+                    },
+                }
+            },
         },
     }
 
@@ -113,6 +136,8 @@ def _describe_signature(signature: Signature) -> Json:
 
 def list_errors(route: Route) -> list[type[GatewayError]]:
     """The errors that only this kind of route has, without those of 5XX."""
+    if isinstance(route.kind, Subscribe):
+        return [TooManyStreams]
     if not isinstance(route.kind, Store):
         return []
     missing = [IdempotencyKeyMissing] if route.kind.idempotency_key == "required" else []

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Container
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -11,7 +11,7 @@ import structlog
 from fastapi import FastAPI
 
 from ..observe.counts import Counts
-from ..observe.gauges import CPU_SECONDS, NATS_RECONNECTS, Ask, Reporter
+from ..observe.gauges import CPU_SECONDS, GAP_CAUSES, NATS_RECONNECTS, STREAM_EVENTS, Ask, Reporter, name_gaps
 from ..observe.recent import Recent
 from ..observe.record import Observers
 from ..settings import Settings
@@ -34,13 +34,23 @@ class Monitor:
     """The monitor of one process. `gauges` are the gauges that it reports, by name. You may add others before it
     runs."""
 
-    def __init__(self, settings: Settings, sources: Sources, *, count_connections: Ask) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        sources: Sources,
+        *,
+        count_connections: Ask,
+        count_streams: Ask,
+        stream_counts: Mapping[str, int],
+    ) -> None:
+        """`stream_counts` has the number of `events` in streams, and of gaps by their cause."""
         boards, link = sources.boards, sources.link
         self._settings = settings
         self.gauges: dict[str, Ask] = {
             "requests_in_flight": lambda: link.in_flight,
             "requests_in_flight_limit": lambda: settings.max_in_flight,
             "open_connections": count_connections,
+            "streams_open": count_streams,
             "nats_connected": lambda: link.server is not None,
             "nats_round_trip_seconds": lambda: link.round_trip,
             "nats_backlog_bytes": lambda: link.backlog,
@@ -49,7 +59,12 @@ class Monitor:
         }
         if boards.are_alone:
             self.gauges |= list_gauges_of_file(is_right=lambda: True, loaded_at=partial(float, time.time()))
-        counters = {NATS_RECONNECTS: lambda: link.reconnects, CPU_SECONDS: time.process_time}
+        counters: dict[str, Callable[[], float]] = {
+            NATS_RECONNECTS: lambda: link.reconnects,
+            CPU_SECONDS: time.process_time,
+            STREAM_EVENTS: lambda: stream_counts["events"],
+            **{name_gaps(cause): partial(_read, stream_counts, cause) for cause in GAP_CAUSES},
+        }
         self._reporter = Reporter(boards.own, gauges=self.gauges, counters=counters)
         self._metrics = Metrics(boards, self._report)
         self._status = Status(sources) if settings.status else None
@@ -99,6 +114,10 @@ class Monitor:
         if self.counts is not None:
             self.counts.flush()
         self._reporter.report()
+
+
+def _read(counts: Mapping[str, int], name: str) -> int:
+    return counts[name]
 
 
 async def _keep_running(work: Callable[[], Awaitable[None]]) -> None:

@@ -7,7 +7,7 @@ from ..edge.auth import Authenticate
 from ..edge.rate_limit import RateLimit
 from ..edge.signature import Signature
 from ..formats.schemas import Json
-from ..routing.kinds import RequestReply
+from ..routing.kinds import Publish, Store
 from ..routing.routes import Route
 from .auth import SchemeSource
 from .cors import find_open
@@ -64,7 +64,7 @@ def _find_open_routes(sources: Sequence[SchemeSource], routes: Sequence[Route]) 
 
 def _find_unsafe(routes: Sequence[Route]) -> Iterator[str]:
     """One line for all routes that publish on a GET (RFC 9110 §9.2.1)."""
-    found = [route for route in routes if not isinstance(route.kind, RequestReply) and "GET" in route.methods]
+    found = [route for route in routes if isinstance(route.kind, Publish | Store) and "GET" in route.methods]
     if found:
         yield f"{_count_others(found[0].name, len(found))}: a GET publishes: browsers and caches may repeat or skip it"
 

@@ -24,7 +24,10 @@ def apply_defaults(defaults: Mapping[str, Json], route: Mapping[str, Json]) -> d
     bodies, one with `publish` no `reply`, one with `replies` no key about the status and the
     head of a single reply, and one without `stream` no key about streams. A route does not get a
     parameter with `in: path` that is not in its path."""
-    left_out = (*(("reply",) if "publish" in route else ()), *(() if "stream" in route else _OF_STREAMS))
+    left_out = (
+        *(("reply",) if "publish" in route or "subscribe" in route else ()),
+        *(() if "stream" in route else _OF_STREAMS),
+    )
     chosen = {key: value for key, value in defaults.items() if key not in left_out}
     if "replies" in route and isinstance(reply := chosen.get("reply"), dict):
         chosen["reply"] = {key: value for key, value in reply.items() if key not in _OF_ONE_REPLY}

@@ -29,6 +29,7 @@ _MORE: Mapping[tuple[str, str], dict[str, Json]] = {
     },
     ("RouteModel", "subject"): {"pattern": _SUBJECT, "examples": ["orders.{id}.get", "files.{path...}"]},
     ("RouteModel", "publish"): {"pattern": _SUBJECT, "examples": ["orders.{id}.cancel"]},
+    ("RouteModel", "subscribe"): {"pattern": _SUBJECT, "examples": ["orders.{id}.events"]},
     ("RouteModel", "stream"): {"pattern": r"^[!-)+,\-0-=?-\[\]-~]{1,255}$", "examples": ["ORDERS"]},
     ("ReplyModel", "errors"): {"propertyNames": {"pattern": "^(?:[0-9]{1,9}|[A-Za-z_][A-Za-z0-9_.:-]{0,63})$"}},
     ("ReplyModel", "statuses"): {"propertyNames": {"pattern": "^[2-5][0-9]{2}$"}},
@@ -45,7 +46,7 @@ def build_schema() -> dict[str, Json]:
     for (kind, key), more in _MORE.items():
         _add(schema["$defs"][kind] if kind else schema, key, more)
     schema["$defs"]["RouteModel"] |= {
-        "oneOf": [{"required": ["subject"]}, {"required": ["publish"]}],
+        "oneOf": [{"required": ["subject"]}, {"required": ["publish"]}, {"required": ["subscribe"]}],
         "dependentRequired": {"stream": ["publish"], "replies": ["subject"]},
     }
     variable = {

@@ -4,11 +4,13 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from ..routing.faults import Fault
-from ..routing.kinds import Gather, Kind, Publish, RequestReply, Store
+from ..routing.kinds import Gather, Kind, Publish, RequestReply, Store, Subscribe
 from ..routing.routes import RouteError
 
 if TYPE_CHECKING:
     from .model import RouteModel
+
+MAX_DURATION = 600.0  # seconds of a stream
 
 _WITH_STREAM = "only a route with `publish` and `stream` reads it"
 _HOMES: Mapping[str, tuple[str, str]] = {
@@ -16,6 +18,10 @@ _HOMES: Mapping[str, tuple[str, str]] = {
     "stream": ("publish", "only a route with `publish` has a stream"),
     "idempotency_key": ("stream", _WITH_STREAM),
     "idempotency_header": ("stream", _WITH_STREAM),
+    **dict.fromkeys(
+        ("event_header", "encoding", "max_duration", "max_streams"),
+        ("subscribe", "only a route with `subscribe` reads it"),
+    ),
 }
 """Keys that make sense only beside another key, and a text for the fault."""
 
@@ -28,16 +34,20 @@ def choose_kind(model: "RouteModel") -> tuple[str, Kind]:
     if model.subject is not None:
         many = rules and Gather(rules.most, rules.stall, rules.max_bytes, rules.end == "empty", rules.errors)
         return model.subject, many or RequestReply()
+    if model.subscribe is not None:
+        duration = MAX_DURATION if model.max_duration is None else model.max_duration
+        return model.subscribe, Subscribe(model.event_header, model.encoding, duration, model.max_streams)
     stream = model.stream
     stored = stream and Store(stream, model.idempotency_key, model.idempotency_header)
     return model.publish or "", stored or Publish()
 
 
 def _find_faults(model: "RouteModel") -> Iterator[Fault]:
-    if model.subject is not None and model.publish is not None:
-        yield Fault(("publish",), "a route has either `subject` or `publish`")
-    elif model.subject is None and model.publish is None:
-        yield Fault(("subject",), "is missing (or `publish`, if nobody replies)")
+    given = [key for key in ("subject", "publish", "subscribe") if getattr(model, key) is not None]
+    if len(given) > 1:
+        yield Fault((given[1],), f"a route has either `{given[0]}` or `{given[1]}`")
+    elif not given:
+        yield Fault(("subject",), "is missing (or `publish` or `subscribe`)")
     else:
         for key, (home, text) in _HOMES.items():
             if getattr(model, key) != type(model).model_fields[key].default and getattr(model, home) is None:

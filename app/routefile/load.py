@@ -44,7 +44,7 @@ RESERVED = (
 GREET, EXAMPLES = (Path(__file__).with_name(name) for name in ("greet.yaml", "examples.yaml"))
 
 # If one of these keys is wrong, the other rules of a route can't be checked.
-_ESSENTIAL = frozenset(("name", "method", "path", "subject", "publish", "stream", "params", "payload"))
+_ESSENTIAL = frozenset(("name", "method", "path", "subject", "publish", "subscribe", "stream", "params", "payload"))
 _OF_THE_FIRST = ("info", "servers", "tags", "auth", "cors", "rate_limits")
 """Keys for the API as a whole: only the first file may have them."""
 _APART = ("defaults", "info", "auth")

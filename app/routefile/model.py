@@ -82,7 +82,7 @@ class ParameterModel(StrictModel):
 
 class DefaultsModel(StrictModel):
     """Values for every route that does not set them itself: any key of a route except `name`, `method`, `path`,
-    `subject`, `replies`, `publish` and `stream`. The keys of `params`, `send_headers`, `identity`, `reply`,
+    `subject` and others that choose what a request becomes. The keys of `params`, `send_headers`, `identity`, `reply`,
     `reply.errors`, `reply.set_headers` and `reply.statuses` are joined with those of the route. Any other value of the
     route replaces the default."""
 
@@ -234,6 +234,23 @@ class RouteModel(DefaultsModel):
         None,
         description="Instead of `subject`: the subject of a message that nobody replies to. The response is 202 once "
         "the NATS server has taken it.",
+    )
+    subscribe: Annotated[str, check_with(parse_subject)] | None = Field(
+        None,
+        description="Instead of `subject`: the subject of messages that the caller gets as server-sent events, for as "
+        "long as it stays.",
+    )
+    event_header: str | None = Field(
+        None, description="With `subscribe`: the header of a message whose value is the type of its event."
+    )
+    encoding: Literal["text", "base64"] = Field(
+        "text", description="With `subscribe`: `base64` writes each payload in Base64, since events are text."
+    )
+    max_duration: Duration | None = Field(
+        None, description="With `subscribe`: when a stream ends, so that the caller connects again. Default: `10m`."
+    )
+    max_streams: int | None = Field(
+        None, ge=1, description="With `subscribe`: the most open streams of one address, in each worker."
     )
     stream: Annotated[str, check_with(check_stream_name)] | None = Field(
         None,

@@ -4,10 +4,10 @@ Each kind is a class. Its `key` is the key of the route file for the subject. It
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from ..formats.fields import can_travel
+from ..formats.fields import can_travel, is_token
 from .faults import Fault
 
 if TYPE_CHECKING:
@@ -74,7 +74,25 @@ class Store:
     word: ClassVar = "store"
 
 
-Kind = RequestReply | Gather | Publish | Store
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    """A subscription for as long as the caller stays: the response is a stream of messages.
+
+    - `event_header`: the header of a message whose value is the type of its event.
+    - `encoding`: `base64` writes each payload in Base64. `text` can't write what is not UTF-8.
+    - `max_duration`: the seconds after which the stream ends, so that the caller comes again.
+    - `max_streams`: the most open streams of one caller; None means no such limit."""
+
+    event_header: str | None = None
+    encoding: Literal["text", "base64"] = "text"
+    max_duration: float = 600.0
+    max_streams: int | None = None
+
+    key: ClassVar = "subscribe"
+    word: ClassVar = "subscribe"
+
+
+Kind = RequestReply | Gather | Publish | Store | Subscribe
 
 MAX_REPLIES = 10_000
 MAX_REPLY_BYTES = 16 * 1024 * 1024
@@ -98,6 +116,9 @@ def find_kind_faults(route: "Route") -> Iterator[Fault]:
     if isinstance(route.kind, Gather):
         yield from _find_gather_faults(route.kind, route.reply)
         return
+    if isinstance(route.kind, Subscribe):
+        yield from _find_subscribe_faults(route)
+        return
     if isinstance(route.kind, Store) and not can_travel(route.kind.idempotency_header):
         yield Fault(("idempotency_header",), "no request has a header of this name")
     if route.reply != type(route.reply)():
@@ -114,3 +135,18 @@ def _find_gather_faults(kind: Gather, reply: "ReplyRules") -> Iterator[Fault]:
             yield Fault(("reply", key), "many replies are elements of one response: leave it out")
     if reply.status != 200:
         yield Fault(("reply", "status"), "the status of many replies is 200")
+
+
+def _find_subscribe_faults(route: "Route") -> Iterator[Fault]:
+    if route.methods != ("GET",):
+        yield Fault(("method",), "a subscription is a GET")
+    if route.payload not in (None, "none"):
+        yield Fault(("payload",), "a subscription sends nothing")
+    for key in ("identity", "send_headers"):
+        if getattr(route, key):
+            yield Fault((key,), "a subscription sends nothing")
+    if route.reply != replace(type(route.reply)(), schema=route.reply.schema):
+        yield Fault(("reply",), "only `schema` has a meaning for the messages of a subscription")
+    header = route.kind.event_header if isinstance(route.kind, Subscribe) else None
+    if header is not None and not is_token(header):
+        yield Fault(("event_header",), "must be the name of a header")

@@ -161,6 +161,11 @@ class Fields(BaseSettings):
         description="The most requests in flight from one address, in each worker. More get 503. Unset: no such limit, "
         "because all callers behind a proxy that is not in `GATEWAY_TRUSTED_PROXIES` share the address of the proxy.",
     )
+    max_streams: Count = Field(
+        default=1000,
+        validation_alias="GATEWAY_MAX_STREAMS",
+        description="The most open streams of messages (`subscribe`) in each worker. More get 429.",
+    )
     rate_limit_storage: StorageUrl | None = Field(
         default=None,
         validation_alias="GATEWAY_RATE_LIMIT_STORAGE",

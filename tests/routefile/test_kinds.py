@@ -6,11 +6,13 @@ import pytest
 
 from app.routefile.advice import find_advice
 from app.routefile.load import load_route_file
-from app.routing.kinds import Gather, Publish, RequestReply, Store
+from app.routing.kinds import Gather, Publish, RequestReply, Store, Subscribe
 from tests.routefile.files import LEAST, read_faults
 
 
 def write(more: str, method: str = "POST", head: str = "") -> str:
+    method = "GET" if "method: GET" in more else method
+    more = more.replace(", method: GET", "")
     return f"version: 1\n{head}routes:\n  - {{name: a, method: {method}, path: '/a/{{id}}', {more}}}\n"
 
 
@@ -29,6 +31,11 @@ def file(tmp_path: Path) -> Path:
             Gather(3, 1.0, 2048, ends_empty=False, errors="fail"),
         ),
         ("publish: 'a.{id}'", Publish()),
+        ("subscribe: 'a.{id}', method: GET", Subscribe()),
+        (
+            "subscribe: 'a.{id}', method: GET, event_header: X, encoding: base64, max_duration: 1m, max_streams: 2",
+            Subscribe("X", "base64", 60.0, 2),
+        ),
         ("publish: 'a.{id}', stream: A", Store("A")),
         ("publish: 'a.{id}', stream: A, idempotency_key: required", Store("A", "required")),
     ],
@@ -42,7 +49,7 @@ def test_the_keys_choose_the_kind(more: str, kind: object, file: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "faults"),
     [
-        ("timeout: 1s", ["routes[0].subject: is missing (or `publish`, if nobody replies)"]),
+        ("timeout: 1s", ["routes[0].subject: is missing (or `publish` or `subscribe`)"]),
         ("subject: 'a.{id}', publish: 'a.{id}'", ["publish: \"a.{id}\": a route has either `subject` or `publish`"]),
         ("subject: 'a.{id}', stream: A", ['routes[0].stream: "A": only a route with `publish` has a stream']),
         ("publish: '{id}.a'", ["routes[0].publish: \"{id}.a\": subject '{id}.a' must begin with a literal"]),
@@ -64,6 +71,15 @@ def test_the_keys_choose_the_kind(more: str, kind: object, file: Path) -> None:
         ("subject: 'a.{id}', replies: {mx: 1}", ["replies.mx: unknown key, did you mean `max`?"]),
         ("subject: 'a.{id}', replies: {}, reply: {wrap: message}", ["reply.wrap: \"message\": many replies are"]),
         ("subject: 'a.{id}', replies: {}, reply: {status: 201}", ["reply.status: 201: the status of many replies"]),
+        ("subscribe: 'a.{id}'", ["routes[0].method: \"POST\": a subscription is a GET"]),
+        ("subscribe: 'a.{id}', method: GET, payload: params", ["routes[0].payload: \"params\": a subscription sends"]),
+        ("subscribe: 'a.{id}', method: GET, send_headers: {A: b}", ["routes[0].send_headers: a subscription sends"]),
+        ("subscribe: 'a.{id}', method: GET, reply: {wrap: message}", ["routes[0].reply: only `schema` has a meaning"]),
+        ("subscribe: 'a.{id}', method: GET, event_header: 'a b'", ["event_header: \"a b\": must be the name"]),
+        ("subscribe: 'a.{id}', method: GET, max_body: 1KiB", ["max_body: \"1KiB\": this route sends no body"]),
+        ("subscribe: 'a.{id}', method: GET, stream: A", ["routes[0].stream: \"A\": only a route with `publish`"]),
+        ("subscribe: 'a.{id}', method: GET, publish: a", ["routes[0].subscribe: \"a.{id}\": a route has either"]),
+        ("subject: 'a.{id}', max_streams: 2", ["routes[0].max_streams: 2: only a route with `subscribe` reads it"]),
         ("publsh: 'a.{id}'", ["routes[0].publsh: unknown key, did you mean `publish`?"]),
         ("subjct: 'a.{id}'", ["routes[0].subjct: unknown key, did you mean `subject`?"]),
     ],

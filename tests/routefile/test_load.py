@@ -521,6 +521,11 @@ def test_the_reference_has_every_key_and_no_other(title: str, keys: list[str]) -
             "path",
             "subject",
             "publish",
+            "subscribe",
+            "event_header",
+            "encoding",
+            "max_duration",
+            "max_streams",
             "replies",
             "stream",
         }
