@@ -12,7 +12,7 @@
     ├── the gateway can't send now, nothing was sent
     │   ├── Overloaded 503            ├── NoResponders 503          ├── NotConnected 503
     │   ├── Draining 503              ├── PermissionDenied 502
-    │   ├── KeysUnavailable 503       └── LimitsUnavailable 503
+    │   ├── KeysUnavailable 503       ├── StreamUnavailable 503     └── LimitsUnavailable 503
     ├── a stream did not store it
     │   ├── PreconditionFailed 412    └── NotStored 502 (no, unknown)
     └── it was sent
@@ -293,6 +293,14 @@ class LimitsUnavailable(GatewayError):
     )
 
 
+class StreamUnavailable(GatewayError):
+    slug, title, status, retryable = "stream-unavailable", "Stream unavailable", 503, True
+    headers = _RETRY_SOON
+    cause = "JetStream does not answer for the stream of this route, so its messages can't be read now."
+    cure = "Retry after the time in `Retry-After`. Operators: check that the stream of the route exists and has a "
+    cure += "leader, and that the gateway's NATS user may publish to `$JS.API.>`."
+
+
 class NotConnected(GatewayError):
     slug, title, status, retryable = "not-connected", "Not connected to NATS", 503, True
     headers = _RETRY_SOON
@@ -413,6 +421,7 @@ ERRORS: tuple[type[GatewayError], ...] = (
     NoResponders,
     KeysUnavailable,
     LimitsUnavailable,
+    StreamUnavailable,
     NotConnected,
     Draining,
     PermissionDenied,

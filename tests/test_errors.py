@@ -44,6 +44,7 @@ TABLE = {
     "idempotency-key-missing": (400, "no", False),
     "precondition-failed": (412, "no", False),
     "too-many-streams": (429, "no", True),
+    "stream-unavailable": (503, "no", True),
     "not-stored": (502, "no", False),
     "timeout": (504, "unknown", False),
     "unsupported-media-type": (415, "no", False),

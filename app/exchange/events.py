@@ -58,11 +58,15 @@ class EventWriter:
     def _rules(self) -> tuple[object, ...]:
         return self.form, self._header, self._is_base64
 
-    def write(self, message: Reply) -> bytes:
-        """The event of a message. Raises UnicodeDecodeError if the payload is not text."""
+    def write(self, message: Reply, sequence: int | None = None) -> bytes:
+        """The event of a message, with its sequence in a stream as its id. Raises UnicodeDecodeError if the payload is
+        not text."""
         payload = base64.b64encode(message.payload) if self._is_base64 else message.payload
         kind = self._find_type(message.headers) if self._header and message.headers else b""
-        return self._write_event(kind, payload) if self._writes_events else _write_line(kind, payload)
+        if self._writes_events:
+            event = self._write_event(kind, payload)
+            return event if sequence is None else b"id: %d\n%b" % (sequence, event)
+        return _write_line(kind, payload, sequence)
 
     def write_gap(self, facts: Mapping[str, object]) -> bytes:
         """The event that says that messages are missing, and why."""
@@ -96,10 +100,11 @@ class EventWriter:
         return value if is_usable else b""
 
 
-def _write_line(kind: bytes, payload: bytes) -> bytes:
+def _write_line(kind: bytes, payload: bytes, sequence: int | None) -> bytes:
     """A message in NDJSON: JSON as it is, and any other text as a string."""
+    number = b"" if sequence is None else b'"id":%d,' % sequence
     event = b'"event":%b,' % encode_json(kind.decode("ascii")) if kind else b""
-    return b'{%b"data":%b}\n' % (event, _write_json(payload))
+    return b'{%b%b"data":%b}\n' % (number, event, _write_json(payload))
 
 
 def _write_json(payload: bytes) -> bytes:

@@ -18,7 +18,7 @@ class Deliveries(Inbox):
         return b"%b %d %b" % (subject, sid, reply) if reply else b"%b %d" % (subject, sid)
 
 
-def split_token(token: bytes) -> tuple[bytes, int]:
-    """The subject and the id of the subscription."""
-    subject, sid, *_ = token.split(b" ")
-    return subject, int(sid)
+def split_token(token: bytes) -> tuple[bytes, int, bytes]:
+    """The subject, the id of the subscription, and the reply subject, which may be empty."""
+    subject, sid, *reply = token.split(b" ")
+    return subject, int(sid), reply[0] if reply else b""

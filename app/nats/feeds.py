@@ -11,150 +11,25 @@ Laws:
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, Protocol, Self
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import Self
 
-from ..errors import Draining, GatewayError, NotConnected, PermissionDenied, Timeout
+from ..errors import Draining, NotConnected, PermissionDenied, StreamUnavailable, Timeout
 from ..formats.messages import Reply
 from .connection import HEARTBEAT, Connection
 from .credentials import ANONYMOUS, Credentials
 from .deliveries import Deliveries, split_token
-from .in_flight import InFlightFuture, Outcome
+from .feed import Feed, Take
+from .in_flight import InFlightFuture
 from .inbox import SID
+from .jetstream import Stored, StreamInfo, read_info, read_last, read_next
 from .link import Link
+from .tails import Tail
 from .tasks import Tasks
+from .topic import Topic
 
-MAX_WAITING = 256  # messages of one caller that it has not taken yet
-MAX_BYTES = 1024 * 1024  # of these
-
-End = Literal["slow", "permission-denied", "drain", "duration", "expired"]
-
-
-class Writer(Protocol):
-    """Writes messages in the form of a caller. Equal writers write the same."""
-
-    def write(self, message: Reply) -> bytes:
-        """Raises UnicodeDecodeError for a payload that is not text."""
-
-    def write_gap(self, facts: Mapping[str, object]) -> bytes: ...
-
-
-class Feed:
-    """The messages of one caller, as they are to be sent. `ended` is set when no more will come."""
-
-    __slots__ = ("_counts", "_more", "_size", "_waiting", "ended", "events", "writer")
-
-    def __init__(self, writer: Writer, counts: Counter[str]) -> None:
-        self.writer = writer
-        self._counts = counts
-        self.ended: End | None = None
-        self.events = 0
-        """The number of messages so far."""
-        self._waiting: list[bytes] = []
-        self._size = 0
-        self._more: asyncio.Future[None] | None = None
-
-    def put(self, event: bytes, counted_as: str = "events") -> bool:
-        """Add a message. Returns False if there is no room for it: then the feed has ended with a gap."""
-        if len(self._waiting) >= MAX_WAITING or self._size + len(event) > MAX_BYTES:
-            self.end("slow", {"cause": "slow"})
-            return False
-        self.events += 1
-        self._counts[counted_as] += 1
-        self._add(event)
-        return True
-
-    def note_gap(self, facts: Mapping[str, object]) -> None:
-        """Say that messages may be missing here. There is always room for this."""
-        self._counts[str(facts["cause"])] += 1
-        self._add(self.writer.write_gap(facts))
-
-    def end(self, reason: End, gap: Mapping[str, object] | None = None) -> None:
-        """End the feed, after a gap if there is one. Idempotent."""
-        if self.ended is None:
-            if gap is not None:
-                self.note_gap(gap)
-            self.ended = reason
-            self.nudge()
-
-    def _add(self, event: bytes) -> None:
-        self._waiting.append(event)
-        self._size += len(event)
-        self.nudge()
-
-    def nudge(self) -> None:
-        """Let the consumer go on now, whether there is something to take or not."""
-        if self._more is not None and not self._more.done():
-            self._more.set_result(None)
-
-    def more(self) -> asyncio.Future[None]:
-        """A future that is done once there is something to take, or the feed has ended."""
-        self._more = asyncio.get_running_loop().create_future()
-        if self._waiting or self.ended:
-            self._more.set_result(None)
-        return self._more
-
-    def take(self) -> bytes:
-        """All that has come since the last call."""
-        taken = b"".join(self._waiting)
-        self._waiting.clear()
-        self._size = 0
-        return taken
-
-
-class _Topic:
-    """One subject, its subscription, and the callers who get its messages."""
-
-    def __init__(self, subject: str, sid: int) -> None:
-        self.subject = subject
-        self.sid = sid
-        self.feeds: dict[Writer, dict[Feed, None]] = {}
-        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Done once the server has taken the subscription, or with the error."""
-
-    def write_subscription(self, connection: Connection) -> None:
-        connection.outgoing.write(b"SUB %b %d\r\n" % (self.subject.encode(), self.sid))
-
-    def take_outcome(self, outcome: "asyncio.Future[Outcome]") -> None:
-        """Take what became of the subscription."""
-        if self.ready.done() or outcome.cancelled():
-            return
-        result = outcome.result()
-        if isinstance(result, GatewayError):
-            self.fail(result)
-        else:
-            self.ready.set_result(None)
-
-    def fail(self, error: GatewayError) -> None:
-        if not self.ready.done():
-            self.ready.set_exception(error)
-            self.ready.exception()  # perhaps nobody waits for it any more
-
-    def add(self, feed: Feed) -> None:
-        self.feeds.setdefault(feed.writer, {})[feed] = None
-
-    def remove(self, feed: Feed) -> None:
-        group = self.feeds.get(feed.writer, {})
-        group.pop(feed, None)
-        if not group:
-            self.feeds.pop(feed.writer, None)
-
-    def list_feeds(self) -> list[Feed]:
-        return [feed for group in self.feeds.values() for feed in group]
-
-    def deliver(self, message: Reply) -> None:
-        """Give a message to all callers (law 4)."""
-        slow: list[Feed] = []
-        for writer, group in self.feeds.items():
-            counted_as = "events"
-            try:
-                event = writer.write(message)
-            except UnicodeDecodeError:
-                counted_as = "encoding"
-                event = writer.write_gap({"cause": counted_as})
-            slow += [feed for feed in group if not feed.put(event, counted_as)]
-        for feed in slow:
-            self.remove(feed)
+MAX_READING = 32  # callers who read a stream at the same time
 
 
 class Feeds:
@@ -172,8 +47,12 @@ class Feeds:
     ) -> None:
         self._link = _FeedLink(self, servers, credentials)
         self._write_time = write_time
-        self._topics: dict[int, _Topic] = {}
-        self._by_subject: dict[str, _Topic] = {}
+        self._takers: dict[int, Take] = {}
+        """By subscription, what takes its messages: their reply subjects and themselves."""
+        self._topics: dict[int, Topic] = {}
+        self._tails: dict[tuple[str, str], Tail] = {}
+        self._reading = asyncio.Semaphore(MAX_READING)
+        self._by_subject: dict[str, Topic] = {}
         self._next_sid = SID
         self._is_open = False
         self._drain = drain
@@ -183,7 +62,13 @@ class Feeds:
 
     @property
     def subscriptions(self) -> int:
-        return len(self._topics)
+        """The number of subscriptions to subjects, and of streams that are followed."""
+        return len(self._topics) + len(self._tails)
+
+    @property
+    def link(self) -> Link:
+        """The link of the subscriptions, for requests to JetStream."""
+        return self._link
 
     async def __aenter__(self) -> Self:
         self._tasks.open()
@@ -203,9 +88,10 @@ class Feeds:
 
     def _end_all(self) -> None:
         """End all feeds: their callers come again, to another gateway."""
-        for topic in self._topics.values():
-            for feed in topic.list_feeds():
-                feed.end("drain")
+        feeds = [topic.list_feeds() for topic in self._topics.values()]
+        feeds += [tail.list_feeds() for tail in self._tails.values()]
+        for feed in chain(*feeds):
+            feed.end("drain")
 
     async def open(self, subject: str, feed: Feed, deadline: float) -> None:
         """Subscribe, and return once the server has taken the subscription. Raises a GatewayError. `deadline` is an
@@ -235,10 +121,10 @@ class Feeds:
         if self._link.reason is not None:
             raise NotConnected
 
-    def _begin(self, subject: str, deadline: float) -> _Topic:
-        self._next_sid += 1
-        topic = _Topic(subject, self._next_sid)
+    def _begin(self, subject: str, deadline: float) -> Topic:
+        topic = Topic(subject, self._make_sid())
         self._topics[topic.sid] = self._by_subject[subject] = topic
+        self._takers[topic.sid] = topic.take
         self._link.subscribe(topic, deadline)
         return topic
 
@@ -250,21 +136,78 @@ class Feeds:
         topic.remove(feed)
         if not topic.feeds:
             del self._by_subject[subject], self._topics[topic.sid]
-            self._link.unsubscribe(topic.sid)
+            self.unlisten(topic.sid)
 
-    def deliver(self, sid: int, message: Reply) -> None:
+    def _make_sid(self) -> int:
+        self._next_sid += 1
+        return self._next_sid
+
+    def listen(self, subject: str, take: "Take") -> int:
+        """Subscribe for as long as the connection lasts. Returns the id of the subscription, for `unlisten`."""
+        sid = self._make_sid()
+        self._takers[sid] = take
+        self._link.write_subscription(subject, sid)
+        return sid
+
+    def unlisten(self, sid: int) -> None:
+        """End a subscription."""
+        del self._takers[sid]
+        self._link.unsubscribe(sid)
+
+    async def follow(self, stream: str, subject: str, deadline: float) -> Tail:
+        """The tail of a stream, once it follows the stream. Raises a GatewayError. Call `leave` in the end."""
+        if self._drain.is_set():
+            raise Draining
+        await self._connect(deadline)
+        key = stream, subject
+        tail = self._tails.get(key)
+        if tail is None:
+            tail = self._tails[key] = Tail(self, stream, subject)
+        try:
+            async with asyncio.timeout(deadline - time.monotonic()):
+                await tail.join()
+        except TimeoutError:
+            self.leave(tail, None)
+            raise StreamUnavailable from None
+        except BaseException:
+            self.leave(tail, None)
+            raise
+        return tail
+
+    def leave(self, tail: Tail, feed: Feed | None) -> None:
+        """End the use of a tail by one caller."""
+        if tail.leave(feed) and self._tails.get((tail.stream, tail.subject)) is tail:
+            del self._tails[tail.stream, tail.subject]
+
+    async def read_next(self, tail: Tail, position: int) -> Stored | None:
+        """The first message of a stream from this sequence on; None if there is none. Raises a GatewayError."""
+        async with self._reading:
+            return await read_next(self._link, tail.stream, tail.subject, position)
+
+    async def read_last(self, tail: Tail) -> Stored | None:
+        """The last message of a stream; None if there is none. Raises a GatewayError."""
+        return await read_last(self._link, tail.stream, tail.subject)
+
+    async def read_info(self, tail: Tail) -> StreamInfo:
+        """Facts about a stream. Raises a GatewayError."""
+        async with self._reading:
+            return await read_info(self._link, tail.stream)
+
+    def deliver(self, sid: int, reply: bytes, message: Reply) -> None:
         """Take a message of a subscription."""
-        topic = self._topics.get(sid)
-        if topic is not None:
-            topic.deliver(message)
+        take = self._takers.get(sid)
+        if take is not None:
+            take(reply, message)
 
-    def renew(self, connection: Connection) -> None:
+    def renew(self) -> None:
         """Subscribe to all subjects again, on a new connection."""
         for topic in self._topics.values():
-            topic.write_subscription(connection)
+            self._link.write_subscription(topic.subject, topic.sid)
 
     def note_lost(self) -> None:
         """Tell every caller that messages may be missing from now on."""
+        for tail in self._tails.values():
+            tail.note_lost()
         facts = {"cause": "disconnect", "since": self._write_time(time.time())}
         for topic in self._topics.values():
             for feed in topic.list_feeds() if topic.ready.done() else ():
@@ -290,14 +233,14 @@ class _FeedLink(Link):
         self._feeds = feeds
 
     def _take_reply(self, token: bytes, headers: bytes, payload: bytes) -> None:
-        subject, sid = split_token(token)
+        subject, sid, reply = split_token(token)
         if sid == SID:
             super()._take_reply(subject.rpartition(b".")[2], headers, payload)
         else:
-            self._feeds.deliver(sid, Reply(headers, payload))
+            self._feeds.deliver(sid, reply, Reply(headers, payload))
 
-    def _use(self, connection: Connection) -> None:
-        self._feeds.renew(connection)
+    def _use(self, _connection: Connection) -> None:
+        self._feeds.renew()
 
     def _lose(self, connection: Connection, unwritten: frozenset[bytes], reason: str) -> None:
         was_used = connection is self._connection
@@ -305,17 +248,21 @@ class _FeedLink(Link):
         if was_used:
             self._feeds.note_lost()
 
-    def subscribe(self, topic: _Topic, deadline: float) -> None:
+    def subscribe(self, topic: Topic, deadline: float) -> None:
         """Subscribe. `topic.ready` is done once the server has taken the subscription, or with the error. A message to
         the own inbox after it tells that: the server reads one after the other."""
         sent = InFlightFuture()
         sent.is_published = True
         sent.future.add_done_callback(topic.take_outcome)
         connection = self._connection
-        if connection is not None:
-            topic.write_subscription(connection)
+        self.write_subscription(topic.subject, topic.sid)
         subject = connection.inbox.prefix + HEARTBEAT if connection is not None else HEARTBEAT
         self.send(sent, subject.decode("ascii"), b"", b"", deadline)
+
+    def write_subscription(self, subject: str, sid: int) -> None:
+        """Subscribe, if there is a connection."""
+        if self._connection is not None:
+            self._connection.outgoing.write(b"SUB %b %d\r\n" % (subject.encode(), sid))
 
     def unsubscribe(self, sid: int) -> None:
         """End a subscription."""

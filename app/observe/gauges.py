@@ -39,7 +39,17 @@ GAUGES = {
 }
 NATS_RECONNECTS, CPU_SECONDS, STREAM_EVENTS = "nats_reconnects", "cpu_seconds", "stream_events"
 """The names of counters."""
-GAP_CAUSES = ("slow", "disconnect", "permission-denied", "encoding")
+GAP_CAUSES = (
+    "slow",
+    "disconnect",
+    "permission-denied",
+    "encoding",
+    "purged",
+    "ahead",
+    "unknown-id",
+    "reset",
+    "unavailable",
+)
 
 
 def name_gaps(cause: str) -> str:

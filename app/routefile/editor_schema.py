@@ -47,7 +47,7 @@ def build_schema() -> dict[str, Json]:
         _add(schema["$defs"][kind] if kind else schema, key, more)
     schema["$defs"]["RouteModel"] |= {
         "oneOf": [{"required": ["subject"]}, {"required": ["publish"]}, {"required": ["subscribe"]}],
-        "dependentRequired": {"stream": ["publish"], "replies": ["subject"]},
+        "dependentRequired": {"replies": ["subject"], "start": ["stream"]},
     }
     variable = {
         "description": "A text with a variable of the environment: `${NAME}` or `${NAME:-default}`.",

@@ -12,18 +12,18 @@ if TYPE_CHECKING:
 
 MAX_DURATION = 600.0  # seconds of a stream
 
-_WITH_STREAM = "only a route with `publish` and `stream` reads it"
 _HOMES: Mapping[str, tuple[str, str]] = {
     "replies": ("subject", "nobody replies to a message that is published"),
-    "stream": ("publish", "only a route with `publish` has a stream"),
-    "idempotency_key": ("stream", _WITH_STREAM),
-    "idempotency_header": ("stream", _WITH_STREAM),
+    "stream": ("publish or subscribe", "only a route with `publish` or `subscribe` has a stream"),
+    "idempotency_key": ("publish and stream", "only a route with `publish` and `stream` reads it"),
+    "idempotency_header": ("publish and stream", "only a route with `publish` and `stream` reads it"),
+    "start": ("subscribe and stream", "only a route with `subscribe` and `stream` reads it"),
     **dict.fromkeys(
         ("event_header", "encoding", "max_duration", "max_streams"),
         ("subscribe", "only a route with `subscribe` reads it"),
     ),
 }
-"""Keys that make sense only beside another key, and a text for the fault."""
+"""Keys that make sense only beside other keys, and a text for the fault."""
 
 
 def choose_kind(model: "RouteModel") -> tuple[str, Kind]:
@@ -36,7 +36,9 @@ def choose_kind(model: "RouteModel") -> tuple[str, Kind]:
         return model.subject, many or RequestReply()
     if model.subscribe is not None:
         duration = MAX_DURATION if model.max_duration is None else model.max_duration
-        return model.subscribe, Subscribe(model.event_header, model.encoding, duration, model.max_streams)
+        return model.subscribe, Subscribe(
+            model.event_header, model.encoding, duration, model.max_streams, model.stream, model.start
+        )
     stream = model.stream
     stored = stream and Store(stream, model.idempotency_key, model.idempotency_header)
     return model.publish or "", stored or Publish()
@@ -50,5 +52,12 @@ def _find_faults(model: "RouteModel") -> Iterator[Fault]:
         yield Fault(("subject",), "is missing (or `publish` or `subscribe`)")
     else:
         for key, (home, text) in _HOMES.items():
-            if getattr(model, key) != type(model).model_fields[key].default and getattr(model, home) is None:
+            if getattr(model, key) != type(model).model_fields[key].default and not _has(model, home):
                 yield Fault((key,), text)
+
+
+def _has(model: "RouteModel", home: str) -> bool:
+    """Whether a route has the keys that `home` names."""
+    if " or " in home:
+        return any(getattr(model, key) is not None for key in home.split(" or "))
+    return all(getattr(model, key) is not None for key in home.split(" and "))

@@ -255,7 +255,13 @@ class RouteModel(DefaultsModel):
     stream: Annotated[str, check_with(check_stream_name)] | None = Field(
         None,
         description="With `publish`: the JetStream stream that must store the message. The response is 201 once the "
-        "stream has acknowledged it.",
+        "stream has acknowledged it. With `subscribe`: the stream that has the messages, so that a caller can go on "
+        "where it was.",
+    )
+    start: Literal["new", "all", "last"] = Field(
+        "new",
+        description="With `subscribe` and `stream`: where a caller begins that does not say where it was. `new`: with "
+        "new messages. `all`: with the first one of the stream. `last`: with the last one.",
     )
 
 

@@ -17,6 +17,7 @@ MAX_STREAM_NAME = 255  # characters, as in nats-server
 
 IdempotencyKey = Literal["optional", "required"]
 IDEMPOTENCY_KEY = "Idempotency-Key"
+Start = Literal["new", "all", "last"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +82,16 @@ class Subscribe:
     - `event_header`: the header of a message whose value is the type of its event.
     - `encoding`: `base64` writes each payload in Base64. `text` can't write what is not UTF-8.
     - `max_duration`: the seconds after which the stream ends, so that the caller comes again.
-    - `max_streams`: the most open streams of one caller; None means no such limit."""
+    - `max_streams`: the most open streams of one caller; None means no such limit.
+    - `stream`: the JetStream stream that has the messages; a caller can go on where it was. None means core NATS.
+    - `start`: where a caller begins that does not say where it was."""
 
     event_header: str | None = None
     encoding: Literal["text", "base64"] = "text"
     max_duration: float = 600.0
     max_streams: int | None = None
+    stream: str | None = None
+    start: Start = "new"
 
     key: ClassVar = "subscribe"
     word: ClassVar = "subscribe"

@@ -26,6 +26,8 @@ routes:
   - {name: greet, method: GET, path: "/greet/{name}", subject: "greet.{name}"}
   - {name: big, method: GET, path: "/big/{size}", subject: "blob.{size}", reply: {max_bytes: 1000}}
   - {name: orders, method: POST, path: "/orders/{id}", publish: "orders.{id}", stream: ORDERS}
+  - {name: events, method: GET, path: "/events/{id}", subscribe: "events.{id}"}
+  - {name: stored, method: GET, path: "/stored/{id}", subscribe: "stored.{id}", stream: STORED, start: all}
   - {name: nobody, method: GET, path: "/nobody/{id}", subject: "nobody.{id}"}
 """
 

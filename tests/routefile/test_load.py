@@ -526,6 +526,7 @@ def test_the_reference_has_every_key_and_no_other(title: str, keys: list[str]) -
             "encoding",
             "max_duration",
             "max_streams",
+            "start",
             "replies",
             "stream",
         }

@@ -1,0 +1,53 @@
+"""Chooses where a caller begins to read a stream: `Last-Event-ID` of server-sent events. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import parse_qsl
+
+from ..edge.request import Request
+from ..formats.fields import find_values
+
+LAST_EVENT_ID = b"last-event-id"
+QUERY = "last_event_id"
+"""The parameter of the query for callers that can't send the header: an `EventSource` sends it only when it comes
+again."""
+
+_MAX_DIGITS = 19
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """The first sequence that the caller wants. `gap` says what it can't get, if there is something."""
+
+    first: int
+    gap: Mapping[str, object] | None = None
+
+
+def find_last_id(request: Request) -> str | None:
+    """The id of the last event that the caller has, if it says so. The header counts more than the query."""
+    values = find_values(request.headers, LAST_EVENT_ID)
+    if values:
+        return b",".join(values).decode("latin-1").strip()
+    found = [value for name, value in _read_query(request.query) if name == QUERY]
+    return found[0] if found else None
+
+
+def _read_query(query: bytes) -> Sequence[tuple[str, str]]:
+    if QUERY.encode() not in query:
+        return ()
+    return parse_qsl(query.decode("latin-1"), keep_blank_values=True, max_num_fields=1024)
+
+
+def choose_position(last_id: str | None, *, first: int, last: int, start: int) -> Position:
+    """The position behind the event with this id. `first` and `last` are those of the stream, and `start` is where a
+    caller without an id begins."""
+    if not last_id:
+        return Position(start)
+    if not (last_id.isascii() and last_id.isdigit() and len(last_id) <= _MAX_DIGITS):
+        return Position(start, {"cause": "unknown-id"})
+    wanted = int(last_id) + 1
+    if wanted > last + 1:
+        return Position(last + 1, {"cause": "ahead", "first": last + 1, "last": wanted - 1})
+    if wanted < first:
+        return Position(first, {"cause": "purged", "first": wanted, "last": first - 1})
+    return Position(wanted)

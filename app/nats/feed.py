@@ -1,0 +1,94 @@
+"""The messages of one caller who stays."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Literal, Protocol
+
+from ..formats.messages import Reply
+
+MAX_WAITING = 256  # messages of one caller that it has not taken yet
+MAX_BYTES = 1024 * 1024  # of these
+
+End = Literal["slow", "permission-denied", "drain", "duration", "expired"]
+
+
+class Writer(Protocol):
+    """Writes messages in the form of a caller. Equal writers write the same."""
+
+    def write(self, message: Reply, sequence: int | None = None) -> bytes:
+        """Write a message, with its sequence in a stream if it has one. Raises UnicodeDecodeError for a payload that is
+        not text."""
+
+    def write_gap(self, facts: Mapping[str, object]) -> bytes: ...
+
+
+Take = Callable[[bytes, Reply], None]
+"""Takes a message, with its reply subject. It may not raise or block."""
+
+
+class Feed:
+    """The messages of one caller, as they are to be sent. `ended` is set when no more will come."""
+
+    __slots__ = ("_can_resume", "_counts", "_more", "_size", "_waiting", "ended", "events", "writer")
+
+    def __init__(self, writer: Writer, counts: Counter[str], *, can_resume: bool = False) -> None:
+        """With `can_resume` the end of a slow caller is not a gap, since it can go on where it was."""
+        self.writer = writer
+        self._can_resume = can_resume
+        self._counts = counts
+        self.ended: End | None = None
+        self.events = 0
+        """The number of messages so far."""
+        self._waiting: list[bytes] = []
+        self._size = 0
+        self._more: asyncio.Future[None] | None = None
+
+    def put(self, event: bytes, counted_as: str = "events") -> bool:
+        """Add a message. Returns False if there is no room for it: then the feed has ended with a gap."""
+        if self.ended is not None:
+            return False
+        if len(self._waiting) >= MAX_WAITING or self._size + len(event) > MAX_BYTES:
+            self.end("slow", None if self._can_resume else {"cause": "slow"})
+            return False
+        self.events += 1
+        self._counts[counted_as] += 1
+        self._add(event)
+        return True
+
+    def note_gap(self, facts: Mapping[str, object]) -> None:
+        """Say that messages may be missing here. There is always room for this."""
+        self._counts[str(facts["cause"])] += 1
+        self._add(self.writer.write_gap(facts))
+
+    def end(self, reason: End, gap: Mapping[str, object] | None = None) -> None:
+        """End the feed, after a gap if there is one. Idempotent."""
+        if self.ended is None:
+            if gap is not None:
+                self.note_gap(gap)
+            self.ended = reason
+            self.nudge()
+
+    def _add(self, event: bytes) -> None:
+        self._waiting.append(event)
+        self._size += len(event)
+        self.nudge()
+
+    def nudge(self) -> None:
+        """Let the consumer go on now, whether there is something to take or not."""
+        if self._more is not None and not self._more.done():
+            self._more.set_result(None)
+
+    def more(self) -> asyncio.Future[None]:
+        """A future that is done once there is something to take, or the feed has ended."""
+        self._more = asyncio.get_running_loop().create_future()
+        if self._waiting or self.ended:
+            self._more.set_result(None)
+        return self._more
+
+    def take(self) -> bytes:
+        """All that has come since the last call."""
+        taken = b"".join(self._waiting)
+        self._waiting.clear()
+        self._size = 0
+        return taken

@@ -1,0 +1,189 @@
+"""Routes with `subscribe` and `stream`: callers go on where they were, and no message is missing or comes twice."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from nats.js import JetStreamContext
+from nats.js.api import StreamConfig
+
+from app.routing.kinds import Subscribe
+from app.routing.routes import Route
+from tests.harness import PATIENCE, Gateway, NatsServer, connect, eventually, run_gateway
+from tests.http.test_streams import Reader, count_open, read
+
+
+def make_route(name: str, kind: Subscribe, **more: Any) -> Route:
+    return Route(name=name, methods=("GET",), path=f"/{name}/{{id}}", subject="numbers.{id}", kind=kind, **more)
+
+
+ROUTES = (
+    make_route("new", Subscribe(stream="NUMBERS")),
+    make_route("all", Subscribe(stream="NUMBERS", start="all")),
+    make_route("last", Subscribe(stream="NUMBERS", start="last")),
+    make_route("nowhere", Subscribe(stream="NOWHERE")),
+)
+
+
+@pytest.fixture
+async def stream(shared_nats: NatsServer) -> AsyncIterator[JetStreamContext]:
+    async with connect(shared_nats.url) as client, keep_stream(client.jetstream()) as context:
+        yield context
+
+
+@contextlib.asynccontextmanager
+async def keep_stream(context: JetStreamContext) -> AsyncIterator[JetStreamContext]:
+    """An empty stream NUMBERS on `numbers.*`."""
+    await context.add_stream(StreamConfig(name="NUMBERS", subjects=["numbers.*"]))
+    try:
+        yield context
+    finally:
+        with contextlib.suppress(Exception):  # a test may have deleted it
+            await context.delete_stream("NUMBERS")
+
+
+@pytest.fixture
+async def gateway(shared_nats: NatsServer) -> AsyncIterator[Gateway]:
+    async with run_gateway(shared_nats.url, routes=ROUTES) as gateway:
+        yield gateway
+        await eventually(lambda: count_open(gateway) == 0)
+        assert gateway.parts.feeds.subscriptions == 0
+
+
+async def write(stream: JetStreamContext, numbers: range, subject: str = "numbers.a") -> None:
+    for number in numbers:
+        await stream.publish(subject, b"%d" % number)
+
+
+async def read_numbers(reader: Reader, count: int) -> list[tuple[int, int]]:
+    """The ids and numbers of so many events."""
+    found = [await reader.next() for _ in range(count)]
+    return [(int(event["id"]), int(event["data"])) for event in found]
+
+
+async def test_new_messages_come_with_their_sequence(gateway: Gateway, stream: JetStreamContext) -> None:
+    await write(stream, range(3))
+    async with read(gateway, "/new/a") as reader:
+        await write(stream, range(100), "numbers.b")
+        await write(stream, range(3, 6))
+        assert await read_numbers(reader, 3) == [(104, 3), (105, 4), (106, 5)]
+
+
+@pytest.mark.parametrize("how", ["header", "query"])
+async def test_a_caller_goes_on_behind_its_last_event(how: str, gateway: Gateway, stream: JetStreamContext) -> None:
+    await write(stream, range(500))
+    path, headers = ("/new/a", {"last_event_id": "7"}) if how == "header" else ("/new/a?last_event_id=7", {})
+    async with read(gateway, path, **{name.replace("_", "-"): value for name, value in headers.items()}) as reader:
+        assert await read_numbers(reader, 493) == [(number + 1, number) for number in range(7, 500)]
+        await write(stream, range(500, 510))
+        assert await read_numbers(reader, 10) == [(number + 1, number) for number in range(500, 510)]
+
+
+async def test_it_may_begin_with_the_first_or_the_last_message(gateway: Gateway, stream: JetStreamContext) -> None:
+    await write(stream, range(5))
+    await write(stream, range(5), "numbers.b")
+    async with read(gateway, "/all/a") as reader, read(gateway, "/last/a") as other, read(gateway, "/last/c") as third:
+        assert await read_numbers(reader, 5) == [(number + 1, number) for number in range(5)]
+        assert await read_numbers(other, 1) == [(5, 4)]
+        await write(stream, range(1), "numbers.c")
+        assert await read_numbers(third, 1) == [(11, 0)]
+
+
+@pytest.mark.parametrize(
+    ("last_id", "gap"),
+    [
+        ("2", {"cause": "purged", "first": 3, "last": 5}),
+        ("99", {"cause": "ahead", "first": 9, "last": 99}),
+        ("abc", {"cause": "unknown-id"}),
+        ("-1", {"cause": "unknown-id"}),
+        ("9" * 30, {"cause": "unknown-id"}),
+    ],
+)
+async def test_what_can_not_be_had_is_a_gap(
+    last_id: str, gap: dict[str, object], gateway: Gateway, stream: JetStreamContext
+) -> None:
+    await write(stream, range(8))
+    await stream.purge_stream("NUMBERS", seq=6)
+    async with read(gateway, "/new/a", **{"last-event-id": last_id}) as reader:
+        event = await reader.next()
+        assert (event["event"], json.loads(event["data"])) == ("gap", gap)
+        await write(stream, range(8, 9))
+        assert await read_numbers(reader, 1) == ([(6, 5)] if gap["cause"] == "purged" else [(9, 8)])
+
+
+async def test_lines_have_ids_too(gateway: Gateway, stream: JetStreamContext) -> None:
+    await write(stream, range(2))
+    async with read(gateway, "/all/a", accept="application/x-ndjson") as reader:
+        assert [await reader.line() for _ in range(2)] == ['{"id":1,"data":0}', '{"id":2,"data":1}']
+
+
+async def test_all_callers_share_one_consumer(gateway: Gateway, stream: JetStreamContext) -> None:
+    await write(stream, range(10))
+    async with contextlib.AsyncExitStack() as stack:
+        readers = [
+            await stack.enter_async_context(read(gateway, "/new/a", **{"last-event-id": str(number % 10)}))
+            for number in range(50)
+        ]
+        await write(stream, range(10, 20))
+        for number, reader in enumerate(readers):
+            expected = [(n + 1, n) for n in range(number % 10, 20)]
+            assert await read_numbers(reader, len(expected)) == expected
+        assert (await stream.stream_info("NUMBERS")).state.consumer_count == 1
+
+
+async def test_a_slow_caller_is_ended_and_misses_nothing_when_it_comes_again(
+    gateway: Gateway, stream: JetStreamContext
+) -> None:
+    seen: list[int] = []
+    async with read(gateway, "/new/a") as slow:
+        for number in range(2000):
+            await stream.publish("numbers.a", b"%d %b" % (number, b"x" * 10_000))
+        with contextlib.suppress(EOFError):
+            while True:
+                event = await slow.next()
+                assert "event" not in event
+                seen.append(int(event["id"]))
+    assert 0 < len(seen) < 2000
+    async with read(gateway, "/new/a", **{"last-event-id": str(seen[-1])}) as reader:
+        while len(seen) < 2000:
+            seen.append(int((await reader.next())["id"]))
+    assert seen == list(range(1, 2001))
+
+
+async def test_it_goes_on_after_nats_was_away(own_nats: NatsServer) -> None:
+    async with connect(own_nats.url) as client:
+        await client.jetstream().add_stream(StreamConfig(name="NUMBERS", subjects=["numbers.*"]))
+        await write(client.jetstream(), range(5))
+    async with run_gateway(own_nats.url, routes=ROUTES) as gateway, read(gateway, "/all/a") as reader:
+        assert await read_numbers(reader, 5) == [(number + 1, number) for number in range(5)]
+        own_nats.kill()
+        await asyncio.to_thread(own_nats.start)
+        async with connect(own_nats.url) as client:
+            await write(client.jetstream(), range(5, 10))
+        assert await read_numbers(reader, 5) == [(number + 1, number) for number in range(5, 10)]
+
+
+async def test_a_stream_that_is_made_again_is_a_gap(gateway: Gateway, stream: JetStreamContext) -> None:
+    await write(stream, range(5))
+    async with read(gateway, "/all/a") as reader:
+        await read_numbers(reader, 5)
+        await stream.delete_stream("NUMBERS")
+        await stream.add_stream(StreamConfig(name="NUMBERS", subjects=["numbers.*"]))
+        await write(stream, range(3))
+        gaps = []
+        async with asyncio.timeout(PATIENCE):
+            while (event := await reader.next()).get("event") == "gap":
+                gaps.append(json.loads(event["data"])["cause"])
+        assert gaps[-1] == "reset"
+        assert (event["id"], event["data"]) == ("1", "0")
+        assert await read_numbers(reader, 2) == [(2, 1), (3, 2)]
+
+
+async def test_without_its_stream_a_route_is_unavailable(gateway: Gateway) -> None:
+    response = await gateway.get("/nowhere/a")
+    assert (response.status_code, response.json()["type"]) == (503, "/problems/stream-unavailable")
+    assert response.json()["detail"] == "There is no such stream."
+    assert (response.json()["delivered"], response.json()["retryable"]) == ("no", True)
