@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..edge.request import Request
 from ..errors import CannotStart
-from ..formats.fields import MAX_REMEMBERED, AllowList
+from ..formats.fields import MAX_REMEMBERED
 from ..observe.record import Observer, Record
 from ..observe.trace_context import (
     NOT_SAMPLED,
@@ -22,12 +22,12 @@ from ..observe.trace_context import (
     choose_names,
     find_parent,
     make_ids,
-    mentions_trace,
     remove_trace,
     write_trace,
     write_unsampled,
 )
 from ..observe.trace_settings import INSTALL
+from ..routing.routes import Route
 from ..settings import read_sampling
 from .outbound import Outbound
 
@@ -59,43 +59,45 @@ class Traces:
         self, tracing: "Tracing", find_path: Callable[[str], str | None], find_server: Callable[[], str | None]
     ) -> None:
         self._tracing = tracing
-        self._decide, self._starts = tracing.decide, tracing.starts
+        self._decide, self._bound = tracing.decide, tracing.bound
         self._ids = make_ids()
         self._find_path = find_path
         self._find_server = find_server
 
     def begin(self, outbound: Outbound) -> None:
         """Add the trace context to the headers for the service. Call this right before the request is sent."""
-        request, route, headers = outbound.request, outbound.plan.route, outbound.headers
-        names = _find_names(route.request_allow)
+        request, names = outbound.request, _find_names(outbound.plan.route)
         high, low, span_id = next(self._ids)
-        is_mentioned = mentions_trace(request.headers)
-        if is_mentioned or route.send_headers or route.by_header or route.renamed:  # one of them may be a trace header
-            headers = remove_trace(headers, names)
-        if not is_mentioned and not self._starts(low):  # the usual case
+        said = dict(request.headers)  # takes a third of the time of a loop
+        is_mentioned = TRACEPARENT in said or TRACESTATE in said
+        if is_mentioned or names.may_occur:
+            outbound.headers = remove_trace(outbound.headers, names)
+        if is_mentioned or low < self._bound:
+            self._begin_other(outbound, names, high + low, span_id)
+        else:  # the usual case
             request.trace = NOT_SAMPLED
-            outbound.headers = write_unsampled(headers, names, high, low, span_id)
-            return
-        trace_id, parent = high + low, find_parent(request.headers)
+            outbound.headers = write_unsampled(outbound.headers, names, high, low, span_id)
+
+    def _begin_other(self, outbound: Outbound, names: Names, trace_id: bytes, span_id: bytes) -> None:
+        """As `begin`, for a request with a parent or a sampled trace. The two ids are for a trace that begins here."""
+        request, parent = outbound.request, find_parent(outbound.request.headers)
         if parent is not None:
             trace_id, span_id = parent.trace_id, parent.span_id
         is_sampled = self._decide(trace_id, parent)
         request.trace = trace = self._make(trace_id, parent) if is_sampled else NOT_SAMPLED
         if is_sampled:
             span_id, outbound.sent_at = trace.client_id, time.monotonic()  # from here the reply is timed, too
-            trace.sent = Sent(outbound.subject, route.subject, outbound.sent_at)
-        outbound.headers = write_trace(headers, names, trace_id, span_id, parent, is_sampled)
+            trace.sent = Sent(outbound.subject, outbound.route.subject, outbound.sent_at)
+        outbound.headers = write_trace(outbound.headers, names, trace_id, span_id, parent, is_sampled)
 
-    def find_observer(self, request: Request) -> Observer | None:
-        """The observer that gets the record of this request, if its trace is sampled, else None."""
+    def find_observers(self, request: Request) -> tuple[Observer, ...]:
+        """The observer that gets the record of this request, if its trace is sampled."""
         trace = request.trace
-        if trace is NOT_SAMPLED:
-            return None
         if trace is None:
             parent = find_parent(request.headers)
             trace_id = b"".join(next(self._ids)[:2]) if parent is None else parent.trace_id
             trace = self._make(trace_id, parent) if self._decide(trace_id, parent) else NOT_SAMPLED
-        return None if trace is NOT_SAMPLED else self._end(request, trace)
+        return () if trace is NOT_SAMPLED else (self._end(request, trace),)
 
     def _make(self, trace_id: bytes, parent: Parent | None) -> Trace:
         server_id, client_id, _ = next(self._ids)
@@ -117,6 +119,8 @@ class Traces:
 
 
 @lru_cache(MAX_REMEMBERED)
-def _find_names(allow: AllowList) -> Names:
+def _find_names(route: Route) -> Names:
     """The names of the trace headers on the NATS side, in the spelling of the route if it lists them."""
-    return choose_names(*(allow.canonical(name) if name in allow.names else name for name in (TRACEPARENT, TRACESTATE)))
+    allow = route.request_allow
+    parent, state = (allow.canonical(name) if name in allow.names else name for name in (TRACEPARENT, TRACESTATE))
+    return choose_names(parent, state, may_occur=bool(route.send_headers or route.by_header or route.renamed))

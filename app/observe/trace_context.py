@@ -13,7 +13,8 @@ from binascii import hexlify
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import NamedTuple
+from struct import iter_unpack
+from typing import Any, NamedTuple
 
 from ..formats.fields import Pair, is_clean_value
 
@@ -88,16 +89,9 @@ def make_ids() -> Iterator[tuple[bytes, bytes, bytes]]:
     return chain.from_iterable(_make_batches())
 
 
-def _make_batches() -> Iterator[Iterator[tuple[bytes, bytes, bytes]]]:
+def _make_batches() -> Iterator[Iterator[tuple[Any, ...]]]:
     while True:
-        ids = iter(hexlify(os.urandom(_BATCH * 3 * 8), b" ", 8).split(b" "))
-        yield zip(ids, ids, ids, strict=True)
-
-
-def mentions_trace(headers: Sequence[Pair]) -> bool:
-    """Whether the caller sends one of the two headers."""
-    said = dict(headers)  # takes a third of the time of a loop
-    return TRACEPARENT in said or TRACESTATE in said
+        yield iter_unpack("16s16s16s", hexlify(os.urandom(_BATCH * 3 * 8)))
 
 
 def find_parent(headers: Sequence[Pair]) -> Parent | None:
@@ -113,16 +107,18 @@ def find_parent(headers: Sequence[Pair]) -> Parent | None:
 
 
 class Names(NamedTuple):
-    """The names of the two headers on the NATS side. `begin` is the beginning of the line of `parent`."""
+    """The names of the two headers on the NATS side. `begin` is the beginning of the line of `parent`. `may_occur` says
+    that headers which do not come from a header of the caller may have these names."""
 
     parent: bytes
     state: bytes
     begin: bytes
+    may_occur: bool
 
 
-def choose_names(parent: bytes, state: bytes) -> Names:
-    """The names of the two headers, ready for writing."""
-    return Names(parent, state, b"%b: 00-" % parent)
+def choose_names(parent: bytes, state: bytes, *, may_occur: bool = False) -> Names:
+    """The names of the two headers, ready for writing. `may_occur` says whether a block may have them already."""
+    return Names(parent, state, b"%b: 00-" % parent, may_occur)
 
 
 def remove_trace(block: bytes, names: Names) -> bytes:
