@@ -19,7 +19,12 @@ from typing import Any, NamedTuple
 from ..formats.fields import Pair, is_clean_value
 
 TRACEPARENT, TRACESTATE = b"traceparent", b"tracestate"
+TRACE_HEADERS = frozenset((TRACEPARENT, TRACESTATE))
 SAMPLED = 1
+BLOCK = b"NATS/1.0\r\n"
+"""The beginning of each header block."""
+UNSAMPLED = b"-00\r\n\r\n"
+"""The end of the header block of a trace that is not sampled and begins here."""
 MAX_STATE = 512  # bytes; W3C Trace Context §3.3.1.5 asks for no more
 
 _BATCH = 128  # ids that are made at once
@@ -131,19 +136,13 @@ def write_trace(
     block: bytes, names: Names, trace_id: bytes, span_id: bytes, parent: Parent | None, is_sampled: bool
 ) -> bytes:
     """The header block with the headers of this trace. It must have none yet."""
-    head = block[:-2] if block else b"NATS/1.0\r\n"
+    head = block[:-2] or BLOCK
     if parent is None:
-        end = b"-01\r\n\r\n" if is_sampled else b"-00\r\n\r\n"
+        end = b"-01\r\n\r\n" if is_sampled else UNSAMPLED
     else:
         state = b"%b: %b\r\n" % (names.state, parent.state) if parent.state else b""
         end = b"-%02x\r\n%b\r\n" % ((parent.flags & ~SAMPLED) | is_sampled, state)
     return b"".join((head, names.begin, trace_id, b"-", span_id, end))  # half the cost of formatting
-
-
-def write_unsampled(block: bytes, names: Names, high: bytes, low: bytes, span_id: bytes) -> bytes:
-    """As `write_trace`, for a trace that begins here and is not sampled. `high` and `low` are the halves of its id."""
-    head = block[:-2] if block else b"NATS/1.0\r\n"
-    return b"".join((head, names.begin, high, low, b"-", span_id, b"-00\r\n\r\n"))
 
 
 def _find_state(headers: Sequence[Pair]) -> bytes:
