@@ -1,7 +1,8 @@
 """API keys: their form, and their holders. Pure.
 
 Laws:
-1. Only the SHA-256 digest of a key is kept. A lookup takes the same time for every wrong key, however similar it is.
+1. The gateway knows only the SHA-256 digest of a key until a caller sends the key. A lookup takes the same time for
+   every wrong key, however similar it is.
 2. A request with two keys is refused: the gateway does not guess which one is meant. So is a key that is too long.
 """
 
@@ -66,12 +67,18 @@ class Key:
 
 
 class ApiKeys:
-    """The keys of one scheme, by digest: the 32 bytes of SHA-256."""
+    """The keys of one scheme, by digest: the 32 bytes of SHA-256.
+
+    A valid key is remembered as it was sent, so that its digest is computed only once. This takes no more memory than
+    the keys themselves, and its lookup tells nothing about them. A dictionary compares two keys only if their hashes
+    are equal, all 64 bits of SipHash with a secret of the process. The hash of a similar key is not similar."""
 
     def __init__(
         self, keys: Mapping[bytes, Key], *, place: Place, name: str, realm: str, description: str = ""
     ) -> None:
         self._keys = keys
+        self._sent: dict[bytes, Key] = {}
+        """The valid keys that callers have sent."""
         self._place: Place = place
         self._name = name
         self._wanted = (name.lower() if place == "header" else name).encode("ascii")
@@ -89,12 +96,17 @@ class ApiKeys:
             raise Unauthenticated("The request has more than one API key.") from None
         if value is None:
             return None
-        key = self._keys.get(sha256(value).digest()) if len(value) <= MAX_KEY else None
-        if key is None:
-            raise Unauthenticated("The API key is not valid.")
+        key = self._sent.get(value) or self._find(value)
         if key.expires != FOREVER and key.expires <= time.time():
             raise Unauthenticated("The API key has expired.")
         return key.identity
+
+    def _find(self, value: bytes) -> Key:
+        key = self._keys.get(sha256(value).digest()) if len(value) <= MAX_KEY else None
+        if key is None:
+            raise Unauthenticated("The API key is not valid.")
+        self._sent[value] = key
+        return key
 
     def describe(self) -> Mapping[str, Json]:
         """As Scheme.describe."""

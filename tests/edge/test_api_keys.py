@@ -3,6 +3,8 @@
 import time
 import zlib
 from collections.abc import Sequence
+from hashlib import sha256
+from typing import Any
 
 import pytest
 
@@ -104,3 +106,29 @@ def test_a_wrong_key_is_refused_and_does_not_stand_in_the_error(place: Place, va
 def test_a_wrong_key_in_the_query_is_refused(query: bytes) -> None:
     with pytest.raises(Unauthenticated):
         ask(query=query, place="query")
+
+
+def test_a_valid_key_is_remembered_until_it_expires_and_a_wrong_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    digests: list[bytes] = []
+
+    def digest(key: bytes) -> Any:
+        digests.append(key)
+        return sha256(key)
+
+    monkeypatch.setattr("app.edge.api_keys.sha256", digest)
+    keys = {sha256(RIGHT).digest(): Key(SUE, time.time() + 1000)}
+    scheme = ApiKeys(keys, place="header", name="X-API-Key", realm="partners")
+
+    def ask_again(key: bytes) -> Identity | None:
+        return scheme.identify(Request("GET", b"/", b"", [(b"x-api-key", key)], "1.1", 0.0, CALLER))
+
+    for wrong in (RIGHT + b"t", RIGHT[:-1], RIGHT.upper()) * 2:
+        with pytest.raises(Unauthenticated, match="not valid"):
+            ask_again(wrong)
+    assert len(digests) == 6
+    assert (ask_again(RIGHT), ask_again(bytes(bytearray(RIGHT)))) == (SUE, SUE)
+    assert digests[6:] == [RIGHT]
+    later = time.time() + 1001
+    monkeypatch.setattr("app.edge.api_keys.time.time", lambda: later)
+    with pytest.raises(Unauthenticated, match="expired"):
+        ask_again(RIGHT)
