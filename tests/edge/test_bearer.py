@@ -322,6 +322,7 @@ def test_the_memory_for_right_tokens_is_bounded(monkeypatch: pytest.MonkeyPatch)
     assert ask(scheme, show(jwt.encode(make_claims(sub="12"), SECRET, "HS256")))
     assert len(scheme._known) == 3
     assert scheme._bytes == sum(known.size for known in scheme._known.values())
+    assert all(known.size > len(sent) + len(known.identity.claims) for sent, known in scheme._known.items())
 
 
 def test_the_memory_for_right_tokens_is_bounded_whatever_they_claim(monkeypatch: pytest.MonkeyPatch) -> None:
