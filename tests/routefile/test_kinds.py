@@ -52,7 +52,7 @@ def test_the_keys_choose_the_kind(more: str, kind: object, file: Path) -> None:
     [
         ("timeout: 1s", ["routes[0].subject: is missing (or `publish` or `subscribe`)"]),
         ("subject: 'a.{id}', publish: 'a.{id}'", ["publish: \"a.{id}\": a route has either `subject` or `publish`"]),
-        ("subject: 'a.{id}', stream: A", ['routes[0].stream: "A": only a route with `publish` or `subscribe` has a stream']),
+        ("subject: 'a.{id}', stream: A", ['stream: "A": only a route with `publish` or `subscribe` has a stream']),
         ("publish: '{id}.a'", ["routes[0].publish: \"{id}.a\": subject '{id}.a' must begin with a literal"]),
         ("publish: a.*", ["routes[0].publish: \"a.*\": "]),
         ("publish: 'a.{x}'", ["routes[0].path", "routes[0].publish: \"a.{x}\": subject parameter 'x' is neither"]),
