@@ -113,13 +113,13 @@ def _describe_caller(request: Request, route: Route | None) -> Rows:
 def _write_outbound(outbound: Outbound, caller: Rows) -> str:
     block = outbound.headers.decode("utf-8", "replace").replace("\r\n", "\n").strip().splitlines()
     payload = outbound.payload.decode("utf-8", "replace")
+    sent = [("payload", payload or "(empty)"), ("headers", "\n         ".join(block) or "(none)")]
     rows = [
         ("route", outbound.route.name),
         *caller,
         *_describe_kind(outbound.route),
         ("subject", outbound.subject),
-        ("payload", payload or "(empty)"),
-        ("headers", "\n         ".join(block) or "(none)"),
+        *([] if isinstance(outbound.route.kind, Subscribe) else sent),
         ("timeout", format_duration(outbound.timeout)),
     ]
     return write_rows(rows, outbound.request.added)
@@ -130,8 +130,10 @@ def _describe_kind(route: Route) -> Rows:
     match route.kind:
         case Gather(most=most, stall=stall):
             return [("kind", f"a request with many replies: at most {most}, {format_duration(stall)} apart")]
-        case Subscribe():
-            return [("kind", "a stream of messages, for as long as the caller stays")]
+        case Subscribe(stream=None):
+            return [("kind", "messages, for as long as the caller stays")]
+        case Subscribe(stream=stream):
+            return [("kind", f"messages of stream {stream}, for as long as the caller stays")]
         case Publish():
             return [("kind", "a message that nobody replies to")]
         case Store(stream=stream):

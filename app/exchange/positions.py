@@ -6,13 +6,12 @@ from urllib.parse import parse_qsl
 
 from ..edge.request import Request
 from ..formats.fields import find_values
+from ..routing.kinds import LAST_EVENT_ID
 
-LAST_EVENT_ID = b"last-event-id"
-QUERY = "last_event_id"
-"""The parameter of the query for callers that can't send the header: an `EventSource` sends it only when it comes
-again."""
+_HEADER = b"last-event-id"
 
 _MAX_DIGITS = 19
+_MAX_PARAMETERS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +24,18 @@ class Position:
 
 def find_last_id(request: Request) -> str | None:
     """The id of the last event that the caller has, if it says so. The header counts more than the query."""
-    values = find_values(request.headers, LAST_EVENT_ID)
+    values = find_values(request.headers, _HEADER)
     if values:
         return b",".join(values).decode("latin-1").strip()
-    found = [value for name, value in _read_query(request.query) if name == QUERY]
+    found = [value for name, value in _read_query(request.query) if name == LAST_EVENT_ID]
     return found[0] if found else None
 
 
 def _read_query(query: bytes) -> Sequence[tuple[str, str]]:
-    if QUERY.encode() not in query:
+    """The parameters of a query; none if there are very many."""
+    if LAST_EVENT_ID.encode() not in query or query.count(b"&") >= _MAX_PARAMETERS:
         return ()
-    return parse_qsl(query.decode("latin-1"), keep_blank_values=True, max_num_fields=1024)
+    return parse_qsl(query.decode("latin-1"), keep_blank_values=True)
 
 
 def choose_position(last_id: str | None, *, first: int, last: int, start: int) -> Position:

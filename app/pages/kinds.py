@@ -3,7 +3,7 @@
 from ..edge.signature import Signature
 from ..errors import GatewayError, IdempotencyKeyMissing, PreconditionFailed, TooManyStreams
 from ..formats.schemas import Json
-from ..routing.kinds import Gather, Publish, Store, Subscribe
+from ..routing.kinds import LAST_EVENT_ID, Gather, Publish, Store, Subscribe
 from ..routing.routes import Route
 from .components import Components
 
@@ -35,6 +35,18 @@ _ACKNOWLEDGEMENT: Json = {
         "seq": {"type": "integer", "minimum": 1, "description": "The sequence in the stream."},
         "duplicate": {"type": "boolean", "description": "Whether it had been stored before."},
     },
+}
+_LAST_EVENT_ID: Json = {
+    "name": "Last-Event-ID",
+    "in": "header",
+    "description": "The id of the last event that the caller has. The stream goes on after it.",
+    "schema": {"type": "string"},
+}
+_LAST_EVENT_ID_IN_QUERY: Json = {
+    "name": LAST_EVENT_ID,
+    "in": "query",
+    "description": "The same, for callers that can't send the header.",
+    "schema": {"type": "string"},
 }
 _IF_MATCH: Json = {
     "name": "If-Match",
@@ -111,6 +123,8 @@ def _describe_stored(stream: str) -> Json:
 def list_headers(route: Route) -> list[Json]:
     """The headers that the gateway itself reads: a signature, and those of the route's kind."""
     signed: list[Json] = [_describe_signature(route.signature)] if route.signature else []
+    if isinstance(route.kind, Subscribe) and route.kind.stream is not None:
+        return [_LAST_EVENT_ID, _LAST_EVENT_ID_IN_QUERY]
     if not isinstance(route.kind, Store):
         return signed
     key: Json = {

@@ -17,6 +17,8 @@ MAX_STREAM_NAME = 255  # characters, as in nats-server
 
 IdempotencyKey = Literal["optional", "required"]
 IDEMPOTENCY_KEY = "Idempotency-Key"
+LAST_EVENT_ID = "last_event_id"
+"""The parameter of the query for what an `EventSource` sends as `Last-Event-ID` when it comes again."""
 Start = Literal["new", "all", "last"]
 
 

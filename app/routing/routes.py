@@ -19,7 +19,7 @@ from .bodies import BodyRules
 from .declarations import find_faults
 from .faults import Fault
 from .headers import Texts
-from .kinds import Kind, RequestReply
+from .kinds import LAST_EVENT_ID, Kind, RequestReply, Subscribe
 from .parameters import Parameter, write_value
 from .paths import find_parameter, has_tail, list_parameters, parse_path
 from .reader import ParameterReader
@@ -195,6 +195,8 @@ class Route:
         if template.tail is not None:
             tokens[template.tail] = write_tail
         others = [name for policy in self.policies if isinstance(policy, Authenticate) for name in policy.queries]
+        if isinstance(self.kind, Subscribe) and self.kind.stream is not None:
+            others.append(LAST_EVENT_ID)
         is_strict = self.query == "strict"
         return ParameterReader(parameters, path=in_path, tail=tail, tokens=tokens, is_strict=is_strict, others=others)
 

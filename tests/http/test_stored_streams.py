@@ -114,6 +114,42 @@ async def test_what_can_not_be_had_is_a_gap(
         assert await read_numbers(reader, 1) == ([(6, 5)] if gap["cause"] == "purged" else [(9, 8)])
 
 
+@pytest.mark.parametrize(
+    "value", [b"\xff\xfe", b"1, 2", b" 3 ", b"3" * 5000, b"0x3", b"3.0", b"+3", b"\xd9\xa3", b"%33", b"", b'"3"']
+)
+async def test_any_bytes_may_be_the_last_id(value: bytes, gateway: Gateway, stream: JetStreamContext) -> None:
+    await write(stream, range(5))
+    for head in (
+        b"GET /all/a HTTP/1.1\r\nLast-Event-ID: %b" % value,
+        b"GET /all/a?last_event_id=%b HTTP/1.1" % quote(value),
+    ):
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(head + b"\r\nHost: t\r\n\r\n")
+        assert (await asyncio.wait_for(reader.readline(), PATIENCE)).startswith(b"HTTP/1.1 200 ")
+        await asyncio.wait_for(reader.readuntil(b"data: 4\n"), PATIENCE)
+        writer.transport.abort()
+
+
+def quote(value: bytes) -> bytes:
+    return b"".join(b"%%%02X" % byte for byte in value)
+
+
+async def test_a_query_with_very_many_parameters_has_no_last_id(gateway: Gateway, stream: JetStreamContext) -> None:
+    await write(stream, range(1))
+    async with read(gateway, "/all/a?" + "x&" * 2000 + "last_event_id=1") as reader:
+        assert await read_numbers(reader, 1) == [(1, 0)]
+
+
+async def test_a_strict_query_may_have_the_last_id(shared_nats: NatsServer, stream: JetStreamContext) -> None:
+    strict = make_route("strict", Subscribe(stream="NUMBERS"), query="strict")
+    await write(stream, range(2))
+    async with run_gateway(shared_nats.url, routes=(strict,)) as gateway:
+        async with read(gateway, "/strict/a?last_event_id=1") as reader:
+            assert await read_numbers(reader, 1) == [(2, 1)]
+        assert (await gateway.get("/strict/a?last_event=1")).status_code == 422
+        await eventually(lambda: count_open(gateway) == 0)
+
+
 async def test_lines_have_ids_too(gateway: Gateway, stream: JetStreamContext) -> None:
     await write(stream, range(2))
     async with read(gateway, "/all/a", accept="application/x-ndjson") as reader:
