@@ -20,6 +20,7 @@ WORKDIR /src
 COPY requirements/build.txt /tmp/
 RUN pip install --require-hashes -r /tmp/build.txt
 COPY pyproject.toml README.md LICENSE ./
+COPY release/readme.py release/
 COPY app app
 COPY responders responders
 RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheel .

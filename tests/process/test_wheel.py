@@ -1,5 +1,6 @@
 """The package as users install it, in a folder with packages `app` and `responders` of its own that are no Python."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -26,6 +27,8 @@ NAME = "nats_http_gateway"
 INFO = f"{NAME}-{__version__}.dist-info"
 EXTRA = "embedded"  # what `nats-http dev` needs
 PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")
+SOURCE = "https://github.com/nats-http-gateway/nats-http-gateway"
+LINK = re.compile(r"(!?)\[([^\[\]]*)\]\(([^)\s]+)\)")
 ALONE = ("--no-deps", "--no-index")
 ADDRESS = r'"address":"(http://[^"]+)"'
 ROUTES = """
@@ -163,7 +166,19 @@ def test_a_wheel_has_one_package_and_an_sdist_only_its_sources(built: Path) -> N
     with tarfile.open(sdist) as packed:
         names = {name.split("/")[1] for name in packed.getnames()}
     texts = {"CHANGELOG.md", "LICENSE", "PKG-INFO", "README.md", "pyproject.toml", ".gitignore"}
-    assert names == {"app", "responders", NAME} | texts
+    assert names == {"app", "release", "responders", NAME} | texts
+
+
+def test_a_package_index_shows_the_readme_with_links_to_the_files_of_this_version(built: Path) -> None:
+    description = read_metadata(find_wheel(built)).description or ""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    links, shown = LINK.findall(readme), LINK.findall(description)
+    assert len(links) > 30
+    assert (LINK.split(description)[::4], len(shown)) == (LINK.split(readme)[::4], len(links))
+    for (is_image, label, target), found in zip(links, shown, strict=True):
+        kind = "raw" if is_image else "blob" if (ROOT / target.partition("#")[0]).is_file() else "tree"
+        address = target if target.startswith("https:") else f"{SOURCE}/{kind}/v{__version__}/{target}"
+        assert found == (is_image, label, address)
 
 
 def test_the_repository_has_the_package_under_the_name_that_users_know(folder: Path) -> None:
