@@ -20,7 +20,7 @@ PAGE = (DOCS / "authentication.md").read_text(encoding="utf-8")
 
 
 def find_blocks(text: str, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return re.findall(rf'^```{language}(?: title="[^"]+")?\n(.*?)^```', text, re.MULTILINE | re.DOTALL)
 
 
 def write_route_file(folder: Path, word: str) -> Path:
