@@ -14,6 +14,8 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import cast
 
 import nats.errors
 from nats.aio.client import Client
@@ -23,7 +25,7 @@ from .addresses import Address
 from .credentials import ANONYMOUS, Credentials, Login
 from .inbox import SID, TOKEN_LENGTH, Inbox
 from .outgoing import Outgoing
-from .parser import Tap, WireParser, read_denial
+from .parser import PacedTap, Tap, WireParser, read_denial
 from .reasons import describe, shorten
 
 HEARTBEAT = b"heartbeat".ljust(TOKEN_LENGTH, b"-")  # as long as a token, so that the inbox takes it like a reply
@@ -177,10 +179,14 @@ class Connection:
         stream_protocol = transport.get_protocol()
         if isinstance(stream_protocol, asyncio.Protocol):
             unread = len(getattr(stream._io_reader, "_buffer"))  # noqa: B009 - typeshed leaves it out
-            tap = Tap(stream_protocol, self._parser, self.inbox, unread=unread, drained=self.outgoing.look)
+            tap = self._make_tap(stream_protocol, transport, unread)
             transport.set_protocol(tap)
         reading.add_done_callback(lambda _: self.end("the connection was closed"))
         transport.write(b"SUB %b* %d\r\n" % (self.inbox.prefix, SID))
+
+    def _make_tap(self, stream: asyncio.Protocol, transport: asyncio.WriteTransport, unread: int) -> Tap:
+        make = partial(PacedTap, transport=cast("asyncio.Transport", transport)) if self.inbox.is_paced else Tap
+        return make(stream, self._parser, self.inbox, unread=unread, drained=self.outgoing.look)
 
     async def _take_async_error(self, error: Exception) -> None:
         self._cause = error

@@ -5,7 +5,10 @@ from .inbox import Inbox
 
 class Deliveries(Inbox):
     """An inbox that takes the messages of every subscription. Its token is `subject sid`, or `subject sid reply` for a
-    message with a reply subject."""
+    message with a reply subject. Messages are taken in short turns, since they may be a flood, and the callers who get
+    them need turns of their own."""
+
+    is_paced = True
 
     @staticmethod
     def make_patterns(_prefix: bytes) -> tuple[bytes, bytes]:

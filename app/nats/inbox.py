@@ -60,6 +60,9 @@ class Inbox:
     whatever the pieces in which it arrived: token, header block (empty if there is none), payload. For an impossible
     reply it calls `broken` with the reason instead. It never waits for more than LARGEST_MESSAGE bytes of a reply."""
 
+    is_paced = False
+    """Whether its messages are taken in short turns of the event loop."""
+
     def __init__(
         self, prefix: bytes, *, replied: Callable[[bytes, bytes, bytes], None], broken: Callable[[str], None]
     ) -> None:

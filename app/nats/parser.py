@@ -13,6 +13,9 @@ from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 from .inbox import LARGEST_MESSAGE, TOO_LARGE, Inbox
 
 LONGEST_LINE = 64 * 1024  # bytes; INFO has the addresses of all servers of a cluster
+TURN = 2 * 1024  # bytes of messages for callers in one turn of the loop
+LONG_TURN = 0.001  # seconds; after a longer turn others get as much time
+_LINE_END = b"\r\n"
 STEP = 2 * 1024  # bytes that nats-py parses in one turn of the loop, since they may be a flood of lines
 
 _DENIED = re.compile(
@@ -123,6 +126,66 @@ class Tap(asyncio.Protocol):
         """End the connection. The stream would ask to stay open for its last writes, but TLS can't do that, and nobody
         would read them."""
         self._end()
+
+
+class PacedTap(Tap):
+    """A Tap that hands over TURN bytes in one turn of the event loop. Meanwhile it reads nothing more. So the server
+    waits, or ends a connection that is too slow for it."""
+
+    _data = b""
+    _at = 0
+    """What has come, and how much of it is handed over."""
+
+    def __init__(
+        self,
+        stream: asyncio.Protocol,
+        parser: WireParser,
+        inbox: Inbox,
+        *,
+        unread: int,
+        drained: Callable[[], object],
+        transport: asyncio.Transport,
+    ) -> None:
+        super().__init__(stream, parser, inbox, unread=unread, drained=drained)
+        self._transport = transport
+        self._loop = asyncio.get_running_loop()
+
+    def data_received(self, data: bytes) -> None:
+        """Hand over the first bytes, and the others in later turns."""
+        if self._data:
+            self._data = self._data[self._at :] + data
+            self._at = 0
+        elif len(data) <= TURN:
+            super().data_received(data)
+        else:
+            self._data = data
+            self._transport.pause_reading()
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Hand over the bytes of one turn, up to the end of a line if there is one."""
+        if self._transport.is_closing():
+            return
+        start, last = self._at, self._at + TURN
+        if last < len(self._data):
+            end = self._data.rfind(_LINE_END, start, last) + len(_LINE_END)
+            self._at = last if end < start + len(_LINE_END) else end
+        else:
+            self._at = len(self._data)
+        started = time.monotonic()
+        super().data_received(self._data[start : self._at])
+        if self._at < len(self._data):
+            pause = time.monotonic() - started
+            self._loop.call_later(pause if pause > LONG_TURN else 0, self._go_on)
+        else:
+            self._data, self._at = b"", 0
+            self._transport.resume_reading()
+
+    def eof_received(self) -> None:
+        """As in Tap, after all that has come."""
+        super().data_received(self._data[self._at :])
+        self._data = b""
+        super().eof_received()
 
 
 def read_denial(line: bytes, what: Literal["Publish", "Subscription"] = "Publish") -> str | None:
