@@ -17,67 +17,20 @@ from ..edge.rate_limit import Counter
 from ..formats.fields import REPLY_HEADERS, REQUEST_HEADERS
 from ..formats.shared_schemas import SharedSchemas
 from ..routing.kinds import IDEMPOTENCY_KEY, check_stream_name
-from ..routing.parameters import Format, Parameter
 from ..routing.paths import list_parameters, parse_path, parse_prefix
-from ..routing.routes import ReplyRules, Route, StatusRules
-from ..routing.tokens import Token
+from ..routing.routes import Route
 from ..routing.words import check_name, parse_subject
 from .about import InfoModel, ServerModel, TagModel
 from .auth import Auth, SchemeModel, make_auth
 from .cors import NO_CORS, CorsModel, RouteCors, make_cors
 from .kinds import choose_kind
 from .names import IdentitySource, SchemeName
+from .parameters import ParameterModel, to_parameter
 from .rate_limits import LimitModel, LimitName, RateLimits, make_rate_limits
-from .replies import ManyRepliesModel, ReplyModel, StatusModel
+from .replies import ManyRepliesModel, ReplyModel, to_reply
 from .signatures import Secrets, SignatureModel, make_signature
 from .strict import StrictModel, check_with
-from .types import Duration, Header, Methods, Networks, Number, Scalar, SchemaName, SchemaOrFile, Size, Value
-
-
-class ParameterModel(StrictModel):
-    """One parameter, by its name."""
-
-    location: Literal["path", "query", "header", "claim"] | None = Field(
-        None,
-        alias="in",
-        description="Where the request has it, or `claim`: a fact about the caller. Default: `path` if it is in the "
-        "path, else `query`.",
-    )
-    type: Literal["string", "integer", "number", "boolean"] = Field("string", description="The type of its value.")
-    many: bool = Field(False, description="A query parameter that may be repeated. Its value is a list.")
-    separator: Literal[","] | None = Field(
-        None,
-        description="With `many`: `,` takes the values from one text, `?id=1,2,3`, and the parameter may not be "
-        "repeated.",
-    )
-    format: Format | None = Field(None, description="The format of a text, such as `uuid`, as JSON Schema defines it.")
-    pattern: str | None = Field(
-        None, description="A regular expression for the whole text, without look-around and back-references."
-    )
-    enum: list[Scalar] | None = Field(None, description="All allowed values.")
-    minimum: Number = Field(None, alias="min", description="The least number.")
-    maximum: Number = Field(None, alias="max", description="The greatest number.")
-    min_length: int | None = Field(None, ge=0, description="The least number of characters.")
-    max_length: int | None = Field(None, ge=0, description="The greatest number of characters.")
-    required: bool | None = Field(
-        None, description="Whether the parameter is required. Path parameters always are. Default: false."
-    )
-    default: Value = Field(None, description="The value if the request has none.")
-    header: str | None = Field(
-        None, description="The NATS header in which it goes to the service, beside a body, or instead of the payload."
-    )
-    claim: str | None = Field(
-        None,
-        description="With `in: claim`: the name of the claim, or the path to it, such as `org.id`. Default: the name "
-        "of the parameter.",
-    )
-    token: Token | None = Field(
-        None,
-        description="How a text that is not a valid token becomes one in the subject: `escaped` writes every byte "
-        "except `A-Za-z0-9_~-` as `%XX`; `base64url` has no padding.",
-    )
-    description: str = Field("", description="For the documentation.")
-    example: Value = Field(None, description="For the documentation.")
+from .types import Duration, Header, Methods, Networks, SchemaName, SchemaOrFile, Size
 
 
 class DefaultsModel(StrictModel):
@@ -325,7 +278,7 @@ def to_route(model: RouteModel, schemas: SharedSchemas, declared: Declared = NOT
         description=model.description,
         tags=tuple(model.tags),
         deprecated=model.deprecated,
-        parameters=tuple(_to_parameter(name, rules, in_path) for name, rules in model.params.items()),
+        parameters=tuple(to_parameter(name, rules, in_path) for name, rules in model.params.items()),
         query=model.query,
         payload=model.payload,
         accepts=tuple(model.accepts),
@@ -339,7 +292,7 @@ def to_route(model: RouteModel, schemas: SharedSchemas, declared: Declared = NOT
         max_timeout=model.max_timeout,
         max_in_flight=model.max_in_flight,
         policies=(*make_cors(model.cors, passed, model.reply.set_headers), *policies),
-        reply=_to_reply(model.reply, passed, schemas),
+        reply=to_reply(model.reply, passed, schemas),
         schemas=schemas,
     )
 
@@ -352,28 +305,3 @@ def _make_policies(model: RouteModel, declared: Declared) -> Iterator[Policy]:
 
 def _make_limits(model: RouteModel, declared: Declared, *, before_auth: bool) -> Iterator[Policy]:
     return make_rate_limits(model.rate_limit, declared.counters, route=model.name, before_auth=before_auth)
-
-
-def _to_parameter(name: str, rules: ParameterModel, in_path: Sequence[str]) -> Parameter:
-    given = rules.model_dump(exclude={"location", "enum"})
-    location = rules.location or ("path" if name in in_path else "query")
-    enum = None if rules.enum is None else tuple(rules.enum)
-    return Parameter(name=name, location=location, enum=enum, **given)
-
-
-def _to_reply(rules: ReplyModel, passed: tuple[str, ...], schemas: SharedSchemas) -> ReplyRules:
-    given = rules.model_dump(exclude={"headers", "set_headers", "errors", "schema_", "statuses", "validate_"})
-    return ReplyRules(
-        headers=passed,
-        set_headers=tuple(rules.set_headers.items()),
-        errors={int(code) if code.isdigit() else code: status for code, status in (rules.errors or {}).items()},
-        schema=schemas.resolve(rules.schema_),
-        statuses={int(status): _to_status(told, schemas) for status, told in rules.statuses.items()},
-        validate=rules.validate_,
-        **given,
-    )
-
-
-def _to_status(rules: StatusModel, schemas: SharedSchemas) -> StatusRules:
-    schema = schemas.resolve(rules.schema_)
-    return StatusRules(description=rules.description, schema=schema, headers=tuple(rules.headers.items()))

@@ -4,7 +4,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from ..formats.shared_schemas import SharedSchemas
 from ..routing.kinds import MAX_REPLIES
+from ..routing.routes import ReplyRules, StatusRules
 from .strict import StrictModel
 from .types import Code, Duration, SchemaOrFile, Size, Status
 
@@ -72,3 +74,22 @@ class ReplyModel(StrictModel):
         alias="validate",
         description="Check replies by the schema of their status. A reply that breaks it is a 502 `bad-reply`.",
     )
+
+
+def to_reply(rules: ReplyModel, passed: tuple[str, ...], schemas: SharedSchemas) -> ReplyRules:
+    """The rules of a model. The headers `passed` may pass to the caller."""
+    given = rules.model_dump(exclude={"headers", "set_headers", "errors", "schema_", "statuses", "validate_"})
+    return ReplyRules(
+        headers=passed,
+        set_headers=tuple(rules.set_headers.items()),
+        errors={int(code) if code.isdigit() else code: status for code, status in (rules.errors or {}).items()},
+        schema=schemas.resolve(rules.schema_),
+        statuses={int(status): _to_status(told, schemas) for status, told in rules.statuses.items()},
+        validate=rules.validate_,
+        **given,
+    )
+
+
+def _to_status(rules: StatusModel, schemas: SharedSchemas) -> StatusRules:
+    schema = schemas.resolve(rules.schema_)
+    return StatusRules(description=rules.description, schema=schema, headers=tuple(rules.headers.items()))

@@ -13,7 +13,8 @@ from .auth import AuthRulesModel
 from .cors import CorsModel
 from .diagnostics import Diagnostics
 from .keys import KeyModel
-from .model import DefaultsModel, FileModel, ParameterModel, RouteModel
+from .model import DefaultsModel, FileModel, RouteModel
+from .parameters import ParameterModel
 from .rate_limits import LimitModel
 from .replies import ManyRepliesModel, ReplyModel, StatusModel
 from .signatures import SignatureModel

@@ -24,9 +24,9 @@ from app.routefile.load import EXAMPLES, GREET, RESERVED, RouteFileError, load_r
 from app.routefile.model import (
     DefaultsModel,
     FileModel,
-    ParameterModel,
     RouteModel,
 )
+from app.routefile.parameters import ParameterModel
 from app.routefile.rate_limits import LimitModel
 from app.routefile.replies import ReplyModel, StatusModel
 from app.routefile.yamltree import parse_yaml
