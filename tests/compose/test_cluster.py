@@ -1,6 +1,6 @@
 """`docker compose --profile cluster up`: three NATS nodes, two gateways, four greet responders; what a loss costs.
 
-With `-s` the figures of docs/scaling.md are printed.
+With `-s` the figures of docs/performance.md are printed.
 """
 
 import asyncio
