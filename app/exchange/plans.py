@@ -11,7 +11,6 @@ from ..edge.signature import Signature
 from ..formats.fields import Pair
 from ..formats.units import format_duration, format_size
 from ..nats.shares import Share, choose_share
-from ..observe.trace_context import Names
 from ..routing.kinds import Gather, Publish, RequestReply, Store
 from ..routing.routes import Route
 from ..routing.table import RouteTable
@@ -21,7 +20,7 @@ from .kinds import WriteOwn, choose_special
 from .many import ElementWriter
 from .origin import list_origin_names
 from .replies import Reader
-from .request_fields import choose_relevant, encode_sent, find_timeout_header, find_trace_names, sends_request_id
+from .request_fields import choose_relevant, encode_sent, find_timeout_header, sends_request_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +53,6 @@ class Plan:
       be dropped silently.
     - `sent` is the header block of a request without headers that travel. If `sends_id`, it ends before the value of
       its last header, which is the request id.
-    - `trace_names` are the names of the trace headers on the NATS side.
     - `adds_facts`: the service gets the time that is left in `timeout_header`, or the headers of `origin_names`, which
       say who calls."""
 
@@ -69,7 +67,6 @@ class Plan:
     refuses_body: frozenset[str]
     sent: bytes
     sends_id: bool
-    trace_names: Names
     adds_facts: bool
     timeout_header: bytes | None
     origin_names: tuple[Pair, ...]
@@ -109,7 +106,6 @@ def make_plan(route: Route, limits: Limits, *, is_alone: bool, before: Plan | No
         max_body=_choose_limit(route, limits.max_body),
         sent=encode_sent(route, special.constant),
         sends_id=sends_request_id(route),
-        trace_names=find_trace_names(route),
         adds_facts=timeout_header is not None or bool(origin_names),
         timeout_header=timeout_header,
         origin_names=origin_names,

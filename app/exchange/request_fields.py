@@ -12,7 +12,6 @@ from ..formats.accept import prefers_plain_text
 from ..formats.fields import MAX_BLOCK, OF_PROXIES, Pair, encode_fields, find_hop_by_hop_names, is_clean_value
 from ..formats.messages import encode_block
 from ..formats.units import parse_duration
-from ..observe.trace_context import TRACEPARENT, TRACESTATE, Names, choose_names
 from ..routing.parameters import Parameter, Value, write_value
 from ..routing.routes import Route
 from ..routing.words import sends_body
@@ -56,13 +55,6 @@ def choose_timeout(fields: Sequence[Pair], usual: float, most: float) -> float:
 def sends_request_id(route: Route) -> bool:
     """Whether the service gets the request id."""
     return _REQUEST_ID in route.request_allow.names
-
-
-def find_trace_names(route: Route) -> Names:
-    """The names of the trace headers on the NATS side, in the spelling of the route if it lists them."""
-    allow = route.request_allow
-    parent, state = (allow.canonical(name) if name in allow.names else name for name in (TRACEPARENT, TRACESTATE))
-    return choose_names(parent, state, may_occur=bool(route.send_headers or route.by_header or route.renamed))
 
 
 def find_timeout_header(route: Route) -> bytes | None:

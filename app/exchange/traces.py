@@ -3,26 +3,29 @@ I/O."""
 
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ..edge.request import Request
 from ..errors import CannotStart
-from ..nats.inbox import make_tokens
+from ..formats.fields import MAX_REMEMBERED, AllowList
 from ..observe.record import Observer, Record
 from ..observe.trace_context import (
-    BLOCK,
     NOT_SAMPLED,
-    TRACE_HEADERS,
-    UNSAMPLED,
+    TRACEPARENT,
+    TRACESTATE,
     Names,
     Parent,
     Sent,
     Surroundings,
     Trace,
+    choose_names,
     find_parent,
     make_ids,
+    mentions_trace,
     remove_trace,
     write_trace,
+    write_unsampled,
 )
 from ..observe.trace_settings import INSTALL
 from ..settings import read_sampling
@@ -56,53 +59,43 @@ class Traces:
         self, tracing: "Tracing", find_path: Callable[[str], str | None], find_server: Callable[[], str | None]
     ) -> None:
         self._tracing = tracing
-        self._decide, self._bound = tracing.decide, tracing.bound
-        self._ids, self._tokens = make_ids(), make_tokens()
-        self._high = next(self._tokens)
-        """The first half of the ids of traces without spans. The second half, by which traces are sampled (W3C Trace
-        Context §3.2.2.3), is random for each."""
+        self._decide, self._starts = tracing.decide, tracing.starts
+        self._ids = make_ids()
         self._find_path = find_path
         self._find_server = find_server
 
     def begin(self, outbound: Outbound) -> None:
         """Add the trace context to the headers for the service. Call this right before the request is sent."""
-        request, names = outbound.request, outbound.plan.trace_names
-        low = next(self._tokens)
-        for name, _ in request.headers:
-            if name in TRACE_HEADERS:
-                self._begin_other(outbound, names, low)
-                return
-        if low < self._bound or names.may_occur:
-            self._begin_other(outbound, names, low)
+        request, route, headers = outbound.request, outbound.plan.route, outbound.headers
+        names = _find_names(route.request_allow)
+        high, low, span_id = next(self._ids)
+        is_mentioned = mentions_trace(request.headers)
+        if is_mentioned or route.send_headers or route.by_header or route.renamed:  # one of them may be a trace header
+            headers = remove_trace(headers, names)
+        if not is_mentioned and not self._starts(low):  # the usual case
+            request.trace = NOT_SAMPLED
+            outbound.headers = write_unsampled(headers, names, high, low, span_id)
             return
-        # The usual case. Its own function, or names that callers may send in a set, would double its cost.
-        request.trace = NOT_SAMPLED
-        outbound.headers = b"".join(
-            (outbound.headers[:-2] or BLOCK, names.begin, self._high, low, b"-", low, UNSAMPLED)
-        )
-
-    def _begin_other(self, outbound: Outbound, names: Names, low: bytes) -> None:
-        """As `begin`, for a request that may have a parent, and for a sampled one. `low` is the second half of the id,
-        if the trace begins here."""
-        request, parent, (high, span_id, _) = outbound.request, find_parent(outbound.request.headers), next(self._ids)
-        headers, trace_id = remove_trace(outbound.headers, names), high + low
+        trace_id, parent = high + low, find_parent(request.headers)
         if parent is not None:
             trace_id, span_id = parent.trace_id, parent.span_id
         is_sampled = self._decide(trace_id, parent)
         request.trace = trace = self._make(trace_id, parent) if is_sampled else NOT_SAMPLED
         if is_sampled:
             span_id, outbound.sent_at = trace.client_id, time.monotonic()  # from here the reply is timed, too
-            trace.sent = Sent(outbound.subject, outbound.route.subject, outbound.sent_at)
+            trace.sent = Sent(outbound.subject, route.subject, outbound.sent_at)
         outbound.headers = write_trace(headers, names, trace_id, span_id, parent, is_sampled)
 
-    def find_observers(self, request: Request) -> tuple[Observer, ...]:
-        """The observer that gets the record of this request, if its trace is sampled."""
+    def find_observer(self, request: Request) -> Observer | None:
+        """The observer that gets the record of this request, if its trace is sampled, else None."""
         trace = request.trace
+        if trace is NOT_SAMPLED:
+            return None
         if trace is None:
             parent = find_parent(request.headers)
             trace_id = b"".join(next(self._ids)[:2]) if parent is None else parent.trace_id
             trace = self._make(trace_id, parent) if self._decide(trace_id, parent) else NOT_SAMPLED
-        return () if trace is NOT_SAMPLED else (self._end(request, trace),)
+        return None if trace is NOT_SAMPLED else self._end(request, trace)
 
     def _make(self, trace_id: bytes, parent: Parent | None) -> Trace:
         server_id, client_id, _ = next(self._ids)
@@ -121,3 +114,9 @@ class Traces:
             self._tracing.end(trace, record, around)
 
         return end
+
+
+@lru_cache(MAX_REMEMBERED)
+def _find_names(allow: AllowList) -> Names:
+    """The names of the trace headers on the NATS side, in the spelling of the route if it lists them."""
+    return choose_names(*(allow.canonical(name) if name in allow.names else name for name in (TRACEPARENT, TRACESTATE)))

@@ -13,7 +13,6 @@ from ..edge.request import Caller, Request
 from ..errors import Delivered
 from ..observe.counts import Counts
 from ..observe.record import Observer, Observers, Record, clean_text
-from ..observe.trace_context import NOT_SAMPLED
 from .responses import Fields, Response
 from .traces import Traces
 
@@ -57,8 +56,8 @@ class WayOut:
         observers = self._failure if response.status >= 500 else self._other
         if observers and slug is not None and self._storm and not self._storm.admits(response.route, slug):
             observers = ()
-        if self._traces is not None and request is not None and request.trace is not NOT_SAMPLED:
-            observers += self._traces.find_observers(request)
+        if self._traces is not None and request is not None and (trace := self._traces.find_observer(request)):
+            observers = (*observers, trace)
         if observers:
             record = _make_record(response, request, caller, duration, bytes_in, bytes_out, is_written=is_written)
             _notify(observers, record)

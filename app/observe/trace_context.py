@@ -13,18 +13,12 @@ from binascii import hexlify
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from struct import iter_unpack
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..formats.fields import Pair, is_clean_value
 
 TRACEPARENT, TRACESTATE = b"traceparent", b"tracestate"
-TRACE_HEADERS = frozenset((TRACEPARENT, TRACESTATE))
 SAMPLED = 1
-BLOCK = b"NATS/1.0\r\n"
-"""The beginning of each header block."""
-UNSAMPLED = b"-00\r\n\r\n"
-"""The end of the header block of a trace that is not sampled and begins here."""
 MAX_STATE = 512  # bytes; W3C Trace Context §3.3.1.5 asks for no more
 
 _BATCH = 128  # ids that are made at once
@@ -94,9 +88,16 @@ def make_ids() -> Iterator[tuple[bytes, bytes, bytes]]:
     return chain.from_iterable(_make_batches())
 
 
-def _make_batches() -> Iterator[Iterator[tuple[Any, ...]]]:
+def _make_batches() -> Iterator[Iterator[tuple[bytes, bytes, bytes]]]:
     while True:
-        yield iter_unpack("16s16s16s", hexlify(os.urandom(_BATCH * 3 * 8)))
+        ids = iter(hexlify(os.urandom(_BATCH * 3 * 8), b" ", 8).split(b" "))
+        yield zip(ids, ids, ids, strict=True)
+
+
+def mentions_trace(headers: Sequence[Pair]) -> bool:
+    """Whether the caller sends one of the two headers."""
+    said = dict(headers)  # takes a third of the time of a loop
+    return TRACEPARENT in said or TRACESTATE in said
 
 
 def find_parent(headers: Sequence[Pair]) -> Parent | None:
@@ -112,18 +113,16 @@ def find_parent(headers: Sequence[Pair]) -> Parent | None:
 
 
 class Names(NamedTuple):
-    """The names of the two headers on the NATS side. `begin` is the beginning of the line of `parent`. `may_occur` says
-    that headers which do not come from a header of the caller may have these names."""
+    """The names of the two headers on the NATS side. `begin` is the beginning of the line of `parent`."""
 
     parent: bytes
     state: bytes
     begin: bytes
-    may_occur: bool
 
 
-def choose_names(parent: bytes, state: bytes, *, may_occur: bool = False) -> Names:
-    """The names of the two headers, ready for writing. `may_occur` says whether a block may have them already."""
-    return Names(parent, state, b"%b: 00-" % parent, may_occur)
+def choose_names(parent: bytes, state: bytes) -> Names:
+    """The names of the two headers, ready for writing."""
+    return Names(parent, state, b"%b: 00-" % parent)
 
 
 def remove_trace(block: bytes, names: Names) -> bytes:
@@ -136,13 +135,19 @@ def write_trace(
     block: bytes, names: Names, trace_id: bytes, span_id: bytes, parent: Parent | None, is_sampled: bool
 ) -> bytes:
     """The header block with the headers of this trace. It must have none yet."""
-    head = block[:-2] or BLOCK
+    head = block[:-2] if block else b"NATS/1.0\r\n"
     if parent is None:
-        end = b"-01\r\n\r\n" if is_sampled else UNSAMPLED
+        end = b"-01\r\n\r\n" if is_sampled else b"-00\r\n\r\n"
     else:
         state = b"%b: %b\r\n" % (names.state, parent.state) if parent.state else b""
         end = b"-%02x\r\n%b\r\n" % ((parent.flags & ~SAMPLED) | is_sampled, state)
     return b"".join((head, names.begin, trace_id, b"-", span_id, end))  # half the cost of formatting
+
+
+def write_unsampled(block: bytes, names: Names, high: bytes, low: bytes, span_id: bytes) -> bytes:
+    """As `write_trace`, for a trace that begins here and is not sampled. `high` and `low` are the halves of its id."""
+    head = block[:-2] if block else b"NATS/1.0\r\n"
+    return b"".join((head, names.begin, high, low, b"-", span_id, b"-00\r\n\r\n"))
 
 
 def _find_state(headers: Sequence[Pair]) -> bytes:
