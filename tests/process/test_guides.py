@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from app.commands.embedded import find_nats_server
 from tests.harness import reserve_port
 from tests.process.programs import PROGRAM, Process, run
 from tests.process.test_readme import Example, find_examples, run_examples
@@ -37,7 +38,8 @@ class Reader:
         if dev:
             self._start_gateway(shlex.split(before), shlex.split(options))
         elif example.command.startswith("nats-server "):
-            self._run(shlex.split(example.command), "server").find("(Server is ready)")
+            _, *options = shlex.split(example.command)
+            self._run([find_nats_server(), *options], "server").find("(Server is ready)")
         else:
             return run_examples([example], self.folder, self.url)[0]
         return ""
