@@ -38,8 +38,8 @@ class Reader:
         if dev:
             self._start_gateway(shlex.split(before), shlex.split(options))
         elif example.command.startswith("nats-server "):
-            _, *options = shlex.split(example.command)
-            self._run([find_nats_server(), *options], "server").find("(Server is ready)")
+            arguments = shlex.split(example.command)[1:]
+            self._run([find_nats_server(), *arguments], "server").find("(Server is ready)")
         else:
             return run_examples([example], self.folder, self.url)[0]
         return ""
