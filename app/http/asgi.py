@@ -144,7 +144,7 @@ class AsgiLane:
         """Send the request, and make the response from its reply, or from many."""
         kind, elements = outbound.route.kind, outbound.plan.elements
         if isinstance(kind, Subscribe):
-            exchange.note_sent()
+            exchange.check_caller()
             return await self._subscriber.open(outbound, kind, receive)
         if isinstance(kind, Gather) and elements is not None:
             many = self._gatherer.begin(outbound, kind)

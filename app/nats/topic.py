@@ -3,7 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING
 
-from ..errors import GatewayError
+from ..errors import GatewayError, NotConnected
 from ..formats.messages import Reply
 from .feed import Feed, Writer
 
@@ -26,8 +26,8 @@ class Topic:
         if self.ready.done() or outcome.cancelled():
             return
         result = outcome.result()
-        if isinstance(result, GatewayError):
-            self.fail(result)
+        if isinstance(result, GatewayError):  # nothing was sent to a service, whatever became of the connection
+            self.fail(result if result.delivered == "no" else NotConnected())
         else:
             self.ready.set_result(None)
 

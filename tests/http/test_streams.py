@@ -4,17 +4,22 @@ import asyncio
 import base64
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import httpx
+import jwt
 import pytest
 from nats.aio.client import Client
 
+from app.observe.record import Observers, Record
+from app.routefile.load import load_route_file
 from app.routing.kinds import Subscribe
 from app.routing.routes import Route
 from tests.harness import PATIENCE, Gateway, NatsServer, connect, eventually, run_gateway, run_nats
+from tests.issuer import SECRET, make_claims
 
 
 def make_route(name: str, kind: Subscribe, **more: Any) -> Route:
@@ -260,3 +265,29 @@ async def test_callers_who_come_and_go_leave_nothing(gateway: Gateway) -> None:
 async def test_head_has_the_head_of_a_stream(gateway: Gateway) -> None:
     response = await gateway.client.head("/orders/7")
     assert (response.status_code, response.headers["content-type"]) == (200, "text/event-stream")
+
+
+AUTH = """\
+version: 1
+auth:
+  users: {type: jwt, issuer: 'https://id.example.com/', audience: orders, secret_file: secret, cookie: token}
+routes:
+  - {name: orders, method: GET, path: "/orders/{id}", subscribe: "orders.{id}.events", auth: users}
+"""
+
+
+async def test_a_stream_ends_with_the_token_of_its_caller(shared_nats: NatsServer, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(SECRET)
+    (tmp_path / "routes.yaml").write_text(AUTH)
+    records: list[Record] = []
+    observers = Observers(failure=(records.append,), other=(records.append,))
+    routes = load_route_file(tmp_path / "routes.yaml")
+    async with run_gateway(shared_nats.url, routes=routes, observers=observers) as gateway:
+        assert (await gateway.get("/orders/7")).status_code == 401
+        token = jwt.encode(make_claims(exp=int(time.time()) + 2), SECRET, "HS256")
+        async with read(gateway, "/orders/7", cookie=f"token={token}") as reader:
+            assert reader.response.status_code == 200
+            with pytest.raises(EOFError):
+                await reader.next()
+        await eventually(lambda: len(records) == 2)
+    assert dict(records[-1].facts) == {"events": "0", "stream_ended": "expired"}
