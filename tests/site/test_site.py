@@ -152,3 +152,14 @@ def test_a_diagram_with_a_mistake_is_found(window: Page, url: str) -> None:
     window.goto(f"{url}/docs/how-it-works/")
     with pytest.raises(Error, match="Parse error"):
         window.evaluate("text => mermaid.parse(text)", "sequenceDiagram\n  A->>B")
+
+
+def test_the_button_of_a_terminal_copies_only_its_commands(window: Page, url: str) -> None:
+    window.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    window.goto(f"{url}/docs/rate-limits/")
+    terminal = window.locator(".highlight", has=window.locator(".gp")).nth(1)
+    terminal.hover()
+    terminal.locator("[data-md-type=copy], .md-clipboard").click()
+    expect(window.get_by_text("Copied to clipboard")).to_be_visible()
+    copied = window.evaluate("navigator.clipboard.readText()").splitlines()
+    assert list(filter(None, copied)) == ["curl http://127.0.0.1:8000/greet/sue"] * 3
