@@ -14,9 +14,12 @@ What to do now:
   1. Tag        git tag --sign v{version} --message '{name} {version}' && git push origin v{version}
   2. Sign       gpg --armor --detach-sign {folder}/{sums}
   3. Upload     {python} -m twine upload {folder}/*.whl {folder}/*.tar.gz
-  4. Image      docker tag {name}:{version} REGISTRY/{name}:{version} && docker push REGISTRY/{name}:{version}
+  4. Image      {image}
   5. Announce   {source}/releases/new?tag=v{version}
                 with the section {version} of CHANGELOG.md and the files of {folder}/"""
+
+PUSH = "docker tag {image} REGISTRY/{image} && docker push REGISTRY/{image}"
+NO_IMAGE = "run `make release` again where a Docker engine runs: this release has none"
 
 
 def main(arguments: list[str]) -> int:
@@ -60,7 +63,9 @@ def print_end(tree: Tree, folder: Path) -> None:
     shown = folder.relative_to(tree.root) if folder.is_relative_to(tree.root) else folder
     python = Path(sys.executable)
     python = python.relative_to(tree.root) if python.is_relative_to(tree.root) else python
-    print(NEXT.format(version=tree.version, name=NAME, folder=shown, sums=SUMS, python=python, source=SOURCE))
+    image = PUSH.format(image=f"{NAME}:{tree.version}") if any(folder.glob("*-image.tar")) else NO_IMAGE
+    words = {"version": tree.version, "name": NAME, "folder": shown, "sums": SUMS, "python": python, "source": SOURCE}
+    print(NEXT.format(**words, image=image))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from tests.process.programs import call
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".venv" / "release" / "bin" / "python"  # made for `make release` and `make soak`
 GIT = ("git", "-c", "user.name=A Person", "-c", "user.email=person@example.com", "-c", "commit.gpgsign=false")
+NEXT = "99.0.0"
 NO_ENGINE = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
 
 
@@ -35,7 +36,7 @@ def commit(folder: Path) -> None:
 
 
 def copy_tree(folder: Path) -> Path:
-    """A clean checkout of the files that this repository has now."""
+    """A clean checkout of the files that this repository has now, as the release NEXT."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -47,9 +48,18 @@ def copy_tree(folder: Path) -> Path:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         if (ROOT / name).exists():
             shutil.copy2(ROOT / name, folder / name)
+    raise_version(folder)
     subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
     commit(folder)
     return folder
+
+
+def raise_version(folder: Path) -> None:
+    """As CONTRIBUTING.md says: the entries under "Unreleased" get a section with a version and a date."""
+    module, changelog = folder / "app" / "__init__.py", folder / "CHANGELOG.md"
+    module.write_text(module.read_text(encoding="utf-8").replace(__version__, NEXT), encoding="utf-8")
+    text, heading = changelog.read_text(encoding="utf-8"), "## [Unreleased]\n"
+    changelog.write_text(text.replace(heading, f"{heading}\n## [{NEXT}] - 2099-01-02\n"), encoding="utf-8")
 
 
 @pytest.fixture
@@ -144,15 +154,16 @@ def test_a_clean_checkout_gives_the_same_packages_materials_and_sums_each_time(t
     assert done.returncode == 0, done.stdout + done.stderr
     names = [
         "SHA256SUMS",
-        f"nats-http-gateway-{__version__}.cdx.json",
-        f"nats_http_gateway-{__version__}-py3-none-any.whl",
-        f"nats_http_gateway-{__version__}.tar.gz",
+        f"nats-http-gateway-{NEXT}.cdx.json",
+        f"nats_http_gateway-{NEXT}-py3-none-any.whl",
+        f"nats_http_gateway-{NEXT}.tar.gz",
     ]
     dist = checkout / "dist"
     assert sorted(path.name for path in dist.iterdir()) == names
     assert done.stdout.count("PASSED") == 2
     assert "NO IMAGE was built" in done.stdout
-    assert f"git tag --sign v{__version__}" in done.stdout
+    assert "docker push" not in done.stdout
+    assert f"git tag --sign v{NEXT}" in done.stdout
     assert "twine upload dist/*.whl" in done.stdout
     checked = run(["sha256sum", "--check", "--strict", "SHA256SUMS"], dist, LC_ALL="C")
     assert (checked.returncode, checked.stdout.count(": OK")) == (0, len(names) - 1)
@@ -164,7 +175,7 @@ def test_a_clean_checkout_gives_the_same_packages_materials_and_sums_each_time(t
 def check_materials(path: Path) -> None:
     """The bill of materials names the project, and every package of the lock file with its digests."""
     materials = json.loads(path.read_text(encoding="utf-8"))
-    assert (materials["bomFormat"], materials["metadata"]["component"]["version"]) == ("CycloneDX", __version__)
+    assert (materials["bomFormat"], materials["metadata"]["component"]["version"]) == ("CycloneDX", NEXT)
     lock = (ROOT / "requirements" / "gateway.txt").read_text(encoding="utf-8")
     locked = re.findall(r"^([a-z0-9-]+)(?:\[[^\]]*\])?==([^\s;]+)", lock, re.MULTILINE)
     components = materials["components"]
