@@ -54,7 +54,7 @@ soak: $(TOOLS) $(VENV)/release/.done $(VENV)/.prometheus $(VENV)/.haproxy $(VENV
 	$(BIN)/pytest -p no:cacheprovider $(SOAK)
 SOAK ?= tests/bounds tests/benchmarks tests/monitoring
 
-api-test: $(VENV)/.dev $(VENV)/clients/.done $(CLIENTS)/node_modules/.package-lock.json ## slow: linters of the OpenAPI document, and clients made of it, 3 minutes
+api-test: $(VENV)/.dev $(VENV)/clients/.done $(CLIENTS)/node_modules/.package-lock.json ## slow: linters of the OpenAPI document, and clients made of it, 1 minute
 	$(WITH_NODE) $(BIN)/pytest -p no:cacheprovider $(CLIENTS)
 # Linters and generators want a newer Node than most systems have: this one comes as a wheel.
 WITH_NODE := PATH="$(abspath $(VENV)/clients/bin):$$PATH"
