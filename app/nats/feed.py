@@ -30,7 +30,7 @@ Take = Callable[[bytes, Reply], None]
 class Feed:
     """The messages of one caller, as they are to be sent. `ended` is set when no more will come."""
 
-    __slots__ = ("_can_resume", "_counts", "_more", "_size", "_waiting", "ended", "events", "writer")
+    __slots__ = ("_can_resume", "_counts", "_is_nudged", "_more", "_size", "_waiting", "ended", "events", "writer")
 
     def __init__(self, writer: Writer, counts: Counter[str], *, can_resume: bool = False) -> None:
         """With `can_resume` the end of a slow caller is not a gap, since it can go on where it was."""
@@ -43,6 +43,7 @@ class Feed:
         self._waiting: list[bytes] = []
         self._size = 0
         self._more: asyncio.Future[None] | None = None
+        self._is_nudged = False
 
     def put(self, event: bytes, counted_as: str = "events") -> bool:
         """Add a message. Returns False if there is no room for it: then the feed has ended with a gap."""
@@ -67,22 +68,28 @@ class Feed:
             if gap is not None:
                 self.note_gap(gap)
             self.ended = reason
-            self.nudge()
+            self._wake()
 
     def _add(self, event: bytes) -> None:
         self._waiting.append(event)
         self._size += len(event)
-        self.nudge()
+        self._wake()
+
+    def _wake(self) -> bool:
+        if self._more is None or self._more.done():
+            return False
+        self._more.set_result(None)
+        return True
 
     def nudge(self) -> None:
-        """Let the consumer go on now, whether there is something to take or not."""
-        if self._more is not None and not self._more.done():
-            self._more.set_result(None)
+        """Let the consumer go on now, or when it next waits, whether there is something to take or not."""
+        self._is_nudged = not self._wake()
 
     def more(self) -> asyncio.Future[None]:
         """A future that is done once there is something to take, or the feed has ended."""
         self._more = asyncio.get_running_loop().create_future()
-        if self._waiting or self.ended:
+        if self._waiting or self.ended or self._is_nudged:
+            self._is_nudged = False
             self._more.set_result(None)
         return self._more
 

@@ -14,6 +14,7 @@ import jwt
 import pytest
 from nats.aio.client import Client
 
+from app.http.subscriber import HEARTBEAT
 from app.observe.record import Observers, Record
 from app.routefile.load import load_route_file
 from app.routing.kinds import Subscribe
@@ -260,6 +261,19 @@ async def test_callers_who_come_and_go_leave_nothing(gateway: Gateway) -> None:
         await asyncio.gather(*(come_and_go(start + number) for number in range(30)))
     await eventually(lambda: count_open(gateway) == 0)
     assert gateway.parts.feeds.subscriptions == 0
+
+
+async def test_a_caller_who_leaves_right_after_the_beginning_is_noticed(gateway: Gateway) -> None:
+    async def come_and_go(number: int) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(b"GET /orders/%d HTTP/1.1\r\nHost: t\r\n\r\n" % number)
+        await reader.readuntil(b"retry")
+        writer.close()
+
+    await asyncio.gather(*(come_and_go(number) for number in range(50)))
+    async with asyncio.timeout(HEARTBEAT / 2):
+        while count_open(gateway):
+            await asyncio.sleep(0.05)
 
 
 async def test_head_has_the_head_of_a_stream(gateway: Gateway) -> None:
