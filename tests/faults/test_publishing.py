@@ -129,6 +129,7 @@ async def test_a_server_is_killed_and_started_again(
     report.add(f"a server that is killed and started again, five times ({lane} lane)", measured=senders.describe())
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(("fault", "lane"), [("killed", "fast"), ("frozen for 1.5 s", "asgi")])
 async def test_a_cluster_loses_one_node_after_the_other(
     fault: str, lane: LaneName, tmp_path: Path, report: Report

@@ -170,6 +170,7 @@ async def make_stream(url: str, replicas: int) -> None:
                 return
 
 
+@pytest.mark.timeout(300)
 async def test_jetstream_loses_one_node_after_the_other_and_no_number(tmp_path: Path, report: Report) -> None:
     publisher = Publisher()
     with run_nats_cluster(tmp_path, NODES) as nodes:
