@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+import pytest
 from nats.aio.client import Client
 from nats.errors import Error
 from nats.js.api import StreamConfig
