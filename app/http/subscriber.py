@@ -24,6 +24,7 @@ from ..routing.kinds import Subscribe
 from .caller_watch import CallerWatch
 
 BATCH = 100  # messages that are read before a caller gets them
+BATCH_BYTES = 64 * 1024  # the same, in bytes
 PAUSE = 0.25  # seconds until a stream that can't be read is tried again
 HEARTBEAT = 15.0  # seconds without a message until a caller gets a sign of life
 
@@ -225,11 +226,15 @@ class _StoredEvents(_Events):
                 await asyncio.sleep(PAUSE)
             if part := self._feed.take():
                 return part
-        return self._writer.write_beat()
+        return await super().__anext__() if self._is_attached else self._writer.write_beat()
 
     async def _read(self) -> None:
-        """Read some messages of the stream, and attach to the tail once that goes on behind them."""
+        """Attach to the tail if that goes on from here, else read some messages of the stream. Nothing waits now, so
+        that there is room for the ring of the tail."""
         feeds, tail = self._source.feeds, self._source.tail
+        self._attach()
+        if self._is_attached:
+            return
         info = await feeds.read_info(tail)
         if info.created != self._created:
             self._feed.note_gap({"cause": "reset"})
@@ -244,8 +249,7 @@ class _StoredEvents(_Events):
                 return
             self._position = stored.sequence + 1
             self._feed.put(*write(self._writer, stored))
-            self._attach()
-            if self._is_attached or self._feed.ended is not None:
+            if self._position > tail.after or self._feed.size > BATCH_BYTES:
                 return
 
     async def _attach_at_the_end(self) -> None:

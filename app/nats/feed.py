@@ -30,7 +30,7 @@ Take = Callable[[bytes, Reply], None]
 class Feed:
     """The messages of one caller, as they are to be sent. `ended` is set when no more will come."""
 
-    __slots__ = ("_can_resume", "_counts", "_is_nudged", "_more", "_size", "_waiting", "ended", "events", "writer")
+    __slots__ = ("_can_resume", "_counts", "_is_nudged", "_more", "_waiting", "ended", "events", "size", "writer")
 
     def __init__(self, writer: Writer, counts: Counter[str], *, can_resume: bool = False) -> None:
         """With `can_resume` the end of a slow caller is not a gap, since it can go on where it was."""
@@ -41,15 +41,17 @@ class Feed:
         self.events = 0
         """The number of messages so far."""
         self._waiting: list[bytes] = []
-        self._size = 0
+        self.size = 0
+        """The bytes that wait to be taken."""
         self._more: asyncio.Future[None] | None = None
         self._is_nudged = False
 
     def put(self, event: bytes, counted_as: str = "events") -> bool:
-        """Add a message. Returns False if there is no room for it: then the feed has ended with a gap."""
+        """Add a message. Returns False if there is no room for it: then the feed has ended. If nothing waits, there is
+        room for any message."""
         if self.ended is not None:
             return False
-        if len(self._waiting) >= MAX_WAITING or self._size + len(event) > MAX_BYTES:
+        if self._waiting and (len(self._waiting) >= MAX_WAITING or self.size + len(event) > MAX_BYTES):
             self.end("slow", None if self._can_resume else {"cause": "slow"})
             return False
         self.events += 1
@@ -72,7 +74,7 @@ class Feed:
 
     def _add(self, event: bytes) -> None:
         self._waiting.append(event)
-        self._size += len(event)
+        self.size += len(event)
         self._wake()
 
     def _wake(self) -> bool:
@@ -97,5 +99,5 @@ class Feed:
         """All that has come since the last call."""
         taken = b"".join(self._waiting)
         self._waiting.clear()
-        self._size = 0
+        self.size = 0
         return taken

@@ -26,7 +26,7 @@ from .jetstream import Stored, StreamInfo, make_consumer, read_info
 if TYPE_CHECKING:
     from .feeds import Feeds
 
-RING, RING_BYTES = 256, 1024 * 1024  # messages that a tail keeps, and their bytes
+RING, RING_BYTES = 256, 512 * 1024  # messages that a tail keeps, and their bytes; a queue has room for them
 HEARTBEAT = 2.0  # seconds between two signs of life of a consumer without messages
 PATIENCE = 2.5 * HEARTBEAT  # seconds without one until the consumer is made again
 PAUSE = 0.5  # seconds between two attempts to follow a stream

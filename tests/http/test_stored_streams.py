@@ -150,6 +150,25 @@ async def test_a_strict_query_may_have_the_last_id(shared_nats: NatsServer, stre
         await eventually(lambda: count_open(gateway) == 0)
 
 
+async def test_large_messages_of_the_past_come_in_one_stream(gateway: Gateway, stream: JetStreamContext) -> None:
+    for _ in range(100):
+        await stream.publish("numbers.a", b"x" * 20_000)
+    await stream.publish("numbers.a", b"\n" * 600_000)  # a line of its own for each is more than a queue may have
+    async with read(gateway, "/all/a") as reader:
+        found = [await reader.next() for _ in range(101)]
+        assert [int(event["id"]) for event in found] == list(range(1, 102))
+        await stream.publish("numbers.a", b"\n" * 600_000)
+        assert int((await reader.next())["id"]) == 102
+
+
+async def test_a_caller_comes_to_a_full_ring_in_one_stream(gateway: Gateway, stream: JetStreamContext) -> None:
+    async with read(gateway, "/new/a") as first:
+        await write(stream, range(600))
+        assert len(await read_numbers(first, 600)) == 600
+        async with read(gateway, "/all/a") as second:
+            assert await read_numbers(second, 600) == [(number + 1, number) for number in range(600)]
+
+
 async def test_lines_have_ids_too(gateway: Gateway, stream: JetStreamContext) -> None:
     await write(stream, range(2))
     async with read(gateway, "/all/a", accept="application/x-ndjson") as reader:
