@@ -89,7 +89,7 @@ class AsgiLane:
             root = self._relay.proxies.find_root(exchange.request.caller, exchange.request.headers)
             await self._app(place_below(scope, root), receive, send)
         else:
-            await stream(answer, exchange, self._watch, receive, send)
+            await stream(answer, exchange, receive, send)
 
     async def _respond(self, response: Response, exchange: AsgiExchange, send: Send) -> None:
         if not self._is_behind_middleware:

@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from starlette.types import Receive
@@ -61,3 +63,28 @@ class _Look:
         task, self._task = self._task, None  # else they would keep each other, and the reply, until a full collection
         if task is not None:
             task.cancel()
+
+
+@asynccontextmanager
+async def stay_with(receive: Receive) -> AsyncIterator[None]:
+    """Run a block for as long as the caller stays. If it leaves, cancels the block and raises CallerGone."""
+    block = asyncio.current_task()
+    assert block is not None  # noqa: S101 - for mypy: this is a coroutine
+    is_gone = False
+
+    async def look() -> None:
+        nonlocal is_gone
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        is_gone = block.cancel()
+
+    before = block.cancelling()
+    task = asyncio.get_running_loop().create_task(look())
+    try:
+        yield
+    except asyncio.CancelledError as error:
+        if is_gone and block.uncancel() <= before:
+            raise CallerGone from error
+        raise
+    finally:
+        task.cancel()

@@ -135,6 +135,9 @@ class _Events:
         self._writer = writer
         self._end, self._reason = _find_end(outbound, kind)
         self._first = writer.write_first() or None
+        self._last = time.monotonic()
+        """The instant of the last part."""
+        self._timer: asyncio.TimerHandle | None = None
         self._is_closed = False
 
     def __aiter__(self) -> Self:
@@ -145,22 +148,30 @@ class _Events:
         first, self._first = self._first, None
         if first:
             return first
-        await self._wait(self._feed.more())
+        if self._timer is None:
+            self._set_timer()
+        await self._feed.more()
+        self._last = time.monotonic()
+        if self._last >= self._end:
+            self._feed.end(self._reason)
         if part := self._feed.take():
             return part
         self._check_end()
         return self._writer.write_beat()
 
-    async def _wait(self, more: "asyncio.Future[None]") -> None:
-        """Wait until there is more, at most until the next sign of life is due."""
-        if more.done():
-            return
-        left = min(HEARTBEAT, self._end - time.monotonic())
-        timer = asyncio.get_running_loop().call_later(max(left, 0.0), _wake, more)
-        try:
-            await more
-        finally:
-            timer.cancel()
+    def _set_timer(self) -> None:
+        """Wake at the end, or when the next sign of life is due."""
+        left = min(self._last + HEARTBEAT, self._end) - time.monotonic()
+        self._timer = asyncio.get_running_loop().call_later(max(left, 0.0), self._tick)
+
+    def _tick(self) -> None:
+        """Look at the time. Parts do not set the timer again, since most come before it."""
+        now = time.monotonic()
+        if now >= min(self._last + HEARTBEAT, self._end):
+            self._last = now
+            self._feed.nudge()
+        if now < self._end:
+            self._set_timer()
 
     def _check_end(self) -> None:
         """Raises StopAsyncIteration at the end."""
@@ -173,6 +184,8 @@ class _Events:
         """Note why the stream has ended, and leave the subscription. Idempotent."""
         if not self._is_closed:
             self._is_closed = True
+            if self._timer is not None:
+                self._timer.cancel()
             ended = self._feed.ended or "caller-gone"
             if self.head is not None:
                 self.head.facts = (("events", str(self._feed.events)), ("stream_ended", ended))
@@ -262,11 +275,6 @@ class _StoredEvents(_Events):
             self._is_attached = tail.attach(self._feed, self._position, is_current=is_current)
         if not self._is_attached:
             await asyncio.sleep(PAUSE)
-
-
-def _wake(more: "asyncio.Future[None]") -> None:
-    if not more.done():
-        more.set_result(None)
 
 
 def _find_end(outbound: Outbound, kind: Subscribe) -> tuple[float, End]:
