@@ -38,14 +38,21 @@ def _read_query(query: bytes) -> Sequence[tuple[str, str]]:
     return parse_qsl(query.decode("latin-1"), keep_blank_values=True)
 
 
+def read_id(last_id: str | None) -> int | None:
+    """The sequence that an id says. None if it is not one, or if there is no id."""
+    is_number = last_id is not None and last_id.isascii() and last_id.isdigit() and len(last_id) <= _MAX_DIGITS
+    return int(last_id) if last_id is not None and is_number else None
+
+
 def choose_position(last_id: str | None, *, first: int, last: int, start: int) -> Position:
     """The position behind the event with this id. `first` and `last` are those of the stream, and `start` is where a
     caller without an id begins."""
     if not last_id:
         return Position(start)
-    if not (last_id.isascii() and last_id.isdigit() and len(last_id) <= _MAX_DIGITS):
+    sequence = read_id(last_id)
+    if sequence is None:
         return Position(start, {"cause": "unknown-id"})
-    wanted = int(last_id) + 1
+    wanted = sequence + 1
     if wanted > last + 1:
         return Position(last + 1, {"cause": "ahead", "first": last + 1, "last": wanted - 1})
     if wanted < first:

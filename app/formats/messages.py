@@ -7,8 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .fields import TOKEN, Pair, encode_fields, is_clean_value
+from .subjects import has_wildcard
 
 MAX_REPLY_BLOCK = 64 * 1024  # bytes of headers that a reply may have
+
+SUBJECT = b"Nats-Subject"
+"""The header that has the subject of a message which came another way (ADR-31)."""
 
 _VERSION = b"NATS/1.0"
 
@@ -75,3 +79,11 @@ class Reply:
 
     headers: bytes
     payload: bytes
+
+
+def name_subject(message: Reply, subject: bytes, wanted: str) -> Reply:
+    """The message, with its subject in the header SUBJECT if `wanted` has wildcards."""
+    if not has_wildcard(wanted):
+        return message
+    line, _, rest = (message.headers or _VERSION + b"\r\n\r\n").partition(b"\r\n")
+    return Reply(b"%b\r\n%b: %b\r\n%b" % (line, SUBJECT, subject, rest), message.payload)

@@ -4,6 +4,7 @@ Laws:
 1. A parameter becomes exactly one token. A tail, such as `{path...}` at the end, becomes one token or more. Values that
    would become more tokens, or none, are refused. Nothing is repaired.
 2. A template begins with a literal token that is not `$…` or `_…`, so that no route reaches $SYS, $JS or an inbox.
+   Only the template itself can have wildcards, never a value.
 3. Letters of any script pass. White space, control, format and surrogate characters don't (Unicode categories Z*, Cc,
    Cf, Cs).
 """
@@ -31,6 +32,7 @@ _REFUSED_CATEGORIES = frozenset(("Zs", "Zl", "Zp", "Cc", "Cf", "Cs"))
 # Letters and marks that are invisible: fillers, the braille blank, the grapheme joiner, Khmer vowels.
 _REFUSED_CHARACTERS = frozenset(".*>/\u115f\u1160\u3164\uffa0\u2800\u034f\u17b4\u17b5")
 _LITERAL_TOKEN = re.compile(r"[A-Za-z0-9_$~-]+")
+_WILDCARDS = frozenset(("*", ">"))
 
 
 def parse_token(segment: bytes, parameter: str) -> str:
@@ -95,11 +97,18 @@ class SubjectTemplate:
         format_ = text if match is None else f"{text[: match.start()]}.{{{tail}}}"
         tokens = tuple(format_.split("."))
         parameters = tuple(_parse_template_token(token, text) for token in tokens)
-        if parameters[0] is not None or tokens[0][0] in "$_":
+        if ">" in tokens[:-1]:
+            raise ValueError(f"subject '{text}': the wildcard '>' must be its last token")
+        if parameters[0] is not None or tokens[0][0] in "$_*>":
             raise ValueError(f"subject '{text}' must begin with a literal token that is not $… or _…")
         if len(text.encode()) > MAX_SUBJECT:
             raise ValueError(f"subject '{text[:50]}…' has more than {MAX_SUBJECT} bytes")
         return cls(format_, parameters, tail)
+
+    @property
+    def wildcard(self) -> str | None:
+        """The first wildcard, if there is one: then this is not one subject, but a set of subjects."""
+        return next((token for token in self.format.split(".") if token in _WILDCARDS), None)
 
     def fill(self, values: Mapping[str, str]) -> str:
         """The subject with these values, which must be valid tokens. Raises UriTooLong if it has too many bytes."""
@@ -110,7 +119,7 @@ class SubjectTemplate:
 
 
 def _parse_template_token(token: str, text: str) -> str | None:
-    if _LITERAL_TOKEN.fullmatch(token):
+    if _LITERAL_TOKEN.fullmatch(token) or token in _WILDCARDS:
         return None
     if match := PLACEHOLDER.fullmatch(token):
         return match[1]
@@ -121,9 +130,12 @@ def _explain_token(token: str, text: str) -> str:
     """Why a token is neither a literal nor a parameter."""
     if TAIL.search(text):
         return "a tail such as {path...} must be its last token"
-    if token in ("*", ">"):
-        return f"a request goes to one subject, and '{token}' is a wildcard; a parameter such as {{id}} takes one token"
     if match := _DOTTED.search(text):
         claim = f"{{in: claim, claim: {match[1]}}}"
         return f"'{match[0]}' is not the name of a parameter; a parameter `org` can be this claim: {claim}"
     return f"'{token}' is neither a literal token nor a parameter such as {{id}}"
+
+
+def has_wildcard(subject: str) -> bool:
+    """Whether this is not one subject, but a set of subjects."""
+    return not _WILDCARDS.isdisjoint(subject.split("."))

@@ -23,8 +23,8 @@ class Writer(Protocol):
     def write_gap(self, facts: Mapping[str, object]) -> bytes: ...
 
 
-Take = Callable[[bytes, Reply], None]
-"""Takes a message, with its reply subject. It may not raise or block."""
+Take = Callable[[bytes, bytes, Reply], None]
+"""Takes a message, with its subject and its reply subject. It may not raise or block."""
 
 
 class Feed:

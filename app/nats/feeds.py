@@ -23,7 +23,7 @@ from .deliveries import Deliveries, split_token
 from .feed import Feed, Take
 from .in_flight import InFlightFuture
 from .inbox import SID
-from .jetstream import Stored, StreamInfo, read_info, read_last, read_next
+from .jetstream import Request, Stored, StreamInfo, find_sequence, read_info, read_last, read_next
 from .link import Link
 from .tails import Tail
 from .tasks import Tasks
@@ -51,7 +51,8 @@ class Feeds:
         """By subscription, what takes its messages: their reply subjects and themselves."""
         self._topics: dict[int, Topic] = {}
         self._tails: dict[tuple[str, str], Tail] = {}
-        self._reading = asyncio.Semaphore(MAX_READING)
+        self.reading = asyncio.Semaphore(MAX_READING)
+        """Held while a caller reads a stream."""
         self._by_subject: dict[str, Topic] = {}
         self._next_sid = SID
         self._is_open = False
@@ -181,23 +182,37 @@ class Feeds:
 
     async def read_next(self, tail: Tail, position: int) -> Stored | None:
         """The first message of a stream from this sequence on; None if there is none. Raises a GatewayError."""
-        async with self._reading:
+        async with self.reading:
             return await read_next(self._link, tail.stream, tail.subject, position)
 
     async def read_last(self, tail: Tail) -> Stored | None:
         """The last message of a stream; None if there is none. Raises a GatewayError."""
         return await read_last(self._link, tail.stream, tail.subject)
 
+    async def find_sequence(self, tail: Tail, since: float) -> int:
+        """The sequence of the first message of a stream that is at most so many seconds old. Raises a GatewayError."""
+        async with self.reading:
+            found, deletion = await find_sequence(self._link, tail.stream, tail.subject, time.time() - since)
+        self.publish(deletion)
+        return found
+
+    def publish(self, request: Request, reply: str = "") -> None:
+        """Send a request, if there is a connection. Its answer goes to `reply`."""
+        self._link.write(
+            b"PUB %b %b %d\r\n%b\r\n"
+            % (request.subject.encode(), reply.encode(), len(request.payload), request.payload)
+        )
+
     async def read_info(self, tail: Tail) -> StreamInfo:
         """Facts about a stream. Raises a GatewayError."""
-        async with self._reading:
+        async with self.reading:
             return await read_info(self._link, tail.stream)
 
-    def deliver(self, sid: int, reply: bytes, message: Reply) -> None:
+    def deliver(self, sid: int, subject: bytes, reply: bytes, message: Reply) -> None:
         """Take a message of a subscription."""
         take = self._takers.get(sid)
         if take is not None:
-            take(reply, message)
+            take(subject, reply, message)
 
     def renew(self) -> None:
         """Subscribe to all subjects again, on a new connection."""
@@ -237,7 +252,7 @@ class _FeedLink(Link):
         if sid == SID:
             super()._take_reply(subject.rpartition(b".")[2], headers, payload)
         else:
-            self._feeds.deliver(sid, reply, Reply(headers, payload))
+            self._feeds.deliver(sid, subject, reply, Reply(headers, payload))
 
     def _use(self, _connection: Connection) -> None:
         self._feeds.renew()
@@ -261,10 +276,13 @@ class _FeedLink(Link):
 
     def write_subscription(self, subject: str, sid: int) -> None:
         """Subscribe, if there is a connection."""
-        if self._connection is not None:
-            self._connection.outgoing.write(b"SUB %b %d\r\n" % (subject.encode(), sid))
+        self.write(b"SUB %b %d\r\n" % (subject.encode(), sid))
 
     def unsubscribe(self, sid: int) -> None:
         """End a subscription."""
+        self.write(b"UNSUB %d\r\n" % sid)
+
+    def write(self, line: bytes) -> None:
+        """Send a command of the protocol, if there is a connection."""
         if self._connection is not None:
-            self._connection.outgoing.write(b"UNSUB %d\r\n" % sid)
+            self._connection.outgoing.write(line)

@@ -1,18 +1,21 @@
-"""The parts of JetStream's API that streams need: facts about a stream, its messages one by one, and the position of a
+"""The parts of JetStream that streams need: facts about a stream, its messages, its consumers, and the position of a
 time. Each is one request to NATS. Every failure is a GatewayError."""
 
 import base64
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from pydantic_core import from_json, to_json
 
 from ..errors import GatewayError, StreamUnavailable
-from ..formats.messages import Reply
+from ..formats.messages import Reply, name_subject
 from .link import Link
 
 API_TIMEOUT = 2.0  # seconds
+UNUSED = 10.0  # seconds until the server removes a consumer that nobody reads
 MAX_ANSWER = 96 * 1024 * 1024  # bytes: a message of 64 MiB in Base64
 
 _NO_MESSAGE = 10037
@@ -56,19 +59,92 @@ async def read_last(link: Link, stream: str, subject: str) -> Stored | None:
 
 async def _read(link: Link, stream: str, query: dict[str, Any]) -> Stored | None:
     answer = await _ask(link, f"STREAM.MSG.GET.{stream}", query, missing=_NO_MESSAGE)
+    subject = next(str(query[key]) for key in ("next_by_subj", "last_by_subj") if key in query)
     if not answer:
         return None
     message = answer["message"]
     headers, payload = (base64.b64decode(message.get(key) or "") for key in ("hdrs", "data"))
-    return Stored(int(message["seq"]), Reply(headers, payload))
+    found = str(message.get("subject")).encode()
+    return Stored(int(message["seq"]), name_subject(Reply(headers, payload), found, subject))
 
 
-async def make_consumer(
-    link: Link, stream: str, subject: str, *, deliver: str, sequence: int, heartbeat: float
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A message to JetStream."""
+
+    subject: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """A consumer that delivers batches when it is asked. `first` is the sequence with which it begins."""
+
+    name: str
+    first: int
+
+
+async def make_reader(link: Link, stream: str, subject: str, policy: Mapping[str, object]) -> Reader:
+    """Make a consumer for batches of messages on `subject`. `policy` says with which message it begins. The server
+    removes it once nobody has read it for UNUSED. Raises StreamUnavailable."""
+    config = {
+        **policy,
+        "ack_policy": "none",
+        "max_deliver": 1,
+        "filter_subject": subject,
+        "inactive_threshold": int(UNUSED * 1e9),
+        "mem_storage": True,
+        "num_replicas": 1,
+    }
+    answer = await _ask(link, f"CONSUMER.CREATE.{stream}", {"stream_name": stream, "config": config})
+    return Reader(str(answer["name"]), int(answer["delivered"]["stream_seq"]) + 1)
+
+
+async def find_sequence(link: Link, stream: str, subject: str, time_: float) -> tuple[int, Request]:
+    """The sequence of the first message at this Unix time or after it, and what removes the consumer that was made to
+    find it. Raises StreamUnavailable."""
+    start = datetime.fromtimestamp(time_, UTC).isoformat()
+    reader = await make_reader(link, stream, subject, {"deliver_policy": "by_start_time", "opt_start_time": start})
+    return reader.first, write_deletion(stream, reader.name)
+
+
+def ask_for_batch(stream: str, name: str, *, messages: int, size: int) -> Request:
+    """The request for the next messages of a consumer: at most so many, and so many bytes (ADR-37 of NATS)."""
+    query = {"batch": messages, "max_bytes": size, "no_wait": True}
+    return Request(f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}", to_json(query))
+
+
+def write_deletion(stream: str, name: str) -> Request:
+    """The request that removes a consumer."""
+    return Request(f"$JS.API.CONSUMER.DELETE.{stream}.{name}", b"")
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """What the reply subject of a delivered message says: its sequence in the stream, its number of the consumer, from
+    1 on, and how many more messages wait."""
+
+    of_stream: int
+    of_consumer: int
+    pending: int
+
+
+def read_numbers(reply: bytes) -> Numbers | None:
+    """None if this is not the reply subject of a delivered message."""
+    tokens = reply.split(b".")
+    if tokens[:2] != [b"$JS", b"ACK"]:
+        return None
+    start = 5 if len(tokens) == 9 else 7  # newer servers may write a domain and an account
+    found = tokens[start : start + 4]
+    if len(found) < 4 or not all(token.isdigit() for token in found):
+        return Numbers(0, 0, 0)
+    return Numbers(int(found[0]), int(found[1]), int(found[3]))
+
+
+async def make_consumer(link: Link, stream: str, subject: str, *, deliver: str, sequence: int, heartbeat: float) -> str:
     """Make an ordered consumer (ADR-17 of NATS): messages on `subject` from this sequence go to the subject `deliver`,
-    without acknowledgements. The server removes it soon after the subscription to `deliver` has ended. Raises
-    StreamUnavailable."""
+    without acknowledgements. Returns its name. The server removes it some time after the subscription to `deliver` has
+    ended. Raises StreamUnavailable."""
     config = {
         "deliver_subject": deliver,
         "deliver_policy": "by_start_sequence",
@@ -81,7 +157,8 @@ async def make_consumer(
         "mem_storage": True,
         "num_replicas": 1,
     }
-    await _ask(link, f"CONSUMER.CREATE.{stream}", {"stream_name": stream, "config": config})
+    answer = await _ask(link, f"CONSUMER.CREATE.{stream}", {"stream_name": stream, "config": config})
+    return str(answer["name"])
 
 
 async def _ask(link: Link, what: str, query: dict[str, Any], missing: int = 0) -> dict[str, Any]:

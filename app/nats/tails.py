@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 import structlog
 
 from ..errors import GatewayError
-from ..formats.messages import Reply
+from ..formats.messages import Reply, name_subject
 from .feed import Feed, Writer
-from .jetstream import Stored, StreamInfo, make_consumer, read_info
+from .jetstream import Stored, StreamInfo, make_consumer, read_info, read_numbers, write_deletion
 
 if TYPE_CHECKING:
     from .feeds import Feeds
@@ -132,8 +132,9 @@ class Tail:
         self._broken.clear()
         self._expected, self._heard = 1, time.monotonic()
         sid = self._feeds.listen(deliver, self._take)
+        name: str | None = None
         try:
-            await make_consumer(
+            name = await make_consumer(
                 self._feeds.link,
                 self.stream,
                 self.subject,
@@ -150,6 +151,8 @@ class Tail:
                     continue
         finally:
             self._feeds.unlisten(sid)
+            if name is not None:
+                self._feeds.publish(write_deletion(self.stream, name))
 
     def _compare(self, info: StreamInfo) -> None:
         """Note what the stream has lost since it was last looked at."""
@@ -168,17 +171,17 @@ class Tail:
         for feed in self.list_feeds():
             feed.note_gap(gap)
 
-    def _take(self, reply: bytes, message: Reply) -> None:
+    def _take(self, subject: bytes, reply: bytes, message: Reply) -> None:
         """Take a message of the consumer, or a sign of life."""
         self._heard = time.monotonic()
-        if not reply.startswith(b"$JS.ACK."):
+        numbers = read_numbers(reply)
+        if numbers is None:
             return
-        sequence, number = _read_numbers(reply)
-        if number != self._expected:
+        if numbers.of_consumer != self._expected:
             self._broken.set()
         if not self._broken.is_set():
             self._expected += 1
-            self._add(Stored(sequence, message))
+            self._add(Stored(numbers.of_stream, name_subject(message, subject, self.subject)))
 
     def _add(self, stored: Stored) -> None:
         self.last = stored.sequence
@@ -192,15 +195,6 @@ class Tail:
             event, counted_as = write(writer, stored)
             for feed in [feed for feed in group if not feed.put(event, counted_as)]:
                 group.pop(feed)
-
-
-def _read_numbers(reply: bytes) -> tuple[int, int]:
-    """The sequence of a message in the stream, and its number of the consumer, from 1 on; 0 if they can't be read."""
-    tokens = reply.split(b".")
-    start = 5 if len(tokens) == 9 else 7  # newer servers may write a domain and an account
-    found = tokens[start : start + 2]
-    is_right = len(found) == 2 and all(token.isdigit() for token in found)
-    return (int(found[0]), int(found[1])) if is_right else (0, 0)
 
 
 def _measure(stored: Stored) -> int:

@@ -4,7 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from ..errors import GatewayError, NotConnected
-from ..formats.messages import Reply
+from ..formats.messages import Reply, name_subject
 from .feed import Feed, Writer
 
 if TYPE_CHECKING:
@@ -48,8 +48,9 @@ class Topic:
     def list_feeds(self) -> list[Feed]:
         return [feed for group in self.feeds.values() for feed in group]
 
-    def take(self, _reply: bytes, message: Reply) -> None:
+    def take(self, subject: bytes, _reply: bytes, message: Reply) -> None:
         """Give a message to all callers (law 4)."""
+        message = name_subject(message, subject, self.subject)
         slow: list[Feed] = []
         for writer, group in self.feeds.items():
             counted_as = "events"

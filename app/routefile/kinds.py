@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from ..routing.faults import Fault
-from ..routing.kinds import Gather, Kind, Publish, RequestReply, Store, Subscribe
+from ..routing.kinds import Gather, Kind, Publish, RequestReply, Since, Start, Store, Subscribe
 from ..routing.routes import RouteError
+from .streams import SinceModel
 
 if TYPE_CHECKING:
     from .model import RouteModel
@@ -37,11 +38,15 @@ def choose_kind(model: "RouteModel") -> tuple[str, Kind]:
     if model.subscribe is not None:
         duration = MAX_DURATION if model.max_duration is None else model.max_duration
         return model.subscribe, Subscribe(
-            model.event_header, model.encoding, duration, model.max_streams, model.stream, model.start
+            model.event_header, model.encoding, duration, model.max_streams, model.stream, _choose_start(model)
         )
     stream = model.stream
     stored = stream and Store(stream, model.idempotency_key, model.idempotency_header)
     return model.publish or "", stored or Publish()
+
+
+def _choose_start(model: "RouteModel") -> Start:
+    return Since(model.start.since) if isinstance(model.start, SinceModel) else model.start
 
 
 def _find_faults(model: "RouteModel") -> Iterator[Fault]:

@@ -29,6 +29,7 @@ from .parameters import ParameterModel, to_parameter
 from .rate_limits import LimitModel, LimitName, RateLimits, make_rate_limits
 from .replies import ManyRepliesModel, ReplyModel, to_reply
 from .signatures import Secrets, SignatureModel, make_signature
+from .streams import SinceModel
 from .strict import StrictModel, check_with
 from .types import Duration, Header, Methods, Networks, SchemaName, SchemaOrFile, Size
 
@@ -211,10 +212,11 @@ class RouteModel(DefaultsModel):
         "stream has acknowledged it. With `subscribe`: the stream that has the messages, so that a caller can go on "
         "where it was.",
     )
-    start: Literal["new", "all", "last"] = Field(
+    start: Literal["new", "all", "last", "last_per_subject"] | SinceModel = Field(
         "new",
         description="With `subscribe` and `stream`: where a caller begins that does not say where it was. `new`: with "
-        "new messages. `all`: with the first one of the stream. `last`: with the last one.",
+        "new messages. `all`: with the first one of the stream. `last`: with the last one. `last_per_subject`: with "
+        "the last one of each subject, if `subscribe` has a wildcard. `{since: 10m}`: with those of this time.",
     )
 
 

@@ -8,12 +8,11 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from ..edge.buckets import Limit
 from ..edge.rate_limit import Counter, RateLimit
 from ..formats.schemas import Json
-from ..formats.units import parse_age, parse_duration
 from ..formats.words import suggest
 from .auth import AuthRulesModel
 from .names import OPEN, is_plain
 from .strict import StrictModel, check_with
-from .types import read_list
+from .types import LongDuration, read_list
 
 MOST = 1_000_000  # requests each period, or at once
 LONGEST = 24 * 60 * 60  # seconds
@@ -31,13 +30,10 @@ def _check_name(name: str) -> str:
     return name
 
 
-def _read_period(value: object) -> object:
-    """The seconds of a duration, which may also be in hours and days. Raises ValueError."""
-    text = value if isinstance(value, str) else ""
-    seconds = (parse_age(text) or 0) if text[-1:] in ("h", "d") else parse_duration(text)
+def _check_period(seconds: float) -> float:
     if not 0 < seconds <= LONGEST:
         raise ValueError("must be a duration of at most a day, such as 1s, 1m or 1h")
-    return float(seconds)
+    return seconds
 
 
 def _check_by(text: str) -> None:
@@ -48,11 +44,7 @@ def _check_by(text: str) -> None:
 
 LimitName = Annotated[str, AfterValidator(_check_name)]
 _Amount = Annotated[int, Field(ge=1, le=MOST)]
-_Period = Annotated[
-    float,
-    BeforeValidator(_read_period),
-    WithJsonSchema({"type": "string", "pattern": r"^\d{1,9}(\.\d{1,6})?(ms|s|m|h|d)$", "examples": ["1s", "1m", "1h"]}),
-]
+_Period = Annotated[LongDuration, AfterValidator(_check_period)]
 _By = Annotated[
     str,
     check_with(_check_by),

@@ -6,13 +6,18 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from ..edge.networks import parse_network
-from ..formats.units import parse_duration, parse_size
+from ..formats.units import parse_age, parse_duration, parse_size
 from ..routing.words import METHODS
 from .strict import StrictModel, check_with
 
 
 def _read_duration(value: object) -> object:
     return parse_duration(value if isinstance(value, str) else "")
+
+
+def _read_long_duration(value: object) -> float:
+    text = value if isinstance(value, str) else ""
+    return float(parse_age(text) or 0) if text[-1:] in ("h", "d") else parse_duration(text)
 
 
 def _read_size(value: object) -> object:
@@ -70,6 +75,11 @@ def _check_schema_name(name: str) -> str:
 _SCHEMA_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _CODE = re.compile(r"[0-9]{1,9}|[A-Za-z_][A-Za-z0-9_.:-]{0,63}")
 _DURATION = {"type": "string", "pattern": r"^\d{1,9}(\.\d{1,6})?(ms|s|m)$", "examples": ["500ms", "2s", "1m"]}
+_LONG_DURATION = {
+    "type": "string",
+    "pattern": r"^\d{1,9}(\.\d{1,6})?(ms|s|m|h|d)$",
+    "examples": ["1s", "1m", "1h"],
+}
 _SIZE = {
     "anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": r"^\d{1,12}(KiB|MiB)?$"}],
     "examples": [1048576, "64KiB", "1MiB"],
@@ -78,6 +88,8 @@ _SCALAR = {"type": ["string", "number", "boolean"]}
 _METHODS: dict[str, Any] = {"enum": list(METHODS)}
 
 Duration = Annotated[float, BeforeValidator(_read_duration), WithJsonSchema(_DURATION)]
+LongDuration = Annotated[float, BeforeValidator(_read_long_duration), WithJsonSchema(_LONG_DURATION)]
+"""A duration that may also be in hours and days."""
 Size = Annotated[int, BeforeValidator(_read_size), WithJsonSchema(_SIZE)]
 Scalar = Annotated[Any, AfterValidator(_check_scalar), WithJsonSchema(_SCALAR)]
 Number = Annotated[Any, AfterValidator(_check_number), WithJsonSchema({"type": "number"})]

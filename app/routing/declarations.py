@@ -21,7 +21,7 @@ from .headers import (
     list_sent_names,
 )
 from .identity import find_identity_faults
-from .kinds import find_kind_faults
+from .kinds import Subscribe, find_kind_faults
 from .parameters import Parameter
 from .paths import has_tail, list_parameters, parse_path
 from .tokens import WRITERS, TokenWriter
@@ -91,6 +91,13 @@ def _find_parameter_faults(route: "Route") -> Iterator[Fault]:
 
 
 def _find_subject_faults(route: "Route", in_path: Sequence[str], declared: Mapping[str, Parameter]) -> Iterator[Fault]:
+    wildcard = parse_subject(route.subject).wildcard
+    if wildcard and not isinstance(route.kind, Subscribe):
+        yield Fault(
+            (route.kind.key,),
+            f"subject '{route.subject}': a request goes to one subject, and '{wildcard}' is a wildcard; a parameter "
+            "such as {id} takes one token",
+        )
     for name in filter(None, parse_subject(route.subject).parameters):
         parameter = declared.get(name)
         if name not in in_path and parameter is None:

@@ -19,7 +19,16 @@ IdempotencyKey = Literal["optional", "required"]
 IDEMPOTENCY_KEY = "Idempotency-Key"
 LAST_EVENT_ID = "last_event_id"
 """The parameter of the query for what an `EventSource` sends as `Last-Event-ID` when it comes again."""
-Start = Literal["new", "all", "last"]
+
+
+@dataclass(frozen=True, slots=True)
+class Since:
+    """The messages of the last `seconds`."""
+
+    seconds: float
+
+
+Start = Literal["new", "all", "last", "last_per_subject"] | Since
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,16 +3,19 @@
 import asyncio
 import contextlib
 import json
+import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from nats.js import JetStreamContext
 from nats.js.api import StreamConfig
+from nats.js.errors import ServerError
 
-from app.routing.kinds import Subscribe
+from app.routing.kinds import Since, Subscribe
 from app.routing.routes import Route
-from tests.harness import PATIENCE, Gateway, NatsServer, connect, eventually, run_gateway
+from tests.harness import PATIENCE, Gateway, NatsServer, connect, eventually, run_gateway, run_nats
 from tests.http.test_streams import Reader, count_open, read
 
 
@@ -25,6 +28,14 @@ ROUTES = (
     make_route("all", Subscribe(stream="NUMBERS", start="all")),
     make_route("last", Subscribe(stream="NUMBERS", start="last")),
     make_route("nowhere", Subscribe(stream="NOWHERE")),
+    make_route("since", Subscribe(stream="NUMBERS", start=Since(1.0))),
+    Route(
+        name="each",
+        methods=("GET",),
+        path="/each",
+        subject="numbers.*",
+        kind=Subscribe(stream="NUMBERS", start="last_per_subject", event_header="Nats-Subject"),
+    ),
 )
 
 
@@ -90,6 +101,44 @@ async def test_it_may_begin_with_the_first_or_the_last_message(gateway: Gateway,
         assert await read_numbers(other, 1) == [(5, 4)]
         await write(stream, range(1), "numbers.c")
         assert await read_numbers(third, 1) == [(11, 0)]
+
+
+async def test_it_may_begin_with_the_last_message_of_each_subject(gateway: Gateway, stream: JetStreamContext) -> None:
+    for number in range(500):
+        await stream.publish(f"numbers.{number // 2}", b"%d" % number)
+    async with read(gateway, "/each") as reader, read(gateway, "/each", **{"last-event-id": "nonsense"}) as other:
+        assert json.loads((await other.next())["data"]) == {"cause": "unknown-id"}
+        for one in (reader, other):
+            found = [await one.next() for _ in range(250)]
+            expected = [(f"numbers.{number}", str(2 * number + 2)) for number in range(250)]
+            assert [(event["event"], event["id"]) for event in found] == expected
+        await write(stream, range(1), "numbers.new")
+        assert await reader.next() == {"event": "numbers.new", "id": "501", "data": "0"}
+    async with read(gateway, "/each", **{"last-event-id": "400"}) as reader:
+        found = [await reader.next() for _ in range(101)]
+        assert [event["id"] for event in found] == [str(number) for number in range(401, 502)]
+    await eventually_count_consumers(stream, 0)
+
+
+async def test_it_may_begin_with_the_messages_of_a_time(gateway: Gateway, stream: JetStreamContext) -> None:
+    await write(stream, range(3))
+    async with read(gateway, "/since/a") as reader:
+        assert await read_numbers(reader, 3) == [(1, 0), (2, 1), (3, 2)]
+    await asyncio.sleep(1.0)
+    await write(stream, range(3, 5))
+    async with read(gateway, "/since/a") as reader:
+        assert await read_numbers(reader, 2) == [(4, 3), (5, 4)]
+    await asyncio.sleep(1.0)
+    async with read(gateway, "/since/a") as reader:
+        await write(stream, range(5, 6))
+        assert await read_numbers(reader, 1) == [(6, 5)]
+    await eventually_count_consumers(stream, 0)
+
+
+async def eventually_count_consumers(stream: JetStreamContext, expected: int) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while (await stream.stream_info("NUMBERS")).state.consumer_count != expected:
+            await asyncio.sleep(0.05)
 
 
 @pytest.mark.parametrize(
@@ -221,12 +270,22 @@ async def test_it_goes_on_after_nats_was_away(own_nats: NatsServer) -> None:
         assert await read_numbers(reader, 5) == [(number + 1, number) for number in range(5, 10)]
 
 
+async def make_again(stream: JetStreamContext) -> None:
+    """Make the stream again. The server may still remove the files of the one before."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            with contextlib.suppress(ServerError):
+                await stream.add_stream(StreamConfig(name="NUMBERS", subjects=["numbers.*"]))
+                return
+            await asyncio.sleep(0.1)
+
+
 async def test_a_stream_that_is_made_again_is_a_gap(gateway: Gateway, stream: JetStreamContext) -> None:
     await write(stream, range(5))
     async with read(gateway, "/all/a") as reader:
         await read_numbers(reader, 5)
         await stream.delete_stream("NUMBERS")
-        await stream.add_stream(StreamConfig(name="NUMBERS", subjects=["numbers.*"]))
+        await make_again(stream)
         await write(stream, range(3))
         gaps = []
         async with asyncio.timeout(PATIENCE):
@@ -242,3 +301,23 @@ async def test_without_its_stream_a_route_is_unavailable(gateway: Gateway) -> No
     assert (response.status_code, response.json()["type"]) == (503, "/problems/stream-unavailable")
     assert response.json()["detail"] == "There is no such stream."
     assert (response.json()["delivered"], response.json()["retryable"]) == ("no", True)
+
+
+async def test_the_documented_permissions_suffice(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "streams.md").read_text().partition("NATS user needs to publish to ")[2].split("\n- ")[0]
+    *publish, subscribe = re.findall(r"`([^`]+)`", page)
+    allowed = f"{{publish: {json.dumps(publish)}, subscribe: {json.dumps([subscribe])}}}"
+    users = f"{{user: a, password: b, permissions: {allowed}}}, {{user: all, password: b}}"
+    with run_nats(tmp_path, f"authorization {{users: [{users}]}}") as server:
+        async with connect(server.url.replace("//", "//all:b@")) as client, keep_stream(client.jetstream()) as stream:
+            await write(stream, range(500))
+            async with run_gateway(server.url.replace("//", "//a:b@"), routes=ROUTES) as gateway:
+                async with read(gateway, "/all/a") as reader:
+                    assert len(await read_numbers(reader, 500)) == 500
+                async with read(gateway, "/each") as reader, read(gateway, "/last/a") as other:
+                    assert (await reader.next())["id"] == (await other.next())["id"] == "500"
+                async with read(gateway, "/since/a") as reader:
+                    await write(stream, range(500, 501))
+                    await reader.next()
+                await eventually(lambda: count_open(gateway) == 0)
+                await eventually_count_consumers(stream, 0)

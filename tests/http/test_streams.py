@@ -14,7 +14,7 @@ import jwt
 import pytest
 from nats.aio.client import Client
 
-from app.http.subscriber import HEARTBEAT
+from app.http.events import HEARTBEAT
 from app.observe.record import Observers, Record
 from app.routefile.load import load_route_file
 from app.routing.kinds import Subscribe
@@ -35,6 +35,7 @@ ROUTES = (
     make_route("bytes", Subscribe(encoding="base64")),
     make_route("short", Subscribe(max_duration=0.3)),
     make_route("few", Subscribe(max_streams=2)),
+    Route(name="any", methods=("GET",), path="/any/{id}", subject="any.{id}.>", kind=Subscribe("Nats-Subject")),
     Route(name="greet", methods=("GET",), path="/greet/{name}", subject="greet.{name}"),
 )
 
@@ -126,6 +127,33 @@ async def test_a_header_is_the_type_of_an_event_and_can_forge_nothing(gateway: G
     assert found == ["created", None, None, None, None, "with space", None]
 
 
+async def test_a_subject_with_a_wildcard_is_known_by_a_header(gateway: Gateway, nats: Client) -> None:
+    async with read(gateway, "/any/7") as reader:
+        await nats.publish("any.7", b"no")
+        await nats.publish("any.7.a.b", b"0")
+        await nats.publish("any.7.c", b"1", headers={"Nats-Subject": "any.7.lie", "Other": "x"})
+        await nats.flush()
+        assert await reader.next() == {"event": "any.7.a.b", "data": "0"}
+        assert await reader.next() == {"event": "any.7.c", "data": "1"}
+    assert (await gateway.get("/any/*")).status_code == 422
+
+
+async def test_a_stream_that_is_never_quiet_ends_after_its_time(gateway: Gateway, nats: Client) -> None:
+    async def write() -> None:
+        while True:
+            await nats.publish("short.7.events", b"x" * 10_000)
+            await nats.flush()
+
+    async with asyncio.timeout(PATIENCE), read(gateway, "/short/7") as reader:
+        writer = asyncio.create_task(write())
+        try:
+            with contextlib.suppress(EOFError):
+                while True:
+                    await reader.next()
+        finally:
+            writer.cancel()
+
+
 async def test_what_is_not_text_is_a_gap_unless_the_route_writes_base64(gateway: Gateway, nats: Client) -> None:
     async with read(gateway, "/orders/7") as reader, read(gateway, "/bytes/7") as other:
         await nats.publish("orders.7.events", b"\xff\n")
@@ -206,7 +234,7 @@ async def test_a_stream_ends_after_its_time(gateway: Gateway) -> None:
 
 
 async def test_a_quiet_stream_has_signs_of_life(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.http.subscriber.HEARTBEAT", 0.1)
+    monkeypatch.setattr("app.http.events.HEARTBEAT", 0.1)
     async with read(gateway, "/orders/7") as reader, read(gateway, "/orders/7", accept="application/x-ndjson") as other:
         lines = [await reader.line() for _ in range(6)]
         assert lines[2:] == [":", "", ":", ""]

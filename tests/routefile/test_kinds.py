@@ -54,7 +54,7 @@ def test_the_keys_choose_the_kind(more: str, kind: object, file: Path) -> None:
         ("subject: 'a.{id}', publish: 'a.{id}'", ["publish: \"a.{id}\": a route has either `subject` or `publish`"]),
         ("subject: 'a.{id}', stream: A", ['stream: "A": only a route with `publish` or `subscribe` has a stream']),
         ("publish: '{id}.a'", ["routes[0].publish: \"{id}.a\": subject '{id}.a' must begin with a literal"]),
-        ("publish: a.*", ["routes[0].publish: \"a.*\": "]),
+        ("publish: 'a.{id}.*'", ["routes[0].publish: \"a.{id}.*\": subject 'a.{id}.*': a request goes to one subject"]),
         ("publish: 'a.{x}'", ["routes[0].path", "routes[0].publish: \"a.{x}\": subject parameter 'x' is neither"]),
         ("publish: 'a.{id}', stream: 'A.B'", ["routes[0].stream: \"A.B\": the name of a stream is 1 to 255 ASCII"]),
         ("publish: 'a.{id}', stream: ''", ["routes[0].stream: \"\": the name of a stream is 1 to 255 ASCII"]),
