@@ -23,9 +23,9 @@ from tests.faults.report import Report
 from tests.faults.test_cluster import NODES
 from tests.harness import PATIENCE, NatsServer, connect, run_nats_cluster
 
-READERS = 40
+READERS = 200
 GAP = -1
-PAUSE = 0.002  # seconds between two messages
+PAUSE = 0.02  # seconds between two messages
 
 
 @dataclass(slots=True)
@@ -140,14 +140,14 @@ async def test_core_nats_is_killed_and_frozen(
         watching(lambda: f"{gateway.url}/events/a") as readers,
         publishing(publisher.publish_all, publisher, own_nats.url),
     ):
-        await wait_for_all(readers, 100)
+        await wait_for_all(readers, 50)
         own_nats.kill()
         await asyncio.to_thread(own_nats.start)
-        await wait_for_all(readers, publisher.count + 100)
+        await wait_for_all(readers, publisher.count + 50)
         own_nats.freeze()
         await asyncio.sleep(6)  # longer than the gateway waits for a sign of life
         own_nats.thaw()
-        await wait_for_all(readers, publisher.count + 100)
+        await wait_for_all(readers, publisher.count + 50)
     for reader in readers:
         check_order(reader.seen)
     gaps = sum(reader.seen.count(GAP) for reader in readers)
