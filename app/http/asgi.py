@@ -149,6 +149,8 @@ class AsgiLane:
         if isinstance(kind, Gather) and elements is not None:
             many = self._gatherer.begin(outbound, kind)
             self._send(many, outbound, exchange, upload)
+            if exchange.server is not None:
+                exchange.server.give_up = many.abandon
             return await self._gatherer.finish(many, outbound, elements, receive)
         entry = InFlightFuture(outbound.plan.share, outbound.request.caller.counted_as)
         self._send(entry, outbound, exchange, upload)

@@ -60,7 +60,7 @@ class ServerSide:
     is_sent = False
     """Whether the request has gone to the service."""
     give_up: Callable[[], None] | None = None
-    """Ends an upload, when nobody waits for it any more."""
+    """Ends an upload, or a request with many replies, as soon as nobody waits for it any more."""
     nudge: Callable[[], None] | None = None
     """Makes a stream send something soon: only that can show whether a caller has left, or has closed its sending half
     and still reads."""

@@ -124,9 +124,11 @@ class ManyReplies(InFlight):
             self._more.set_result(None)
 
     def abandon(self) -> None:
-        """Forget the request and its replies, since nobody waits for them any more. Idempotent."""
+        """Forget the request and its replies, since nobody waits for them any more. If somebody does, that is the end.
+        Idempotent."""
         super().abandon()
         self._replies = []
+        self._end(self.ended or "disconnect")
         self._room.give_back(self._kept)
         self._kept = 0
 

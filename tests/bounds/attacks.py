@@ -18,6 +18,7 @@ IS_BUSY = bool(os.environ.get("CI"))
 PROMPT = 0.250 if IS_BUSY else 0.050  # seconds in which another caller is answered
 MANY = 0.5 if IS_BUSY else 0.25  # where many connections are dear in one moment: several turns of the loop
 STORM = 1.2 if IS_BUSY else 0.6  # where thousands of connections come at once: they wait in line (docs/security.md)
+DEAR = 4.0 if IS_BUSY else 2.0  # where each of these connections asks for much (docs/security.md)
 REST = 0.005  # seconds in which a bystander is answered at rest, on a machine that these limits fit
 CHILDREN = 2 * 2 * 160 * MIB  # two processes that check bodies, and a child of each
 GROWTH = 64 * MIB  # the most that the process may grow by

@@ -10,6 +10,8 @@ from tests.harness import RawMessage, RawPeer
 
 SUBJECTS = ("echo", "greet.*", "slow.*", "never.*", "large.*", "many.*", "fields.*")
 SLOW = 1.0  # seconds
+NEWS = 0.02  # seconds between two messages on the subject `news.busy`
+PAST = 5000  # messages of 1 KiB in the stream PAST
 MANY = 500  # replies to one request
 LARGE = b"x" * 900_000
 FIELDS = b"NATS/1.0\r\n%b\r\n" % (b"a:b\r\n" * 60_000)
@@ -23,7 +25,9 @@ def serve(url: str, ready: Event) -> None:
 
 
 async def _serve(url: str, ready: Event) -> None:
-    async with RawPeer.connect(url, *SUBJECTS) as peer:
+    async with RawPeer.connect(url, *SUBJECTS) as peer, asyncio.TaskGroup() as tasks:
+        _store_past(peer)
+        tasks.create_task(_publish_news(peer))
         ready.set()
         while True:
             message = await peer.next(timeout=3600)
@@ -31,6 +35,18 @@ async def _serve(url: str, ready: Event) -> None:
                 asyncio.get_running_loop().call_later(SLOW, _answer, peer, message)
             else:
                 _answer(peer, message)
+
+
+def _store_past(peer: RawPeer) -> None:
+    config = json.dumps({"name": "PAST", "subjects": ["past.*"], "storage": "memory"}).encode()
+    peer.write(b"PUB $JS.API.STREAM.CREATE.PAST %d\r\n%b\r\n" % (len(config), config))
+    peer.write(b"PUB past.a 1024\r\n%b\r\n" % (b"x" * 1024) * PAST)
+
+
+async def _publish_news(peer: RawPeer) -> None:
+    while True:
+        peer.write(b"PUB news.busy 1024\r\n%b\r\n" % (b"x" * 1024))
+        await asyncio.sleep(NEWS)
 
 
 def _answer(peer: RawPeer, message: RawMessage) -> None:

@@ -17,6 +17,7 @@ from tests.bounds import (
     attacks_on_credentials,
     attacks_on_heads,
     attacks_on_nats,
+    attacks_on_streams,
     attacks_on_tls,
 )
 from tests.bounds.attacks import MANY, STORM, Attack
@@ -42,6 +43,7 @@ _TABLES: tuple[Attack, ...] = (
     *attacks_on_nats.LOGS,
     *attacks_on_nats.LIES,
     *attacks_on_nats.RELOADS,
+    *attacks_on_streams.STREAMS,
 )
 # docs/security.md, "What is not bounded", says why another caller may have to wait longer beside these.
 OF_MANY = frozenset(

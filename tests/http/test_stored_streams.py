@@ -304,7 +304,12 @@ async def test_without_its_stream_a_route_is_unavailable(gateway: Gateway) -> No
 
 
 async def test_the_documented_permissions_suffice(tmp_path: Path) -> None:
-    page = (Path(__file__).parents[2] / "docs" / "streams.md").read_text().partition("NATS user needs to publish to ")[2].split("\n- ")[0]
+    page = (
+        (Path(__file__).parents[2] / "docs" / "streams.md")
+        .read_text()
+        .partition("NATS user needs to publish to ")[2]
+        .split("\n- ")[0]
+    )
     *publish, subscribe = re.findall(r"`([^`]+)`", page)
     allowed = f"{{publish: {json.dumps(publish)}, subscribe: {json.dumps([subscribe])}}}"
     users = f"{{user: a, password: b, permissions: {allowed}}}, {{user: all, password: b}}"
