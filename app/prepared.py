@@ -15,6 +15,7 @@ from pathlib import Path
 
 from . import __version__
 from .collector import collector_off
+from .discovery.infos import Remark
 from .edge.cors import Cors
 from .edge.identity import Scheme
 from .edge.rate_limit import Counter
@@ -34,6 +35,7 @@ _SERVERS = b'"servers": ['  # its first occurrence is near the beginning of the 
 _TYPE_OF_PROBLEMS = b'"type": "%b/problems/'
 
 MAX_LOWERED = 100  # lines about lowered limits in a package
+MAX_REMARKS = 1000  # remarks about services in a package
 
 _DESCRIPTION = (
     "Each route becomes one NATS request; the reply becomes the response. A failure is a problem document "
@@ -93,6 +95,8 @@ def pack(file: RouteFile, *, lowered: Iterable[str] = ()) -> bytes:
         "routes": len(file.declared),
         "lowered": list(islice(lowered, MAX_LOWERED)),
         "files": list(map(str, file.files)),
+        "discover": (file.discover.services, file.discover.forget_after) if file.discover else None,
+        "remarks": [(remark.service, remark.endpoint, remark.text) for remark in file.remarks[:MAX_REMARKS]],
         "schemas": list(shared.named),
         "schema_files": list(shared.files),
         "schemes": [(source.name, source.declared, len(source.entries)) for source in file.sources],
@@ -115,6 +119,8 @@ class Head:
     - `cors` and `rate_limits` are the declarations at the top of the route file.
     - `secrets` has the secrets of signatures, by file.
     - `routes` is the number of routes, and `files` has the names of their files.
+    - `discover` has the names of the services that are watched, and the seconds until a silent one is forgotten.
+    - `remarks` says what of these services is not used.
     - `schemas` and `schema_files` have the names of the shared schemas.
     - `schemes` has the name of each scheme of `auth`, its declaration, and the number of its entries."""
 
@@ -125,6 +131,8 @@ class Head:
     routes: int
     lowered: Sequence[str]
     files: Sequence[str]
+    discover: tuple[Sequence[str], float] | None
+    remarks: Sequence[Remark]
     schemas: Sequence[str]
     schema_files: Sequence[str]
     schemes: Sequence[tuple[str, Mapping[str, Json], int]]
@@ -157,6 +165,7 @@ def _read_head(file: BytesIO) -> Head:
     head = json.loads(file.readline())
     if "faults" in head:
         raise RouteFileError(head["faults"], [Path(name) for name in head["files"]])
+    head["remarks"] = [Remark(*remark) for remark in head["remarks"]]
     return Head(**head)
 
 

@@ -104,6 +104,8 @@ def test_the_head_of_a_package_is_a_line_of_json() -> None:
         "routes": 1,
         "lowered": [],
         "files": [str(GREET)],
+        "discover": None,
+        "remarks": [],
         "schemas": [],
         "schema_files": [],
         "schemes": [],

@@ -124,14 +124,15 @@ def dev(
     with listen(settings, host, port) as listeners:
         from ..observe.log import configure_logging
         from ..observe.stream import QueuedStream
-        from ..routefile.load import EXAMPLES
+        from ..routefile.load import DISCOVERED, EXAMPLES
         from .dev import PartEnded, Stack, run_dev
         from .embedded import ServerMissing
 
         color = is_color_wanted(sys.stderr)
         configure_logging(color=color, form=settings.log_format or "text", level=settings.log_level)
         sys.stdout = QueuedStream(sys.stdout)
-        path, embedded = file or settings.routes or EXAMPLES, not is_nats_url_set()
+        path = file or settings.routes or (DISCOVERED if settings.discover else EXAMPLES)
+        embedded = not is_nats_url_set()
         examples = examples or (embedded and path == EXAMPLES)
         stack = Stack(embedded=embedded, nats_port=nats_port, examples=examples, lane=lane, extend=extend)
         try:
@@ -170,8 +171,8 @@ def serve(
     with listen(settings, host, port) if fd is None else inherit(settings, fd, beside_fd or []) as listeners:
         from ..observe.board import Boards
         from ..observe.log import configure_logging
-        from ..routefile.load import GREET
-        from .reload import PipeSource
+        from ..routefile.load import DISCOVERED, GREET
+        from .pipes import PipeSource
         from .serve import run_gateway, run_workers
 
         color = is_color_wanted(sys.stderr)
@@ -181,8 +182,9 @@ def serve(
             boards = Boards.of_files(board_fd or [])
             run_gateway(settings, listeners, pipe, lane=lane, extend=extend, boards=boards, sign_fd=sign_fd)
             return
-        path = file or settings.routes or GREET
+        path = file or settings.routes or (DISCOVERED if settings.discover else GREET)
         source = _open_source(path, settings, hangups)
+        source.discover_at(settings.nats_variables)
         count = workers or settings.workers
         if count == 1:
             run_gateway(settings, listeners, source, lane=lane, extend=extend)
@@ -228,6 +230,11 @@ cli.add_typer(keys)
 
 
 def _check_one_file(file: Path | None, settings: "Settings") -> None:
+    if settings.discover and (chosen := file or settings.routes):
+        raise CommandError(
+            f"GATEWAY_DISCOVER is for a gateway without a route file, and there is {chosen}: write `discover: "
+            f"{settings.discover}` into the file"
+        )
     if file and settings.routes and file.resolve() != settings.routes.resolve():
         raise CommandError(f"{file}: GATEWAY_ROUTES names another route file, {settings.routes}: give one of the two")
 

@@ -81,6 +81,7 @@ def run_dev(settings: Settings, listeners: Listeners, source: FileSource, stack:
     ):
         if stack.embedded:
             settings = settings.with_embedded(_start_nats(children, Path(directory), nats_port))
+        source.discover_at(settings.nats_variables)
         examples = Examples()
         if stack.examples:
             examples.start(children, child_environment(**settings.nats_variables))

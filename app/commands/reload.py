@@ -10,45 +10,39 @@ Laws:
 
 import asyncio
 import contextlib
-import os
-import queue
 import subprocess
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import IO
 
 import structlog
 import uvicorn
 
 from ..certificates import Certificate, CertificateFiles
-from ..collector import collector_off, only_young_collections
+from ..discovery.infos import Remark, unpack_services
 from ..exchange.plans import Limits, find_lowered
 from ..gateway import Gateway
 from ..http.server import serving_beside
 from ..observe.gauges import Ask
 from ..pages.monitor import list_gauges_of_file
-from ..pieces import run_at_once, run_in_pieces
-from ..prepared import MAX_LOWERED, PreparedRoutes, pack_faults, read_head, unpack
+from ..prepared import MAX_LOWERED, pack_faults, read_head
 from ..routefile.advice import UNPROVEN, find_unproven
+from ..routefile.discover import DiscoverModel
 from ..routefile.load import RouteFile, RouteFileError, load_route_file
+from .discovery import Discovery, Names
 from .hangups import Hangups
 from .listeners import Listeners
+from .pipes import PipeSource, Renew, Swap, serve_package
 from .processes import make_command
 from .renewal import Renewals
 
 MAX_LISTED = 100  # faults in one line of the log
 LOOK_INTERVAL = 0.1  # seconds between two checks for a SIGHUP
+FIRST = 3.0  # seconds that the start waits for services
 LIMIT = 120.0  # seconds that a file may take
 GRACE = 5.0  # seconds that a killed process may take to end
-CHUNK = 1024 * 1024  # bytes
-
-ROUTES, CERTIFICATE = b"routes", b"certificate"
-"""The kinds of packages."""
-Swap = Callable[[PreparedRoutes], Awaitable[None]]
-Renew = Callable[[Certificate], None]
 
 _log = structlog.get_logger("nats-http.reload")
 
@@ -56,13 +50,14 @@ _log = structlog.get_logger("nats-http.reload")
 class Reading:
     """Reads and checks a route file in a separate process, `loader.py`, within `limit` seconds."""
 
-    def __init__(self, path: Path, *, limit: float = LIMIT) -> None:
-        """Raises OSError if the process can't be started."""
+    def __init__(self, path: Path, services: bytes = b"", *, limit: float = LIMIT) -> None:
+        """`services` are those that were found on NATS. Raises OSError if the process can't be started."""
         self._path = path
         self._limit = limit
         self._package = pack_faults([f"{path}: it could not be read"])
         command = make_command(f"{__package__}.loader", str(path))
-        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, process_group=0)
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0)
+        self._services = services
         self._thread = threading.Thread(target=self._take, daemon=True)
         self._thread.start()
 
@@ -77,7 +72,7 @@ class Reading:
 
     def _take(self) -> None:
         try:
-            written = self._process.communicate(timeout=self._limit)[0]
+            written = self._process.communicate(self._services, timeout=self._limit)[0]
             output = b"" if self._process.returncode else written
             fault = f"the process that reads it ended with exit code {self._process.returncode}"
         except subprocess.TimeoutExpired:
@@ -116,6 +111,9 @@ class FileSource:
         self._hangups = hangups
         self._renewals = Renewals(certificate)
         self._reading: Reading | None = None
+        self._discovery = Discovery()
+        self._remarks: Sequence[str] = ()
+        """What of the services is not used, as it was logged last."""
 
     @property
     def gauges(self) -> dict[str, Ask]:
@@ -125,11 +123,20 @@ class FileSource:
     def load(self) -> RouteFile:
         """The route file at the start. Raises RouteFileError."""
         file = load_route_file(self.path)
+        self._discovery.use(_name_services(file.discover))
+        if self._discovery.wait(FIRST):
+            file = load_route_file(self.path, *unpack_services(self._discovery.packed))
+            self._discovery.take()
         self.files = file.files
+        self._log_remarks(file.remarks)
         _warn_of_lowered(list(islice(find_lowered(file.table, self._limits), MAX_LOWERED)))
         if schemes := find_unproven(file.sources, can_be_shown=self._takes_client_certificates):
             _log.warning("no-client-certificates", schemes=schemes, reason=UNPROVEN)
         return file
+
+    def discover_at(self, variables: Mapping[str, str]) -> None:
+        """Look for services at the NATS servers that these variables name. Without this call there are none."""
+        self._discovery.begin(variables)
 
     def load_certificate(self) -> Certificate | None:
         """The certificate at the start, if there is one. Raises CertificateError."""
@@ -159,26 +166,28 @@ class FileSource:
                 if certificate := self.renew_if_asked():
                     renew(certificate)
                 if (package := self._poll()) is not None:
-                    await _serve_package(package, swap)
+                    await serve_package(package, swap)
                     self._log_loaded(package)
         finally:
             self.close()
 
     def close(self) -> None:
-        """End a running reading."""
+        """End a running reading, and the watching of services."""
         if self._reading:
             self._reading.close()
+        self._discovery.close()
 
     def _poll(self) -> bytes | None:
         try:
-            if self._reading is None and self._hangups.take():
-                self._renewals.ask()
-                self._reading = Reading(self.path)
+            if self._reading is None and self._is_asked():
+                self._reading = Reading(self.path, self._discovery.packed)
             package = self._reading.package if self._reading else None
             if package is None:
                 return None
             self._reading = None
-            self.files = [Path(name) for name in read_head(package).files]
+            head = read_head(package)
+            self.files = [Path(name) for name in head.files]
+            self._discovery.use(Names(*head.discover) if head.discover else None)
         except RouteFileError as error:
             self.files = error.files or self.files
             self.is_right = False
@@ -193,97 +202,35 @@ class FileSource:
         self.is_right, self.loaded_at = True, time.time()
         return package
 
+    def _is_asked(self) -> bool:
+        """Whether the file is to be read again: at a SIGHUP, or when the services have changed."""
+        is_fresh = self._discovery.take()
+        if self._hangups.take():
+            self._renewals.ask()
+            return True
+        return is_fresh
+
+    def _log_remarks(self, remarks: Sequence[Remark]) -> None:
+        """Log what of the services is not used, once."""
+        before, self._remarks = self._remarks, [str(remark) for remark in remarks]
+        for remark in remarks[:MAX_LISTED]:
+            if str(remark) not in before:
+                _log.warning("service-refused", service=remark.service, endpoint=remark.endpoint, reason=remark.text)
+
     def _log_loaded(self, package: bytes) -> None:
         head = read_head(package)
+        self._log_remarks(head.remarks)
         _log.info("routes-loaded", file=str(self.path), routes=head.routes)
         _warn_of_lowered(head.lowered)
+
+
+def _name_services(rules: DiscoverModel | None) -> Names | None:
+    return Names(rules.services, rules.forget_after) if rules else None
 
 
 def _warn_of_lowered(lowered: Sequence[str]) -> None:
     if lowered:
         _log.warning("limits-lowered", limits=lowered)
-
-
-async def _serve_package(package: bytes, swap: Swap) -> None:
-    with only_young_collections():
-        await swap(await run_in_pieces(unpack(package)))
-
-
-class PipeSource:
-    """Reads the packages that the parent of a worker process writes. Before each package there is a line with its kind
-    and its length. A certificate, if there is one, comes before the first routes."""
-
-    gauges: Mapping[str, Ask] = {}
-    """Empty: the parent reports about the file."""
-
-    def __init__(self, fd: int, *, has_certificate: bool) -> None:
-        self._fd = fd
-        self._has_certificate = has_certificate
-
-    def load_certificate(self) -> Certificate | None:
-        """Wait for the certificate. Call this before the first `load`. Raises RouteFileError."""
-        return Certificate.unpack(self._read_package()) if self._has_certificate else None
-
-    def load(self) -> PreparedRoutes:
-        """Wait for the first routes. Raises RouteFileError."""
-        package = self._read_package()
-        with collector_off():
-            return run_at_once(unpack(package))
-
-    def _read_package(self) -> bytes:
-        line = b""
-        while not line.endswith(b"\n"):
-            line += self._read(1)
-        chunks: list[bytes] = []
-        missing = int(line.split()[1])
-        while missing:
-            chunks.append(self._read(min(missing, CHUNK)))
-            missing -= len(chunks[-1])
-        return b"".join(chunks)
-
-    def _read(self, size: int) -> bytes:
-        chunk = os.read(self._fd, size)
-        if not chunk:
-            raise RouteFileError(["the parent process has gone"])
-        return chunk
-
-    async def watch(self, swap: Swap, renew: Renew) -> None:
-        """Serve all further packages and certificates. It never returns."""
-        reader = asyncio.StreamReader()
-        loop = asyncio.get_running_loop()
-        with open(self._fd, "rb", buffering=0, closefd=False) as pipe:  # noqa: ASYNC230 - a pipe, which is there
-            await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
-            with contextlib.suppress(asyncio.IncompleteReadError):
-                while line := await reader.readline():
-                    kind, length = line.split()
-                    package = await reader.readexactly(int(length))
-                    if kind == CERTIFICATE:
-                        renew(Certificate.unpack(package))
-                    else:
-                        await _serve_package(package, swap)
-            await asyncio.Event().wait()  # the parent has gone, and its guard ends this process
-
-
-class Feed:
-    """The writing end of the pipe to a PipeSource. A thread writes, so nobody waits for a worker that does not read."""
-
-    def __init__(self, pipe: IO[bytes]) -> None:
-        self._pipe = pipe
-        self._packages: queue.SimpleQueue[tuple[bytes, bytes]] = queue.SimpleQueue()
-        threading.Thread(target=self._write_all, daemon=True).start()
-
-    def send(self, kind: bytes, package: bytes) -> None:
-        """Queue a package for the worker."""
-        self._packages.put((kind, package))
-
-    def _write_all(self) -> None:
-        with contextlib.suppress(OSError):  # the worker has gone
-            while True:
-                kind, package = self._packages.get()
-                for part in (b"%b %d\n" % (kind, len(package)), package):
-                    rest = memoryview(part)
-                    while rest:
-                        rest = rest[self._pipe.write(rest) :]
 
 
 async def serve_and_reload(

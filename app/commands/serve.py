@@ -20,8 +20,9 @@ from ..routefile.pages import check_page_rules
 from ..settings import Settings
 from .extension import load_extension
 from .listeners import Listeners
+from .pipes import PipeSource
 from .processes import Children
-from .reload import FileSource, PipeSource, serve_and_reload
+from .reload import FileSource, serve_and_reload
 from .workers import Workers
 
 PATIENCE = 5.0  # seconds that a worker may take after its drain timeout

@@ -19,8 +19,8 @@ import structlog
 from ..certificates import Certificate
 from ..http.lane import LaneName
 from .listeners import Listeners
+from .pipes import CERTIFICATE, ROUTES, Feed
 from .processes import Child, Children, make_command
-from .reload import CERTIFICATE, ROUTES, Feed
 
 FIRST_PAUSE = 0.1  # seconds
 MAX_PAUSE = 5.0  # seconds

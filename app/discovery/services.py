@@ -7,13 +7,13 @@ Laws:
 3. Replies are read in short steps, so that requests do not wait.
 """
 
-import json
 from dataclasses import dataclass, field
 
 from ..errors import ConnectionLost, Draining, GatewayError, NotConnected, Overloaded, PermissionDenied
 from ..nats.gathering import Gathered
 from ..nats.link import Link
 from ..pieces import Steps, run_in_pieces
+from .messages import ServiceMessage, read_message, read_text
 
 SUBJECT = "$SRV.STATS"
 STATS = "io.nats.micro.v1.stats_response"
@@ -26,7 +26,6 @@ MAX_REPLY = 128 * 1024  # bytes of a reply that is read: with MAX_PARTS this tak
 MAX_PARTS = 8000  # commas and brackets of a reply that is read; an endpoint has about ten
 MAX_ENDPOINTS = 1000  # that are read for one instance
 MAX_SUBJECTS = 100  # that are kept for one service
-MAX_NAME = 128  # characters of a name, a version or an id
 MAX_SUBJECT = 256  # characters of a kept subject
 MAX_COUNT = 2**63 - 1  # services count in 64 bits
 
@@ -77,7 +76,7 @@ def sum_up(gathered: Gathered) -> Steps[Services]:
     for reply in gathered.replies:
         if _is_too_much(reply.payload):
             sums.cut = True
-        elif instance := _read_instance(reply.payload):
+        elif instance := read_message(reply.payload, STATS):
             sums.add(instance)
         yield
     error = gathered.error
@@ -90,34 +89,6 @@ def _is_too_much(payload: bytes) -> bool:
     """Whether the payload would take too long to read. A short text with many tiny values takes as long as a long
     one."""
     return len(payload) > MAX_REPLY or sum(map(payload.count, b",{[")) > MAX_PARTS
-
-
-@dataclass(slots=True)
-class _Instance:
-    key: tuple[str, str]
-    id: str
-    endpoints: list[object]
-
-
-def _read_instance(payload: bytes) -> _Instance | None:
-    """The statistics of one instance. None if the payload is not statistics."""
-    try:
-        found = json.loads(payload)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(found, dict) or found.get("type") != STATS:
-        return None
-    name, version, id_ = (_read_text(found.get(key), MAX_NAME) for key in ("name", "version", "id"))
-    endpoints = found.get("endpoints") or []  # Go writes null for an empty list
-    if not name or not version or not id_ or not isinstance(endpoints, list):
-        return None
-    return _Instance((name, version), id_, endpoints)
-
-
-def _read_text(value: object, most: int) -> str | None:
-    """The text if it is not empty, not too long and printable, else None. Other characters could change a page or a
-    terminal."""
-    return value if isinstance(value, str) and 0 < len(value) <= most and value.isprintable() else None
 
 
 def _read_count(value: object) -> int:
@@ -149,14 +120,15 @@ class _Sums:
     cut: bool
     found: dict[tuple[str, str], _Sum] = field(default_factory=dict)
 
-    def add(self, instance: _Instance) -> None:
+    def add(self, instance: ServiceMessage) -> None:
         """Add an instance. An instance with an id that was added before is left out."""
-        found = self.found.get(instance.key)
+        key = instance.name, instance.version
+        found = self.found.get(key)
         if found is None:
             if len(self.found) >= MAX_SERVICES:
                 self.cut = True
                 return
-            found = self.found[instance.key] = _Sum()
+            found = self.found[key] = _Sum()
         if instance.id not in found.ids:
             found.ids.add(instance.id)
             self.cut |= len(instance.endpoints) > MAX_ENDPOINTS
@@ -168,7 +140,7 @@ class _Sums:
         found.requests += _read_count(endpoint.get("num_requests"))
         found.errors += _read_count(endpoint.get("num_errors"))
         found.time += _read_count(endpoint.get("processing_time"))
-        subject = _read_text(endpoint.get("subject"), MAX_SUBJECT)
+        subject = read_text(endpoint.get("subject"), MAX_SUBJECT)
         if subject is None or subject in found.subjects:
             return
         if len(found.subjects) < MAX_SUBJECTS:

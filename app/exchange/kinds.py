@@ -9,9 +9,9 @@ from ..edge.request import Request
 from ..formats.fields import Pair
 from ..routing.identity import list_identity
 from ..routing.kinds import Gather, Publish, RequestReply, Store, Subscribe
-from ..routing.routes import Route
+from ..routing.routes import AUTO, Route
 from .publishing import PublishReader, StoreReader, list_read_fields, write_expectations, write_expected_stream
-from .replies import Reader, ReplyReader
+from .replies import GuessingReader, Reader, ReplyReader
 
 DEFAULT_LINK, PUBLISHER = "default", "publisher"
 """The names of the senders: the link to the NATS servers of the settings, and its publisher, for messages that nobody
@@ -43,7 +43,8 @@ def choose_special(route: Route) -> Special:
     identity = partial(_write_identity, route) if route.identity else None
     match route.kind:
         case RequestReply() | Gather() | Subscribe():
-            return Special(DEFAULT_LINK, ReplyReader(route), identity, identity is not None)
+            replies = GuessingReader(route) if route.reply.content_type == AUTO else ReplyReader(route)
+            return Special(DEFAULT_LINK, replies, identity, identity is not None)
         case Publish():
             return Special(PUBLISHER, PublishReader(), identity, identity is not None)
         case Store() as kind:

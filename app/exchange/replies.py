@@ -7,6 +7,8 @@ headers that the route's allow-list has, or answer with an error as in ADR-32 of
 from collections.abc import Mapping
 from typing import Protocol
 
+from pydantic_core import from_json
+
 from ..edge.request import Request
 from ..errors import MAX_FACT, BadReply, Delivered, GatewayError, InvalidBody, ServiceError, Timeout
 from ..formats.fields import Pair, add_fields
@@ -16,6 +18,8 @@ from ..observe.record import clean_text
 from ..routing.bodies import BodyRules
 from ..routing.routes import Route
 from .responses import Fields, Response, Unchecked, encode_json
+
+MAX_GUESSED = 64 * 1024  # bytes of a reply that is parsed to find its type
 
 _JSON = b"application/json"
 _TEXT = b"text/plain; charset=utf-8"
@@ -55,16 +59,29 @@ class ReplyReader:
 
     delivered: Delivered = "yes"
 
-    __slots__ = ("_max_bytes", "_plain", "_route", "_selecting", "_set", "_status", "_text", "_wrapped", "_wraps")
+    __slots__ = (
+        "_max_bytes",
+        "_media_type",
+        "_plain",
+        "_route",
+        "_selecting",
+        "_set",
+        "_status",
+        "_text",
+        "_wrapped",
+        "_wraps",
+    )
 
-    def __init__(self, route: Route) -> None:
+    def __init__(self, route: Route, media_type: str | None = None) -> None:
+        """`media_type` is the type of replies without a `Content-Type`, instead of that of the route."""
         self._route = route
+        self._media_type = (media_type or route.reply.media_type).encode("ascii")
         self._status = route.reply.status
         self._max_bytes = route.reply.max_bytes
         self._wraps = route.reply.wrap is not None
         self._selecting = _find_selecting(route)
         self._set = {name.lower().encode("ascii"): value.encode("ascii") for name, value in route.reply.set_headers}
-        self._plain = self._finish(self._status, _choose_headers(_NO_BLOCK, route, self._selecting))
+        self._plain = self._finish(self._status, _choose_headers(_NO_BLOCK, route, self._selecting, self._media_type))
         self._wrapped, self._text = (
             self._finish(self._status, _choose_headers_of_text(_NO_BLOCK, route, self._selecting, kind))
             for kind in (_JSON, _TEXT)
@@ -94,7 +111,8 @@ class ReplyReader:
             return _to_http_error(code, fields, payload, route, self._selecting)
         status = _read_status(fields, route)
         if not self._wraps:
-            return Response(status, self._finish(status, _choose_headers(fields, route, self._selecting)), payload)
+            headers = _choose_headers(fields, route, self._selecting, self._media_type)
+            return Response(status, self._finish(status, headers), payload)
         body = _wrap(payload, prefers_text)
         headers = _choose_headers_of_text(fields, route, self._selecting, _TEXT if prefers_text else _JSON)
         return Response(status, self._finish(status, headers), body)
@@ -104,6 +122,46 @@ class ReplyReader:
         if not self._set or status >= 400:
             return Fields(headers)
         return Fields((*(pair for pair in headers if pair[0] not in self._set), *self._set.items()))
+
+
+class GuessingReader:
+    """Reads the replies of a route with `content_type: auto`: a reply without a `Content-Type` is JSON if it can be
+    parsed, else text if it is UTF-8, else bytes. A reply of more than MAX_GUESSED is JSON if it begins and ends so."""
+
+    delivered: Delivered = "yes"
+
+    __slots__ = ("_bytes", "_json", "_text")
+
+    def __init__(self, route: Route) -> None:
+        types = (_JSON, _TEXT, b"application/octet-stream")
+        self._json, self._text, self._bytes = (ReplyReader(route, kind.decode("ascii")) for kind in types)
+
+    def read(self, block: bytes, payload: bytes, prefers_text: bool, /) -> Response:
+        """As in ReplyReader."""
+        return self._choose(payload).read(block, payload, prefers_text)
+
+    def explain(self, error: GatewayError, request: Request, timeout: float, /) -> GatewayError:
+        """As in ReplyReader."""
+        return self._bytes.explain(error, request, timeout)
+
+    def _choose(self, payload: bytes) -> ReplyReader:
+        if _is_json(payload):
+            return self._json
+        try:
+            payload.decode()
+        except UnicodeDecodeError:
+            return self._bytes
+        return self._text if payload else self._bytes
+
+
+def _is_json(payload: bytes) -> bool:
+    if len(payload) > MAX_GUESSED:
+        return payload[:1] + payload[-1:] in (b"{}", b"[]")
+    try:
+        from_json(payload, allow_inf_nan=False)
+    except ValueError:
+        return False
+    return True
 
 
 def check_reply(response: Response, rules: Mapping[int, BodyRules]) -> Response:
@@ -154,9 +212,10 @@ def _find_selecting(route: Route) -> tuple[bytes, ...]:
     return tuple(name for name in names if name.lower() not in _NOT_SELECTING)
 
 
-def _choose_headers(fields: ReplyBlock, route: Route, selecting: tuple[bytes, ...]) -> tuple[Pair, ...]:
+def _choose_headers(
+    fields: ReplyBlock, route: Route, selecting: tuple[bytes, ...], declared: bytes
+) -> tuple[Pair, ...]:
     allowed = route.reply_allow.names
-    declared = (route.reply.content_type or "application/octet-stream").encode("ascii")
     given = fields.first(b"content-type") if b"content-type" in allowed else None
     return (*_pass_headers(fields, route, selecting), (b"content-type", declared if given is None else given))
 
@@ -192,7 +251,7 @@ def _to_http_error(
     said = (("service_error_code", _clean(code or b"")), ("service_error", _clean(text)))
     facts = tuple(fact for fact in said if fact[1])
     if payload:
-        chosen = Fields(_choose_headers(fields, route, selecting))
+        chosen = Fields(_choose_headers(fields, route, selecting, route.reply.media_type.encode("ascii")))
         return Response(status, chosen, payload, ServiceError.slug, facts=facts)
     # A problem needs no `Vary` for `selecting`: no cache stores it.
     headers = tuple(pair for pair in _pass_headers(fields, route, ()) if pair[0] not in _OF_THE_BODY)

@@ -228,7 +228,7 @@ def _build_success(route: Route, components: Components) -> Json:
             "text/plain": {"schema": {"type": "string"}, **example},
         }
     else:
-        media_type = reply.content_type or "application/octet-stream"
+        media_type = reply.media_type
         content = {media_type: {"schema": components.describe(route, "reply", reply.schema, media_type), **example}}
     return {**response, "content": content}
 
@@ -248,7 +248,7 @@ def _build_status(route: Route, status: int, rules: StatusRules, components: Com
         }
     if status in _WITHOUT_CONTENT:
         return response
-    media_type = route.reply.content_type or "application/octet-stream"
+    media_type = route.reply.media_type
     schema = components.describe(route, str(status), rules.schema, media_type)
     return {**response, "content": {media_type: {"schema": schema}}}
 

@@ -2,95 +2,33 @@
 says what would be right. docs/routes.md is the reference.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ..collector import collector_off
-from ..edge.identity import Scheme
-from ..edge.rate_limit import Counter
-from ..formats.schemas import Json
-from ..formats.shared_schemas import SharedSchemas
-from ..formats.words import find_close
-from ..routing.routes import Route, RouteError
-from ..routing.table import RouteTable, TableError
+from ..discovery.infos import Remark, Service
 from ..settings import find_variable
-from .about import InfoModel
-from .auth import SchemeSource, find_rule_faults
-from .defaults import apply_defaults, join
-from .documents import Document, read_documents
+from .builder import RESERVED as RESERVED
+from .builder import Builder
+from .documents import read_documents
 from .faults import RouteFileError as RouteFileError
+from .file import Info as Info
+from .file import RouteFile as RouteFile
 from .files import check_kind, parse, read_bytes, read_schema_file
-from .model import FREE, Declared, DefaultsModel, FileModel, RouteModel, to_route
-from .rate_limits import fill_counters, find_limit_faults, make_counters
-from .schemas import SchemaFile, SchemaReader, change_schemas
-from .schemes import ReadFile, read_schemes
-from .signatures import SecretReader, Secrets
-from .validation import validate
-from .yamltree import Path as KeyPath
+from .schemas import SchemaFile
 from .yamltree import Tree
 
-RESERVED = (
-    "docs",
-    "redoc",
-    "openapi.json",
-    "livez",
-    "readyz",
-    "healthz",
-    "problems",
-    "metrics",
-    "status",
-)  # the gateway's own first segments
-GREET, EXAMPLES = (Path(__file__).with_name(name) for name in ("greet.yaml", "examples.yaml"))
-
-# If one of these keys is wrong, the other rules of a route can't be checked.
-_ESSENTIAL = frozenset(("name", "method", "path", "subject", "publish", "subscribe", "stream", "params", "payload"))
-_OF_THE_FIRST = ("info", "servers", "tags", "auth", "cors", "rate_limits")
-"""Keys for the API as a whole: only the first file may have them."""
-_APART = ("defaults", "info", "auth")
-"""Keys of mappings that are checked separately."""
+GREET, EXAMPLES, DISCOVERED = (
+    Path(__file__).with_name(name) for name in ("greet.yaml", "examples.yaml", "discovered.yaml")
+)
+"""The packaged route files."""
 
 
-@dataclass(frozen=True, slots=True)
-class Info:
-    """The name and description of the API in its documentation. An empty version means the version of the gateway."""
-
-    title: str = "NATS HTTP gateway"
-    version: str = ""
-    description: str = ""
-    more: Mapping[str, Json] = field(default_factory=dict)
-    """`contact` and `license`, as in OpenAPI, if the file has them."""
-
-
-@dataclass(frozen=True, slots=True)
-class RouteFile:
-    """A valid route file.
-
-    - `declared` has the routes as they are written, each joined with its `defaults`.
-    - `schemas` has their shared schemas, and those from files.
-    - `servers` and `tags` are as in OpenAPI.
-    - `schemes` are the schemes of `auth`, and `sources` the checked data that they were made from.
-    - `secrets` are those of signatures, by file.
-    - `cors` and `rate_limits` are the keys at the top of the file. `counters` count by `rate_limits`.
-    - `files` are all files that were read, the route file first, and the folders that were searched for patterns."""
-
-    table: RouteTable
-    info: Info
-    declared: Sequence[Json]
-    schemas: SharedSchemas = field(default_factory=SharedSchemas)
-    servers: Sequence[Json] = ()
-    tags: Sequence[Json] = ()
-    schemes: Mapping[str, Scheme] = field(default_factory=dict)
-    sources: Sequence[SchemeSource] = ()
-    cors: Json = None
-    rate_limits: Json = None
-    counters: Mapping[str, Counter] = field(default_factory=dict)
-    secrets: Secrets = field(default_factory=dict)
-    files: Sequence[Path] = ()
-
-
-def load_route_file(path: Path) -> RouteFile:
-    """Read and check a route file and all files that it includes. Raises RouteFileError with all faults."""
+def load_route_file(path: Path, services: Sequence[Service] = (), remarks: Sequence[Remark] = ()) -> RouteFile:
+    """Read and check a route file and all files that it includes. `services` are those that were found on NATS, in the
+    order in which they became known, and `remarks` what of them is not used. Raises RouteFileError with all faults of
+    the files."""
     files: dict[Path, None] = {}  # in order
 
     def read_document(path: Path) -> tuple[Tree, int]:
@@ -112,190 +50,7 @@ def load_route_file(path: Path) -> RouteFile:
     with collector_off():
         try:
             documents = read_documents(path, read_document, lambda folder: files.setdefault(folder))
-            return replace(_Builder(documents, read_schema, read_file).build(), files=tuple(files))
+            file = Builder(documents, read_schema, read_file, services).build()
+            return replace(file, files=tuple(files), remarks=(*remarks, *file.remarks))
         except RouteFileError as error:
             raise RouteFileError(error.faults, tuple(files)) from None
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """The keys of one file, for its own routes and for those of the files that it includes. The names of schema files
-    are relative to the folder of the first file."""
-
-    document: Document
-    about: Mapping[str, Json]
-    prefix: str
-    defaults: Mapping[str, Json]
-    routes: Sequence[Json]
-
-
-class _Builder:
-    """Builds the RouteFile from its documents, and collects faults on the way."""
-
-    def __init__(
-        self, documents: Sequence[Document], read_schema: Callable[[str], SchemaFile], read_file: ReadFile
-    ) -> None:
-        self._documents = documents
-        self._schemas = SchemaReader(read_schema)
-        self._schemes = read_schemes(documents[0].find("auth"), read_file, documents[0].diagnostics)
-        self._counters: dict[str, Counter] = {}
-        self._secrets = SecretReader(read_file)
-
-    def build(self) -> RouteFile:
-        """Raises RouteFileError."""
-        first = self._documents[0]
-        parts = self._read_parts()
-        self._counters = make_counters(parts[0].about.get("rate_limits"))
-        fill_counters(self._counters, first.find("rate_limits"))
-        info = validate(InfoModel, first.find("info") or {}, ("info",), first.diagnostics)[0]
-        for document in self._documents:
-            named = document.find("schemas")
-            moved = {k: document.move_file(v) for k, v in named.items()} if isinstance(named, dict) else {}
-            self._schemas.add_shared(moved, document.diagnostics)
-        self._schemas.check_shared()
-        for part in parts:
-            self._check_schemas(part.document, part.defaults, ("defaults",))
-        declared, routes = [], []
-        for part, index, raw in self._list_declared(parts):
-            declared.append(raw)
-            if route := self._build_route(part.document, raw, index):
-                routes.append((route, part.document, index))
-        table = _build_table(routes)
-        faults = dict.fromkeys(fault for document in self._documents for fault in document.diagnostics.faults)
-        faults |= dict.fromkeys(self._schemes.faults)
-        if faults or table is None or info is None:
-            raise RouteFileError(tuple(faults))
-        return RouteFile(
-            table,
-            _to_info(info),
-            declared,
-            self._schemas.shared,
-            servers=_list_entries(parts[0].about, "servers"),
-            tags=_list_entries(parts[0].about, "tags"),
-            schemes=self._schemes.by_name,
-            sources=self._schemes.sources,
-            cors=parts[0].about.get("cors"),
-            rate_limits=parts[0].about.get("rate_limits"),
-            counters=self._counters,
-            secrets=self._secrets.by_file,
-        )
-
-    def _read_parts(self) -> list[_Part]:
-        """One part for each file. A file comes before the files that it includes."""
-        parts: dict[Document | None, _Part] = {}
-        for document in self._documents:
-            above = parts[document.parent] if document.parent else None
-            parts[document] = self._read_part(document, above)
-        return list(parts.values())
-
-    def _read_part(self, document: Document, above: _Part | None) -> _Part:
-        data = document.tree.data
-        whole = {k: v for k, v in data.items() if not _comes_later(k, v)} if isinstance(data, dict) else data
-        routes = document.find("routes")
-        routes = routes if isinstance(routes, list) else []
-        about = validate(FileModel, whole, (), document.diagnostics)[1]
-        about = about if isinstance(about, dict) else {}
-        _check_place(document)
-        own = validate(DefaultsModel, document.find("defaults") or {}, ("defaults",), document.diagnostics)[1]
-        own = document.move_files(own) if isinstance(own, dict) else {}
-        of_all = {"cors": about["cors"]} if "cors" in about else {}
-        prefix = about.get("prefix", "")
-        return _Part(
-            document=document,
-            about=about,
-            prefix=(above.prefix if above else "") + (prefix if isinstance(prefix, str) else ""),
-            defaults=join(above.defaults if above else of_all, own),
-            routes=routes,
-        )
-
-    def _list_declared(self, parts: Sequence[_Part]) -> Iterator[tuple[_Part, int, Json]]:
-        """Each route with its part and its index in its file. The route has the prefix and the defaults of its part. A
-        wrong schema is reported, and replaced by `true`."""
-        for part in parts:
-            for index, route in enumerate(part.routes):
-                if isinstance(route, dict):
-                    path = route.get("path")
-                    own = part.document.move_files(route)
-                    whole = {**own, "path": part.prefix + path} if isinstance(path, str) else own
-                    joined = apply_defaults(part.defaults, whole)
-                    yield part, index, self._check_schemas(part.document, joined, ("routes", index))
-                else:
-                    yield part, index, route
-
-    def _check_schemas(self, document: Document, declared: Mapping[str, Json], path: KeyPath) -> dict[str, Json]:
-        """The same mapping with `true` instead of each wrong schema. Wrong schemas are reported."""
-
-        def check(schema: Json, place: KeyPath) -> Json:
-            return self._schemas.check(schema, (*path, *place), document.diagnostics)
-
-        return change_schemas(declared, check)
-
-    def _build_route(self, document: Document, raw: Json, index: int) -> Route | None:
-        path: KeyPath = ("routes", index)
-        model, _ = validate(RouteModel, raw, path, document.diagnostics, essential=_ESSENTIAL)
-        if model is None or not self._check_names(document, raw, model, path):
-            return None
-        try:
-            return to_route(
-                model, self._schemas.shared, Declared(self._schemes.by_name, self._counters, self._secrets.by_file)
-            )
-        except RouteError as error:
-            for fault in error.faults:
-                document.diagnostics.add_fault((*path, *fault.key), fault.text)
-            return None
-
-    def _check_names(self, document: Document, raw: Json, model: RouteModel, path: KeyPath) -> bool:
-        """Whether all schemes, limits and secrets that a route names exist. Others are reported."""
-        if model.auth is None and isinstance(raw, dict) and "auth" in raw:
-            return False  # the model has reported the fault
-        rules = {
-            "auth": find_rule_faults(model.auth, self._schemes.known),
-            "rate_limit": find_limit_faults(model.rate_limit, self._counters, model.auth),
-            "signature": self._secrets.find_faults(model.signature),
-        }
-        faults = [((name, *key), text) for name, found in rules.items() for key, text in found]
-        for key, text in faults:
-            document.diagnostics.add_fault((*path, *key), text)
-        return not faults
-
-
-def _comes_later(key: str, value: Json) -> bool:
-    """Whether a key is ignored, or checked separately."""
-    is_mapping = key in _APART and isinstance(value, dict) and value != {}
-    has_routes = key == "routes" and isinstance(value, list) and value != []
-    return is_mapping or has_routes or key.startswith(FREE)
-
-
-def _check_place(document: Document) -> None:
-    """Report the keys that an included file can't have, and a file with neither `routes` nor `include`."""
-    for key in _OF_THE_FIRST:
-        if document.parent and document.find(key) is not None:
-            document.diagnostics.add((key,), "only the file that includes this one may have it", of_key=True)
-    keys = document.tree.data if isinstance(document.tree.data, dict) else ["routes"]
-    if not ({"routes", "include"} & set(keys) or any(find_close(key, ("routes", "include")) for key in keys)):
-        document.diagnostics.add(("routes",), "is missing")
-
-
-def _build_table(built: Sequence[tuple[Route, Document, int]]) -> RouteTable | None:
-    try:
-        return RouteTable([route for route, _, _ in built], reserved=RESERVED)
-    except TableError as error:
-        for number, fault in error.faults:
-            _, document, index = built[number]
-            document.diagnostics.add_fault(("routes", index, *fault.key), fault.text)
-        return None
-
-
-def _to_info(model: InfoModel) -> Info:
-    more = model.model_dump(include={"contact", "license_"}, by_alias=True, exclude_none=True, exclude_defaults=True)
-    return Info(model.title, model.version, model.description, more)
-
-
-def _list_entries(data: Mapping[str, Json], key: str) -> list[Json]:
-    """The mappings of this list, without empty texts."""
-    entries = data.get(key)
-    return [
-        {name: value for name, value in entry.items() if value}
-        for entry in (entries if isinstance(entries, list) else ())
-        if isinstance(entry, dict)
-    ]

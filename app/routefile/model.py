@@ -23,6 +23,7 @@ from ..routing.words import check_name, parse_subject
 from .about import InfoModel, ServerModel, TagModel
 from .auth import Auth, SchemeModel, make_auth
 from .cors import NO_CORS, CorsModel, RouteCors, make_cors
+from .discover import Discover
 from .kinds import choose_kind
 from .names import IdentitySource, SchemeName
 from .parameters import ParameterModel, to_parameter
@@ -252,6 +253,11 @@ class FileModel(StrictModel):
     defaults: DefaultsModel = Field(
         DefaultsModel.model_construct(), description="Values for every route that does not set them itself."
     )
+    discover: Discover | None = Field(
+        None,
+        description="Services that describe themselves on NATS (ADR-32): their names, one or a list, or a mapping. "
+        "Their routes come and go with them.",
+    )
     prefix: Annotated[str, check_with(parse_prefix)] | None = Field(
         None, description="The beginning of all paths of this file, and of the files that it includes: `/v1`."
     )
@@ -260,7 +266,9 @@ class FileModel(StrictModel):
         min_length=1,
         description="Other route files, or patterns such as `pets/*.yaml`, relative to the folder of this file.",
     )
-    routes: list[RouteModel] = Field([], min_length=1, description="The routes, unless all are in other files.")
+    routes: list[RouteModel] = Field(
+        [], min_length=1, description="The routes, unless all are in other files, or of services."
+    )
 
 
 def to_route(model: RouteModel, schemas: SharedSchemas, declared: Declared = NOTHING) -> Route:

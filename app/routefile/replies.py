@@ -42,7 +42,9 @@ class ReplyModel(StrictModel):
     """How the reply of the service becomes the HTTP response."""
 
     content_type: str | None = Field(
-        None, description="The media type, if the reply has no `Content-Type`. Default: `application/octet-stream`."
+        None,
+        description="The media type, if the reply has no `Content-Type`. `auto`: JSON, text or bytes, as it looks. "
+        "Default: `application/octet-stream`.",
     )
     wrap: Literal["message"] | None = Field(
         None,

@@ -2,14 +2,19 @@
 read and checked once, however many routes use it. Its faults are reported once, at their own places.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from ..formats.references import SHARED
 from ..formats.schemas import DRAFT, Json
 from ..formats.shared_schemas import Faults, SharedSchemas
 from .diagnostics import Diagnostics
 from .faults import RouteFileError
 from .yamltree import Path, Tree, YamlError
+
+_OUTSIDE = re.compile(r"[^A-Za-z0-9._-]")
+_MAX_NAME = 64  # characters of the name of a shared schema
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,17 @@ class SchemaReader:
         if faults:
             self._reported[id(value)] = value
         return True if faults or self._leads_to_wrong(value) else value
+
+    def share(self, label: str, schema: Json, path: Path) -> Json:
+        """Make a right schema of a service one that routes share, and return the reference to it. Its name comes from
+        the label and the key. If another has this name, returns the schema itself."""
+        if not isinstance(schema, dict) or "$ref" in schema:
+            return schema
+        what = "request" if path == ("body_schema",) else ".".join(("response", *map(str, path[2:-1])))
+        name = _OUTSIDE.sub("-", f"{label}.{what}")[-_MAX_NAME:]
+        if self._named.setdefault(name, schema) != schema:
+            return schema
+        return {"$ref": f"{SHARED}{name}"}
 
     def _is_right_file(self, name: str, path: Path, diagnostics: Diagnostics) -> bool:
         schema = self._load(name, path, diagnostics)

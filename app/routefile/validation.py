@@ -12,6 +12,7 @@ from .about import ContactModel, LicenseModel, ServerModel, TagModel
 from .auth import AuthRulesModel
 from .cors import CorsModel
 from .diagnostics import Diagnostics
+from .discover import DiscoverModel
 from .keys import KeyModel
 from .model import DefaultsModel, FileModel, RouteModel
 from .parameters import ParameterModel
@@ -126,6 +127,7 @@ def _list_keys(kind: type[BaseModel], location: Sequence[int | str]) -> list[str
         "reply": ReplyModel,
         "replies": ManyRepliesModel,
         "cors": CorsModel,
+        "discover": DiscoverModel,
         "headers": HeaderModel,
         "statuses": StatusModel,
         "contact": ContactModel,

@@ -216,7 +216,7 @@ def _find_time_faults(route: "Route") -> Iterator[Fault]:
 
 def _find_reply_faults(reply: "ReplyRules", schemas: SharedSchemas) -> Iterator[Fault]:
     if reply.content_type is not None:
-        if not is_content_type(reply.content_type):
+        if reply.content_type != "auto" and not is_content_type(reply.content_type):
             yield Fault(
                 ("reply", "content_type"), "a content type is two words such as application/json, in clean ASCII"
             )

@@ -40,6 +40,10 @@ class RouteError(ValueError):
         self.faults = tuple(faults)
 
 
+AUTO = "auto"
+"""The content type of a route whose replies have the type that they look like."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusRules:
     """The documentation of replies that set this status. `headers` are names and descriptions."""
@@ -53,6 +57,7 @@ class StatusRules:
 class ReplyRules:
     """How a reply becomes a response.
 
+    - `content_type`: the media type of a reply without one. AUTO: as it looks.
     - `wrap="message"`: a text reply becomes `{"message": …}`, unless the caller prefers text/plain.
     - `headers`: the names of reply headers that pass.
     - `max_bytes`: a larger reply is a bad one.
@@ -76,6 +81,13 @@ class ReplyRules:
     example: Json = None
     statuses: Mapping[int, StatusRules] = field(default_factory=lambda: _NO_STATUSES)
     validate: bool = False
+
+    @property
+    def media_type(self) -> str:
+        """The media type of a reply without a `Content-Type`, for the documentation if that is AUTO."""
+        if self.content_type == AUTO:
+            return "application/json"
+        return self.content_type or "application/octet-stream"
 
     @property
     def schemas(self) -> dict[int, Json]:

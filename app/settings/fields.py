@@ -87,6 +87,12 @@ class Fields(BaseSettings):
         description="The route file, if the command line names none. Unset: the packaged file with greet, or in `dev` "
         "the packaged file with all examples.",
     )
+    discover: str | None = Field(
+        default=None,
+        validation_alias="GATEWAY_DISCOVER",
+        description="Names of services that describe themselves, with commas between: their routes, without a route "
+        "file.",
+    )
     host: str = Field(default="127.0.0.1", validation_alias="GATEWAY_HOST", description="Address to listen on.")
     port: Port = Field(default=8000, validation_alias="PORT", description="Port to listen on; 0 picks a free port.")
     workers: Count = Field(

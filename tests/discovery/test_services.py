@@ -14,11 +14,11 @@ from nats.micro.request import Request, ServiceError
 from nats.micro.service import EndpointConfig, Service, ServiceConfig
 
 from app.discovery import services
+from app.discovery.messages import MAX_NAME
 from app.discovery.services import (
     MAX_COUNT,
     MAX_ENDPOINTS,
     MAX_INSTANCES,
-    MAX_NAME,
     MAX_REPLY,
     MAX_SERVICES,
     MAX_SUBJECTS,

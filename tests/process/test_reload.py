@@ -148,7 +148,7 @@ async def test_a_file_that_does_not_hold_changes_nothing_and_is_told_as_at_the_s
     assert told == [
         (
             f"{routes}:5:1: timeuot: unknown key; known are version, info, servers, tags, schemas, auth, "
-            "rate_limits, cors, defaults, prefix, include, routes"
+            "rate_limits, cors, defaults, discover, prefix, include, routes"
         )
     ]
 

@@ -1,0 +1,256 @@
+"""Routes from what services say: without metadata, with metadata, and with wrong ones."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.discovery.infos import Endpoint, Info, Service
+from app.prepared import prepare
+from app.routefile.load import RouteFile, load_route_file
+from app.routing.routes import Route
+
+
+def endpoint(name: str = "get", subject: str = "orders.*.get", **metadata: Any) -> Endpoint:
+    """`http_path` is `http.path`. What is not a text becomes JSON."""
+    texts = {
+        key.replace("http_", "http."): value if isinstance(value, str) else json.dumps(value)
+        for key, value in metadata.items()
+    }
+    return Endpoint(name, subject, texts)
+
+
+def service(*endpoints: Endpoint, name: str = "orders", description: str = "") -> Service:
+    return Service(Info(name, "1.2.0", "ID", description, endpoints), 1)
+
+
+def load(tmp_path: Path, *services: Service, more: str = "", discover: str = "[orders, pets]") -> RouteFile:
+    path = tmp_path / "routes.yaml"
+    path.write_text(f"version: 1\ndiscover: {discover}\n{more}")
+    return load_route_file(path, services)
+
+
+def show(route: Route) -> tuple[str, str, str]:
+    return "/".join(route.methods), route.path, route.subject
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (endpoint(), ("POST", "/orders/get/{token1}", "orders.{token1}.get")),
+        (endpoint("orders.get"), ("POST", "/orders/get/{token1}", "orders.{token1}.get")),
+        (endpoint("list", "orders.list"), ("POST", "/orders/list", "orders.list")),
+        (endpoint("copy", "o.*.to.*"), ("POST", "/orders/copy/{token1}/{token2}", "o.{token1}.to.{token2}")),
+        (endpoint("files", "o.*.>"), ("POST", "/orders/files/{token1}/{tail...}", "o.{token1}.{tail...}")),
+        (endpoint("a b/ü", "o"), ("POST", "/orders/a~20b~2F~C3~BC", "o")),
+        (endpoint(http_method="get"), ("GET", "/orders/get/{token1}", "orders.{token1}.get")),
+        (endpoint(http_method="PUT, PATCH"), ("PUT/PATCH", "/orders/get/{token1}", "orders.{token1}.get")),
+        (endpoint(http_path="/orders/{id}"), ("POST", "/orders/{id}", "orders.{id}.get")),
+        (endpoint(subject="f.>", http_path="/f/{path...}"), ("POST", "/f/{path...}", "f.{path...}")),
+        (
+            endpoint(subject="a.*.b.*", http_path="/x/{b}/{a}", http_subject="a.{a}.b.{b}"),
+            ("POST", "/x/{b}/{a}", "a.{a}.b.{b}"),
+        ),
+        (endpoint(http_path="/seven", http_subject="orders.7.get"), ("POST", "/seven", "orders.7.get")),
+        (
+            endpoint(http_route={"method": "GET", "path": "/o/{id}", "subject": "orders.{id}.get"}),
+            ("GET", "/o/{id}", "orders.{id}.get"),
+        ),
+    ],
+)
+def test_an_endpoint_becomes_a_route(given: Endpoint, expected: tuple[str, str, str], tmp_path: Path) -> None:
+    file = load(tmp_path, service(given))
+    assert [show(route) for route in file.table.routes] == [expected]
+    assert not file.remarks
+
+
+def test_metadata_say_what_the_route_does(tmp_path: Path) -> None:
+    given = endpoint(
+        http_status="201",
+        http_timeout="5s",
+        request_schema={"type": "object"},
+        response_schema={"type": "array"},
+        description="Makes <b>one</b>.",
+        format="application/vnd.order+json",
+        http_route={"deprecated": True, "query": "strict"},
+    )
+    (route,) = load(tmp_path, service(given)).table.routes
+    assert (route.reply.status, route.timeout, route.deprecated, route.query) == (201, 5.0, True, "strict")
+    assert route.description == "Makes &lt;b>one&lt;/b>."
+    assert route.reply.content_type == "application/vnd.order+json"
+    assert (route.body_schema, route.reply.schema) == (
+        {"$ref": "#/schemas/orders.get.request"},
+        {"$ref": "#/schemas/orders.get.response"},
+    )
+
+
+def test_an_endpoint_may_have_several_routes_or_none(tmp_path: Path) -> None:
+    several = endpoint(
+        http_routes=[
+            {"method": "GET", "path": "/orders/{id}"},
+            {"method": "GET", "path": "/first", "subject": "orders.1.get"},
+        ]
+    )
+    file = load(tmp_path, service(several, endpoint("hidden", "orders.hidden", http_route="none")))
+    assert [(route.name, *show(route)) for route in file.table.routes] == [
+        ("orders-get", "GET", "/orders/{id}", "orders.{id}.get"),
+        ("orders-get-2", "GET", "/first", "orders.1.get"),
+    ]
+    assert not file.remarks
+
+
+NO_JSON = "is not JSON"
+WRONG: Sequence[tuple[Endpoint, str]] = (
+    (endpoint(subject="$SYS.REQ"), "begins with $ or _"),
+    (endpoint(subject="_INBOX.a"), "begins with $ or _"),
+    (endpoint(subject="$JS.API.>"), "begins with $ or _"),
+    (endpoint(subject=">"), "does not begin with a word"),
+    (endpoint(subject="*.a"), "does not begin with a word"),
+    (endpoint(subject="a.>.b"), "is not a subject"),
+    (endpoint(subject="a..b"), "is not a subject"),
+    (endpoint(subject="a.{x}"), "parameter"),
+    (endpoint(subject="a b"), "neither a literal token nor a parameter"),
+    (endpoint(http_pth="/x"), "http.pth: there is no such key, did you mean `path`?"),
+    (endpoint(http_path="orders"), "must begin with '/'"),
+    (endpoint(http_path="/orders/:id"), "':id' is the spelling of other routers"),
+    (endpoint(http_path="/x/{a}/{id}"), "has 2 parameters, and its subject orders.*.get has 1 wildcard"),
+    (endpoint(http_path="/x"), "has 0 parameters, and its subject orders.*.get has 1 wildcard"),
+    (endpoint(http_path="/{id}"), "its first segment must be a literal"),
+    (endpoint(http_path="/a/{id...}"), "a tail such as {path...} is for the wildcard '>'"),
+    (endpoint(subject="a.>", http_path="/a/{id}"), "a tail such as {path...} is for the wildcard '>'"),
+    (endpoint(http_path="/docs/{id}"), "docs"),
+    (endpoint(http_path="/status/{id}"), "status"),
+    (endpoint(http_path="/openapi.json", http_subject="orders.1.get"), "openapi.json"),
+    (endpoint(http_path="/x y/{id}"), "has a blank or a tab"),
+    (endpoint(http_path="/x/{id}", http_subject="payments.{id}.get"), "does not belong to the endpoint's subject"),
+    (endpoint(http_path="/x/{id}", http_subject="orders.{id}"), "does not belong to the endpoint's subject"),
+    (endpoint(http_path="/x/{id}", http_subject="orders.>"), "does not belong to the endpoint's subject"),
+    (endpoint(http_path="/x/{id...}", http_subject="orders.{id...}"), "does not belong to the endpoint's subject"),
+    (endpoint(http_path="/x/{id}", http_subject="orders.{other}.get"), "parameter 'id' would go nowhere"),
+    (endpoint(http_method="FETCH"), "must be 'GET', 'POST'"),
+    (endpoint(http_method=""), "must be 'GET', 'POST'"),
+    (endpoint(http_status="302"), "http.status: must be a status from 200 to 299"),
+    (endpoint(http_status="ok"), "http.status: must be a status from 200 to 299"),
+    (endpoint(http_timeout="5"), "a duration is a number above 0 with its unit"),
+    (endpoint(http_timeout="-1s"), "a duration is a number above 0 with its unit"),
+    (endpoint(http_auth="partners"), "no scheme of this name"),
+    (endpoint(http_auth="{"), NO_JSON),
+    (endpoint(http_route="{"), NO_JSON),
+    (endpoint(http_route="[" * 100_000), NO_JSON),
+    (endpoint(http_route='{"timeout": NaN}'), NO_JSON),
+    (endpoint(http_route=[]), "http.route: must be a JSON object"),
+    (endpoint(http_routes={}), "http.routes: must be a JSON list of objects"),
+    (endpoint(http_routes=[]), "http.routes: must be a JSON list of objects"),
+    (endpoint(http_routes=[{}] * 101), "more than 100 routes"),
+    (endpoint(http_route={}, http_routes=[{}]), "either http.route or http.routes"),
+    (endpoint(http_route={"name": "x"}), "a service can't set the key 'name'"),
+    (endpoint(http_route={"publish": "x"}), "a service can't set the key 'publish'"),
+    (
+        endpoint(http_route={"signature": {"header": "X", "secret_file": "/etc/passwd"}}),
+        "can't set the key 'signature'",
+    ),
+    (endpoint(http_route={"allow_from": ["0.0.0.0/0"]}), "a service can't set the key 'allow_from'"),
+    (endpoint(http_route={"rate_limit": "none"}), "a service can't set the key 'rate_limit'"),
+    (endpoint(http_route={"tmeout": "2s"}), "did you mean"),
+    (endpoint(http_route={"path": 7}), "the path must be a text"),
+    (endpoint(http_route={"body_schema": "/etc/passwd"}), "not the name of a file"),
+    (endpoint(http_route={"reply": {"statuses": {"201": {"schema": "x.json"}}}}), "not the name of a file"),
+    (endpoint(http_route={"reply": {"status": 999}}), "a reply status is 200 to 599"),
+    (endpoint(http_route={"params": {"id": {"type": "integr"}}}), "type"),
+    (endpoint(request_schema="{"), NO_JSON),
+    (endpoint(request_schema='"x.json"'), "must be a JSON Schema"),
+    (endpoint(request_schema={"type": "objekt"}), "body_schema"),
+    (endpoint(request_schema={"$ref": "/etc/passwd"}), "body_schema"),
+    (endpoint(request_schema={"$ref": "#/schemas/nowhere"}), "body_schema"),
+    (endpoint(response_schema={"pattern": "("}), "reply.schema"),
+    (endpoint(format="json"), "a content type is two words"),
+    (endpoint(format="text/html\r\nx: y"), "a content type is two words"),
+)
+
+
+@pytest.mark.parametrize(("given", "text"), WRONG)
+def test_what_is_wrong_is_said_and_left_out(given: Endpoint, text: str, tmp_path: Path) -> None:
+    file = load(tmp_path, service(given, endpoint("right", "orders.right")))
+    assert [route.name for route in file.table.routes] == ["orders-right"]
+    (remark,) = file.remarks
+    assert (remark.service, remark.endpoint) == ("orders", "get")
+    assert text in remark.text
+
+
+def test_only_named_services_have_routes(tmp_path: Path) -> None:
+    stranger = service(endpoint(), name="stranger")
+    assert [*load(tmp_path, stranger, discover="orders").table.routes] == []
+
+
+def test_no_route_of_the_file_yields(tmp_path: Path) -> None:
+    more = "routes: [{name: mine, method: POST, path: '/orders/get/{id}', subject: 'mine.{id}'}]\n"
+    file = load(tmp_path, service(endpoint(), endpoint("list", "orders.list")), more=more)
+    assert [route.name for route in file.table.routes] == ["mine", "orders-list"]
+    assert "mine" in file.remarks[0].text
+
+
+def test_of_two_services_the_first_keeps_a_path(tmp_path: Path) -> None:
+    first, second = (service(endpoint(http_path="/x/{id}"), name=name) for name in ("pets", "orders"))
+    file = load(tmp_path, first, second)
+    assert [route.name for route in file.table.routes] == ["pets-get"]
+    assert [remark.service for remark in file.remarks] == ["orders"]
+    assert "pets-get" in file.remarks[0].text
+
+
+def test_the_file_chooses_prefix_subjects_and_defaults(tmp_path: Path) -> None:
+    file = load(
+        tmp_path,
+        service(endpoint(), endpoint("pay", "payments.pay"), endpoint("list", "orders.list")),
+        discover="{services: orders, prefix: /v1, subjects: 'orders.*.get'}",
+        more="prefix: /api\ndefaults: {timeout: 7s}\n",
+    )
+    (route,) = file.table.routes
+    assert (route.path, route.timeout) == ("/api/v1/orders/get/{token1}", 7.0)
+    assert [remark.endpoint for remark in file.remarks] == ["pay", "list"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        (None, {"users"}),
+        ("users", None),
+        ({"scopes": ["write"]}, {"users"}),
+        ({"any": ["users"], "scopes": ["read", "write"]}, {"users"}),
+        ("none", None),
+        ("others", None),
+        ({"any": ["users", "others"], "scopes": ["read"]}, None),
+        ({"any": ["users"], "scopes": []}, None),
+        ({"any": ["users"], "scopes": ["read"], "x": 1}, None),
+    ],
+)
+@pytest.mark.parametrize("place", ["discover", "defaults"])
+def test_no_route_has_less_auth_than_the_file_says(asked: Any, expected: Any, place: str, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).write_bytes(name.encode() * 32)
+    schemes = (
+        "auth: {users: {type: jwt, issuer: i, audience: a, secret_file: a},"
+        " others: {type: jwt, issuer: j, audience: a, secret_file: b, header: X-Other}}\n"
+    )
+    floor = "auth: {any: [users], scopes: [read]}"
+    discover = f"{{services: orders, {floor}}}" if place == "discover" else "orders"
+    more = schemes + (f"defaults: {{{floor}}}\n" if place == "defaults" else "")
+    given = endpoint() if asked is None else endpoint(http_auth=asked)
+    file = load(tmp_path, service(given), discover=discover, more=more)
+    if expected is None:
+        assert list(file.table.routes) == []
+        assert len(file.remarks) == 1
+    else:
+        assert len(file.table.routes) == 1
+
+
+def test_services_are_tags_and_their_schemas_are_components(tmp_path: Path) -> None:
+    described = service(
+        endpoint(request_schema={"type": "object"}, response_schema={"type": "array"}), description="All orders."
+    )
+    document = json.loads(prepare(load(tmp_path, described)).openapi)
+    assert document["tags"] == [{"name": "orders", "description": "All orders.\n\nVersion 1.2.0."}]
+    assert {"orders.get.request", "orders.get.response"} <= set(document["components"]["schemas"])
+    (operation,) = (operation for path in document["paths"].values() for operation in path.values())
+    assert operation["tags"] == ["orders"]

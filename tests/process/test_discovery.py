@@ -1,0 +1,220 @@
+"""Routes of services that describe themselves: they come and go with the services, in the real program."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import httpx
+import pytest
+from nats.aio.msg import Msg
+from nats.micro import add_service
+from nats.micro.request import Request
+from nats.micro.service import EndpointConfig, Service, ServiceConfig
+
+from app.commands.discoverer import NICENESS
+from tests.harness import NO_TLS, PATIENCE, NatsServer, connect, eventually, replying, responder
+from tests.process.programs import PROGRAM, Process, find_children, is_alive, run, wait_until_ready
+from tests.process.test_reload import ADDRESS, get_statuses, hang_up, read_events, wait_for_status
+
+
+async def answer(request: Request) -> None:
+    await request.respond(json.dumps({"subject": request.subject}).encode())
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    url: str, name: str = "orders", version: str = "1.0.0", path: str = "/orders/{id}", **metadata: str
+) -> AsyncIterator[Service]:
+    """A service with one endpoint, `GET /orders/{id}`."""
+    async with connect(url) as client:
+        service = await add_service(client, ServiceConfig(name=name, version=version, description="Takes orders."))
+        about = {"http.method": "GET", "http.path": path, **metadata}
+        await service.add_endpoint(EndpointConfig(name="get", handler=answer, subject=f"{name}.*.get", metadata=about))
+        try:
+            yield service
+        finally:
+            await service.stop()
+
+
+def write_routes(path: Path, discover: str = "{services: [orders], forget_after: 2s}", more: str = "") -> Path:
+    mine = "  - {name: mine, method: GET, path: '/mine/{id}', subject: 'mine.{id}'}\n"
+    path.write_text(f"version: 1\ndiscover: {discover}\nroutes:\n{mine}{more}")
+    return path
+
+
+def serve(nats: NatsServer, tmp_path: Path, *options: str, **more: str) -> tuple[list[str], Path, dict[str, str]]:
+    command = [*PROGRAM, "serve", "--port", "0", *options]
+    return command, tmp_path / "log", {"NATS_URL": nats.url, **more}
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_routes_come_and_go_with_their_service(workers: str, own_nats: NatsServer, tmp_path: Path) -> None:
+    routes = write_routes(tmp_path / "routes.yaml")
+    command, log, environment = serve(own_nats, tmp_path, "--workers", workers, GATEWAY_ROUTES=str(routes))
+    with run(command, log, **environment) as gateway:
+        url = gateway.find(ADDRESS)
+        wait_until_ready(url)
+        assert await get_statuses(url, "/orders/7") == [404]
+        async with serving(own_nats.url):
+            await wait_for_all(url, "/orders/7", 200)
+            async with httpx.AsyncClient(base_url=url, trust_env=False, verify=NO_TLS) as client:
+                response = await client.get("/orders/7")
+                assert response.json() == {"subject": "orders.7.get"}
+                assert response.headers["content-type"] == "application/json"
+                document = (await client.get("/openapi.json")).json()
+            assert document["paths"]["/orders/{id}"]["get"]["tags"] == ["orders"]
+            assert document["tags"] == [{"name": "orders", "description": "Takes orders.\n\nVersion 1.0.0."}]
+            hang_up(gateway)
+            await eventually(lambda: len(read_events(gateway, "routes-loaded")) >= 2, timeout=PATIENCE)
+            assert await get_statuses(url, "/orders/7") == [200]
+        assert await get_statuses(url, "/orders/7") == [503]
+        await wait_for_all(url, "/orders/7", 404)
+        assert gateway.stop() == 0
+    assert "Traceback" not in gateway.log
+
+
+async def wait_for_all(url: str, path: str, status: int) -> None:
+    """Until this is the status in every worker: on many connections."""
+    await wait_for_status(url, path, status)
+    async with asyncio.timeout(PATIENCE):
+        while {code for _ in range(20) for code in await get_statuses(url, path)} != {status}:
+            await asyncio.sleep(0.05)
+
+
+async def test_without_a_route_file_the_environment_names_the_services(own_nats: NatsServer, tmp_path: Path) -> None:
+    command, log, environment = serve(own_nats, tmp_path, GATEWAY_DISCOVER="orders, pets")
+    async with serving(own_nats.url, "pets", path="/pets/{id}"):
+        with run(command, log, **environment) as gateway:
+            url = gateway.find(ADDRESS)
+            wait_until_ready(url)
+            await wait_for_status(url, "/pets/7", 200)
+            assert gateway.stop() == 0
+
+
+async def test_a_service_that_runs_has_its_routes_from_the_start(own_nats: NatsServer, tmp_path: Path) -> None:
+    command, log, environment = serve(own_nats, tmp_path, GATEWAY_DISCOVER="orders")
+    async with serving(own_nats.url):
+        with run(command, log, **environment) as gateway:
+            await asyncio.to_thread(gateway.find, ADDRESS)  # meanwhile the service answers
+            assert read_events(gateway, "listening")[0]["routes"] == 1
+            assert gateway.stop() == 0
+
+
+def test_a_route_file_says_itself_which_services(own_nats: NatsServer, tmp_path: Path) -> None:
+    routes = write_routes(tmp_path / "routes.yaml")
+    command, log, environment = serve(own_nats, tmp_path, str(routes), GATEWAY_DISCOVER="orders")
+    process = Process(command, log, **environment)
+    assert process.process.wait(PATIENCE) == 1
+    assert "GATEWAY_DISCOVER is for a gateway without a route file" in process.log
+
+
+async def test_routes_stay_while_nats_is_away(own_nats: NatsServer, tmp_path: Path) -> None:
+    routes = write_routes(tmp_path / "routes.yaml")
+    command, log, environment = serve(own_nats, tmp_path, GATEWAY_ROUTES=str(routes))
+    with run(command, log, **environment) as gateway:
+        url = gateway.find(ADDRESS)
+        async with serving(own_nats.url):
+            await wait_for_status(url, "/orders/7", 200)
+            own_nats.kill()
+            await wait_for_status(url, "/orders/7", 503)
+            await asyncio.sleep(3)  # longer than a silent service is kept
+            assert await get_statuses(url, "/orders/7") == [503]
+            await asyncio.to_thread(own_nats.start)
+            await wait_for_status(url, "/orders/7", 200)
+        assert gateway.stop() == 0
+
+
+async def test_most_instances_count_and_the_others_are_told(own_nats: NatsServer, tmp_path: Path) -> None:
+    command, log, environment = serve(own_nats, tmp_path, GATEWAY_DISCOVER="orders")
+    url = own_nats.url
+    async with serving(url, path="/old/{id}"), serving(url, path="/old/{id}"):
+        with run(command, log, **environment) as gateway:
+            address = gateway.find(ADDRESS)
+            await wait_for_status(address, "/old/7", 200)
+            async with serving(url, version="2.0.0", path="/new/{id}"):
+                await eventually(lambda: bool(read_events(gateway, "service-refused")), timeout=PATIENCE)
+                assert await get_statuses(address, "/old/7", "/new/7") == [200, 404]
+                async with serving(url, version="2.0.0", path="/new/{id}"):
+                    await wait_for_status(address, "/new/7", 200)
+            reasons = [str(event["reason"]) for event in read_events(gateway, "service-refused")]
+            assert any("say something else than 2 of version 1.0.0" in reason for reason in reasons)
+            assert gateway.stop() == 0
+
+
+async def test_wrong_metadata_are_in_the_log_once(own_nats: NatsServer, tmp_path: Path) -> None:
+    command, log, environment = serve(own_nats, tmp_path, GATEWAY_DISCOVER="orders,pets")
+    async with serving(own_nats.url, path="/orders/{id}/{more}"):
+        with run(command, log, **environment) as gateway:
+            address = gateway.find(ADDRESS)
+            async with serving(own_nats.url, "pets", path="/pets/{id}"):
+                await wait_for_status(address, "/pets/7", 200)
+            (event,) = read_events(gateway, "service-refused")
+            assert (event["service"], event["endpoint"]) == ("orders", "get")
+            assert "has 2 parameters" in str(event["reason"])
+            assert gateway.stop() == 0
+
+
+def say(kind: str, **changes: object) -> bytes:
+    about = {"type": f"io.nats.micro.v1.{kind}_response", "name": "orders", "id": "LIAR", "version": "9.0.0"}
+    return json.dumps({**about, **changes}).encode()
+
+
+LIE = [{"name": "get", "subject": "orders.*.get", "metadata": {"http.path": "/orders/{id}", "http.method": "GET"}}]
+ATTACKS: dict[str, Callable[[str], list[bytes]]] = {
+    "10 MB": lambda _: [b'{"type":"' + b"x" * 900_000] * 11,
+    "another name": lambda kind: [say(kind, name="pets", endpoints=LIE)] * 3,
+    "no JSON": lambda _: [b"\xff" * 1000, b"[" * 100_000, b"null", b"{}", b""],
+    "many instances": lambda kind: [say(kind, id=f"L{number}", endpoints=LIE) for number in range(100_000)],
+    "ids that are no tokens": lambda kind: [say(kind, id=text) for text in ("a.b", "*", ">", "a b", "x" * 1000)],
+    "wrong types": lambda kind: [say(kind, endpoints={"a": 1}), say(kind, version=7), say(kind, metadata=[1])],
+    "many endpoints": lambda kind: [say(kind, endpoints=LIE * 5000)],
+    "subjects of NATS": lambda kind: [say(kind, endpoints=[{"name": "x", "subject": "$SYS.REQ.SERVER.PING"}])],
+}
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+async def test_what_a_stranger_says_harms_nobody(name: str, own_nats: NatsServer, tmp_path: Path) -> None:
+    routes = write_routes(tmp_path / "routes.yaml", "[orders]")
+    command, log, environment = serve(own_nats, tmp_path, GATEWAY_ROUTES=str(routes))
+
+    async def lie(message: Msg) -> None:
+        kind = "ping" if ".PING" in message.subject else "info"
+        for number, payload in enumerate(ATTACKS[name](kind)):
+            await message.respond(payload)
+            if number % 1000 == 0:
+                await asyncio.sleep(0)
+
+    async with (
+        serving(own_nats.url, path="/true/{id}"),
+        serving(own_nats.url, path="/true/{id}"),
+        responder(own_nats.url, "mine.*", replying(b"mine")),
+        responder(own_nats.url, "$SRV.>", lie),
+    ):
+        with run(command, log, **environment) as gateway:
+            url = gateway.find(ADDRESS)
+            wait_until_ready(url)
+            await wait_for_status(url, "/true/7", 200)
+            for _ in range(5):
+                await asyncio.sleep(0.5)
+                assert await get_statuses(url, "/mine/7", "/true/7", "/livez") == [200, 200, 200]
+            assert gateway.stop() == 0
+    assert "Traceback" not in gateway.log
+
+
+async def test_the_process_that_watches_is_started_again_and_never_stays(own_nats: NatsServer, tmp_path: Path) -> None:
+    command, log, environment = serve(own_nats, tmp_path, GATEWAY_DISCOVER="orders")
+    with run(command, log, **environment) as gateway:
+        url = gateway.find(ADDRESS)
+        (first,) = find_children(gateway.process.pid, "discoverer")
+        assert os.getpriority(os.PRIO_PROCESS, first) >= NICENESS
+        os.kill(first, signal.SIGKILL)
+        async with serving(own_nats.url):
+            await wait_for_status(url, "/orders/7", 200)
+        (second,) = find_children(gateway.process.pid, "discoverer")
+        gateway.process.kill()
+        gateway.process.wait()
+        await eventually(lambda: not is_alive(second), timeout=PATIENCE)
