@@ -51,6 +51,7 @@ _PREFIX = "http."
 _TEXTS = ("method", "path", "subject", "timeout")
 """Keys of metadata that are keys of a route, as texts."""
 _KNOWN = (*_TEXTS, "status", "auth", "route", "routes")
+_FIRST = ("name", "method", "path", "subject")
 _HIDDEN = "none"
 _MAX_ROUTES = 100  # of one endpoint
 _LITERAL = re.compile(r"[A-Za-z0-9._!$&'()*+,;=:@-]")
@@ -84,7 +85,8 @@ def declare(info: Info, remarks: list[Remark]) -> Iterator[Declaration]:
             continue
         for route, notes in routes:
             route["name"] = _choose_name(info.name, endpoint.name, names)
-            yield Declaration(info.name, endpoint.name, route, notes)
+            ordered = {key: route[key] for key in (*_FIRST, *route)}
+            yield Declaration(info.name, endpoint.name, ordered, notes)
 
 
 def _declare(info: Info, endpoint: Endpoint) -> Iterator[tuple[dict[str, Any], list[str]]]:
@@ -121,7 +123,8 @@ def _read_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
 def _read_texts(metadata: Mapping[str, str]) -> dict[str, Any]:
     texts: dict[str, Any] = {key: metadata[key] for key in _TEXTS if key in metadata}
     if "method" in texts:
-        texts["method"] = [method.strip().upper() for method in texts["method"].split(",")]
+        methods = [method.strip().upper() for method in texts["method"].split(",")]
+        texts["method"] = methods if len(methods) > 1 else methods[0]
     if "auth" in metadata:
         texts["auth"] = _read_json(metadata["auth"], "auth") if metadata["auth"][:1] in "{[" else metadata["auth"]
     return texts

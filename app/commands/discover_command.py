@@ -1,0 +1,155 @@
+"""`nats-http discover`: which services answer on NATS, and the routes that they would have."""
+
+import asyncio
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .arguments import CommandError
+
+if TYPE_CHECKING:
+    from ..discovery.infos import Remark, Service
+
+CONNECT_WITHIN = 5.0  # seconds
+
+_TITLES = "SERVICE", "VERSION", "INSTANCES", "ENDPOINT", "SUBJECT", "ROUTE"
+
+
+@dataclass(frozen=True, slots=True)
+class Drafts:
+    """What was found: the services, the keys of their routes by service and endpoint, and what can't be used."""
+
+    services: "Sequence[Service]"
+    routes: Mapping[tuple[str, str], Sequence[Mapping[str, Any]]]
+    notes: Mapping[str, Sequence[str]]
+    """What a person should look at, by the name of the route."""
+    remarks: "Sequence[Remark]"
+
+
+def discover(
+    service: Annotated[
+        list[str] | None, typer.Option("--service", help="The name of a service; may be repeated. Default: all.")
+    ] = None,
+    write: Annotated[
+        Path | None,
+        typer.Option(
+            "--write",
+            metavar="FILE",
+            help="Write the routes into this route file. If it is there, routes that it does not have are added, and "
+            "nothing else in it changes.",
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+) -> None:
+    """Ask the services on NATS what they are (ADR-32), and show the routes that they would have.
+
+    The settings say where NATS is (NATS_URL). The exit code is 1 if no service answers.
+
+    A line that begins with "warning" is about something that the gateway would not use.
+    """
+    drafts = make_drafts(*_ask(service or []))
+    if not drafts.services:
+        named = f" named {' or '.join(service)}" if service else ""
+        raise CommandError(f"no service{named} answers on $SRV.INFO: services made with a `micro` library of NATS do")
+    if as_json:
+        typer.echo(_write_json(drafts))
+    else:
+        for line in _write_table(drafts):
+            typer.echo(line)
+    for remark in drafts.remarks:
+        typer.echo(f"nats-http: warning: {remark}", err=True)
+    if write is not None:
+        from .route_writer import write_routes
+
+        added, known = write_routes(write, drafts)
+        rest = f", {known} of them had routes already" if known else ""
+        typer.echo(f"{write}: {added} {'route' if added == 1 else 'routes'} added{rest}", err=as_json)
+
+
+def _ask(names: Sequence[str]) -> "tuple[Sequence[Service], Sequence[Remark]]":
+    from ..discovery.asking import ask_infos
+    from ..errors import GatewayError
+    from ..nats.link import Link
+    from ..settings import load_settings
+
+    settings = load_settings(check_files=True)
+
+    async def ask() -> "tuple[Sequence[Service], Sequence[Remark]]":
+        async with Link(settings.nats_url, max_in_flight=16, credentials=settings.credentials) as link:
+            return await ask_infos(link, names, connect_within=CONNECT_WITHIN)
+
+    from ..observe.log import configure_logging
+
+    configure_logging(color=False, form="text", level="error")
+    try:
+        return asyncio.run(ask())
+    except GatewayError as error:
+        raise CommandError(f"{', '.join(settings.nats_url)}: {error.detail}") from None
+
+
+def make_drafts(services: "Sequence[Service]", remarks: "Sequence[Remark]") -> Drafts:
+    """The routes of these services, checked as `discover` of a route file does it."""
+    from ..discovery.declarations import declare
+    from ..routefile.load import load_route_file
+
+    names = [service.info.name for service in services]
+    if not names:
+        return Drafts(services, {}, {}, remarks)
+    with tempfile.TemporaryDirectory(prefix="nats-http-") as directory:
+        path = Path(directory, "routes.yaml")
+        path.write_text(json.dumps({"version": 1, "discover": names}))
+        file = load_route_file(path, services, remarks)
+    right = {route.name for route in file.table.routes}
+    routes: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    notes: dict[str, Sequence[str]] = {}
+    for service in services:
+        for declaration in declare(service.info, []):
+            name = declaration.route["name"]
+            if name in right:
+                right.discard(name)  # of two services with the same name for a route, the first has it
+                routes.setdefault((declaration.service, declaration.endpoint), []).append(declaration.route)
+                notes[name] = declaration.notes
+    return Drafts(services, routes, notes, file.remarks)
+
+
+def _write_json(drafts: Drafts) -> str:
+    services = [
+        {
+            "name": service.info.name,
+            "version": service.info.version,
+            "description": service.info.description,
+            "instances": service.instances,
+            "endpoints": [
+                {**asdict(endpoint), "routes": drafts.routes.get((service.info.name, endpoint.name), [])}
+                for endpoint in service.info.endpoints
+            ],
+        }
+        for service in drafts.services
+    ]
+    return json.dumps({"services": services, "remarks": list(map(asdict, drafts.remarks))}, indent=2)
+
+
+def _write_table(drafts: Drafts) -> Iterator[str]:
+    rows = [_TITLES, *_list_rows(drafts)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_TITLES))]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _list_rows(drafts: Drafts) -> Iterator[tuple[str, ...]]:
+    for service in drafts.services:
+        info = service.info
+        about = (info.name, info.version, str(service.instances))
+        for endpoint in info.endpoints:
+            for route in drafts.routes.get((info.name, endpoint.name), [{}]):
+                methods = route.get("method", "-")
+                method = ",".join(methods) if isinstance(methods, list) else methods
+                yield (*about, endpoint.name, endpoint.subject, f"{method} {route.get('path', '')}".strip())
+                about = ("", "", "")
+        if not info.endpoints:
+            yield (*about, "-", "-", "-")
