@@ -96,6 +96,10 @@ async def test_a_new_route_file_is_right(own_nats: NatsServer, tmp_path: Path) -
 BLOCK = (
     "# mine\nversion: 1\nroutes:\n{0}# first\n{0}- name: a\n{0}  method: GET # odd\n{0}  path: /x\n{0}  subject: x\n"
 )
+OPEN = (
+    "version: 1\nauth: {u: {type: client-certificate}}\nroutes:\n"
+    "- {name: a, method: GET, path: /x, subject: x, auth: u}"
+)
 REST = "\n# about defaults\ndefaults: {timeout: 3s}\n"
 
 
@@ -130,10 +134,7 @@ async def test_what_a_person_wrote_does_not_change(
         ("version: 1\nroutes: [{name: a, method: GET, path: /x, subject: x}]\n", "its routes are in one line"),
         ("version: 1\nrouts: []\n", "nothing was written, since it has faults"),
         (
-            (
-                "version: 1\nauth: {u: {type: client-certificate}}\nroutes:\n- {name: a, method: GET, path: /x, subject: x, "
-                "auth: u}"
-            ),
+            OPEN,
             "nothing was written, since it would have these faults",
         ),
     ],
