@@ -2,7 +2,7 @@
 
 Laws:
 1. What a person wrote does not change: lines are only added, behind the last route.
-2. A route is added only if the file has none of its name, and none of its method and path.
+2. A route is added only if the file has no route of this name, and no route of this method and path.
 3. The file is replaced only if the new one is valid.
 """
 

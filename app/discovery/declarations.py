@@ -50,7 +50,8 @@ _WILDCARDS = (_ANY, _REST)
 _PREFIX = "http."
 _TEXTS = ("method", "path", "subject", "timeout")
 """Keys of metadata that are keys of a route, as texts."""
-_KNOWN = (*_TEXTS, "status", "auth", "route", "routes")
+KNOWN = (*_TEXTS, "status", "auth", "route", "routes")
+"""The keys of metadata about HTTP, without their prefix."""
 _FIRST = ("name", "method", "path", "subject")
 _HIDDEN = "none"
 _MAX_ROUTES = 100  # of one endpoint
@@ -113,8 +114,8 @@ def _read_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
     """The metadata about HTTP, without their prefix."""
     found = {key.removeprefix(_PREFIX): value for key, value in metadata.items() if key.startswith(_PREFIX)}
     for key in found:
-        if key not in _KNOWN:
-            raise _Wrong(f"{_PREFIX}{key}: there is no such key{suggest(key, _KNOWN)}")
+        if key not in KNOWN:
+            raise _Wrong(f"{_PREFIX}{key}: there is no such key{suggest(key, KNOWN)}")
     if "route" in found and "routes" in found:
         raise _Wrong("it has either http.route or http.routes")
     return found
