@@ -13,9 +13,10 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.cases import CASES, FAST, Case
+from benchmarks.cases import CASES, FANNED, FAST, Case
 from benchmarks.credentials import write_credentials
-from benchmarks.load import Load, Sample, measure
+from benchmarks.fanout import FAN_OUTS, find_limit, print_fan_out, run_fan_out
+from benchmarks.load import Delivery, Load, Sample, measure
 from benchmarks.pairs import print_pairs, run_pairs
 from benchmarks.report import describe_machine, print_case, print_drift, write_results
 from benchmarks.sink import run_sink
@@ -46,12 +47,13 @@ def main() -> None:
         for case in cases:
             found[case.name] = run_case(case, targets, folder, options)
             print_case(case.name, found[case.name])
+        fanned = run_fan_outs(targets, folder, options)
         drift = run_drift(targets[FAST], folder, options.drift) if options.drift else []
         print_drift(drift)
     if options.out:
         from benchmarks.chart import draw_chart  # its library is not needed to measure
 
-        write_results(options.out / "results.json", machine, found, drift)
+        write_results(options.out / "results.json", machine, found, fanned, drift)
         draw_chart(options.out / "chart.svg", found)
 
 
@@ -103,6 +105,23 @@ def run_case(
                 load = case.choose_load(name)
                 samples[name].append(measure(load, address, pid, responders, seconds=options.seconds, folder=folder))
     return samples
+
+
+def run_fan_outs(
+    targets: Mapping[str, Target], folder: Path, options: argparse.Namespace
+) -> dict[str, dict[str, list[Delivery]]]:
+    """The deliveries of each target, by the name of the case; the tables are printed."""
+    chosen = [target for name, target in targets.items() if name in FANNED and not target.missing]
+    found: dict[str, dict[str, list[Delivery]]] = {}
+    for case in FAN_OUTS:
+        if not chosen or not re.search(options.only, case.name):
+            continue
+        if limit := find_limit(case):
+            print(f"LEFT OUT: {case.name}: {limit}\n")
+            continue
+        found[case.name] = run_fan_out(case, chosen, folder, rounds=options.rounds, seconds=options.seconds)
+        print_fan_out(case, found[case.name])
+    return found
 
 
 def run_drift(target: Target, folder: Path, minutes: float) -> list[Sample]:

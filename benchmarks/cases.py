@@ -15,6 +15,9 @@ SEEN = (FAST_UNSEEN, FAST_COUNTED, FAST_TIMED, FAST_TRACES)
 OTHER_FAST, OTHER_ASGI = "other checkout, fast lane", "other checkout, ASGI lane"
 GO, STARLETTE, FASTAPI = "Go net/http + nats.go", "Starlette + nats-py", "FastAPI + nats-py"
 FASTSTREAM, NGINX = "FastStream", "nginx, no NATS"
+STREAMS, OTHER_STREAMS, NCHAN = "gateway, streams", "other checkout, streams", "nginx with nchan, no NATS"
+FANNED = (STREAMS, OTHER_STREAMS, NCHAN)
+"""The targets of a fan-out, in `benchmarks/fanout.py`."""
 
 WITHOUT = (FAST_OPEN, GO)
 """What is sent the same requests, and has an open route for them."""

@@ -1,4 +1,4 @@
-"""Load from wrk, and what a process uses of the machine meanwhile."""
+"""Load from wrk, and what a process uses of the machine during a load."""
 
 import json
 import os
@@ -40,6 +40,20 @@ class Sample:
     responder_busy: float
 
 
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """`cpu_us` is user and system time of the process and its children for each event that a caller got; `stream_kib`
+    what each stream that is open, and idle, adds to their memory. `reader_busy` is the share of a core that the callers
+    took. `missing` counts events that a caller did not get."""
+
+    cpu_us: float
+    p50_ms: float
+    p99_ms: float
+    stream_kib: float
+    missing: int
+    reader_busy: float
+
+
 def measure(load: Load, address: str, pid: int, responders: Sequence[int], *, seconds: int, folder: Path) -> Sample:
     """One run of wrk. Raises CalledProcessError when wrk fails."""
     before, busy_before = read_cpu(pid), [read_cpu(one) for one in responders]
@@ -79,6 +93,16 @@ def read_memory(pid: int) -> float:
     """MiB that are resident, of a process and its children."""
     page = os.sysconf("SC_PAGE_SIZE")
     return sum(int(_read_stat(one)[21]) for one in find_family(pid)) * page / 2**20
+
+
+def read_shared_memory(pid: int) -> int:
+    """KiB of a process and its children; a page that they share counts once (PSS)."""
+    return sum(read_pss(Path(f"/proc/{one}/smaps_rollup").read_text()) for one in find_family(pid))
+
+
+def read_pss(text: str) -> int:
+    """The KiB of the line `Pss:`."""
+    return next(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:"))
 
 
 def find_family(pid: int) -> list[int]:

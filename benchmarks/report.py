@@ -12,11 +12,12 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from benchmarks.load import Sample
+from benchmarks.load import Delivery, Sample
 
 COLUMNS = (("cpu_us", "CPU µs a request"), ("rate", "requests a second"), ("p50_ms", "p50 ms"), ("p99_ms", "p99 ms"))
 
 Found = Mapping[str, Mapping[str, Sequence[Sample]]]
+Fanned = Mapping[str, Mapping[str, Sequence[Delivery]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,8 @@ def describe_machine() -> Machine:
     words.append(_run("nats-server", "--version").replace(": v", " "))
     words.append(_run("go", "version").removeprefix("go version ").split(" ")[0])
     nats_go = _run("dpkg-query", "-W", "-f", "nats.go ${Version}", "golang-github-nats-io-go-nats-dev")
-    words += [nats_go, _run("nginx", "-v").replace("nginx version: nginx/", "nginx ")]
+    nchan = _run("dpkg-query", "-W", "-f", "nchan ${Version}", "libnginx-mod-nchan")
+    words += [nats_go, nchan, _run("nginx", "-v").replace("nginx version: nginx/", "nginx ")]
     return Machine(date, ", ".join(word for word in words if word) + ".")
 
 
@@ -108,16 +110,25 @@ def print_drift(samples: Sequence[Sample]) -> None:
     print(f"\nErrors: {sum(sample.errors for sample in samples)}.", flush=True)
 
 
-def write_results(path: Path, machine: Machine, found: Found, drift: Sequence[Sample]) -> None:
+def write_results(path: Path, machine: Machine, found: Found, fanned: Fanned, drift: Sequence[Sample]) -> None:
     """Every sample of every target and case, as JSON."""
-    cases = {
-        case: {target: [_round(sample) for sample in samples] for target, samples in targets.items()}
-        for case, targets in found.items()
+    document = {
+        "date": machine.date,
+        "machine": machine.text,
+        "cases": _round_all(found),
+        "fan_outs": _round_all(fanned),
+        "drift": [_round(one) for one in drift],
     }
-    document = {"date": machine.date, "machine": machine.text, "cases": cases, "drift": [_round(one) for one in drift]}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
 
 
-def _round(sample: Sample) -> dict[str, float]:
+def _round_all(found: Found | Fanned) -> dict[str, dict[str, list[dict[str, float]]]]:
+    return {
+        case: {target: [_round(sample) for sample in samples] for target, samples in targets.items()}
+        for case, targets in found.items()
+    }
+
+
+def _round(sample: Sample | Delivery) -> dict[str, float]:
     return {key: round(value, 3) for key, value in asdict(sample).items()}

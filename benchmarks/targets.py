@@ -32,16 +32,20 @@ from benchmarks.cases import (
     FASTAPI,
     FASTSTREAM,
     GO,
+    NCHAN,
     NGINX,
     OTHER_ASGI,
     OTHER_FAST,
+    OTHER_STREAMS,
     STARLETTE,
+    STREAMS,
 )
 
 HERE = Path(__file__).parent.parent
 PEERS = Path(__file__).with_name("peers")
 ROUTES = PEERS / "routes.yaml"
 GO_LIBRARIES = Path("/usr/share/gocode")  # where Debian puts them
+NCHAN_MODULE = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")  # where Debian puts it
 RESPONDERS = 2
 
 
@@ -121,11 +125,30 @@ def _go(program: Path) -> Callable[[Place], tuple[list[str], dict[str, str]]]:
     return build
 
 
-def _nginx(place: Place) -> tuple[list[str], dict[str, str]]:
-    text = (PEERS / "nginx.conf").read_text()
-    path = place.folder / "nginx.conf"
-    path.write_text(text.replace("FOLDER", str(place.folder)).replace("PORT", str(place.port)))
-    return ["nginx", "-p", str(place.folder), "-c", str(path)], {}
+def _streams(checkout: Path) -> Callable[[Place], tuple[list[str], dict[str, str]]]:
+    def build(place: Place) -> tuple[list[str], dict[str, str]]:
+        command, environment = _gateway("fast", checkout)(place)
+        limits = {"GATEWAY_MAX_STREAMS": "11000", "GATEWAY_MAX_CONNECTIONS": "11000"}
+        return command, {**environment, **limits, "GATEWAY_ROUTES": str(PEERS / "fanout.yaml")}
+
+    return build
+
+
+def _nginx(name: str) -> Callable[[Place], tuple[list[str], dict[str, str]]]:
+    def build(place: Place) -> tuple[list[str], dict[str, str]]:
+        text = (PEERS / name).read_text().replace("MODULE", str(NCHAN_MODULE))
+        path = place.folder / name
+        path.write_text(text.replace("FOLDER", str(place.folder)).replace("PORT", str(place.port)))
+        return ["nginx", "-p", str(place.folder), "-c", str(path)], {}
+
+    return build
+
+
+def find_nchan(module: Path = NCHAN_MODULE) -> str | None:
+    """Why nginx with nchan can't run here, if it can't."""
+    if shutil.which("nginx") is None:
+        return "nginx is not installed"
+    return None if module.exists() else "nchan is not installed (Debian: libnginx-mod-nchan)"
 
 
 def find_targets(folder: Path, wanted: str, beside: Path | None) -> dict[str, Target]:
@@ -147,7 +170,10 @@ def find_targets(folder: Path, wanted: str, beside: Path | None) -> dict[str, Ta
         Target(STARLETTE, _python("plain_starlette")),
         Target(FASTAPI, _python("plain_fastapi")),
         Target(FASTSTREAM, _python("faststream_bridge"), None if has_faststream else "faststream is not installed"),
-        Target(NGINX, _nginx, None if shutil.which("nginx") else "nginx is not installed"),
+        Target(NGINX, _nginx("nginx.conf"), None if shutil.which("nginx") else "nginx is not installed"),
+        Target(STREAMS, _streams(HERE)),
+        *([Target(OTHER_STREAMS, _streams(beside))] if beside else ()),
+        Target(NCHAN, _nginx("nchan.conf"), find_nchan()),
     )
     found = {target.name: target for target in targets if re.search(wanted, target.name)}
     if go := found.get(GO):
