@@ -29,6 +29,14 @@ ClaimOption = Annotated[
 ]
 """The option for the claims of a key or a token. `parse_claims` reads it."""
 
+HeaderOption = Annotated[
+    list[str] | None, typer.Option("-H", "--header", help="A request header, 'name: value'; may be repeated.")
+]
+"""The option for headers of a request. `parse_header` reads each."""
+
+DataOption = Annotated[str | None, typer.Option("-d", "--data", help="The request body; @FILE reads it from a file.")]
+"""The option for the body of a request. `read_data` reads it."""
+
 
 class CommandError(CannotStart):
     """A command can't continue. The text is one line that says what to do."""
@@ -72,6 +80,26 @@ def _read_value(text: str) -> "Json":
         return parse_json(text.encode("utf-8", "surrogateescape"))
     except ValueError:
         return text
+
+
+def read_data(text: str) -> bytes:
+    """The bytes of a body, or of the file that `@FILE` names. Raises CommandError."""
+    if not text.startswith("@"):
+        return text.encode("utf-8", "surrogateescape")
+    try:
+        return Path(text[1:]).read_bytes()
+    except OSError as error:
+        raise CommandError(f"{text[1:]}: {(error.strerror or str(error)).lower()}") from None
+
+
+def parse_header(text: str) -> tuple[bytes, bytes]:
+    """The name as it was typed, and the value. Raises CommandError."""
+    from ..formats.fields import is_token
+
+    name, colon, value = text.partition(":")
+    if not colon or not is_token(name):
+        raise CommandError(f"-H '{text}': a header is 'name: value'")
+    return name.encode("ascii"), value.strip().encode("utf-8", "surrogateescape")
 
 
 def choose_file(file: Path | None) -> Path:

@@ -16,6 +16,7 @@ from ..errors import CannotStart
 from ..http.lane import LaneName
 from .arguments import CommandError, File
 from .discover_command import discover
+from .call_command import call
 from .hangups import Hangups
 from .keys_command import keys
 from .listeners import inherit, listen
@@ -225,7 +226,7 @@ def healthcheck(
         raise CommandError(f"{target}: {error}") from None
 
 
-for _command in (check, routes, explain, discover, openapi, schema, settings, token):
+for _command in (check, routes, explain, call, discover, openapi, schema, settings, token):
     cli.command()(_command)
 cli.add_typer(keys)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .arguments import CommandError, File, choose_file
+from .arguments import DataOption, File, HeaderOption, choose_file, parse_header, read_data
 
 if TYPE_CHECKING:
     from ..edge.request import Request
@@ -95,10 +95,8 @@ def routes(file: File = None) -> None:
 def explain(
     method: Annotated[str, typer.Argument(help="GET, POST, …")],
     target: Annotated[str, typer.Argument(help="Path and query, as in a request line: '/orders/7?x=1'.")],
-    header: Annotated[list[str] | None, typer.Option("-H", "--header", help="A request header, 'name: value'.")] = None,
-    data: Annotated[
-        str | None, typer.Option("-d", "--data", help="The request body; @FILE reads it from a file.")
-    ] = None,
+    header: HeaderOption = None,
+    data: DataOption = None,
     file: Annotated[
         Path | None, typer.Option("--routes", help="The route file (GATEWAY_ROUTES).", show_default=False)
     ] = None,
@@ -119,8 +117,8 @@ def explain(
     from .callers import prepare_keys
     from .explain import explain_request
 
-    body = None if data is None else _read_data(data)
-    pairs = [_parse_header(text) for text in header or []]
+    body = None if data is None else read_data(data)
+    pairs = [(name.lower(), value) for name, value in map(parse_header, header or [])]
     loaded = load_route_file(choose_file(file))
     settings = load_settings()
     prepare_keys(loaded.schemes.values())
@@ -162,21 +160,3 @@ def schema() -> None:
     from ..routefile.editor_schema import build_schema
 
     typer.echo(json.dumps(build_schema(), indent=2, ensure_ascii=False))
-
-
-def _read_data(text: str) -> bytes:
-    if not text.startswith("@"):
-        return text.encode("utf-8", "surrogateescape")
-    try:
-        return Path(text[1:]).read_bytes()
-    except OSError as error:
-        raise CommandError(f"{text[1:]}: {(error.strerror or str(error)).lower()}") from None
-
-
-def _parse_header(text: str) -> tuple[bytes, bytes]:
-    from ..formats.fields import is_token
-
-    name, colon, value = text.partition(":")
-    if not colon or not is_token(name):
-        raise CommandError(f"-H '{text}': a header is 'name: value'")
-    return name.lower().encode("ascii"), value.strip().encode("utf-8", "surrogateescape")
