@@ -16,7 +16,7 @@ from starlette.types import Message
 from .. import __version__
 from ..checks.checker import Checker
 from ..edge.request import Request
-from ..errors import BadReply, GatewayError, NoResponders
+from ..errors import BadReply, GatewayError, NoResponders, NotFound
 from ..exchange.events import write_time
 from ..exchange.kinds import DEFAULT_LINK, PUBLISHER
 from ..exchange.outbound import Outbound, is_unsent
@@ -39,6 +39,7 @@ from ..routing.kinds import Subscribe
 from ..routing.table import RouteTable
 from ..settings import Settings
 from .arguments import CommandError
+from .near import list_near
 
 _PEER = "127.0.0.1"
 _LOOK_INTERVAL = 0.01  # seconds between two checks of the connection
@@ -54,6 +55,7 @@ class Answer:
     - `subject`, `sent` (a header block) and `payload` are what went to NATS. `subject` is None if nothing did.
     - `seconds` is how long the reply took; None if nothing was sent.
     - `status` is None for the reply to a request straight to a subject.
+    - `near` has the paths of similar routes, if no route has the path.
     - `reason` says why there is no connection to NATS, if there is none.
     """
 
@@ -65,6 +67,7 @@ class Answer:
     status: int | None = None
     headers: Sequence[Pair] = ()
     body: bytes = b""
+    near: Sequence[str] = ()
     reason: str | None = None
 
     @property
@@ -165,7 +168,10 @@ def call_route(
         "client": (_PEER, 0),
         "server": None,
     }
-    return asyncio.run(_call_route(settings, table, scope, body or b""))
+    answer = asyncio.run(_call_route(settings, table, scope, body or b""))
+    if answer.route is None and answer.status == NotFound.status:
+        answer.near = list_near(table, path)
+    return answer
 
 
 async def _call_route(settings: Settings, table: RouteTable, scope: dict[str, Any], body: bytes) -> Answer:

@@ -32,6 +32,8 @@ def _list_rows(answer: Answer) -> Iterator[tuple[str, str]]:
         yield "time", f"{answer.seconds * 1000:.1f} ms"
     if answer.status is not None:
         yield "status", str(answer.status)
+    for template in answer.near:
+        yield "near", template
     if answer.headers:
         yield "answer", "\n         ".join(f"{name}: {value}" for name, value in _decode(answer.headers))
 
@@ -95,6 +97,7 @@ def write_json(answer: Answer) -> str:
             "route": answer.route,
             "sent": sent,
             "seconds": answer.seconds,
+            "near": answer.near,
             "not_connected": answer.reason,
             "status": answer.status,
             "headers": _join(_decode(answer.headers)),

@@ -15,8 +15,8 @@ from .. import __version__
 from ..errors import CannotStart
 from ..http.lane import LaneName
 from .arguments import CommandError, File
-from .discover_command import discover
 from .call_command import call
+from .discover_command import discover
 from .hangups import Hangups
 from .keys_command import keys
 from .listeners import inherit, listen

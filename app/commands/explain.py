@@ -29,6 +29,7 @@ from ..routing.routes import Route
 from ..routing.table import RouteTable
 from ..settings import Settings
 from .callers import Rows, describe_caller
+from .near import list_near
 
 _SHOWN = (b"allow", b"www-authenticate")
 """Header fields of a response that say what the request should have been."""
@@ -68,8 +69,9 @@ def explain_request(
     while isinstance(begun, Waiting):
         begun = relay.resume(begun, wait_for(begun.wait))
     if begun is None:
+        near = [("near", template) for template in list_near(table, path)]
         found = explain_page(request) if explain_page else None
-        return found or (False, write_problem(NotFound(), request, relay.proxies, []))
+        return found or (False, write_problem(NotFound(), request, relay.proxies, near))
     if isinstance(begun, Outbound):
         refused = _load(relay, begun, body or b"")
         if refused is None:

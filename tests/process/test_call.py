@@ -130,6 +130,16 @@ async def test_the_rules_of_the_route_refuse_a_request_before_it_is_sent(
         assert found["seconds"] is None
 
 
+async def test_similar_routes_are_named_if_no_route_has_the_path(shared_nats: NatsServer, routes: str) -> None:
+    for target, near in (("/order/7", ["/orders/{id}", "/orders"]), ("/stor", ["/store"]), ("/x", [])):
+        done = await ask(shared_nats.url, "GET", target, "--json", GATEWAY_ROUTES=routes)
+        assert (done.returncode, json.loads(done.stdout)["near"]) == (1, near)
+        shown = await ask(shared_nats.url, "GET", target, GATEWAY_ROUTES=routes)
+        explained = await asyncio.to_thread(finish, [*PROGRAM, "explain", "GET", target], GATEWAY_ROUTES=routes)
+        for output in (shown.stdout, explained.stdout):
+            assert re.findall("^near     (.*)", output, re.MULTILINE) == near
+
+
 async def test_an_error_of_a_service_is_mapped_by_its_route(shared_nats: NatsServer, routes: str) -> None:
     headers = {"Nats-Service-Error": "it is there", "Nats-Service-Error-Code": "1001"}
     async with responder(shared_nats.url, "call.make", replying(b"", headers)):
