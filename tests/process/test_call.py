@@ -15,7 +15,17 @@ from nats.aio.msg import Msg
 
 from app.errors import NoResponders, NotConnected, Timeout
 from app.routing.bodies import AT_ONCE
-from tests.harness import PATIENCE, NatsServer, RawPeer, clean_environment, connect, eventually, replying, responder
+from tests.harness import (
+    PATIENCE,
+    NatsServer,
+    RawPeer,
+    clean_environment,
+    connect,
+    eventually,
+    replying,
+    responder,
+    run_nats,
+)
 from tests.process.programs import PROGRAM, finish, run
 
 ROUTES = """\
@@ -276,6 +286,33 @@ async def test_a_terminal_gets_colours_unless_it_wants_none(shared_nats: NatsSer
 
     assert b"\x1b[31m\x1b[1m503\x1b[0m" in await show(NO_COLOR="")
     assert b"\x1b" not in await show(NO_COLOR="1")
+
+
+async def test_it_connects_with_the_credentials_of_the_settings(tmp_path: Path) -> None:
+    with run_nats(tmp_path / "nats", "authorization { user: sue, password: s3cret }") as nats:
+        done = await ask(nats.url, "call.nobody", NATS_USER="sue", NATS_PASSWORD="s3cret")  # noqa: S106 - for tests
+        assert '"type": "/problems/no-responders"' in done.stdout
+        done = await ask(nats.url, "call.nobody", GATEWAY_TIMEOUT="500ms")
+    assert (done.returncode, '"type": "/problems/not-connected"' in done.stdout) == (1, True)
+    assert "NATS     not connected: " in done.stdout
+    assert "uthorization" in read_rows(done.stdout)["NATS"]
+
+
+SIGNED = """\
+version: 1
+routes:
+  - {name: hook, method: POST, path: /hook, subject: call.hook, signature: {header: X-Sig, secret_file: secret}}
+"""
+
+
+async def test_policies_are_not_applied_not_even_to_the_body(shared_nats: NatsServer, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("0123456789abcdef0123456789abcdef\n")
+    (tmp_path / "routes.yaml").write_text(SIGNED)
+    async with responder(shared_nats.url, "call.hook", replying(b"seen")):
+        words = "POST", "/hook", "-d", "x", "--routes", str(tmp_path / "routes.yaml")
+        done = await ask(shared_nats.url, *words)
+    assert (done.returncode, done.stderr, read_rows(done.stdout)["status"]) == (0, "", "200")
+    assert done.stdout.endswith("\nseen\n")
 
 
 async def test_ctrl_c_is_quiet(shared_nats: NatsServer, tmp_path: Path) -> None:
