@@ -35,7 +35,8 @@ ENV PATH=/opt/venv/bin:$PATH \
 RUN --mount=type=bind,from=wheel,source=/wheel,target=/wheel \
     PYTHONDONTWRITEBYTECODE=1 pip --python /opt/venv/bin/python install --no-deps --no-index /wheel/*.whl && \
     python -c "import encodings.idna, nats_http_gateway.commands.cli, nats_http_gateway.commands.serve; \
-               import nats_http_gateway.responders.greet, nats_http_gateway.responders.notes"
+               import nats_http_gateway.responders.greet, nats_http_gateway.responders.notes; \
+               import nats_http_gateway.responders.clock"
 ENV PYTHONDONTWRITEBYTECODE=1
 
 # `make release` says them.

@@ -28,6 +28,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import nats.micro.service as micro
+from nats.aio.client import Client
 from nats.errors import ConnectionClosedError, ConnectionDrainingError, OutboundBufferLimitError
 from nats.micro.request import Request, ServiceError
 
@@ -62,6 +63,9 @@ Handler = Callable[[Request], Awaitable[bytes | Reply]]
 """Answers one request, with a reply or only its payload. A `ServiceError(code, description)` that it raises goes to the
 caller unchanged. Any other exception is logged, and the caller gets INTERNAL_ERROR."""
 
+Work = Callable[[Client], Coroutine[Any, Any, None]]
+"""What a service does without being asked. It ends by cancellation only."""
+
 logger = logging.getLogger("responders")
 
 
@@ -74,9 +78,9 @@ class Endpoint:
     handler: Handler
 
 
-def run(*, name: str, version: str, description: str, endpoints: Sequence[Endpoint]) -> None:
+def run(*, name: str, version: str, description: str, endpoints: Sequence[Endpoint], work: Work | None = None) -> None:
     """Serve until SIGTERM or SIGINT. Then answer the requests that were taken, and return. A second signal ends the
-    process.
+    process. `work` runs beside that, from the connection to NATS until its end, and begins again on a new one.
 
     The service and its queue group have the name `name`. NATS_URL and similar variables name the server and the
     credentials.
@@ -86,7 +90,7 @@ def run(*, name: str, version: str, description: str, endpoints: Sequence[Endpoi
     config = micro.ServiceConfig(name=name, version=version, description=description, queue_group=name)
     if traces := start_traces(name, version):
         endpoints = [replace(each, handler=traces.wrap(each.subject, each.handler)) for each in endpoints]
-    asyncio.run(_Responder(config, endpoints, read_connection(name), sign_fd).serve())
+    asyncio.run(_Responder(config, endpoints, read_connection(name), sign_fd, work).serve())
     if traces:
         traces.stop()
 
@@ -100,11 +104,13 @@ class _Responder:
         endpoints: Sequence[Endpoint],
         connection: Connection,
         sign_fd: int | None,
+        work: Work | None,
     ) -> None:
         self._config = config
         self._endpoints = endpoints
         self._connection = connection
         self._sign_fd = sign_fd
+        self._work = work
         self._running = _Running()
         self._open: list[_OpenEndpoint] = []
         self._troubles: dict[str, float] = {}
@@ -141,10 +147,24 @@ class _Responder:
             await client.flush()
             logger.info("connected server=%s", client.address)
             self._sign()
-            await client.wait_lost()
+            await self._work_until_lost(client)
             logger.warning("connection given up reason=%s", client.last_error)
         except Exception as error:
             self._log_trouble(error)
+
+    async def _work_until_lost(self, client: ServiceClient) -> None:
+        """Return when the client is lost. Raises what ends the work before."""
+        waits = [asyncio.create_task(client.wait_lost())]
+        if self._work:
+            waits.append(asyncio.create_task(self._work(client)))
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for wait in waits:
+                if wait.done():
+                    wait.result()
+        finally:
+            for wait in waits:
+                wait.cancel()
 
     def _sign(self) -> None:
         """Tell the parent process, once, that requests are answered from now on."""

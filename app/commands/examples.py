@@ -9,10 +9,12 @@ from importlib.util import find_spec
 from .processes import Children, make_command
 
 REPLICAS = 2  # of each service, in one queue group
+SINGLE = frozenset({"clock"})  # services with one process: two clocks would publish each tick twice
 
 
 class Examples:
-    """The processes of the example services: REPLICAS for each. Each process writes a byte to a common pipe when it is
+    """The processes of the example services: one for those in SINGLE, and REPLICAS for each
+    other. Each process writes a byte to a common pipe when it is
     ready to answer."""
 
     def __init__(self) -> None:
@@ -20,14 +22,14 @@ class Examples:
         self._missing = 0
 
     def start(self, children: Children, environment: Mapping[str, str]) -> None:
-        """Start REPLICAS of each service as children. Raises OSError."""
+        """Start the processes as children. Raises OSError."""
         self._signs, sign = os.pipe()
         os.set_blocking(self._signs, False)
         variables = {**environment, "NATS_HTTP_DEV": str(sign)}
         for module in find_modules():
-            for number in range(1, REPLICAS + 1):
-                name = f"responders.{module.rpartition('.')[2]} {number}"
-                children.start(name, make_command(module), env=variables, pass_fds=(sign,))
+            service = module.rpartition(".")[2]
+            for number in range(1, 2 if service in SINGLE else REPLICAS + 1):
+                children.start(f"responders.{service} {number}", make_command(module), env=variables, pass_fds=(sign,))
                 self._missing += 1
         os.close(sign)
 

@@ -211,7 +211,7 @@ async def test_down_leaves_only_the_notes_which_the_stack_without_the_profile_ha
     assert cluster.list_leftovers() == [f"{cluster.project}_jetstream"]
     with cluster.without_profiles():
         cluster.up()
-        assert len(cluster.find_containers()) == 7
+        assert len(cluster.find_containers()) == 8
         await wait_for(cluster.url + place)
     cluster.up()  # adds the rest to what runs
     await wait_for(cluster.url_2 + place)

@@ -19,7 +19,7 @@ from tests.harness import eventually
 
 pytestmark = pytest.mark.timeout(1200)
 
-SERVICES = ("nats", "storage", "responder", "notes", "gateway")
+SERVICES = ("nats", "storage", "responder", "notes", "clock", "gateway")
 CALLERS = 50
 STARTED = "{{.State.StartedAt}} {{.RestartCount}}"
 
@@ -30,13 +30,20 @@ def get(stack: Stack, path: str) -> httpx.Response:
 
 def test_without_the_profile_there_is_one_node_and_one_gateway(stack: Stack) -> None:
     counts = {service: len(stack.find_containers(service)) for service in SERVICES}
-    assert counts == {"nats": 1, "storage": 1, "responder": 2, "notes": 2, "gateway": 1}
+    assert counts == {"nats": 1, "storage": 1, "responder": 2, "notes": 2, "clock": 1, "gateway": 1}
     assert len(stack.find_containers()) == sum(counts.values())
 
 
 def test_a_greeting_comes_through(stack: Stack) -> None:
     response = get(stack, "/greet/sue")
     assert (response.status_code, response.json()) == (200, {"message": "hello, sue"})
+
+
+def test_the_clock_is_read_and_watched(stack: Stack) -> None:
+    assert get(stack, "/clock").json().keys() == {"time"}
+    with httpx.stream("GET", f"{stack.url}/clock/ticks", timeout=10, trust_env=False) as response:
+        assert response.status_code == 200
+        assert any(line.startswith("data: ") for line in response.iter_lines())
 
 
 def test_health_and_docs_are_served(stack: Stack) -> None:
@@ -193,7 +200,7 @@ def test_all_stop_in_order_and_without_a_kill(own_stack: Stack) -> None:
         assert [stack.inspect(container, "{{.State.ExitCode}}") for container in ids] == ["0"] * len(ids)
         ends[service] = [datetime.fromisoformat(stack.inspect(container, "{{.State.FinishedAt}}")) for container in ids]
     assert max(ends["gateway"]) <= min(ends["responder"])
-    assert max(ends["notes"]) <= min(ends["storage"])
+    assert max(ends["notes"] + ends["clock"]) <= min(ends["storage"])
     assert max(ends["responder"] + ends["storage"]) <= min(ends["nats"])
 
 

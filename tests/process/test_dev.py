@@ -15,6 +15,7 @@ import sys
 import sysconfig
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ routes:
       state: {in: query, required: true, enum: [open, sent]}
   - {name: write, method: POST, path: /items, subject: items.new, body_schema: item.json}
 """
-LINE = re.compile(r"\d\d:\d\d:\d\d (gateway |greet   |notes   ) \S.*")
+LINE = re.compile(r"\d\d:\d\d:\d\d (gateway |clock   |greet   |notes   ) \S.*")
 
 SECRET = "s3cret"  # noqa: S105 - for tests
 
@@ -162,15 +163,15 @@ async def test_the_banner_s_curl_line_greets_at_once(stack: Process) -> None:
     async with connect(stack.find(r"NATS +(\S+)")) as client:  # any NATS client meets our responders
         assert (await client.request("greet.bob", timeout=PATIENCE)).data == b"hello, bob"
         services = await collect_services(client)
-    assert services == ["greet", "greet", "notes", "notes"]
+    assert services == ["clock", "greet", "greet", "notes", "notes"]
     assert get(f"{stack.find(GATEWAY)}/greet/José").json() == {"message": "hello, José"}
 
 
 async def collect_services(client: Client) -> list[str]:
-    """The names of the services that answer a PING, once four do."""
+    """The names of the services that answer a PING, once five do."""
     end = time.monotonic() + PATIENCE
     names: list[str] = []
-    while len(names) < 4 and time.monotonic() < end:
+    while len(names) < 5 and time.monotonic() < end:
         names.clear()
         inbox = client.new_inbox()
         sub = await client.subscribe(inbox)
@@ -185,7 +186,7 @@ def test_the_banner_comes_when_all_parts_are_up_and_all_of_them_write_alike(stac
     before, after = stack.log.split("\n  gateway ")
     lines = before.splitlines()
     assert all(LINE.fullmatch(line) for line in [*lines, *after.partition("try: ")[2].splitlines()[2:]])
-    assert sorted(line.split()[1] for line in lines) == ["gateway", "greet", "greet", "notes", "notes"]
+    assert sorted(line.split()[1] for line in lines) == ["clock", "gateway", "greet", "greet", "notes", "notes"]
     assert all(" connected server=127.0.0.1:" in line for line in lines)
 
 
@@ -215,6 +216,32 @@ def test_notes_are_kept(stack: Process) -> None:
     read = get(f"{url}{made.headers['location']}")
     assert (read.status_code, read.json(), read.headers["etag"]) == (200, made.json(), made.headers["etag"])
     assert post(f"{url}/notes", {"title": ""}).json()["errors"][0]["pointer"] == "#/title"
+
+
+def test_a_caller_watches_the_clock_and_goes_on_behind_its_last_event(stack: Process) -> None:
+    url = stack.find(GATEWAY)
+    assert parse_time(get(f"{url}/clock").text)
+    (first, began), (second, later) = read_ticks(url, 2)
+    assert second == first + 1
+    assert began < later
+    assert read_ticks(url, 2, **{"Last-Event-ID": str(first)})[0] == (second, later)
+
+
+def read_ticks(url: str, count: int, **headers: str) -> list[tuple[int, datetime]]:
+    """The ids and times of so many events."""
+    asked = httpx.stream("GET", f"{url}/clock/ticks", headers=headers, trust_env=False, timeout=PATIENCE)
+    text = ""
+    with asked as response:
+        for chunk in response.iter_text():
+            text += chunk
+            found = re.findall(r"^id: (\d+)\ndata: (.*)\n\n", text, re.MULTILINE)
+            if len(found) >= count:
+                break
+    return [(int(number), parse_time(data)) for number, data in found[:count]]
+
+
+def parse_time(text: str) -> datetime:
+    return datetime.strptime(json.loads(text)["time"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
 
 
 async def test_with_a_route_file_of_one_s_own_the_curl_line_asks_one_s_own_service(own: Process) -> None:
@@ -265,7 +292,7 @@ def save_by_rename(path: Path, text: str) -> None:
 
 async def test_ctrl_c_stops_all_of_it_with_0(dev: Process, tmp_path: Path) -> None:
     below = descendants(dev.process.pid)
-    assert len(below) == 6  # the guard, nats-server, two of each responder
+    assert len(below) == 7  # the guard, nats-server, a clock, two of each other responder
     assert dev.stop(signal.SIGINT) == 0
     assert not [pid for pid in below if is_alive(pid)]
     assert not list(tmp_path.glob("nats-http-*"))

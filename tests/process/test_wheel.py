@@ -193,7 +193,7 @@ def test_the_repository_has_the_package_under_the_name_that_users_know(folder: P
     output = subprocess.run(
         [sys.executable, "-P", "-c", code], env=environment, capture_output=True, text=True, check=True, timeout=60
     ).stdout
-    examples = f"{NAME}.responders.greet {NAME}.responders.notes"
+    examples = " ".join(f"{NAME}.responders.{name}" for name in ("clock", "greet", "notes"))
     assert output.splitlines() == [f"{__version__} {NAME}.main {examples}", "set()"]
 
 
@@ -222,6 +222,7 @@ def test_dev_starts_its_examples_from_an_installed_wheel(installed: Environment,
         url = dev.find(r"gateway +(http://\S+)")
         dev.find("(try: curl)")
         assert get(url, "/greet/sue").json() == {"message": "hello, sue"}
+        assert get(url, "/clock").json().keys() == {"time"}
         assert post(url, "/notes", b'{"title": "Shopping"}').status_code == 201
         assert dev.stop() == 0
 
