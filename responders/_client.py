@@ -10,6 +10,7 @@ import asyncio
 import logging
 import random
 import time
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +18,6 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
-
     from ._options import Connection
 
 ANSWER_SECONDS = 2.0  # for an answer of the server at the stop, and for the last bytes at the end
@@ -28,6 +27,10 @@ PATIENCE_SECONDS = 10.0  # without a server; then the client is replaced, since 
 WATCH_SECONDS = 0.25  # between two checks of the client
 
 logger = logging.getLogger("responders")
+
+
+Work = Callable[[Client], Coroutine[Any, Any, None]]
+"""What a service does without being asked. Only a cancellation ends it."""
 
 
 @dataclass
@@ -70,6 +73,19 @@ class ServiceClient(Client):
             disconnected_cb=self._on_disconnected,
             reconnected_cb=self._on_reconnected,
         )
+
+    async def run_until_lost(self, work: Work | None) -> None:
+        """Run this work, if any, until the client is lost. Raises the exception of work that fails before."""
+        waits = [asyncio.create_task(self.wait_lost())]
+        if work:
+            waits.append(asyncio.create_task(work(self)))
+        try:
+            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for wait in done:
+                wait.result()
+        finally:
+            for wait in waits:
+                wait.cancel()
 
     async def wait_lost(self) -> None:
         """Return when the client has closed for good, or has had no server for PATIENCE_SECONDS."""

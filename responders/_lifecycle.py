@@ -21,20 +21,19 @@ import contextlib
 import logging
 import os
 import re
-import signal
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import nats.micro.service as micro
-from nats.aio.client import Client
 from nats.errors import ConnectionClosedError, ConnectionDrainingError, OutboundBufferLimitError
 from nats.micro.request import Request, ServiceError
 
-from ._client import ArrivedMsg, ServiceClient, draw_wait
+from ._client import ArrivedMsg, ServiceClient, Work, draw_wait
 from ._log import configure_logging
 from ._options import Connection, read_connection, read_sign_fd
+from ._signals import first_signal
 from ._traces import start_traces
 
 if TYPE_CHECKING:
@@ -45,7 +44,6 @@ MAX_RUNNING = 256  # further requests wait in nats-py's queue, of 524,288 reques
 STOP_SECONDS = 10.0  # at the stop, for the requests that were taken
 REPEAT_SECONDS, MAX_TROUBLES = 5.0, 32  # the same trouble is logged only once in this time; different ones meanwhile
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
 INTERNAL_ERROR = ("500", "internal error")
 TIME_LEFT = "x-request-timeout"
 _MILLISECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
@@ -62,9 +60,6 @@ class Reply:
 Handler = Callable[[Request], Awaitable[bytes | Reply]]
 """Answers one request, with a reply or only its payload. A `ServiceError(code, description)` that it raises goes to the
 caller unchanged. Any other exception is logged, and the caller gets INTERNAL_ERROR."""
-
-Work = Callable[[Client], Coroutine[Any, Any, None]]
-"""What a service does without being asked. It ends by cancellation only."""
 
 logger = logging.getLogger("responders")
 
@@ -118,7 +113,7 @@ class _Responder:
     async def serve(self) -> None:
         """Return after a signal, when all requests that were taken are answered, or when the limits of a stop are
         reached."""
-        stopping = asyncio.create_task(_first_signal())
+        stopping = asyncio.create_task(first_signal())
         while not stopping.done():
             client = ServiceClient(self._log_trouble)
             session = asyncio.create_task(self._serve_on(client))
@@ -147,24 +142,10 @@ class _Responder:
             await client.flush()
             logger.info("connected server=%s", client.address)
             self._sign()
-            await self._work_until_lost(client)
+            await client.run_until_lost(self._work)
             logger.warning("connection given up reason=%s", client.last_error)
         except Exception as error:
             self._log_trouble(error)
-
-    async def _work_until_lost(self, client: ServiceClient) -> None:
-        """Return when the client is lost. Raises what ends the work before."""
-        waits = [asyncio.create_task(client.wait_lost())]
-        if self._work:
-            waits.append(asyncio.create_task(self._work(client)))
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            for wait in waits:
-                if wait.done():
-                    wait.result()
-        finally:
-            for wait in waits:
-                wait.cancel()
 
     def _sign(self) -> None:
         """Tell the parent process, once, that requests are answered from now on."""
@@ -306,15 +287,3 @@ def find_header(request: Request, name: str) -> str | None:
     §5.3)."""
     values = [value for key, value in (request.headers or {}).items() if key.lower() == name.lower()]
     return ", ".join(values) if values else None
-
-
-async def _first_signal() -> None:
-    """Return at the first of SIGNALS. From then on each of them ends the process at once, even as PID 1 of a
-    container."""
-    came = asyncio.Event()
-    for number in SIGNALS:
-        asyncio.get_running_loop().add_signal_handler(number, came.set)
-    await came.wait()
-    for number in SIGNALS:
-        signal.signal(number, lambda number, _frame: os._exit(128 + number))
-    logger.info("stopping")

@@ -70,8 +70,9 @@ async def test_operations_are_grouped_by_tag(visitor: Visitor) -> None:
     assert [await tag.inner_text() for tag in await visitor.page.locator("h3.opblock-tag a").all()] == [
         "greet",
         "notes",
+        "clock",
     ]
-    await expect(visitor.page.locator(".opblock")).to_have_count(6)
+    await expect(visitor.page.locator(".opblock")).to_have_count(8)
     await expect(visitor.page.get_by_role("heading", name="Examples of nats-http-gateway")).to_be_visible()
 
 

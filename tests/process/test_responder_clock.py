@@ -23,6 +23,13 @@ from tests.process.programs import PROGRAM, Process, run, wait_until_ready
 DEPLOY = Path(__file__).parents[2] / "deploy"
 CLOCK = [sys.executable, "-m", "responders.clock"]
 
+WORKER = """
+from responders._lifecycle import Endpoint, run
+async def answer(request): return b""
+async def work(client): raise ValueError("it broke")
+run(name="a", version="0.1.0", description="A test.", endpoints=[Endpoint("a", "a", answer)], work=work)
+"""
+
 
 @contextmanager
 def run_clock(url: str, log: Path) -> Iterator[Process]:
@@ -104,6 +111,12 @@ async def test_it_ticks_again_when_the_server_is_back_and_ends_at_a_signal(
         assert await wait_for_ticks(client, 1)
     assert clock.stop() == 0
     assert "Traceback" not in clock.log
+
+
+def test_work_that_fails_is_logged_and_begins_again_on_a_new_connection(own_nats: NatsServer, tmp_path: Path) -> None:
+    with run([sys.executable, "-c", WORKER], tmp_path / "log", NATS_URL=own_nats.url) as worker:
+        worker.find("(?s)(connected server=.* trouble reason=it broke.* connected server=)")
+        assert worker.stop() == 0
 
 
 def test_without_jetstream_it_ticks_all_the_same(tmp_path: Path) -> None:
