@@ -161,6 +161,7 @@ class _Parts:
             link=self.link,
             find_title=lambda: self.serving.prepared.title,
             find_routes=lambda: self.serving.table.routes,
+            find_remarks=lambda: self.serving.prepared.remarks,
             is_draining=self.drain.is_set,
             with_details=bool(self._settings.health_details),
         )

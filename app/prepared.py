@@ -46,7 +46,8 @@ _DESCRIPTION = (
 @dataclass(frozen=True, slots=True)
 class PreparedRoutes:
     """Routes that are ready to be served. `openapi` is JSON. `schemes` are the schemes of `auth`, by name, and
-    `counters` the counters of `rate_limits`, by name. `cors` is for answers without a route."""
+    `counters` the counters of `rate_limits`, by name. `cors` is for answers without a route, and `remarks` says what of
+    the services is not used."""
 
     table: RouteTable
     title: str
@@ -54,6 +55,7 @@ class PreparedRoutes:
     schemes: Mapping[str, Scheme] = field(default_factory=dict)
     cors: Cors | None = None
     counters: Mapping[str, Counter] = field(default_factory=dict)
+    remarks: Sequence[Remark] = ()
 
     def write_openapi(self, root: str) -> bytes:
         """The OpenAPI document for callers who see the gateway under the path `root`, percent-encoded. Its first server
@@ -80,7 +82,9 @@ def prepare(file: RouteFile) -> PreparedRoutes:
     with collector_off():
         document = build_openapi(file.table, info=about, servers=file.servers, tags=file.tags)
         written = json.dumps(document, ensure_ascii=False).encode("utf-8")
-        return PreparedRoutes(file.table, info.title, written, file.schemes, read_cors(file.cors), file.counters)
+        return PreparedRoutes(
+            file.table, info.title, written, file.schemes, read_cors(file.cors), file.counters, file.remarks
+        )
 
 
 def pack(file: RouteFile, *, lowered: Iterable[str] = ()) -> bytes:
@@ -158,7 +162,7 @@ def unpack(package: bytes) -> Steps[PreparedRoutes]:
     known = Declared(schemes, counters, head.secrets)
     routes = (_read_route(file.readline(), schemas, known) for _ in range(head.routes))
     table = yield from RouteTable.of_checked(routes)
-    return PreparedRoutes(table, head.title, file.read(), schemes, read_cors(head.cors), counters)
+    return PreparedRoutes(table, head.title, file.read(), schemes, read_cors(head.cors), counters, head.remarks)
 
 
 def _read_head(file: BytesIO) -> Head:

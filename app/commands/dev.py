@@ -122,6 +122,7 @@ def _note(stack: Stack, nats_port: int, source: FileSource, file: RouteFile) -> 
         yield "This gateway accepts tokens of `nats-http token`. Only `nats-http dev` does."
     if stack.embedded and stack.nats_port is None and nats_port != PORT:
         yield f"Port {PORT} is taken, so NATS has another port, a new one at each start; --nats-port chooses one."
+        yield f"If services of yours use the server on {PORT}: NATS_URL=nats://localhost:{PORT} nats-http dev"
     if not stack.embedded and not stack.examples and source.path == EXAMPLES:
         yield "NATS_URL is set, so the example services are not started; --examples starts them there."
 

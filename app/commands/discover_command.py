@@ -1,6 +1,5 @@
 """`nats-http discover`: which services answer on NATS, and the routes that they would have."""
 
-import asyncio
 import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -72,6 +71,8 @@ def discover(
 
 
 def _ask(names: Sequence[str]) -> "tuple[Sequence[Service], Sequence[Remark]]":
+    import asyncio
+
     from ..discovery.asking import ask_infos
     from ..errors import GatewayError
     from ..nats.link import Link

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from .. import __version__
+from ..discovery.infos import Remark
 from ..discovery.matching import find_routes
 from ..discovery.services import Services, ask_services
 from ..nats.link import Link
@@ -24,6 +25,7 @@ from .nats_timeline import UP, describe_nats, read_start
 
 MOST_ROUTES = 1000  # on the page, those with the most failures first
 MOST_SERVICES = 200  # on the page
+MOST_REMARKS = 100  # on the page, about what of the services is not used
 ASK_INTERVAL = 5.0  # seconds between two requests to the services
 PATIENCE = 60.0  # the same, if NATS does not allow these requests
 
@@ -32,12 +34,13 @@ _DIGITS = 6  # digits of seconds and shares
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """The sources of the state. `find_routes` and `find_title` are called each time."""
+    """The sources of the state. Each function is called each time."""
 
     boards: Boards
     link: Link
     find_title: Callable[[], str]
     find_routes: Callable[[], Sequence[Route]]
+    find_remarks: Callable[[], Sequence[Remark]]
     is_draining: Callable[[], bool]
     with_details: bool
 
@@ -84,6 +87,7 @@ def describe_state(sources: Sources, history: History, seen: ServicesSeen) -> St
         "in_flight": int(read_gauge(boards, "requests_in_flight") or 0),
         "in_flight_limit": int(read_gauge(boards, "requests_in_flight_limit") or 0),
         "connections": read_gauge(boards, "open_connections"),
+        "streams": int(read_gauge(boards, "streams_open") or 0),
         "reload": {
             "successful": read_gauge(boards, "config_last_reload_successful") != 0,
             "loaded_at": read_gauge(boards, "config_last_reload_success_timestamp_seconds"),
@@ -95,6 +99,7 @@ def describe_state(sources: Sources, history: History, seen: ServicesSeen) -> St
         "routes_total": len(routes),
         "failures": read_failures(boards),
         "services": _describe_services(seen),
+        "unused": [str(remark) for remark in sources.find_remarks()[:MOST_REMARKS]],
     }
 
 
@@ -120,6 +125,7 @@ def _describe_route(route: Route, state: RouteState, services: Sequence[str]) ->
         "methods": route.methods,
         "path": route.path,
         "subject": route.subject,
+        "kind": route.kind.word,
         "rate": round(state.rate, 2),
         "failing": round(state.failing, _DIGITS),
         "refused": round(state.refused, _DIGITS),

@@ -119,7 +119,8 @@ def _write_failures() -> str:
 def _write_services() -> str:
     notes = '<p class="note" id="unanswered" hidden></p>'
     table = _write_table("services", _write_headers(_SERVICE_COLUMNS))
-    return _write_panel("services", "Services", f'{notes}{table}<p class="note" id="services-note" hidden></p>')
+    unused = '<ul class="note" id="services-unused" aria-label="Not used" hidden></ul>'
+    return _write_panel("services", "Services", f'{notes}{table}<p class="note" id="services-note" hidden></p>{unused}')
 
 
 def _write_headers(names: tuple[str, ...]) -> str:

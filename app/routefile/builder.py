@@ -41,7 +41,6 @@ RESERVED = (
     "healthz",
     "problems",
     "metrics",
-    "services",
     "status",
 )  # the gateway's own first segments
 

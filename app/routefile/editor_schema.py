@@ -17,6 +17,8 @@ _PREFIX = rf"^/{_LITERAL}(?:/(?:{_LITERAL}|\{{{_NAME}\}}))*"
 _TOKEN = "[A-Za-z0-9_$~-]+"  # noqa: S105
 _SUBJECT = rf"^(?![$_]){_TOKEN}(?:\.(?:{_TOKEN}|\{{{_NAME}\}}))*(?:\.\{{{_NAME}\.\.\.\}})?$"
 
+_WATCHED = rf"^(?![$_]){_TOKEN}(?:\.(?:{_TOKEN}|\*|\{{{_NAME}\}}))*(?:\.(?:>|\{{{_NAME}\.\.\.\}}))?$"
+
 # Keywords that are added to a property. The key has the name of its definition (empty for the file itself) and its own.
 _MORE: Mapping[tuple[str, str], dict[str, Json]] = {
     ("", "prefix"): {"pattern": f"{_PREFIX}$", "examples": ["/v1"]},
@@ -29,7 +31,7 @@ _MORE: Mapping[tuple[str, str], dict[str, Json]] = {
     },
     ("RouteModel", "subject"): {"pattern": _SUBJECT, "examples": ["orders.{id}.get", "files.{path...}"]},
     ("RouteModel", "publish"): {"pattern": _SUBJECT, "examples": ["orders.{id}.cancel"]},
-    ("RouteModel", "subscribe"): {"pattern": _SUBJECT, "examples": ["orders.{id}.events"]},
+    ("RouteModel", "subscribe"): {"pattern": _WATCHED, "examples": ["orders.{id}.events", "orders.*.events"]},
     ("RouteModel", "stream"): {"pattern": r"^[!-)+,\-0-=?-\[\]-~]{1,255}$", "examples": ["ORDERS"]},
     ("ReplyModel", "errors"): {"propertyNames": {"pattern": "^(?:[0-9]{1,9}|[A-Za-z_][A-Za-z0-9_.:-]{0,63})$"}},
     ("ReplyModel", "statuses"): {"propertyNames": {"pattern": "^[2-5][0-9]{2}$"}},
@@ -61,7 +63,7 @@ def build_schema() -> dict[str, Json]:
         "$id": "urn:nats-http-gateway:routes:1",
         "title": "Route file of nats-http-gateway",
         "required": ["version"],
-        "anyOf": [{"required": ["routes"]}, {"required": ["include"]}],
+        "anyOf": [{"required": [key]} for key in ("routes", "include", "discover")],
         "patternProperties": {f"^{FREE}": True},
         "$defs": {**walked["$defs"], "Variable": variable},  # type: ignore[dict-item]
     }

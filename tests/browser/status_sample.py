@@ -62,6 +62,7 @@ def make_route(name: str, **values: object) -> State:
         "methods": ["GET"],
         "path": f"/{name}/{{id}}",
         "subject": f"{name}.{{id}}",
+        "kind": "request",
         "rate": 12.3,
         "failing": 0.0,
         "refused": 0.0,
@@ -113,6 +114,7 @@ def make_state(time: float, routes: list[State], **values: object) -> State:
         "routes": routes,
         "failures": [],
         "services": {"list": [], "note": None, "cut": False},
+        "unused": [],
         "reload": {"successful": True, "loaded_at": 0},
     }
     return well | values

@@ -200,6 +200,19 @@ async def test_the_page_works_by_keyboard(visitor: Visitor, peer: StatusPeer) ->
     await expect(page.locator("#connections")).to_have_text("4,711")
 
 
+async def test_what_is_more_than_a_reply_and_what_is_not_used_are_said(visitor: Visitor, peer: StatusPeer) -> None:
+    peer.state = make_state(
+        1e9, [make_route("ticks", kind="subscribe"), make_route("greet")], unused=["orders.get: no"]
+    )
+    page = await open_status(visitor)
+    ticks, greet = (page.locator("#routes tr").filter(has_text=name) for name in ("ticks", "greet"))
+    await expect(ticks).to_contain_text("stream")
+    await expect(greet).not_to_contain_text("stream")
+    await expect(page.locator("#services-unused li")).to_have_text(["orders.get: no"])
+    peer.state = make_state(1e9 + 1, [make_route("greet")])
+    await expect(page.locator("#services-unused")).to_be_hidden()
+
+
 async def test_failures_are_found_by_text_and_lead_to_their_problem(visitor: Visitor, peer: StatusPeer) -> None:
     late = {"status": 504, "slug": "timeout", "delivered": "unknown", "more": 132}
     failures = [make_failure(1e9 - at, at, **(late if at == 7 else {})) for at in range(100)]
@@ -226,7 +239,7 @@ def write_hostile_state() -> State:
     service = {"name": MARKUP, "version": MARKUP, "instances": 1, "requests": 1, "errors": 1, "average": 0.1}
     server = {"name": MARKUP, "version": MARKUP, "cluster": MARKUP, "address": MARKUP}
     services = {"list": [service | {"routes": [MARKUP]}], "note": MARKUP, "cut": True}
-    values = {"title": MARKUP, "version": MARKUP, "failures": [failure], "services": services}
+    values = {"title": MARKUP, "version": MARKUP, "failures": [failure], "services": services, "unused": [MARKUP]}
     return make_state(1e9, [route], nats=make_nats(servers=[server], reason=MARKUP), **values)
 
 

@@ -47,9 +47,9 @@ class Reader:
         """Each command of the block with what it really prints."""
         examples = list(find_examples(f"```console\n{block}```"))
         commands = [example.command for example in examples]
-        if commands == STARTED:
+        if commands == STARTED[:1]:
             self.start()
-        elif commands not in SET_UP:
+        elif commands not in (*SET_UP, STARTED[1:]):
             yield from zip(examples, run_examples(examples, self.folder, self.url), strict=True)
 
 

@@ -129,9 +129,10 @@ export class Services {
     find("services-filter").addEventListener("input", () => this.#arrange());
   }
 
-  /** `routes` is a Map of all routes by name. */
-  show(services, routes) {
+  /** `routes` is a Map of all routes by name. `unused` has a text for each thing of services that is not used. */
+  show(services, routes, unused) {
     this.#services = services;
+    this.#showUnused(unused);
     this.#arrange();
     this.#showUnanswered([...routes.values()].filter(({ answered }) => answered === false));
     const note = [services?.note, services?.cut ? "More services answer than this table has room for." : null];
@@ -161,6 +162,13 @@ export class Services {
     setHidden(find("services-table"), count === 0);
     setText(find("services-empty"), total ? "No service matches the filter." : reason);
     setHidden(find("services-empty"), count !== 0 || (total === 0 && reason === ""));
+  }
+
+  #showUnused(texts) {
+    const list = find("services-unused");
+    if (list.childElementCount !== texts.length || [...list.children].some((item, at) => item.textContent !== texts[at]))
+      list.replaceChildren(...texts.map((text) => make("li", {}, text)));
+    setHidden(list, texts.length === 0);
   }
 
   #showUnanswered(routes) {

@@ -15,6 +15,8 @@ const ORDERS = {
 };
 
 /** The row of one route. `show` touches only the parts that changed. */
+const KINDS = { gather: "many replies", publish: "publishes", store: "stores", subscribe: "stream" };
+
 class Row {
   isInSight = false;
   #root;
@@ -59,10 +61,11 @@ class Row {
     this.#route = route;
   }
 
-  #showName({ name, methods, path, subject }) {
+  #showName({ name, methods, path, subject, kind }) {
     setText(this.#name, name);
     const target = make("span", { class: "subject" }, ` → ${subject}`);
-    this.#where.replaceChildren(make("span", { class: "method" }, methods.join(" ")), ` ${path}`, target);
+    const what = KINDS[kind] ? make("span", { class: "kind" }, ` ${KINDS[kind]}`) : "";
+    this.#where.replaceChildren(make("span", { class: "method" }, methods.join(" ")), ` ${path}`, target, what);
   }
 
   #showCause({ slug, answered, refused }) {
@@ -197,6 +200,6 @@ export class Routes {
   }
 }
 
-function matches({ name, methods, path, subject, services, slug }, wanted) {
-  return [name, ...methods, path, subject, ...services, slug ?? ""].join(" ").toLowerCase().includes(wanted);
+function matches({ name, methods, path, subject, kind, services, slug }, wanted) {
+  return [name, ...methods, path, subject, KINDS[kind] ?? "", ...services, slug ?? ""].join(" ").toLowerCase().includes(wanted);
 }

@@ -95,7 +95,7 @@ function show() {
   showNats(now.state);
   tables.routes.show(routes);
   tables.failures.show(now.state.failures);
-  tables.services.show(now.state.services, routes);
+  tables.services.show(now.state.services, routes, now.state.unused);
 }
 
 function judge() {
