@@ -1,16 +1,19 @@
 """The documentation pages. They load only files of the gateway, so they work without internet."""
 
+import asyncio
 from collections.abc import Callable, Container
 from dataclasses import dataclass
 from functools import partial
 from html import escape
 
 from fastapi import FastAPI
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from ..formats.html import write_navigation
 from .assets import Assets
+from .openapi_part import select_tag
 from .root import find_root
 
 # Both pages make inline styles. ReDoc makes the worker for its search from a blob.
@@ -43,14 +46,20 @@ def add_docs(
     write_openapi: Callable[[str], bytes],
     pages: Container[str],
 ) -> None:
-    """Add `/docs` (Swagger UI) and `/redoc`, which link to `pages`, and `/openapi.json`.
+    """Add `/docs` (Swagger UI) and `/redoc`, which link to `pages`, and `/openapi.json`, which has only the operations
+    of a tag with `?service=orders`.
 
     No text of the route file becomes markup or a script, except the harmless markup in descriptions (CommonMark).
     `find_title` is called for each page. `write_openapi` returns the OpenAPI document below a root.
     """
 
     async def openapi(request: Request) -> Response:
-        return Response(write_openapi(find_root(request)), media_type="application/json")
+        document: bytes | None = write_openapi(find_root(request))
+        if (service := request.query_params.get("service")) is not None and document is not None:
+            document = await asyncio.to_thread(select_tag, document, service)
+        if document is None:
+            raise HTTPException(404)
+        return Response(document, media_type="application/json")
 
     async def show(page: _Page, request: Request) -> HTMLResponse:
         return await _write_docs(page, assets, find_title(), find_root(request), pages)

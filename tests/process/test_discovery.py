@@ -66,6 +66,9 @@ async def test_routes_come_and_go_with_their_service(workers: str, own_nats: Nat
                 assert response.json() == {"subject": "orders.7.get"}
                 assert response.headers["content-type"] == "application/json"
                 document = (await client.get("/openapi.json")).json()
+                alone = (await client.get("/openapi.json?service=orders")).json()
+                assert (await client.get("/openapi.json?service=pets")).status_code == 404
+            assert (list(alone["paths"]), list(document["paths"])) == (["/orders/{id}"], ["/mine/{id}", "/orders/{id}"])
             assert document["paths"]["/orders/{id}"]["get"]["tags"] == ["orders"]
             assert document["tags"] == [{"name": "orders", "description": "Takes orders.\n\nVersion 1.0.0."}]
             hang_up(gateway)
