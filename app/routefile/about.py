@@ -65,6 +65,10 @@ class InfoModel(StrictModel):
 
     title: str = Field("NATS HTTP gateway", min_length=1, description="The name of the API.")
     version: str = Field("", description="The version of the API. Default: the version of the gateway.")
+    version_of: str | None = Field(
+        None,
+        description="A service of `discover` whose version is that of the API. Until it is found, `version` counts.",
+    )
     description: str = Field("", description="The purpose of the API; CommonMark.")
     contact: ContactModel | None = Field(None, description="The person or team that is responsible for the API.")
     license_: LicenseModel | None = Field(None, alias="license", description="The licence of the API.")

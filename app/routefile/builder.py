@@ -111,7 +111,7 @@ class Builder:
         known = {tag.get("name") for tag in tags if isinstance(tag, dict)}
         return RouteFile(
             found.table,
-            _to_info(info),
+            _to_info(info, self._services),
             [*declared, *found.declared],
             self._schemas.shared,
             servers=_list_entries(parts[0].about, "servers"),
@@ -267,9 +267,10 @@ def _build_table(built: Sequence[tuple[Route, Document, int]]) -> RouteTable | N
         return None
 
 
-def _to_info(model: InfoModel) -> Info:
+def _to_info(model: InfoModel, services: Sequence[Service]) -> Info:
+    found = (service.info.version for service in services if service.info.name == model.version_of)
     more = model.model_dump(include={"contact", "license_"}, by_alias=True, exclude_none=True, exclude_defaults=True)
-    return Info(model.title, model.version, model.description, more)
+    return Info(model.title, next(found, model.version), model.description, more)
 
 
 def _list_entries(data: Mapping[str, Json], key: str) -> list[Json]:

@@ -254,3 +254,9 @@ def test_services_are_tags_and_their_schemas_are_components(tmp_path: Path) -> N
     assert {"orders.get.request", "orders.get.response"} <= set(document["components"]["schemas"])
     (operation,) = (operation for path in document["paths"].values() for operation in path.values())
     assert operation["tags"] == ["orders"]
+
+
+def test_the_version_of_the_api_can_be_that_of_a_service(tmp_path: Path) -> None:
+    more = "info: {version: '7', version_of: orders}\n"
+    assert load(tmp_path, service(endpoint()), more=more).info.version == "1.2.0"
+    assert load(tmp_path, more=more).info.version == "7"

@@ -6,11 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import MAX_FACT, BadReply, ServiceError
-from app.exchange.replies import ReplyReader
+from app.exchange.kinds import choose_special
+from app.exchange.replies import MAX_GUESSED, ReplyReader
 from app.formats.fields import Pair
 from app.formats.messages import encode_block
 from app.routing.parameters import Parameter
-from app.routing.routes import ReplyRules, Route
+from app.routing.routes import AUTO, ReplyRules, Route
 
 OCTETS = (b"content-type", b"application/octet-stream")
 JSON = (b"content-type", b"application/json")
@@ -410,3 +411,30 @@ def test_a_service_error_without_a_payload_keeps_the_headers_that_are_not_about_
     with pytest.raises(ServiceError) as caught:
         answer(*pairs, (b"Content-Type", b"text/html"), (b"Cache-Control", b"public"))
     assert (caught.value.status, caught.value.headers) == (429, ((b"retry-after", b"7"),))
+
+
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        (b'{"a": 1}', "application/json"),
+        (b"[]", "application/json"),
+        (b"7", "application/json"),
+        (b'"text"', "application/json"),
+        (b"hello", "text/plain; charset=utf-8"),
+        (b"{", "text/plain; charset=utf-8"),
+        (b"NaN", "text/plain; charset=utf-8"),
+        (b"<script>", "text/plain; charset=utf-8"),
+        ("hé".encode(), "text/plain; charset=utf-8"),
+        (b"\xff", "application/octet-stream"),
+        (b"", "application/octet-stream"),
+        (b"[" + b"7," * MAX_GUESSED + b"7]", "application/json"),
+        (b"[" + b"x" * MAX_GUESSED, "text/plain; charset=utf-8"),
+        (b"[" * MAX_GUESSED, "text/plain; charset=utf-8"),
+    ],
+)
+def test_a_reply_has_the_type_that_it_looks_like(payload: bytes, expected: str) -> None:
+    route = Route(name="a", methods=("GET",), path="/a", subject="a", reply=ReplyRules(content_type=AUTO))
+    reader = choose_special(route).replies
+    assert dict(reader.read(b"", payload, False).fields.pairs)[b"content-type"] == expected.encode()
+    block = encode_block(((b"content-type", b"image/png"),))
+    assert dict(reader.read(block, payload, False).fields.pairs)[b"content-type"] == b"image/png"
