@@ -43,6 +43,7 @@ from .observe.access import log_failure, log_record, make_storm
 from .observe.board import Board, Boards
 from .observe.record import Observers
 from .pages.assets import Assets, add_assets
+from .pages.catalogue import add_catalogue
 from .pages.docs import add_docs
 from .pages.health import add_health
 from .pages.monitor import Monitor, Place
@@ -52,7 +53,7 @@ from .pages.state import Sources
 from .prepared import PreparedRoutes, prepare
 from .rates.counters import Counters
 from .routefile.load import GREET, RESERVED, Info, RouteFile, load_route_file
-from .routefile.pages import check_page_rules
+from .routefile.pages import check_pages
 from .routing.routes import Route
 from .routing.table import RouteTable
 from .serving import Serving
@@ -98,7 +99,7 @@ def build_gateway(
     if certificate is None and settings.certificate_files:
         certificate = settings.certificate_files.read()
     prepared = _prepare(load_route_file(settings.routes or GREET) if routes is None else routes)
-    check_page_rules(settings.pages_auth, prepared.schemes)
+    check_pages(settings, prepared.schemes, prepared.table.routes)
     parts = _Parts(settings, prepared, boards or Boards(Board()), observers, load_development_keys)
     app = parts.make_app(True, parts.relay)
     app.openapi = lambda: json.loads(parts.serving.prepared.openapi)  # type: ignore[method-assign] # FastAPI's documented way
@@ -228,6 +229,8 @@ class _Parts:
                 write_openapi=lambda root: serving.prepared.write_openapi(root),
                 pages=pages,
             )
+            if self._settings.services:
+                add_catalogue(app, self.link, lambda: serving.table.routes)
         self.monitor.add_pages(app, self._assets, place=place, pages=pages)
         if place is True and self._settings.pages_auth:
             guard_pages(app, lambda: self._page_policy, patience=self._settings.timeout)

@@ -66,6 +66,7 @@ DEFAULTS = {
     "metrics_address": None,
     "status": True,
     "pages_auth": None,
+    "services": False,
     "server_timing": False,
 }
 VARIABLES = {field: str(info.validation_alias) for field, info in Settings.model_fields.items()}
@@ -146,6 +147,7 @@ def test_nothing_needs_to_be_set() -> None:
         ("GATEWAY_METRICS_ADDRESS", "off", "metrics_address", False),
         ("GATEWAY_STATUS", "off", "status", False),
         ("GATEWAY_STATUS", "localhost:9090", "status", ("localhost", 9090)),
+        ("GATEWAY_SERVICES", "on", "services", True),
         ("GATEWAY_SERVER_TIMING", "on", "server_timing", True),
         ("GATEWAY_HSTS_MAX_AGE", "off", "hsts", None),
     ],

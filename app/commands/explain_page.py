@@ -10,7 +10,7 @@ from ..errors import GatewayError, MethodNotAllowed
 from ..http.page_guard import OPEN
 from ..main import build_gateway
 from ..routefile.load import RouteFile
-from ..routefile.pages import check_page_rules
+from ..routefile.pages import check_pages
 from ..settings import Settings
 from .callers import Rows, describe_caller
 from .explain import wait_for, write_problem, write_rows
@@ -21,7 +21,7 @@ _SETTING = "GATEWAY_PAGES_AUTH"
 def explain_page(settings: Settings, file: RouteFile, request: Request) -> tuple[bool, str] | None:
     """As `explain_request`. None if no page has this path. Raises RouteFileError if the setting names a scheme that the
     file does not have."""
-    check_page_rules(settings.pages_auth, file.schemes)
+    check_pages(settings, file.schemes, file.table.routes)
     page = _find_page(settings, request)
     if page is None:
         return None

@@ -16,7 +16,7 @@ from ..exchange.plans import Limits, find_lowered
 from ..prepared import pack, pack_faults
 from ..routefile.files import must_be_waited_for
 from ..routefile.load import RouteFileError, load_route_file
-from ..routefile.pages import check_page_rules
+from ..routefile.pages import check_pages
 from ..settings import load_settings
 
 NICENESS = 5  # lets the gateway go first
@@ -39,7 +39,7 @@ def load(path: Path, services: Sequence[Service] = (), remarks: Sequence[Remark]
         if must_be_waited_for(path):
             raise RouteFileError([f"{path}: not a regular file"], [path])
         file, settings = load_route_file(path, services, remarks), load_settings()
-        check_page_rules(settings.pages_auth, file.schemes, file.files)
+        check_pages(settings, file.schemes, file.table.routes, file.files)
         return pack(file, lowered=find_lowered(file.table, Limits.of(settings)))
     except RouteFileError as error:
         return pack_faults(error.faults, error.files)

@@ -34,7 +34,7 @@ def check(
     from ..exchange.plans import Limits, find_lowered
     from ..routefile.advice import find_advice
     from ..routefile.load import RouteFileError, load_route_file
-    from ..routefile.pages import check_page_rules
+    from ..routefile.pages import check_pages
     from ..settings import load_settings
 
     settings = load_settings()
@@ -43,7 +43,7 @@ def check(
     for path in files or [choose_file(None)]:
         try:
             file = load_route_file(path)
-            check_page_rules(settings.pages_auth, file.schemes)
+            check_pages(settings, file.schemes, file.table.routes)
         except RouteFileError as error:
             faults += error.faults
             continue

@@ -16,7 +16,7 @@ from ..main import build_gateway
 from ..observe.board import Board, Boards, make_board_files
 from ..observe.gauges import Reporter
 from ..prepared import pack
-from ..routefile.pages import check_page_rules
+from ..routefile.pages import check_pages
 from ..settings import Settings
 from .extension import load_extension
 from .listeners import Listeners
@@ -89,7 +89,7 @@ def run_workers(
     """Serve with `count` worker processes until a signal. A worker that dies is replaced. Returns False if a worker
     died before any had served. Raises RouteFileError and CertificateError."""
     certificate, file = source.load_certificate(), source.load()
-    check_page_rules(settings.pages_auth, file.schemes)
+    check_pages(settings, file.schemes, file.table.routes)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())

@@ -13,7 +13,7 @@ from ..errors import ConnectionLost, Draining, GatewayError, NotConnected, Overl
 from ..nats.gathering import Gathered
 from ..nats.link import Link
 from ..pieces import Steps, run_in_pieces
-from .messages import ServiceMessage, read_message, read_text
+from .messages import MAX_NAME, ServiceMessage, read_message, read_text
 
 SUBJECT = "$SRV.STATS"
 STATS = "io.nats.micro.v1.stats_response"
@@ -41,6 +41,18 @@ _NOTES: dict[type[GatewayError], str] = {
 
 
 @dataclass(frozen=True, slots=True)
+class EndpointSum:
+    """An endpoint of a service, over all instances. `average` is the mean duration of a request in seconds, None before
+    the first request."""
+
+    name: str
+    subject: str
+    requests: int
+    errors: int
+    average: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     """All instances of a service with one name and version. `average` is the mean duration of a request in seconds,
     None before the first request. `subjects` are those of its endpoints, with wildcards."""
@@ -52,6 +64,7 @@ class Service:
     errors: int
     average: float | None
     subjects: tuple[str, ...]
+    endpoints: tuple[EndpointSum, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +111,10 @@ def _read_count(value: object) -> int:
     return int(value) if 0 <= value <= MAX_COUNT else 0  # NaN is outside
 
 
+def _average(time: int, requests: int) -> float | None:
+    return time / requests / _NANOSECONDS if requests else None
+
+
 @dataclass(slots=True)
 class _Sum:
     """The sums of one name and version. `time` is nanoseconds. `subjects` keeps their order."""
@@ -107,12 +124,18 @@ class _Sum:
     errors: int = 0
     time: int = 0
     subjects: dict[str, None] = field(default_factory=dict)
+    endpoints: dict[tuple[str, str], list[int]] = field(default_factory=dict)
+    """By name and subject: the requests, the errors, and the time."""
 
     def finish(self, name: str, version: str) -> Service:
         """The service with these sums."""
-        average = self.time / self.requests / _NANOSECONDS if self.requests else None
         requests, errors = min(self.requests, MAX_COUNT), min(self.errors, MAX_COUNT)
-        return Service(name, version, len(self.ids), requests, errors, average, tuple(self.subjects))
+        average = _average(self.time, self.requests)
+        endpoints = tuple(
+            EndpointSum(*key, min(counts[0], MAX_COUNT), min(counts[1], MAX_COUNT), _average(counts[2], counts[0]))
+            for key, counts in self.endpoints.items()
+        )
+        return Service(name, version, len(self.ids), requests, errors, average, tuple(self.subjects), endpoints)
 
 
 @dataclass(slots=True)
@@ -137,16 +160,21 @@ class _Sums:
                     self._add_endpoint(found, endpoint)
 
     def _add_endpoint(self, found: _Sum, endpoint: dict[object, object]) -> None:
-        found.requests += _read_count(endpoint.get("num_requests"))
-        found.errors += _read_count(endpoint.get("num_errors"))
-        found.time += _read_count(endpoint.get("processing_time"))
+        counts = [_read_count(endpoint.get(key)) for key in ("num_requests", "num_errors", "processing_time")]
+        found.requests += counts[0]
+        found.errors += counts[1]
+        found.time += counts[2]
         subject = read_text(endpoint.get("subject"), MAX_SUBJECT)
-        if subject is None or subject in found.subjects:
+        if subject is None:
             return
-        if len(found.subjects) < MAX_SUBJECTS:
-            found.subjects[subject] = None
-        else:
+        if subject not in found.subjects and len(found.subjects) >= MAX_SUBJECTS:
             self.cut = True
+            return
+        found.subjects[subject] = None
+        key = read_text(endpoint.get("name"), MAX_NAME) or "", subject
+        if key in found.endpoints or len(found.endpoints) < MAX_SUBJECTS:
+            before = found.endpoints.get(key, (0, 0, 0))
+            found.endpoints[key] = [one + other for one, other in zip(before, counts, strict=True)]
 
     def finish(self) -> Steps[tuple[Service, ...]]:
         """All services, sorted by name and version. A step makes one."""

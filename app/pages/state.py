@@ -164,5 +164,5 @@ def _list_shown(found: Services, leads: Sequence[Sequence[str]]) -> Iterator[dic
     pairs = sorted(zip(found.services, leads, strict=True), key=lambda pair: not pair[1])
     for service, routes in pairs[:MOST_SERVICES]:
         described = asdict(service)
-        del described["subjects"]
+        del described["subjects"], described["endpoints"]
         yield {**described, "routes": routes[:MOST_SERVICES]}

@@ -18,6 +18,7 @@ from ..routing.routes import Route
 from ..routing.table import RouteTable, TableError
 from .auth import Auth, AuthRulesModel
 from .discover import DiscoverModel, choose_auth, is_allowed
+from .pages import CATALOGUE
 
 Build = Callable[[dict[str, Json], str], tuple[Route | None, dict[str, Json], Sequence[str]]]
 """Checks and makes a route from its keys, joined with `defaults`. The text names the endpoint. Returns also these keys,
@@ -87,6 +88,8 @@ def _complete(route: Mapping[str, Json], rules: DiscoverModel) -> dict[str, Json
         raise ValueError(f"its subject {subject} is not among `discover.subjects`")
     if rules.prefix and isinstance(keys["path"], str):
         keys["path"] = rules.prefix + keys["path"]
+    if str(keys["path"]).split("/")[1:2] == [CATALOGUE]:
+        raise ValueError(f"its path {keys['path']} may be the gateway's own page /{CATALOGUE}")
     if auth := choose_auth(_read_auth(keys.get("auth"), rules.auth), rules.auth):
         keys["auth"] = auth.model_dump(exclude_defaults=True)
     return keys

@@ -249,6 +249,12 @@ class Fields(BaseSettings):
         "port: the callers that a scheme of the route file knows, such as `users`, or `users:pages:read` to require a "
         "scope. Unset: everybody.",
     )
+    services: Switch = Field(
+        default=False,
+        validation_alias="GATEWAY_SERVICES",
+        description="Whether `/services` lists the services on NATS, with their endpoints and numbers, as JSON: `on` "
+        "or `off`. Then no route can begin with `/services`.",
+    )
     server_timing: Switch = Field(
         default=False,
         validation_alias="GATEWAY_SERVER_TIMING",

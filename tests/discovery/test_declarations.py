@@ -122,6 +122,7 @@ WRONG: Sequence[tuple[Endpoint, str]] = (
     (endpoint(subject="a.>", http_path="/a/{id}"), "a tail such as {path...} is for the wildcard '>'"),
     (endpoint(http_path="/docs/{id}"), "docs"),
     (endpoint(http_path="/status/{id}"), "status"),
+    (endpoint(http_path="/services/{id}"), "may be the gateway's own page"),
     (endpoint(http_path="/openapi.json", http_subject="orders.1.get"), "openapi.json"),
     (endpoint(http_path="/x y/{id}"), "has a blank or a tab"),
     (endpoint(http_path="/x/{id}", http_subject="payments.{id}.get"), "does not belong to the endpoint's subject"),

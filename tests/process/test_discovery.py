@@ -107,6 +107,34 @@ async def test_a_service_that_runs_has_its_routes_from_the_start(own_nats: NatsS
             assert gateway.stop() == 0
 
 
+async def test_a_catalogue_lists_services_and_their_routes(own_nats: NatsServer, tmp_path: Path) -> None:
+    command, log, environment = serve(own_nats, tmp_path, GATEWAY_DISCOVER="orders", GATEWAY_SERVICES="on")
+    async with serving(own_nats.url), serving(own_nats.url), serving(own_nats.url, "pets"):
+        with run(command, log, **environment) as gateway:
+            url = await asyncio.to_thread(gateway.find, ADDRESS)
+            await wait_for_status(url, "/orders/7", 200)
+            async with httpx.AsyncClient(base_url=url, trust_env=False, verify=NO_TLS) as client:
+                found = (await client.get("/services")).json()
+            assert (found["note"], found["cut"]) == (None, False)
+            orders, pets = found["services"]
+            assert (orders["name"], orders["instances"], orders["routes"]) == ("orders", 2, ["orders-get"])
+            assert (pets["name"], pets["instances"], pets["routes"]) == ("pets", 1, [])
+            (endpoint,) = orders["endpoints"]
+            assert (endpoint["name"], endpoint["subject"]) == ("get", "orders.*.get")
+            assert endpoint["requests"] == orders["requests"] >= 1
+            assert endpoint["average"] > 0
+            assert gateway.stop() == 0
+
+
+def test_the_catalogue_and_a_route_can_not_have_one_path(own_nats: NatsServer, tmp_path: Path) -> None:
+    routes = tmp_path / "routes.yaml"
+    routes.write_text("version: 1\nroutes: [{name: a, method: GET, path: '/services/{x}', subject: 'a.{x}'}]\n")
+    command, log, environment = serve(own_nats, tmp_path, str(routes), GATEWAY_SERVICES="on")
+    process = Process(command, log, **environment)
+    assert process.process.wait(PATIENCE) == 1
+    assert "route 'a': /services/{x} is taken by the page that GATEWAY_SERVICES asks for" in process.log
+
+
 def test_a_route_file_says_itself_which_services(own_nats: NatsServer, tmp_path: Path) -> None:
     routes = write_routes(tmp_path / "routes.yaml")
     command, log, environment = serve(own_nats, tmp_path, str(routes), GATEWAY_DISCOVER="orders")
