@@ -101,8 +101,17 @@ def _write_all(drafts: "Drafts", fresh: Sequence[tuple[str, str, Mapping[str, An
         yield f"{indent}# {service} {services[service].version}, endpoint {endpoint}"
         for note in _list_notes(about.metadata, route, drafts.notes.get(route["name"], ())):
             yield f"{indent}# Please look: {note}."
-        written = yaml.safe_dump([dict(route)], sort_keys=False, allow_unicode=True, width=110)
+        written = yaml.safe_dump([_escape(dict(route))], sort_keys=False, allow_unicode=True, width=110)
         yield from (f"{indent}{line}" for line in written.rstrip("\n").split("\n"))
+
+
+def _escape(value: Any) -> Any:
+    """The value with `${…}` as text: in a route file it would be a variable of the environment."""
+    if isinstance(value, str):
+        return value.replace("${", "$${")
+    if isinstance(value, list):
+        return [_escape(one) for one in value]
+    return {key: _escape(one) for key, one in value.items()} if isinstance(value, dict) else value
 
 
 def _list_notes(metadata: Mapping[str, str], route: Mapping[str, Any], notes: Sequence[str]) -> Iterator[str]:

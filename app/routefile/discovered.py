@@ -113,7 +113,7 @@ def _read_auth(asked: Json, floor: AuthRulesModel | None) -> AuthRulesModel | No
 def _describe(service: Service) -> Json:
     """The tag of a service in the documentation."""
     info = service.info
-    text = f"{info.description}\n\nVersion {info.version}." if info.description else f"Version {info.version}."
+    text = f"{info.description} (version {info.version})" if info.description else f"Version {info.version}"
     return {"name": info.name, "description": text}
 
 

@@ -251,7 +251,7 @@ def test_services_are_tags_and_their_schemas_are_components(tmp_path: Path) -> N
         endpoint(request_schema={"type": "object"}, response_schema={"type": "array"}), description="All orders."
     )
     document = json.loads(prepare(load(tmp_path, described)).openapi)
-    assert document["tags"] == [{"name": "orders", "description": "All orders.\n\nVersion 1.2.0."}]
+    assert document["tags"] == [{"name": "orders", "description": "All orders. (version 1.2.0)"}]
     assert {"orders.get.request", "orders.get.response"} <= set(document["components"]["schemas"])
     (operation,) = (operation for path in document["paths"].values() for operation in path.values())
     assert operation["tags"] == ["orders"]

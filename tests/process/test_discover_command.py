@@ -6,10 +6,12 @@ import json
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from nats.aio.msg import Msg
 
+from app.routefile.load import load_route_file
 from tests.harness import NatsServer, clean_environment, responder
 from tests.process.programs import PROGRAM
 from tests.process.test_discovery import serving
@@ -150,6 +152,16 @@ async def test_a_file_that_can_not_take_them_stays(
     assert text in result.stderr
     assert path.read_text() == before
     assert sorted(tmp_path.glob(".*")) == []
+
+
+async def test_no_text_of_a_service_becomes_a_variable_or_another_type(own_nats: NatsServer, tmp_path: Path) -> None:
+    path = tmp_path / "routes.yaml"
+    texts = {"description": "${PATH} ${HOME:-x} $${PATH}", "request_schema": '{"const": "${PATH}", "title": "yes"}'}
+    async with serving(own_nats.url, **{"http.method": "POST", "http.timeout": "1m", **texts}):
+        await call(own_nats, "--write", str(path))
+    declared: Any = load_route_file(path).declared[0]
+    assert declared["description"] == texts["description"]
+    assert declared["body_schema"] == {"const": "${PATH}", "title": "yes"}
 
 
 async def test_names_that_could_change_a_terminal_are_left_out(own_nats: NatsServer) -> None:

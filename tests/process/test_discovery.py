@@ -70,7 +70,7 @@ async def test_routes_come_and_go_with_their_service(workers: str, own_nats: Nat
                 assert (await client.get("/openapi.json?service=pets")).status_code == 404
             assert (list(alone["paths"]), list(document["paths"])) == (["/orders/{id}"], ["/mine/{id}", "/orders/{id}"])
             assert document["paths"]["/orders/{id}"]["get"]["tags"] == ["orders"]
-            assert document["tags"] == [{"name": "orders", "description": "Takes orders.\n\nVersion 1.0.0."}]
+            assert document["tags"] == [{"name": "orders", "description": "Takes orders. (version 1.0.0)"}]
             hang_up(gateway)
             await eventually(lambda: len(read_events(gateway, "routes-loaded")) >= 2, timeout=PATIENCE)
             assert await get_statuses(url, "/orders/7") == [200]
