@@ -99,7 +99,10 @@ class NatsServer:
         self.process.send_signal(signal.SIGUSR2)
 
     def freeze(self) -> None:
+        """Stop all threads of the server, and return once they have stopped: until then it still answers."""
         self.process.send_signal(signal.SIGSTOP)
+        while any(_read_state(thread) != "T" for thread in Path(f"/proc/{self.process.pid}/task").iterdir()):
+            time.sleep(0.001)
 
     def thaw(self) -> None:
         self.process.send_signal(signal.SIGCONT)
@@ -113,6 +116,10 @@ class NatsServer:
             self.thaw()
             self.process.terminate()
             self.process.wait()
+
+
+def _read_state(thread: Path) -> str:
+    return (thread / "stat").read_text().rpartition(")")[2].split()[0]
 
 
 @contextlib.contextmanager
