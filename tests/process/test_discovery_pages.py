@@ -16,22 +16,34 @@ from app.routefile.discover import DiscoverModel
 from tests.harness import PATIENCE, NatsServer
 from tests.process.programs import PROGRAM, Process, run, wait_until_ready
 from tests.process.test_examples import NODE_MODULES
+from tests.process.test_readme import Example, find_examples, run_examples
 from tests.process.test_reload import ADDRESS
 
 DOCS = Path(__file__).parents[2] / "docs"
 DISCOVERY, AUTHORS = (DOCS / name for name in ("discovery.md", "service-authors.md"))
 
 
+def read_service() -> str:
+    """The service in Python, with the endpoints that the page adds to it."""
+    whole, functions, endpoints = find_blocks(AUTHORS, "python")
+    before, main, after = whole.partition("async def main():")
+    end = "    await asyncio.Event()"
+    return f"{before}{functions}\n\n{main}{after.replace(end, endpoints + end)}"
+
+
+def find_blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
 def find_block(page: Path, language: str) -> str:
     """The first block in this language."""
-    blocks = re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    return str(blocks[0])
+    return find_blocks(page, language)[0]
 
 
 def build_command(language: str, source: str, folder: Path) -> list[str]:
     if language == "python":
         (folder / "service.py").write_text(source)
-        return [sys.executable, "service.py"]
+        return [sys.executable, str(folder / "service.py")]
     (folder / "service.mjs").write_text(source)
     shutil.copytree(NODE_MODULES, folder / "node_modules", symlinks=True)
     return ["node", "service.mjs"]
@@ -72,8 +84,25 @@ def test_a_service_has_the_api_that_it_wants(language: str, own_nats: NatsServer
         assert gateway.stop() == 0
 
 
+def test_what_the_page_for_authors_prints_is_what_comes(own_nats: NatsServer, tmp_path: Path) -> None:
+    command = build_command("python", read_service(), tmp_path)
+    examples = list(find_examples(AUTHORS.read_text(encoding="utf-8")))[1:]
+    serve = [*PROGRAM, "serve", "--port", "0"]
+    with (
+        run(serve, tmp_path / "log", NATS_URL=own_nats.url, GATEWAY_DISCOVER="orders") as gateway,
+        run(command, tmp_path / "service.log", NATS_URL=own_nats.url),
+    ):
+        url = gateway.find(ADDRESS)
+        wait_for(f"{url}/orders/7")
+        typed = [Example(example.command.replace("localhost:8000", url), example.output) for example in examples]
+        for example, output in zip(typed, run_examples(typed, tmp_path, url), strict=True):
+            assert example.matches(output), f"{example.command}\n{output}"
+        assert gateway.stop() == 0
+    assert len(examples) == 4
+
+
 def test_the_shortest_thing_works(own_nats: NatsServer, tmp_path: Path) -> None:
-    source = find_block(DISCOVERY, "python").replace("nats.connect()", f"nats.connect({own_nats.url!r})")
+    source = find_block(DISCOVERY, "python").replace("nats://localhost:4222", own_nats.url)
     (tmp_path / "service.py").write_text(source)
     page = DISCOVERY.read_text(encoding="utf-8")
     service = subprocess.Popen([sys.executable, "service.py"], cwd=tmp_path)
