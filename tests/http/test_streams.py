@@ -333,3 +333,26 @@ async def test_a_stream_ends_with_the_token_of_its_caller(shared_nats: NatsServe
                 await reader.next()
         await eventually(lambda: len(records) == 2)
     assert dict(records[-1].facts) == {"events": "0", "stream_ended": "expired"}
+
+
+RULES = """\
+version: 1
+cors: {allow_origins: "https://app.example.com"}
+rate_limits: {few: {average: 1, period: 1h, burst: 2}}
+routes:
+  - {name: orders, method: GET, path: "/orders/{id}", subscribe: "orders.{id}.events", rate_limit: few}
+"""
+
+
+async def test_pages_of_other_origins_and_limits_of_rates_are_as_on_any_route(
+    shared_nats: NatsServer, tmp_path: Path
+) -> None:
+    (tmp_path / "routes.yaml").write_text(RULES)
+    async with run_gateway(shared_nats.url, routes=load_route_file(tmp_path / "routes.yaml")) as gateway:
+        for origin, allowed in (("https://app.example.com", "https://app.example.com"), ("https://evil.example", None)):
+            async with read(gateway, "/orders/7", origin=origin) as reader:
+                assert reader.response.status_code == 200
+                assert reader.response.headers.get("access-control-allow-origin") == allowed
+        refused = await gateway.get("/orders/7")
+        assert (refused.status_code, refused.json()["type"]) == (429, "/problems/rate-limited")
+        await eventually(lambda: count_open(gateway) == 0)
