@@ -28,6 +28,8 @@ TIMEOUT = 2.0  # seconds for an INFO
 AT_ONCE = 64  # questions for an INFO
 MAX_NEW = 1000  # instances that are asked for their INFO after one PING
 MAX_INSTANCES = 10_000
+MAX_PING = 128 * 1024  # bytes of an answer to a PING
+MAX_KNOWN = 2048  # bytes of such an answer that is known again byte for byte; a larger one is read each time
 MAX_BYTES = 64 * 1024 * 1024  # of what all instances say
 
 _ALL = "$SRV.PING"
@@ -108,10 +110,12 @@ class Watcher:
         answers = self._state.answers
         key = answers.get(payload)
         if key is None:
-            message = read_message(payload, PING)
+            message = read_message(payload, PING) if len(payload) <= MAX_PING else None
             if message is None or message.name not in self._names:
                 return None
             key = message.name, message.id
+            if len(payload) > MAX_KNOWN:
+                return key
             if len(answers) >= 2 * MAX_INSTANCES:  # of instances that have gone, or of somebody who makes them up
                 answers.clear()
             answers[payload] = key

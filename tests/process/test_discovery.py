@@ -202,6 +202,9 @@ ATTACKS: dict[str, Callable[[str], list[bytes]]] = {
     "many instances": lambda kind: [say(kind, id=f"L{number}", endpoints=LIE) for number in range(100_000)],
     "ids that are no tokens": lambda kind: [say(kind, id=text) for text in ("a.b", "*", ">", "a b", "x" * 1000)],
     "wrong types": lambda kind: [say(kind, endpoints={"a": 1}), say(kind, version=7), say(kind, metadata=[1])],
+    "answers that are padded": lambda kind: [
+        say(kind, id=f"P{number}", metadata={"x": str(number) * 100_000}) for number in range(30)
+    ],
     "many endpoints": lambda kind: [say(kind, endpoints=LIE * 5000)],
     "subjects of NATS": lambda kind: [say(kind, endpoints=[{"name": "x", "subject": "$SYS.REQ.SERVER.PING"}])],
 }
