@@ -124,6 +124,8 @@ def _guess(parameter: Parameter) -> Scalar:
     if parameter.format:
         return _OF_FORMAT[parameter.format]
     least = parameter.min_length or 1
+    if parameter.name.lower().endswith("id") and least == 1 and parameter.pattern is None:
+        return "1"  # it is often a number, and a text such as `id` fails in the service
     return (parameter.name * math.ceil(least / len(parameter.name)))[: parameter.max_length]
 
 

@@ -91,12 +91,12 @@ def test_each_value_of_a_list_comes_as_the_route_wants_it(tmp_path: Path) -> Non
 def test_a_route_that_says_what_it_takes_goes_before_one_to_guess_at(tmp_path: Path) -> None:
     guessed = "path: '/a/{id}', subject: 'a.{id}'"
     assert find(tmp_path, guessed, "path: /all, subject: a.all") == f"curl {ADDRESS}/all"
-    assert find(tmp_path, guessed) == f"curl {ADDRESS}/a/id"
+    assert find(tmp_path, guessed) == f"curl {ADDRESS}/a/1"
 
 
 def test_a_get_without_a_body_goes_before_all_else(tmp_path: Path) -> None:
     post = "method: POST, path: /p, subject: p, body_schema: {type: object, required: [n], examples: [{n: 1}]}"
-    assert find(tmp_path, post, "path: '/g/{id}', subject: 'g.{id}'") == f"curl {ADDRESS}/g/id"
+    assert find(tmp_path, post, "path: '/g/{id}', subject: 'g.{id}'") == f"curl {ADDRESS}/g/1"
     assert find(tmp_path, post) == f"""curl -H 'Content-Type: application/json' -d '{{"n": 1}}' {ADDRESS}/p"""
     assert find(tmp_path, "method: POST, path: /p, subject: p, payload: none") == f"curl -X POST {ADDRESS}/p"
 
