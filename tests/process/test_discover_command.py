@@ -105,8 +105,13 @@ OPEN = (
 REST = "\n# about defaults\ndefaults: {timeout: 3s}\n"
 
 
-@pytest.mark.parametrize("indent", ["", "  ", "    "])
-@pytest.mark.parametrize("rest", ["", REST])
+@pytest.mark.parametrize(
+    ("indent", "rest"),
+    [
+        ("", REST),
+        *(pytest.param(*pair, marks=pytest.mark.soak) for pair in (("", ""), ("  ", ""), ("  ", REST), ("    ", REST))),
+    ],
+)
 async def test_what_a_person_wrote_does_not_change(
     indent: str, rest: str, own_nats: NatsServer, tmp_path: Path
 ) -> None:

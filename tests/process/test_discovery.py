@@ -210,7 +210,9 @@ ATTACKS: dict[str, Callable[[str], list[bytes]]] = {
 }
 
 
-@pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.parametrize(
+    "name", [name if name == "many instances" else pytest.param(name, marks=pytest.mark.soak) for name in ATTACKS]
+)
 async def test_what_a_stranger_says_harms_nobody(name: str, own_nats: NatsServer, tmp_path: Path) -> None:
     routes = write_routes(tmp_path / "routes.yaml", "[orders]")
     command, log, environment = serve(own_nats, tmp_path, GATEWAY_ROUTES=str(routes))
