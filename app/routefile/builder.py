@@ -88,11 +88,7 @@ class Builder:
         self._counters = make_counters(parts[0].about.get("rate_limits"))
         fill_counters(self._counters, first.find("rate_limits"))
         info = validate(InfoModel, first.find("info") or {}, ("info",), first.diagnostics)[0]
-        for document in self._documents:
-            named = document.find("schemas")
-            moved = {k: document.move_file(v) for k, v in named.items()} if isinstance(named, dict) else {}
-            self._schemas.add_shared(moved, document.diagnostics)
-        self._schemas.check_shared()
+        self._add_shared_schemas()
         for part in parts:
             self._check_schemas(part.document, part.defaults, ("defaults",))
         declared, routes = [], []
@@ -107,15 +103,13 @@ class Builder:
         if faults or table is None or info is None:
             raise RouteFileError(tuple(faults))
         found = self._discover(rules, parts[0], table)
-        tags = _list_entries(parts[0].about, "tags")
-        known = {tag.get("name") for tag in tags if isinstance(tag, dict)}
         return RouteFile(
             found.table,
             _to_info(info, self._services),
             [*declared, *found.declared],
             self._schemas.shared,
             servers=_list_entries(parts[0].about, "servers"),
-            tags=[*tags, *(tag for tag in found.tags if isinstance(tag, dict) and tag["name"] not in known)],
+            tags=_join_tags(_list_entries(parts[0].about, "tags"), found.tags),
             schemes=self._schemes.by_name,
             sources=self._schemes.sources,
             cors=parts[0].about.get("cors"),
@@ -125,6 +119,13 @@ class Builder:
             discover=rules,
             remarks=found.remarks,
         )
+
+    def _add_shared_schemas(self) -> None:
+        for document in self._documents:
+            named = document.find("schemas")
+            moved = {k: document.move_file(v) for k, v in named.items()} if isinstance(named, dict) else {}
+            self._schemas.add_shared(moved, document.diagnostics)
+        self._schemas.check_shared()
 
     def _read_discover(self, part: _Part, document: Document) -> DiscoverModel | None:
         """What the file says about services. Its `auth` is that of `defaults` if it has none."""
@@ -265,6 +266,12 @@ def _build_table(built: Sequence[tuple[Route, Document, int]]) -> RouteTable | N
             _, document, index = built[number]
             document.diagnostics.add_fault(("routes", index, *fault.key), fault.text)
         return None
+
+
+def _join_tags(own: Sequence[Json], found: Sequence[Json]) -> list[Json]:
+    """The tags of the file, and those of services whose names it does not have."""
+    known = {tag.get("name") for tag in own if isinstance(tag, dict)}
+    return [*own, *(tag for tag in found if isinstance(tag, dict) and tag["name"] not in known)]
 
 
 def _to_info(model: InfoModel, services: Sequence[Service]) -> Info:
