@@ -13,9 +13,10 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.cases import CASES, FANNED, FAST, Case
+from benchmarks.cases import CASES, FANNED, FAST, OTHER_STREAMS, STREAMS, Case
 from benchmarks.credentials import write_credentials
 from benchmarks.fanout import FAN_OUTS, find_limit, print_fan_out, run_fan_out
+from benchmarks.flood import FLOODS, print_flood, run_flood
 from benchmarks.load import Delivery, Load, Sample, measure
 from benchmarks.pairs import print_pairs, run_pairs
 from benchmarks.report import describe_machine, print_case, print_drift, write_results
@@ -47,6 +48,7 @@ def main() -> None:
         for case in cases:
             found[case.name] = run_case(case, targets, folder, options)
             print_case(case.name, found[case.name])
+        found |= run_floods(targets, folder, options)
         fanned = run_fan_outs(targets, folder, options)
         drift = run_drift(targets[FAST], folder, options.drift) if options.drift else []
         print_drift(drift)
@@ -121,6 +123,22 @@ def run_fan_outs(
             continue
         found[case.name] = run_fan_out(case, chosen, folder, rounds=options.rounds, seconds=options.seconds)
         print_fan_out(case, found[case.name])
+    return found
+
+
+def run_floods(
+    targets: Mapping[str, Target], folder: Path, options: argparse.Namespace
+) -> dict[str, dict[str, list[Sample]]]:
+    """The requests beside each flood, by the name of the case; the tables are printed."""
+    found: dict[str, dict[str, list[Sample]]] = {}
+    for case in FLOODS:
+        if not re.search(options.only, case.name):
+            continue
+        for name in (STREAMS, OTHER_STREAMS):
+            if target := targets.get(name):
+                samples = run_flood(case, target, folder, rounds=options.rounds, seconds=options.seconds)
+                print_flood(case, name, samples)
+                found.setdefault(case.name, {}).update({f"{name}: {half}": one for half, one in samples.items()})
     return found
 
 

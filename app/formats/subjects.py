@@ -13,6 +13,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ..errors import InvalidParameter, UriTooLong
 
@@ -136,6 +137,7 @@ def _explain_token(token: str, text: str) -> str:
     return f"'{token}' is neither a literal token nor a parameter such as {{id}}"
 
 
+@lru_cache  # it is asked for each message of a stream
 def has_wildcard(subject: str) -> bool:
     """Whether this is not one subject, but a set of subjects."""
     return not _WILDCARDS.isdisjoint(subject.split("."))

@@ -1,6 +1,7 @@
 """The messages of one caller who stays."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Literal, Protocol
@@ -9,6 +10,9 @@ from ..formats.messages import Reply
 
 MAX_WAITING = 256  # messages of one caller that it has not taken yet
 MAX_BYTES = 1024 * 1024  # of these
+
+PACE = 0.002  # seconds after messages were taken within which others wait for more, so that they go out together
+ENOUGH, ENOUGH_BYTES = 64, 64 * 1024  # messages, and bytes of them, that do not wait
 
 End = Literal["slow", "permission-denied", "drain", "duration", "expired"]
 
@@ -30,7 +34,19 @@ Take = Callable[[bytes, bytes, Reply], None]
 class Feed:
     """The messages of one caller, as they are to be sent. `ended` is set when no more will come."""
 
-    __slots__ = ("_can_resume", "_counts", "_is_nudged", "_more", "_waiting", "ended", "events", "size", "writer")
+    __slots__ = (
+        "_can_resume",
+        "_counts",
+        "_is_nudged",
+        "_more",
+        "_taken_at",
+        "_timer",
+        "_waiting",
+        "ended",
+        "events",
+        "size",
+        "writer",
+    )
 
     def __init__(self, writer: Writer, counts: Counter[str], *, can_resume: bool = False) -> None:
         """With `can_resume` the end of a slow caller is not a gap, since it can go on where it was."""
@@ -44,6 +60,8 @@ class Feed:
         self.size = 0
         """The bytes that wait to be taken."""
         self._more: asyncio.Future[None] | None = None
+        self._taken_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
         self._is_nudged = False
 
     def put(self, event: bytes, counted_as: str = "events") -> bool:
@@ -75,12 +93,30 @@ class Feed:
     def _add(self, event: bytes) -> None:
         self._waiting.append(event)
         self.size += len(event)
-        self._wake()
+        if self._more is not None:
+            self._wake_in_time()
+
+    def _wake_in_time(self) -> None:
+        """Let the consumer go on, but at most every PACE seconds, unless enough waits: in a flood, handing over costs
+        more than the messages themselves."""
+        is_enough = len(self._waiting) >= ENOUGH or self.size >= ENOUGH_BYTES
+        if self._timer is not None and not is_enough:
+            return
+        left = 0.0 if is_enough else self._taken_at + PACE - time.monotonic()
+        if left > 0:
+            self._timer = asyncio.get_running_loop().call_later(left, self._wake)
+        else:
+            self._wake()
 
     def _wake(self) -> bool:
+        """Let the consumer go on. Returns whether it waited."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if self._more is None or self._more.done():
             return False
         self._more.set_result(None)
+        self._more = None
         return True
 
     def nudge(self) -> None:
@@ -89,15 +125,18 @@ class Feed:
 
     def more(self) -> asyncio.Future[None]:
         """A future that is done once there is something to take, or the feed has ended."""
-        self._more = asyncio.get_running_loop().create_future()
-        if self._waiting or self.ended or self._is_nudged:
+        more = self._more = asyncio.get_running_loop().create_future()
+        if self.ended or self._is_nudged:
             self._is_nudged = False
-            self._more.set_result(None)
-        return self._more
+            self._wake()
+        elif self._waiting:
+            self._wake_in_time()
+        return more
 
     def take(self) -> bytes:
         """All that has come since the last call."""
         taken = b"".join(self._waiting)
         self._waiting.clear()
         self.size = 0
+        self._taken_at = time.monotonic()
         return taken

@@ -246,13 +246,20 @@ class _FeedLink(Link):
             servers, max_in_flight=2**20, credentials=credentials, inbox=Deliveries, unheard=feeds.note_denied
         )
         self._feeds = feeds
+        self._last_token = self._last_subject = b""
+        self._last_sid = SID
 
     def _take_reply(self, token: bytes, headers: bytes, payload: bytes) -> None:
+        if token == self._last_token:  # most messages of a flood are like the one before
+            self._feeds.deliver(self._last_sid, self._last_subject, b"", Reply(headers, payload))
+            return
         subject, sid, reply = split_token(token)
         if sid == SID:
             super()._take_reply(subject.rpartition(b".")[2], headers, payload)
-        else:
-            self._feeds.deliver(sid, subject, reply, Reply(headers, payload))
+            return
+        if not reply:
+            self._last_token, self._last_sid, self._last_subject = token, sid, subject
+        self._feeds.deliver(sid, subject, reply, Reply(headers, payload))
 
     def _use(self, _connection: Connection) -> None:
         self._feeds.renew()
