@@ -20,7 +20,15 @@ from .kinds import WriteOwn, choose_special
 from .many import ElementWriter
 from .origin import list_origin_names
 from .replies import Reader
-from .request_fields import choose_relevant, encode_sent, find_timeout_header, sends_request_id
+from .request_fields import (
+    choose_relevant,
+    choose_travelling,
+    choose_unheeded,
+    encode_sent,
+    find_place,
+    find_timeout_header,
+    sends_request_id,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +51,8 @@ class Plan:
 
     - `cors` and `signature` are among the policies, or None.
     - `relevant` has the names of the request headers that the relay reads, `asked` those that the policies read.
+    - `unheeded` names those of `relevant` that do not change how the request is sent, nor do the whole fields `idle`.
+      `travelling` names those that only become headers for the service.
     - `adds_headers`: parameters travel as headers, or what `write_own` returns differs between requests.
     - `write_own` returns the headers that the gateway itself writes for a request and its subject: facts about the
       caller, and what a stream must check. None if there are no such headers.
@@ -52,7 +62,7 @@ class Plan:
     - `payloads` says what each method sends. A body with one of the methods `refuses_body` is refused, since it would
       be dropped silently.
     - `sent` is the header block of a request without headers that travel. If `sends_id`, it ends before the value of
-      its last header, which is the request id.
+      its last header, which is the request id. Headers that travel are added at `place`.
     - `adds_facts`: the service gets the time that is left in `timeout_header`, or the headers of `origin_names`, which
       say who calls."""
 
@@ -62,11 +72,15 @@ class Plan:
     cors: Cors | None
     relevant: frozenset[bytes]
     asked: frozenset[bytes]
+    unheeded: frozenset[bytes]
+    idle: frozenset[Pair]
+    travelling: Mapping[bytes, bytes]
     adds_headers: bool
     payloads: Mapping[str, Payload]
     refuses_body: frozenset[str]
     sent: bytes
     sends_id: bool
+    place: int
     adds_facts: bool
     timeout_header: bytes | None
     origin_names: tuple[Pair, ...]
@@ -89,6 +103,8 @@ def make_plan(route: Route, limits: Limits, *, is_alone: bool, before: Plan | No
     """Make the plan of a route. `is_alone` says that there is no other route. `before` is the plan of the route of this
     name before a reload. Its requests in flight still count, and equal policies keep their state."""
     special = choose_special(route)
+    unheeded, idle = choose_unheeded(route)
+    sent = encode_sent(route, special.constant)
     timeout_header, origin_names = find_timeout_header(route), list_origin_names(route.request_allow)
     max_timeout = limits.max_timeout if route.max_timeout is None else min(route.max_timeout, limits.max_timeout)
     return Plan(
@@ -98,13 +114,17 @@ def make_plan(route: Route, limits: Limits, *, is_alone: bool, before: Plan | No
         cors=next((policy for policy in route.policies if isinstance(policy, Cors)), None),
         relevant=choose_relevant(route) | special.fields,
         asked=frozenset[bytes]().union(*(policy.fields for policy in route.policies)),
+        unheeded=unheeded - special.fields,
+        idle=idle,
+        travelling=choose_travelling(route),
         adds_headers=bool(route.by_header or special.differs),
         payloads={method: route.choose_payload(method) for method in (*route.methods, "HEAD")},
         refuses_body=BODY_METHODS - {method for method in route.methods if route.choose_payload(method) in WITH_BODY},
         timeout=min(limits.timeout if route.timeout is None else route.timeout, max_timeout),
         max_timeout=max_timeout,
         max_body=_choose_limit(route, limits.max_body),
-        sent=encode_sent(route, special.constant),
+        sent=sent,
+        place=find_place(sent),
         sends_id=sends_request_id(route),
         adds_facts=timeout_header is not None or bool(origin_names),
         timeout_header=timeout_header,

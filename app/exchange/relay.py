@@ -39,7 +39,14 @@ from .plans import Limits, Plan, Plans, make_plan
 from .preflights import check_preflight
 from .problems import build_problem_response
 from .replies import check_reply, to_bad_reply
-from .request_fields import choose_timeout, encode_headers, encode_payload, find_accept, is_text_preferred
+from .request_fields import (
+    add_travelling,
+    choose_timeout,
+    encode_headers,
+    encode_payload,
+    find_accept,
+    is_text_preferred,
+)
 from .request_ids import RequestIds
 from .responses import Fields, Response, Unchecked, complete
 from .way_out import WayOut
@@ -144,15 +151,20 @@ class Relay:
             payload = plan.payloads[request.method]
             subject = route.subject_template.fill(tokens)
             timeout, prefers_text = plan.timeout, False
-            if not fields and not plan.adds_headers:
+            if fields and request.method in plan.refuses_body:
+                check_no_body(fields, _NO_BODY[payload])
+            unheeded, idle = plan.unheeded, plan.idle
+            heeded = [pair for pair in fields if pair[0] not in unheeded and pair not in idle] if fields else fields
+            travelling = plan.travelling
+            if not plan.adds_headers and not (heeded and [pair for pair in heeded if pair[0] not in travelling]):
                 headers = b"%b%b\r\n\r\n" % (plan.sent, request_id.encode()) if plan.sends_id else plan.sent
+                if heeded:
+                    headers = add_travelling(headers, plan.place, heeded, travelling)
             else:
                 timeout = choose_timeout(fields, plan.timeout, plan.max_timeout)
                 own = plan.write_own(request, subject) if plan.write_own else ()
                 headers = encode_headers(route, fields, request_id, values, own)
                 prefers_text = plan.wraps and is_text_preferred(fields)
-                if request.method in plan.refuses_body:
-                    check_no_body(fields, _NO_BODY[payload])
             outbound = Outbound(  # positional arguments: keywords would cost twice as much
                 request,
                 plan,

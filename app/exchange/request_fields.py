@@ -21,12 +21,15 @@ MAX_MEDIA_RANGES = 64  # of all `Accept` fields
 MAX_WEIGHTS = 256  # weights and other parameters in all `Accept` fields
 MAX_HOP_BY_HOP = 64  # names in all `Connection` fields
 
+_END = b"\r\n\r\n"
+_EMPTY = b"NATS/1.0" + _END
 _NO_NAMES: frozenset[bytes] = frozenset()
 _REQUEST_ID, _TIMEOUT = b"x-request-id", b"x-request-timeout"
 _OURS = OF_PROXIES.union((_REQUEST_ID, _TIMEOUT))
 """Headers that the gateway writes itself: the request id, the time that is left, and who calls."""
 _RELEVANT = frozenset((_REQUEST_ID, _TIMEOUT, b"content-length", b"connection"))
 _RELEVANT_TO_WRAPPED = frozenset((b"accept",))
+_SAYS_NOTHING = (b"accept", b"*/*"), (b"accept", b"application/json"), (b"connection", b"keep-alive")
 _RELEVANT_TO_BODIES = frozenset((b"content-type", b"content-encoding", b"transfer-encoding"))
 
 
@@ -37,6 +40,15 @@ def choose_relevant(route: Route) -> frozenset[bytes]:
         names |= _RELEVANT_TO_WRAPPED
     may_have_body = not BODY_METHODS.isdisjoint(route.methods) or sends_body(route.payload, route.methods)
     return names | _RELEVANT_TO_BODIES if may_have_body else names
+
+
+def choose_unheeded(route: Route) -> tuple[frozenset[bytes], frozenset[Pair]]:
+    """The names, and the whole fields, that change neither the headers for the service of this route, nor the time
+    limit, nor the form of the reply. The names are those of the request id, which is read before, and of facts about
+    the body. If a request has other fields, all of its fields count: a second `Accept` may say more than the first."""
+    travel = route.request_allow.names | route.reader.header_names
+    names = (_RELEVANT_TO_BODIES | {b"content-length"}) - travel | {_REQUEST_ID}
+    return names, frozenset(pair for pair in _SAYS_NOTHING if pair[0] not in travel)
 
 
 def choose_timeout(fields: Sequence[Pair], usual: float, most: float) -> float:
@@ -76,6 +88,39 @@ def add_fields(block: bytes, pairs: Sequence[Pair]) -> bytes:
     return b"%b%b\r\n" % (block[:-2] if block else b"NATS/1.0\r\n", encode_fields(pairs))
 
 
+def choose_travelling(route: Route) -> Mapping[bytes, bytes]:
+    """The names of the fields that travel as they came and do nothing else, each with its name on the NATS side."""
+    allow = route.request_allow
+    more = _RELEVANT_TO_WRAPPED if route.reply.wrap is not None else _NO_NAMES
+    return {name: allow.canonical(name) for name in allow.names - _OURS - more}
+
+
+def find_place(sent: bytes) -> int:
+    """The place in such a block where headers that travel are added: before the request id, if it has one."""
+    return sent.rfind(b"\n", 0, -2 if sent.endswith(_END) else None) + 1 if sent else len(_EMPTY) - len(b"\r\n")
+
+
+def add_travelling(block: bytes, place: int, fields: Sequence[Pair], names: Mapping[bytes, bytes]) -> bytes:
+    """The header block with fields that all travel, at this place. `names` has their names on the NATS side. Raises
+    InvalidParameter or HeadersTooLarge."""
+    for name, value in fields:
+        _check_value(name, value)
+    lines = encode_fields([(names[name], value) for name, value in fields])
+    block = block or _EMPTY
+    return _check_size(b"%b%b%b" % (block[:place], lines, block[place:]))
+
+
+def _check_value(name: bytes, value: bytes) -> None:
+    if not is_clean_value(value):
+        raise InvalidParameter(f"Header {name.decode('latin-1')} has a control character.")
+
+
+def _check_size(block: bytes) -> bytes:
+    if len(block) > MAX_BLOCK:
+        raise HeadersTooLarge(f"The headers for the service have {len(block)} bytes; at most {MAX_BLOCK} may travel.")
+    return block
+
+
 def add_time_left(block: bytes, name: bytes, seconds: float) -> bytes:
     """The header block with one more header: the time that is left for a reply, in milliseconds, at least 1."""
     return add_fields(block, [(name, b"%d" % max(1, int(seconds * 1000)))])
@@ -101,18 +146,14 @@ def encode_headers(
     for name, value in fields:
         if name not in allow.names or name in hop_by_hop or name in _OURS:
             continue
-        if not is_clean_value(value):
-            raise InvalidParameter(f"Header {name.decode('latin-1')} has a control character.")
+        _check_value(name, value)
         pairs.append((allow.canonical(name), value))
     if _REQUEST_ID in allow.names and _REQUEST_ID not in hop_by_hop:
         pairs.append((allow.canonical(_REQUEST_ID), request_id.encode("ascii")))
     pairs += own
     for parameter in route.by_header:
         pairs += _list_values(parameter, (values or {}).get(parameter.name))
-    block = encode_block(pairs)
-    if len(block) > MAX_BLOCK:
-        raise HeadersTooLarge(f"The headers for the service have {len(block)} bytes; at most {MAX_BLOCK} may travel.")
-    return block
+    return _check_size(encode_block(pairs))
 
 
 def _list_values(parameter: Parameter, value: Value | None) -> Iterator[Pair]:

@@ -8,6 +8,7 @@ its attributes uvicorn's protocol uses.
 """
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -30,10 +31,14 @@ from ..nats.in_flight import Sender
 from ..nats.outgoing import BIG
 from .bounds import Bounds
 from .fast_exchange import FastExchange
+from .head import TRAILERS, describe_bug
 from .intake import BODY, HEAD, IDLE
 from .protocol import GatewayProtocol
 
 _SLASH, _HASH = ord("/"), ord("#")
+_VERSION = b" HTTP/1.1\r\n"
+_PLAIN_TARGET = re.compile(rb"/[A-Za-z0-9._~!$&'()*+,;=:@/?%-]*").fullmatch
+MOST_REMEMBERED = 2048  # bytes of a head without its target
 
 _log = structlog.get_logger("nats-http.fast")
 
@@ -77,6 +82,8 @@ class FastProtocol(GatewayProtocol):
         self._drain = drain
         self.deadlines = deadlines
         self._exchange: FastExchange | None = None
+        self._start = self._end = b""
+        """What the last head had before and behind its target, if the next one may be like it."""
         self._held: Response | None = None
         """A response that waits until the caller has read the earlier ones."""
 
@@ -92,11 +99,38 @@ class FastProtocol(GatewayProtocol):
             caller = exchange.request.caller
             self.way_out.leave(response, exchange.request, caller, bytes_in=exchange.bytes_in, is_written=False)
 
+    def take_repeated(self, data: bytes) -> bool:
+        """Take a request that differs from the one before only in its target: most callers send the same fields again.
+        What the parser would say about it, it still says about that one."""
+        start, end = self._start, self._end
+        if not (end and data.endswith(end) and data.startswith(start)):
+            return False
+        target = data[len(start) : -len(end)]
+        if not _PLAIN_TARGET(target):
+            return False
+        self.url, headers = target, self.fields
+        self.headers = headers  # `begin_request` does not change them
+        try:
+            self.begin_request()
+            self.headers = TRAILERS
+            self.on_message_complete()
+        except Exception as error:
+            self.take_error(describe_bug(error))
+        return True
+
+    def note_whole(self, data: bytes) -> None:
+        """Remember what the head had around its target, if it was a usual one."""
+        start = self.parser.get_method() + b" "
+        end = data[len(start) + len(self.url) :]
+        is_known = self.is_usual and len(end) <= MOST_REMEMBERED and end.startswith(_VERSION)
+        self._start, self._end = (start, end) if is_known and data.startswith(start + self.url) else (b"", b"")
+
     def on_message_begin(self) -> None:
         """As in uvicorn, but without a scope: `_hand_on` makes it if an application needs it."""
         self.url = b""
         self.headers = []
         self.phase = HEAD
+        self._end = b""  # what the parser says is no longer about that head
 
     def begin_request(self) -> None:
         """Answer the request here if it is for a route, else hand it on."""

@@ -86,6 +86,13 @@ def find_length(headers: Sequence[Pair]) -> int | None:
     return None
 
 
+def describe_bug(error: BaseException | None) -> Internal:
+    """An Internal with an exception as its `__cause__`, for the log."""
+    bug = Internal()
+    bug.__cause__ = error
+    return bug
+
+
 def describe_error(error: Exception) -> GatewayError:
     """The GatewayError for an exception of the parser. An exception in one of our callbacks, except Refused, is a bug:
     it becomes Internal, with the exception as `__cause__`, for the log."""
@@ -95,9 +102,7 @@ def describe_error(error: Exception) -> GatewayError:
         cause = error.__context__
         if isinstance(cause, Refused):
             return cause.error
-        bug = Internal()
-        bug.__cause__ = cause
-        return bug
+        return describe_bug(cause)
     if isinstance(error, httptools.HttpParserInvalidMethodError):
         return BadRequest("The request does not begin with a known method. This port speaks HTTP, not HTTPS.")
     return VersionNotSupported() if str(error) in _VERSION_FAULTS else BadRequest()

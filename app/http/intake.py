@@ -119,12 +119,16 @@ class Intake(HttpToolsProtocol):
         if 4 <= end < size and data.find(_HEAD_END, end) >= 0:
             self._take(data)
             return
+        if end == size and self.take_repeated(data):
+            return
         try:  # as in `_parse`, without a call
             self.parser.feed_data(data)
         except (httptools.HttpParserUpgrade, httptools.HttpParserError) as error:
             self._take_exception(error, data)
         if self.phase:
             self._note_incomplete(data, end if end >= 4 else 0)
+        elif end == size:
+            self.note_whole(data)
 
     def _take(self, data: bytes) -> None:
         """Parse `data` in pieces. If the connection must wait, keep the rest."""
@@ -309,6 +313,13 @@ class Intake(HttpToolsProtocol):
     def end_after_answer(self) -> None:
         """Close the connection after the answer to the latest request."""
         raise NotImplementedError
+
+    def take_repeated(self, data: bytes) -> bool:  # noqa: ARG002 - of a subclass
+        """Take a head, and say so, if it needs no parser since an earlier one was like it. No request is in flight."""
+        return False
+
+    def note_whole(self, data: bytes) -> None:
+        """These bytes were one request without a body."""
 
     def begin_long_body(self, length: int | None) -> None:
         """A body has begun, and has not come completely with its head. `length` is None for a chunked one."""

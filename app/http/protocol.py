@@ -35,6 +35,7 @@ APPLICATION = 0.0003  # seconds that an application takes to begin a request, ro
 RESERVE = 128  # connections over the maximum that get an answer; further ones are only closed
 
 _NOTED = frozenset((b"host", b"connection", b"proxy-connection", b"expect", b"transfer-encoding"))
+_KEEPS = (b"connection", b"keep-alive")
 _SLASH = ord("/")
 
 _log = structlog.get_logger("nats-http.protocol")
@@ -70,7 +71,10 @@ class GatewayProtocol(Timed):
         self.keeps_alive = True
         """Whether the connection may stay open after the current request."""
         self._usual: list[Pair] = [(b"", b"")]
-        """The _NOTED fields of an earlier valid head whose only such field was Host. They need no second check."""
+        """The _NOTED fields of an earlier valid head of HTTP/1.1: Host, and perhaps `Connection: keep-alive`. They need
+        no second check."""
+        self.is_usual = False
+        """Whether the latest head was so."""
         self._error: GatewayError | None = None
         """The error in the bytes after the request in flight. It is sent after the answer to that request."""
         self._plain_head: bytes | None = None
@@ -145,12 +149,18 @@ class GatewayProtocol(Timed):
         self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        """Begin the request, or raise Refused if its head is not valid. A usual head needs no further check: without a
-        `Connection` field it offers no upgrade."""
+        """Begin the request, or raise Refused if its head is not valid. A usual head needs no further check: without
+        another `Connection` it offers no upgrade."""
         headers = self.headers
         noted = [pair for pair in headers if pair[0] in _NOTED]
-        usual = noted == self._usual and self.url[0] == _SLASH and len(headers) <= MAX_FIELDS
-        if usual and self.parser.should_keep_alive():
+        self.is_usual = usual = (
+            noted == self._usual
+            and self.url[0] == _SLASH
+            and len(headers) <= MAX_FIELDS
+            and self.parser.should_keep_alive()
+            and (len(noted) == 1 or self.parser.get_http_version() == "1.1")  # HTTP/1.0 may ask for keep-alive too
+        )
+        if usual:
             self.begin_request()
         else:
             self._begin_unusual_request(noted)
@@ -163,7 +173,7 @@ class GatewayProtocol(Timed):
         self.version = version = self.parser.get_http_version()
         self.expect_100_continue = check_head(noted, version, len(self.headers))
         self.keeps_alive = version == "1.1" and self.parser.should_keep_alive()
-        if len(noted) == 1 and noted[0][0] == b"host":
+        if version == "1.1" and [name for name, value in noted if (name, value.lower()) != _KEEPS] == [b"host"]:
             self._usual = noted
         if self.url[0] != _SLASH:
             self.url = normalize_target(self.parser.get_method(), self.url)

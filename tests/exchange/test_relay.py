@@ -673,3 +673,51 @@ def test_a_policy_remembers_beyond_a_reload_that_leaves_it_as_it_is(most: int, i
     table = make_guarded_table(most)
     relay.use(table, {route: relay.plan(route, is_alone=True) for route in table.routes})
     assert isinstance(relay.begin(make_request(b"/a")), Response) == is_full
+
+
+ASKED = Route(
+    name="asked",
+    methods=("GET", "POST"),
+    path="/asked",
+    subject="asked",
+    headers=("Accept", "Traceparent", "Content-Type"),
+    send_headers=(("X-Own", "1"),),
+    payload="body",
+    reply=ReplyRules(wrap="message"),
+)
+idle_fields = st.sampled_from(
+    [(b"accept", b"*/*"), (b"accept", b"application/json"), (b"accept", b"text/plain"), (b"connection", b"keep-alive")]
+)
+
+
+@given(
+    path=st.sampled_from([b"/greet/sue", b"/asked", b"/capped", b"/store/1", b"/small"]),
+    method=st.sampled_from(["GET", "POST"]),
+    headers=st.lists(idle_fields | fields, max_size=4),
+)
+def test_fields_that_are_not_looked_at_would_have_changed_nothing(
+    path: bytes, method: str, headers: list[Pair]
+) -> None:
+    quick, careful = (
+        Relay(RouteTable((*ROUTES, ASKED)), Limits(timeout=2.0, max_timeout=30.0, max_body=1000), WayOut(Observers()))
+        for _ in "12"
+    )
+    careful._plans = {
+        route: replace(plan, unheeded=frozenset(), idle=frozenset(), travelling={})
+        for route, plan in careful._plans.items()
+    }
+    assert describe(quick, make_request(path, *headers, method=method)) == describe(
+        careful, make_request(path, *headers, method=method)
+    )
+
+
+def describe(relay: Relay, request: Request) -> object:
+    """What becomes of a request, but for the request id if it was made here."""
+    begun = relay.begin(request)
+    if isinstance(begun, Response):
+        return begun.status, begun.slug
+    assert isinstance(begun, Outbound)
+    headers = begun.headers.replace(begun.request_id.encode(), b"id")
+    is_given = any(value.decode("latin-1") == begun.request_id for _, value in request.headers)
+    lines = sorted(headers.split(b"\r\n"))
+    return begun.subject, lines, begun.timeout, begun.max_body, begun.prefers_text, is_given and begun.request_id

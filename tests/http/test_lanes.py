@@ -6,7 +6,8 @@ import itertools
 import re
 import termios
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 
 import pytest
 from hypothesis import event, example, given, settings
@@ -15,6 +16,7 @@ from nats.aio.msg import Msg
 
 from app.edge.cors import Cors, CorsRules
 from app.exchange.request_ids import RequestIds
+from app.http.fast import FastProtocol
 from app.routefile.load import RESERVED, Info, RouteFile
 from app.routing.parameters import Parameter
 from app.routing.routes import ReplyRules, Route
@@ -182,6 +184,30 @@ def streams(draw: st.DrawFn) -> list[bytes]:
     return [data[start:end] for start, end in itertools.pairwise([0, *cuts, len(data)]) if start < end]
 
 
+repeated_fields = st.sampled_from(
+    [b"Host: t", b"Host: t\r\nAccept: */*", b"Host: t\r\nConnection: keep-alive\r\nAccept: text/plain",
+     b"Host: t\r\nX-Request-Id: mine", b"Host: t\r\nCookie: a=b\r\nOrigin: https://a.example", b"Host: t\r\nHost: t",
+     b"Host: t\r\nContent-Length: 0", b"Host: t\r\nTransfer-Encoding: chunked", b"Host: t\r\nExpect: 100-continue",
+     b"Host: t\r\nConnection: upgrade\r\nUpgrade: x", b"Host: t\r\nAccept: */*\r\nAccept: text/plain"]
+)  # fmt: skip
+
+
+@st.composite
+def repeating_streams(draw: st.DrawFn) -> list[bytes]:
+    """What one connection sends whose requests have the same fields again and again."""
+    fields = draw(repeated_fields)
+    heads = st.tuples(st.sampled_from([b"GET", b"GET", b"GET", b"HEAD", b"DELETE", b"POST"]), targets)
+    usual = draw(st.lists(st.just((b"GET", b"/greet/sue")), min_size=2, max_size=3))
+    lines = [*usual, *draw(st.lists(heads, min_size=1, max_size=3))]
+    pieces = [write_head(method, target, fields) for method, target in lines]
+    between = draw(st.lists(sound_requests(), max_size=1))  # perhaps with a body
+    return [*pieces[:2], *between, *pieces[2:], LAST]
+
+
+def write_head(method: bytes, target: bytes, fields: bytes, version: bytes = b"HTTP/1.1") -> bytes:
+    return b"%b %b %b\r\n%b\r\n\r\n" % (method, target, version, fields)
+
+
 # What they get
 
 
@@ -262,36 +288,105 @@ async def serve(msg: Msg) -> None:
     await msg._client.publish(msg.reply, b"" if way == "denied" else text, headers=headers)
 
 
-@pytest.mark.soak
-@pytest.mark.timeout(240)
-async def test_both_lanes_write_the_same_bytes(shared_nats: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+@asynccontextmanager
+async def run_lanes(url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Gateway, Gateway]]:
+    """A gateway on the fast lane, and one on the ASGI lane."""
     monkeypatch.setattr("app.http.patience.LAST_WORDS", 0.02)
-    loop = asyncio.get_running_loop()
     monkeypatch.setattr("tests.harness.LANE", "fast")
-    async with responder(shared_nats.url, "lane.>", serve), run_gateway(shared_nats.url, routes=FILE) as fast:
+    async with responder(url, "lane.>", serve), run_gateway(url, routes=FILE) as fast:
         monkeypatch.setattr("tests.harness.LANE", "asgi")
-        async with run_gateway(shared_nats.url, routes=FILE) as asgi:
+        async with run_gateway(url, routes=FILE) as asgi:
             for gateway in (fast, asgi):  # made ids are of one length
                 ids = RequestIds()
                 ids._counter = itertools.count(10**9)
                 gateway.parts.relay.choose_request_id = ids.choose
-
-            async def compare(pieces: list[bytes]) -> bytes:
-                answers = await asyncio.gather(converse(fast, pieces), converse(asgi, pieces))
-                assert answers[0] == answers[1]
-                return answers[0][0]
-
-            def run(pieces: list[bytes]) -> bytes:
-                return asyncio.run_coroutine_threadsafe(compare(pieces), loop).result()
-
-            await asyncio.to_thread(check_all, run)
+            yield fast, asgi
             for gateway in (fast, asgi):
                 assert (await gateway.get("/greet/sue")).status_code == 200
                 await eventually(lambda gateway=gateway: gateway.link.in_flight == 0)  # type: ignore[misc]
 
 
+async def compare(lanes: tuple[Gateway, Gateway], pieces: list[bytes]) -> bytes:
+    """What both lanes answer."""
+    answers = await asyncio.gather(*(converse(gateway, pieces) for gateway in lanes))
+    assert answers[0] == answers[1]
+    return answers[0][0]
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(240)
+async def test_both_lanes_write_the_same_bytes(shared_nats: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = asyncio.get_running_loop()
+    async with run_lanes(shared_nats.url, monkeypatch) as lanes:
+
+        def run(pieces: list[bytes]) -> bytes:
+            return asyncio.run_coroutine_threadsafe(compare(lanes, pieces), loop).result()
+
+        await asyncio.to_thread(check_all, run)
+
+
+USUAL = b"Host: t\r\nConnection: keep-alive\r\nAccept: */*"
+LIKE_BEFORE = [
+    write_head(b"GET", b"/greet/joe?x=%20", USUAL),
+    write_head(b"GET", b"/greet/Jos%C3%A9", USUAL),
+    write_head(b"GET", b"/greet/%2", USUAL),
+    write_head(b"GET", b"/livez", USUAL),
+    write_head(b"GET", b"/nowhere", USUAL),
+    write_head(b"GET", b"//", USUAL),
+    write_head(b"GET", b"/failing/bad", USUAL),
+]
+UNLIKE_BEFORE = [
+    write_head(b"GET", b"/greet/sue#f", USUAL),
+    write_head(b"GET", b"http://t/greet/sue", USUAL),
+    write_head(b"GET", b"*", USUAL),
+    write_head(b"GET", b"", USUAL),
+    write_head(b"GET", b"/greet/sue HTTP/1.1\r\nHost: evil\r\n\r\nGET /greet/sue", USUAL),
+    write_head(b"GET", b"/greet/ sue", USUAL),
+    write_head(b"GET", b"/greet/\xc3\xa9", USUAL),
+    write_head(b"GET", b"/greet/\x00", USUAL),
+    write_head(b"GET", b"/greet/sue", USUAL, b"HTTP/1.0"),
+    write_head(b"GET", b"/greet/sue", USUAL + b"\r\nContent-Length: 5") + b"hello",
+    write_head(b"GET", b"/greet/sue", USUAL + b"\r\nX-Request-Id: mine"),
+    write_head(b"HEAD", b"/greet/sue", USUAL),
+    write_head(b"DELETE", b"/orders/7", USUAL),
+    b"\r\n" + write_head(b"GET", b"/greet/sue", USUAL),
+]
+
+
+@pytest.mark.parametrize("is_like", [True, False])
+async def test_a_head_like_the_one_before_is_answered_alike(
+    shared_nats: NatsServer, monkeypatch: pytest.MonkeyPatch, *, is_like: bool
+) -> None:
+    taken: list[bytes] = []
+    take_repeated = FastProtocol.take_repeated
+
+    def take(self: FastProtocol, data: bytes) -> bool:
+        is_taken = take_repeated(self, data)
+        taken.extend([data] if is_taken else [])
+        return is_taken
+
+    monkeypatch.setattr(FastProtocol, "take_repeated", take)
+    usual = write_head(b"GET", b"/greet/sue", USUAL)
+    async with run_lanes(shared_nats.url, monkeypatch) as lanes:
+        for request in LIKE_BEFORE if is_like else UNLIKE_BEFORE:
+            taken.clear()
+            await compare(lanes, [usual, usual, request, usual, LAST])
+            assert (request in taken) == is_like
+
+
+async def test_a_body_in_between_is_no_reason_for_a_mistake(
+    shared_nats: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = write_head(b"GET", b"/greet/sue", USUAL)
+    echo = write_head(b"POST", b"/echo", USUAL + b"\r\nContent-Length: 2")
+    async with run_lanes(shared_nats.url, monkeypatch) as lanes:
+        for between in ([echo + b"hi"], [echo, b"hi"], [echo + b"hi" + usual], [usual[:20], usual[20:]]):
+            answer = await compare(lanes, [usual, usual, *between, usual, LAST])
+            assert set(STATUS.findall(answer)) == {b"200"}
+
+
 def check_all(run: Callable[[list[bytes]], bytes]) -> None:
-    @given(streams())
+    @given(streams() | repeating_streams())
     @example([b"GET /greet/sue HTTP/1.1\r\nHost: t\r\n\r\n", LAST])
     @example([b"POST /echo HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: 5\r\n\r\nhello", LAST])
     @example([b"GET /greet/a HTTP/1.1\r\nHost: t\r\n\r\nGET /livez HTTP/1.1\r\nHost: t\r\n\r\n" + LAST])
