@@ -49,7 +49,7 @@ coverage: $(VENV)/.dev ## the same, and which lines they miss: at least 95 % mus
 fault-test: $(TOOLS) ## slow: NATS and callers under faults, 5 minutes (FAULTS_REPORT=docs/faults.md writes their figures)
 	$(BIN)/pytest -p no:cacheprovider tests/faults
 
-soak: $(TOOLS) $(VENV)/release/.done $(VENV)/.prometheus $(VENV)/.haproxy $(VENV)/proxies/.done $(VENV)/.go ## slow: sweeps, attacks on the bounds, a Prometheus that scrapes, 28 minutes in all (BOUNDS_REPORT=… writes their figures)
+soak: $(TOOLS) $(VENV)/release/.done $(VENV)/.prometheus $(VENV)/.haproxy $(VENV)/proxies/.done $(VENV)/.go $(VENV)/.valgrind ## slow: sweeps, attacks on the bounds, a Prometheus that scrapes, 28 minutes in all (BOUNDS_REPORT=… writes their figures)
 	$(BIN)/pytest -p no:cacheprovider -m soak $(APART) tests
 	$(BIN)/pytest -p no:cacheprovider $(SOAK)
 SOAK ?= tests/bounds tests/benchmarks tests/monitoring
@@ -142,6 +142,14 @@ $(VENV)/.wrk: | $(BIN)/python
 	@command -v wrk >/dev/null || { \
 		echo "make: the tests need wrk: installing the Debian package wrk"; apt-get update -qq && apt-get install -y -qq --no-install-recommends wrk >/dev/null; } || { \
 		echo "make: the tests need wrk: install it with your system's package manager" >&2; exit 1; }
+	@touch $@
+
+# Counts instructions.
+$(VENV)/.valgrind: | $(BIN)/python
+	@command -v valgrind cc >/dev/null && test -e /usr/include/valgrind/callgrind.h || { \
+		echo "make: the tests need valgrind and a C compiler: installing the Debian packages valgrind, gcc and libc6-dev"; apt-get update -qq && \
+		apt-get install -y -qq --no-install-recommends valgrind gcc libc6-dev >/dev/null; } || { \
+		echo "make: the tests need valgrind and a C compiler: install them with your system's package manager" >&2; exit 1; }
 	@touch $@
 
 # The pages are shown behind it.
