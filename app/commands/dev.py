@@ -17,6 +17,7 @@ from ..edge.key_sets import IssuerKey
 from ..formats.html import STATUS
 from ..gateway import Gateway
 from ..http.lane import LaneName
+from ..http.server import GatewayServer
 from ..http.sockets import describe_address
 from ..main import build_gateway
 from ..nats.link import Link
@@ -172,7 +173,7 @@ def _make_observers(hints: Observer, settings: Settings) -> Observers:
 
 
 async def _serve(
-    server: uvicorn.Server,
+    server: GatewayServer,
     listeners: Listeners,
     gateway: Gateway,
     source: FileSource,

@@ -80,6 +80,13 @@ class Children:
         for child in self._children:
             self._ask(child)
 
+    def signal_all(self, number: int) -> list[Child]:
+        """Send a signal to all children that run. Returns them. Another thread may call this."""
+        running = [child for child in self._children.copy() if child.process.poll() is None]
+        for child in running:
+            child.process.send_signal(number)
+        return running
+
     def _hurry(self, *_: object) -> None:
         """Kill all children: a signal came while they were stopping."""
         for child in self._children:

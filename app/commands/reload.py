@@ -18,13 +18,12 @@ from itertools import islice
 from pathlib import Path
 
 import structlog
-import uvicorn
 
 from ..certificates import Certificate, CertificateFiles
 from ..discovery.infos import Remark, unpack_services
 from ..exchange.plans import Limits, find_lowered
 from ..gateway import Gateway
-from ..http.server import serving_beside
+from ..http.server import GatewayServer, serving_beside
 from ..observe.gauges import Ask
 from ..pages.monitor import list_gauges_of_file
 from ..prepared import MAX_LOWERED, pack_faults, read_head
@@ -37,6 +36,8 @@ from .listeners import Listeners
 from .pipes import PipeSource, Renew, Swap, serve_package
 from .processes import make_command
 from .renewal import Renewals
+from .snapshot import Snapshots
+from .snapshot_signal import answering
 
 MAX_LISTED = 100  # faults in one line of the log
 LOOK_INTERVAL = 0.1  # seconds between two checks for a SIGHUP
@@ -234,15 +235,17 @@ def _warn_of_lowered(lowered: Sequence[str]) -> None:
 
 
 async def serve_and_reload(
-    source: FileSource | PipeSource, server: uvicorn.Server, listeners: Listeners, gateway: Gateway
+    source: FileSource | PipeSource, server: GatewayServer, listeners: Listeners, gateway: Gateway
 ) -> None:
-    """Serve until a signal, always with the latest routes and certificate of the source."""
+    """Serve until a signal, always with the latest routes and certificate of the source. At each SIGUSR1 the log says
+    what this process does."""
     gateway.monitor.gauges.update(source.gauges)
     watching = asyncio.create_task(source.watch(gateway.serving.swap, gateway.renew_certificate))
     beside = [(gateway.make_server_beside(address), listener) for address, listener in listeners.beside.items()]
     try:
-        async with serving_beside(beside):
-            await server.serve([listeners.main])
+        with answering(Snapshots(gateway, server).take):
+            async with serving_beside(beside):
+                await server.serve([listeners.main])
     finally:
         watching.cancel()
         await asyncio.wait({watching})

@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import threading
+from functools import partial
 
 import structlog
 import uvicorn
@@ -23,6 +24,8 @@ from .listeners import Listeners
 from .pipes import PipeSource
 from .processes import Children
 from .reload import FileSource, serve_and_reload
+from .snapshot import pass_on
+from .snapshot_signal import answering
 from .workers import Workers
 
 PATIENCE = 5.0  # seconds that a worker may take after its drain timeout
@@ -96,7 +99,8 @@ def run_workers(
     routes = len(file.table.routes)
     address, pages = describe_address(listeners.main, scheme=settings.scheme), listeners.addresses_beside
     _log.info("listening", address=address, pages=pages, version=__version__, routes=routes, workers=count)
-    with Children(patience=settings.drain_timeout + PATIENCE) as children:
+    children = Children(patience=settings.drain_timeout + PATIENCE)
+    with answering(partial(pass_on, children)), children:
         boards = make_board_files(count + 1)
         reporter = Reporter(Board(boards[0]), gauges=source.gauges, counters={})
         workers = Workers(

@@ -16,11 +16,13 @@ import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
+from ..pieces import Steps
 from .bounds import Bounds
 from .patience import LAST_WORDS
 from .process import fit_connections, freeze_heap, keep_heap
 from .protocol import GatewayProtocol, ProtocolFactory
 from .sockets import BACKLOG
+from .survey import Survey, survey_connections
 
 ACCEPT_REST = 0.3  # seconds to accept the connections that the kernel already has when the gateway stops
 LINGER = 0.5  # seconds in which idle connections may still send a request when the gateway stops
@@ -88,6 +90,10 @@ class GatewayServer(uvicorn.Server):
         """Begin to stop at the first signal, and end all waiting at the second."""
         self.force_exit = self.should_exit
         self.should_exit = True
+
+    def survey(self) -> Steps[Survey]:
+        """What all connections do just now, found in short steps."""
+        return survey_connections(self.server_state.connections)  # type: ignore[arg-type] # of our protocol
 
     def _check(self) -> None:
         self._bounds.check(self.server_state.connections, parts=CHECK_TICKS)  # type: ignore[arg-type] # of our protocol

@@ -67,6 +67,11 @@ class Feeds:
         return len(self._topics) + len(self._tails)
 
     @property
+    def is_open(self) -> bool:
+        """Whether somebody has ever wanted to subscribe, so that there is a connection, or should be one."""
+        return self._is_open
+
+    @property
     def link(self) -> Link:
         """The link of the subscriptions, for requests to JetStream."""
         return self._link

@@ -118,6 +118,11 @@ class Link:
         return self._round_trip if self._connection else None
 
     @property
+    def connected_for(self) -> float | None:
+        """The seconds since it connected to this server; None without a connection."""
+        return time.monotonic() - self._connected_at if self._connection else None
+
+    @property
     def backlog(self) -> int:
         """The bytes that wait to be sent to the server, or are not acknowledged yet."""
         return self._connection.outgoing.count_waiting() if self._connection else 0
