@@ -23,6 +23,7 @@ from .listeners import inherit, listen
 from .route_commands import check, explain, openapi, routes, schema
 from .settings_command import settings
 from .token_command import token
+from .top_command import top
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -226,7 +227,7 @@ def healthcheck(
         raise CommandError(f"{target}: {error}") from None
 
 
-for _command in (check, routes, explain, call, discover, openapi, schema, settings, token):
+for _command in (check, routes, explain, call, discover, openapi, schema, settings, token, top):
     cli.command()(_command)
 cli.add_typer(keys)
 

@@ -228,16 +228,17 @@ class _Failures:
         return self._now - self._before + sum(self._steps)
 
 
-def find_quantile(buckets: Sequence[int], share: float) -> float | None:
-    """A quantile in seconds, as `histogram_quantile` of Prometheus computes it. Values count as evenly spread within a
-    bucket. Values over the last bound count as this bound. None without responses."""
+def find_quantile(buckets: Sequence[float], share: float, bounds: Sequence[float] = TIMES) -> float | None:
+    """A quantile in seconds, as `histogram_quantile` of Prometheus computes it. `buckets` has the number of values up
+    to each of `bounds`, and those over the last one. Values count as evenly spread within a bucket. Values over the
+    last bound count as this bound. None without values."""
     total = sum(buckets)
     if not total:
         return None
-    rank, below = share * total, 0
-    for number, count in enumerate(buckets[: len(TIMES)]):
+    rank, below = share * total, 0.0
+    for number, count in enumerate(buckets[: len(bounds)]):
         if below + count >= rank:
-            start = TIMES[number - 1] if number else 0.0
-            return start + (TIMES[number] - start) * (rank - below) / count
+            start = bounds[number - 1] if number else 0.0
+            return start + (bounds[number] - start) * (rank - below) / count
         below += count
-    return TIMES[-1]
+    return bounds[-1]
