@@ -152,6 +152,31 @@ async def test_a_request_counts_alike_on_both_lanes(tmp_path: Path, own_nats: Na
                 assert (await asking).status_code == 200
 
 
+async def test_a_request_whose_body_is_still_coming_was_not_sent(tmp_path: Path, own_nats: NatsServer) -> None:
+    log, environment = serve(own_nats, tmp_path)
+    with run(SERVE, log, **environment) as gateway:
+        url = gateway.find(ADDRESS)
+        wait_until_ready(url)
+        _, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+        writer.write(b"POST /make HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf")
+        found = await take(gateway, lambda event: bool(event["requests"]))
+        assert found["requests"][0].items() >= {"route": "make", "count": 1, "sent": 0}.items()
+        assert (found["in_flight"], found["connections"] - found["idle_connections"]) == (0, 1)
+        writer.close()
+
+
+async def test_dev_answers_too_and_no_part_of_it_ends(tmp_path: Path) -> None:
+    command = [*PROGRAM, "dev", "--port", "0", "--nats-port", "0", "--examples"]
+    with run(command, tmp_path / "log", GATEWAY_LOG_FORMAT="json") as gateway:
+        url = gateway.find(r"gateway   (http://\S+)")
+        for pid in (gateway.process.pid, *find_children(gateway.process.pid, ".")):
+            os.kill(pid, signal.SIGUSR1)
+        await eventually(lambda: find_events(gateway))
+        async with make_client(url) as client:
+            assert (await client.get("/greet/sue")).json() == {"message": "hello, sue"}
+        assert gateway.stop() == 0
+
+
 async def test_it_says_why_there_is_no_connection_to_nats(tmp_path: Path, own_nats: NatsServer) -> None:
     log, environment = serve(own_nats, tmp_path)
     environment["NATS_URL"] = own_nats.url.replace("//", "//user:hunter2@")
