@@ -7,7 +7,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import IO, Any
 
@@ -22,7 +22,7 @@ MAX_SIZE = 256 * 1024 * 1024  # bytes of one answer; ten thousand routes have 40
 
 _INFO, _REQUESTS, _PROBLEMS = "nats_http_build_info", "nats_http_requests_total", "nats_http_problems_total"
 _BUCKET = "nats_http_request_duration_seconds_bucket"
-_LARGE = ("nats_http_upstream_", "nats_http_request_size_", "nats_http_response_size_", "#")
+_LARGE = ("nats_http_upstream_", "nats_http_request_size_", "nats_http_response_size_")
 """The beginnings of lines that are not needed. With many routes these are most of the text."""
 _HINTS = {
     400: "it may speak HTTPS on this port: write https://",
@@ -68,6 +68,7 @@ class Scraper:
     def __init__(self, url: str, headers: Mapping[str, str], *, checks_certificate: bool) -> None:
         self.url = url
         self._headers = dict(headers)
+        self._parser = _Parser()
         context = ssl.create_default_context()
         if not checks_certificate:
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -80,7 +81,7 @@ class Scraper:
         text = self._fetch()
         at = time.monotonic()
         try:
-            samples = list(_parse(text))
+            samples = self._parser.parse(text)
             is_right = any(sample.name == _INFO for sample in samples)
             values, routes = _sort(samples)
         except (ValueError, LookupError, OverflowError):  # also UnicodeDecodeError
@@ -119,12 +120,23 @@ def _to_one_line(reason: object) -> str:
     return " ".join(str(words).split())
 
 
-def _parse(text: bytes) -> Iterator[Sample]:
-    """Raises ValueError."""
-    lines = (line for line in text.decode().splitlines() if line.startswith(("nats_http_", "process_")))
-    needed = "\n".join(line for line in lines if not line.startswith(_LARGE))
-    for family in text_string_to_metric_families(f"{needed}\n"):
-        yield from family.samples
+class _Parser:
+    """Reads the lines of scrapes. It remembers the lines of the last one, since most routes are idle between two
+    scrapes, and with ten thousand routes all lines take seconds."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Sample] = {}
+
+    def parse(self, text: bytes) -> list[Sample]:
+        """The samples that are needed. Raises ValueError, and others of the library."""
+        lines = [line for line in text.decode().split("\n") if line.startswith(("nats_http_", "process_"))]
+        needed = [line for line in lines if not line.startswith(_LARGE)]
+        fresh = [line for line in needed if line not in self._known]
+        families = text_string_to_metric_families("\n".join((*fresh, "")))
+        samples = (sample for family in families for sample in family.samples)
+        read = dict(zip(fresh, samples, strict=True))
+        self._known = {line: read.get(line) or self._known[line] for line in needed}
+        return list(self._known.values())
 
 
 def _sort(samples: list[Sample]) -> tuple[dict[str, float], dict[str, RouteCounts]]:

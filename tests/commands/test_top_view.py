@@ -112,3 +112,17 @@ def test_a_text_that_is_not_the_metrics_of_a_gateway_is_refused(text: str, monke
     monkeypatch.setattr(scraper, "_fetch", text.encode)
     with pytest.raises(ScrapeFailed, match="not the metrics of a gateway"):
         scraper.scrape()
+
+
+def test_a_later_scrape_has_what_has_changed_and_what_has_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (
+        'nats_http_build_info{version="1"} 1\nnats_http_workers %d\n'
+        'nats_http_requests_total{route="a \\"b\\"",method="GET",code="200"} %d\n'
+        'nats_http_requests_total{route="c",method="GET",code="503"} 7\n'
+    )
+    scraper = Scraper("http://a/metrics", {}, checks_certificate=True)
+    for numbers in ((1, 5), (1, 6), (2, 6), (2, 5)):
+        monkeypatch.setattr(scraper, "_fetch", (text % numbers).encode)
+        scrape = scraper.scrape()
+        assert scrape.values["nats_http_workers"] == numbers[0]
+        assert {name: counts.requests for name, counts in scrape.routes.items()} == {'a "b"': numbers[1], "c": 7}
