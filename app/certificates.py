@@ -97,6 +97,11 @@ class CertificateFiles:
     key: Path
     client_ca: Path | None = None
 
+    @property
+    def all(self) -> Sequence[Path]:
+        """All files, each once."""
+        return list(dict.fromkeys(path for path in (self.cert, self.key, self.client_ca) if path))
+
     def read(self) -> Certificate:
         """Read the files, and check that they can be used together. Blocks. Raises CertificateError."""
         faults: list[str] = []

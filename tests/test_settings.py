@@ -68,6 +68,7 @@ DEFAULTS = {
     "pages_auth": None,
     "services": False,
     "server_timing": False,
+    "watch": False,
 }
 VARIABLES = {field: str(info.validation_alias) for field, info in Settings.model_fields.items()}
 
@@ -149,6 +150,7 @@ def test_nothing_needs_to_be_set() -> None:
         ("GATEWAY_STATUS", "localhost:9090", "status", ("localhost", 9090)),
         ("GATEWAY_SERVICES", "on", "services", True),
         ("GATEWAY_SERVER_TIMING", "on", "server_timing", True),
+        ("GATEWAY_WATCH", "on", "watch", True),
         ("GATEWAY_HSTS_MAX_AGE", "off", "hsts", None),
     ],
 )
@@ -239,6 +241,7 @@ SIZES = "a whole number of bytes, or one with KiB or MiB: 1048576, 64KiB or 1MiB
         ("GATEWAY_STATUS", "127.0.0.1:0", "a port is a number from 1 to 65535"),
         ("GATEWAY_STATUS", "127.0.0.1:65536", "a port is a number from 1 to 65535"),
         ("GATEWAY_SERVER_TIMING", "2", "must be on or off"),
+        ("GATEWAY_WATCH", "yes please", "must be on or off"),
         *(("GATEWAY_HSTS_MAX_AGE", text, f"must be {AGES}") for text in ("on", "3600", "-1d", "1.5d", "1y", "1e9s")),
     ],
 )

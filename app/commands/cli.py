@@ -162,7 +162,7 @@ def serve(
 ) -> None:
     """Run the gateway alone, for production. It listens at once, and connects to NATS in the background.
 
-    At SIGHUP it reads the route file and the certificate again.
+    At SIGHUP it reads the route file and the certificate again. With GATEWAY_WATCH=on it does so when they change.
     """
     hangups = _take_signals(context)
     if fd is not None:
@@ -188,6 +188,10 @@ def serve(
         path = file or settings.routes or (DISCOVERED if settings.discover else GREET)
         source = _open_source(path, settings, hangups)
         source.discover_at(settings.nats_variables)
+        if settings.watch:
+            from .looks import look_in_background
+
+            look_in_background(source)
         count = workers or settings.workers
         if count == 1:
             run_gateway(settings, listeners, source, lane=lane, extend=extend)

@@ -117,6 +117,11 @@ class FileSource:
         """What of the services is not used, as it was logged last."""
 
     @property
+    def all_files(self) -> Sequence[Path]:
+        """The files of the last reading, and those of the certificate."""
+        return (*self.files, *self._renewals.files)
+
+    @property
     def gauges(self) -> dict[str, Ask]:
         """Gauges about the file, for metrics."""
         return list_gauges_of_file(is_right=lambda: self.is_right, loaded_at=lambda: self.loaded_at)

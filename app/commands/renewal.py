@@ -8,6 +8,8 @@ Laws:
 
 import threading
 import time
+from collections.abc import Sequence
+from pathlib import Path
 
 import structlog
 
@@ -25,6 +27,11 @@ class Renewals:
         self._files = files
         self._is_asked = False
         self._reading: _Reading | None = None
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """All files of the certificate."""
+        return self._files.all if self._files else ()
 
     def load(self) -> Certificate | None:
         """The certificate at the start. This may wait for the disk. Raises CertificateError."""

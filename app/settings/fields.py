@@ -93,6 +93,12 @@ class Fields(BaseSettings):
         description="Names of services that describe themselves, with commas between: their routes, without a route "
         "file.",
     )
+    watch: Switch = Field(
+        default=False,
+        validation_alias="GATEWAY_WATCH",
+        description="Whether `serve` loads the routes and the certificate again within seconds of a change of their "
+        "files, without a SIGHUP: `on` or `off`. `dev` does so for the routes in any case.",
+    )
     host: str = Field(default="127.0.0.1", validation_alias="GATEWAY_HOST", description="Address to listen on.")
     port: Port = Field(default=8000, validation_alias="PORT", description="Port to listen on; 0 picks a free port.")
     workers: Count = Field(

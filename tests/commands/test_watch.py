@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from app.commands.hangups import Hangups
+from app.commands.looks import Looks
 from app.commands.reload import FileSource
-from app.commands.watch import Looks, find_folders, watch_files
+from app.commands.watch import find_folders, watch_files
 from app.exchange.plans import Limits
 from app.routefile.load import RouteFileError
 from app.settings import Settings

@@ -115,6 +115,61 @@ async def test_a_limit_that_is_lowered_is_told_at_the_start_and_at_a_reload(
         assert gateway.stop() == 0
 
 
+def project(folder: Path, number: int, **files: str) -> None:
+    """Put files into the folder as Kubernetes does for a ConfigMap or a Secret: it swaps a link to all of them."""
+    version = folder / f"..{number}"
+    version.mkdir(parents=True)
+    for name, text in files.items():
+        (version / f"{name}.yaml").write_text(text)
+        if not (folder / f"{name}.yaml").is_symlink():
+            (folder / f"{name}.yaml").symlink_to(f"..data/{name}.yaml")
+    (folder / "..new").symlink_to(version.name)
+    (folder / "..new").replace(folder / "..data")
+
+
+KEYS = """
+version: 1
+keys: [{name: sue, sha256: 2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683}]
+"""
+GUARDED = """
+version: 1
+auth: {partners: {type: api-key, header: X-API-Key, file: keys.yaml}}
+routes: [{name: one, method: GET, path: /one, subject: test.one, auth: partners}]
+"""
+
+
+@pytest.mark.parametrize("more", [(), ("--workers", "2")])
+async def test_a_watching_gateway_loads_files_of_kubernetes_when_their_link_is_swapped(
+    own_nats: NatsServer, tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    folder = tmp_path / "mounted"
+    project(folder, 1, routes=GUARDED, keys=KEYS)
+    command, log, environment = serve(own_nats, folder / "routes.yaml", *more)
+    environment["GATEWAY_WATCH"] = "on"
+    with run(command, log, **environment) as gateway:
+        wait_until_ready(gateway.find(ADDRESS))
+        project(folder, 2, routes=GUARDED.replace("/one", "/two"), keys=KEYS)
+        await wait_for_outcomes(gateway, 1)
+        await wait_for_status(gateway.find(ADDRESS), "/two", 401)
+        project(folder, 3, routes=GUARDED, keys="version: 2")
+        await eventually(lambda: read_events(gateway, "routes-refused"))
+        await wait_for_status(gateway.find(ADDRESS), "/two", 401)
+        assert gateway.stop() == 0
+
+
+async def test_without_the_setting_a_new_file_waits_for_a_hangup(own_nats: NatsServer, tmp_path: Path) -> None:
+    folder = tmp_path / "mounted"
+    project(folder, 1, routes=GUARDED, keys=KEYS)
+    command, log, environment = serve(own_nats, folder / "routes.yaml")
+    with run(command, log, **environment) as gateway:
+        wait_until_ready(gateway.find(ADDRESS))
+        project(folder, 2, routes=GUARDED, keys="version: 2")
+        hang_up(gateway)
+        await wait_for_outcomes(gateway, 1)
+        assert len(read_events(gateway, "routes-refused")) == 1
+        assert gateway.stop() == 0
+
+
 async def test_the_file_of_the_command_line_is_read_again_too(own_nats: NatsServer, routes: Path) -> None:
     command, log, environment = serve(own_nats, routes)
     del environment["GATEWAY_ROUTES"]

@@ -37,6 +37,18 @@ def is_leaf_of(path: Path, shown: str) -> bool:
     )
 
 
+async def test_a_watching_gateway_takes_a_renewed_certificate(own_nats: NatsServer, tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "tls")
+    files = authority.write()
+    environment = {"NATS_URL": own_nats.url, "GATEWAY_WATCH": "on", **make_environment(files)}
+    with run([*PROGRAM, "serve", "--port", "0"], tmp_path / "log", **environment) as gateway:
+        url = gateway.find(ADDRESS)
+        gateway.wait_for_connections(1)
+        authority.write()
+        await eventually(lambda: is_leaf_of(files["tls_cert"], see_certificate(url)))
+        assert gateway.stop() == 0
+
+
 @pytest.mark.parametrize("options", [(), pytest.param(("--workers", "2"), marks=pytest.mark.soak)])
 async def test_a_hangup_takes_renewed_files_in_all_workers_and_keeps_the_old_ones_where_they_are_wrong(
     own_nats: NatsServer, tmp_path: Path, options: tuple[str, ...]
