@@ -27,6 +27,7 @@ class Pod:
         self.manifests = render({"image": {"repository": repository, "tag": tag}, **values})
         self._stack = stack
         self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
         self._version = 0
         self._spec = choose(self.manifests, "Deployment")["spec"]["template"]["spec"]
         self._container = find_container(self.manifests)
@@ -37,7 +38,7 @@ class Pod:
             self.monitoring_url = f"http://127.0.0.1:{monitoring}"
         self._ports = dict(zip((port, monitoring), self._container["ports"], strict=True))
         self.write(objects)
-        self.id = self._run(self._container, self._list_options())
+        self.id = self._run(self._container, self._list_options(objects))
 
     def write(self, objects: Objects) -> None:
         """Lay out the files of all volumes. All files of a volume change at once, by a link."""
@@ -98,17 +99,24 @@ class Pod:
             "run", *network, *security, "--memory", memory, *options, container["image"], *container["args"]
         )
 
-    def _list_options(self) -> list[str]:
+    def _list_options(self, objects: Objects) -> list[str]:
         service = choose(self.manifests, "Service")["metadata"]["name"]
         options = ["--detach", "--restart", "unless-stopped", "--network-alias", service]
         for variable in self._container["env"]:
-            options += ["--env", f"{variable['name']}={variable['value']}"]
+            options += ["--env", f"{variable['name']}={_find_value(variable, objects)}"]
         for host, port in self._ports.items():
             options += ["--publish", f"127.0.0.1:{host}:{port['containerPort']}"]
         for mount in self._container.get("volumeMounts", ()):
             assert mount["readOnly"] is True
             options += ["--volume", f"{self._folder / mount['name']}:{mount['mountPath']}:ro"]
         return options
+
+
+def _find_value(variable: Manifest, objects: Objects) -> str:
+    if "value" in variable:
+        return str(variable["value"])
+    reference = variable["valueFrom"]["secretKeyRef"]
+    return objects[reference["name"]][reference["key"]]
 
 
 def _find_files(sources: Sequence[Manifest], objects: Objects) -> list[tuple[str, str]]:

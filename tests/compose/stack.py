@@ -95,6 +95,11 @@ class Stack:
     def docker(self, *arguments: str) -> str:
         return run("docker", *arguments, timeout=60).strip()
 
+    def docker_log(self, container: str) -> str:
+        """All that it has written."""
+        done = subprocess.run(["docker", "logs", container], capture_output=True, text=True, check=True, timeout=60)
+        return done.stdout + done.stderr
+
     def up(self, *options: str, timeout: float = UP_SECONDS, **variables: str) -> None:
         """Returns when all containers are healthy."""
         self.compose("up", "--wait", *options, timeout=timeout, **variables)

@@ -37,7 +37,7 @@ def run_pod(stack: Stack, folder: Path, values: Mapping[str, object], objects: O
     try:
         yield pod
     except BaseException:
-        print(stack.docker("logs", pod.id))
+        print(stack.docker_log(pod.id))
         raise
     finally:
         pod.remove()
@@ -98,6 +98,62 @@ async def test_keys_and_certificates_come_from_secrets_and_are_renewed(stack: St
         pod.write(renewed)
         await eventually(lambda: ssl.get_server_certificate(address).strip() in renewed["our-tls"]["tls.crt"])
         await eventually(lambda: pod.get("/greet/sue", headers={"X-API-Key": KEY}).status_code == 401)
+
+
+@contextlib.contextmanager
+def run_guarded_nats(stack: Stack, folder: Path, authority: Authority) -> Iterator[None]:
+    """A NATS server with the name `guarded` that wants TLS, and a user with a password."""
+    authority.write(authority.ca.issue_cert("guarded"))
+    tls = "{cert_file: /etc/guarded/cert.pem, key_file: /etc/guarded/key.pem}"
+    (folder / "nats.conf").write_text(f"port: 4222\ntls: {tls}\nauthorization: {{user: edge, password: right}}\n")
+    for readable in (folder, *folder.parents[:3]):
+        readable.chmod(0o755)
+    where = (
+        "--network",
+        f"{stack.project}_default",
+        "--network-alias",
+        "guarded",
+        "--volume",
+        f"{folder}:/etc/guarded:ro",
+    )
+    server = stack.docker("run", "--detach", *where, "nats:2.15-alpine", "nats-server", "-c", "/etc/guarded/nats.conf")
+    try:
+        yield
+    finally:
+        stack.docker("rm", "--force", server)
+
+
+async def test_the_pod_logs_in_to_nats_by_secrets_and_is_only_ready_if_they_are_right(
+    stack: Stack, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path / "guarded")
+    login, authorities = {"secret": "user"}, {"configMap": "company"}
+    nats = {"url": "tls://guarded:4222", "login": login, "tls": {"ca": authorities}}
+    values = {"nats": nats, "routes": ROUTES, "service": {"port": 8000}}
+
+    def list_objects(password: str) -> Objects:
+        authority_pem = authority.ca.cert_pem.bytes().decode()
+        return {"user": {"user": "edge", "password": password}, "company": {"ca.crt": authority_pem}}
+
+    with run_guarded_nats(stack, authority.directory, authority):
+        with run_pod(stack, tmp_path / "right", values, list_objects("right")) as pod:
+            await wait_until_ready(pod)
+            assert pod.get("/greet/sue").json()["type"] == "/problems/no-responders"
+        with run_pod(stack, tmp_path / "wrong", values, list_objects("not-the-one")) as pod:
+            await eventually(lambda: "authorization violation" in stack.docker_log(pod.id))
+            assert pod.passes("livenessProbe")
+            assert not pod.passes("readinessProbe")
+            with pytest.raises(AssertionError, match="503"):
+                pod.run_helm_test()
+            assert "not-the-one" not in stack.docker_log(pod.id)
+
+
+async def test_services_that_describe_themselves_have_routes_without_a_file(stack: Stack, tmp_path: Path) -> None:
+    with run_pod(stack, tmp_path, {"discover": ["greet"]}) as pod:
+        await wait_until_ready(pod)
+        await eventually(lambda: pod.get("/openapi.json").json()["paths"])
+        (path,) = pod.get("/openapi.json").json()["paths"]
+        assert path.startswith("/greet/")
 
 
 async def test_a_stop_of_the_pod_loses_no_request_and_ends_in_time(stack: Stack, tmp_path: Path) -> None:
