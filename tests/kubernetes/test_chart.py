@@ -161,10 +161,17 @@ def test_the_gateway_loads_the_routes_of_the_config_map(
     assert load_route_file(tmp_path / Path(path).name).table.routes
 
 
-def test_a_route_file_that_is_a_text_is_not_changed() -> None:
-    text = yaml.safe_load(CASES["routes-as-text"].read_text())["routes"]
-    manifests = render(CASES["routes-as-text"])
-    assert choose(manifests, "ConfigMap")["data"] == {"routes.yaml": text}
+@pytest.mark.parametrize(
+    "text",
+    [
+        yaml.safe_load(CASES["routes-as-text"].read_text())["routes"],
+        "   # begins with blanks\nversion: 1\n\n\nroutes: []\n",
+        "\tversion: 1 {{ .Values.x }} %s 'a' \"b\"\n",
+    ],
+)
+def test_a_text_of_routes_is_not_changed(text: str) -> None:
+    manifests = render({"routes": text, "routeFiles": {"a.json": text}})
+    assert choose(manifests, "ConfigMap")["data"] == {"routes.yaml": text, "a.json": text}
 
 
 def test_routes_can_be_given_as_a_file(tmp_path: Path) -> None:

@@ -101,16 +101,16 @@ app.kubernetes.io/component: gateway
 {{- end -}}
 {{- end -}}
 
-{{/* The route file, and the files beside it. */}}
+{{/* The route file, and the files beside it. `|2` allows a text that begins with blanks. */}}
 {{- define "gateway.routeData" -}}
-routes.yaml: |
+routes.yaml: |2
   {{- if kindIs "string" .Values.routes }}
   {{- .Values.routes | trimSuffix "\n" | nindent 2 }}
   {{- else }}
   {{- toYaml .Values.routes | nindent 2 }}
   {{- end }}
 {{- range $name, $text := .Values.routeFiles }}
-{{ $name | quote }}: |
+{{ $name | quote }}: |2
   {{- $text | trimSuffix "\n" | nindent 2 }}
 {{- end }}
 {{- end -}}
