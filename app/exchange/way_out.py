@@ -31,7 +31,9 @@ class WayOut:
         self._traces = traces
         self.sees_all = bool(observers.other) or counts is not None or traces is not None
         """Whether anything observes responses below 500."""
-        self._only_counts = None if observers.other or traces is not None else counts
+        self.only = counts if not observers.other and traces is None else None
+        """Counts responses below 500 without a slug, if nothing else observes them. Call its `add` instead of `leave`:
+        that costs half as much."""
 
     def leave(
         self,
@@ -46,12 +48,6 @@ class WayOut:
         """Make the record of a response, and give it to the observers. `request` is None if the bytes were not HTTP.
         Without `bytes_out`, the length of the body counts if the response was written."""
         slug, method, duration = response.slug, None, 0.0
-        is_usual = slug is None and response.status < 500 and is_written and bytes_out is None
-        if is_usual and request is not None and self._only_counts is not None:  # a success that nothing observes
-            self._only_counts.add(
-                response, request.method, time.monotonic() - request.received, bytes_in, len(response.body)
-            )
-            return
         if request is not None:
             method, duration = request.method, time.monotonic() - request.received
         if bytes_out is None:

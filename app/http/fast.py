@@ -261,8 +261,13 @@ class FastProtocol(GatewayProtocol):
             self.transport.write(body)
         else:
             self.transport.write(b"".join((*head, body)))
-        if self.way_out.sees_all or response.status >= 500:
-            self.way_out.leave(response, exchange.request, exchange.request.caller, exchange.bytes_in)
+        way_out, request = self.way_out, exchange.request
+        if way_out.only is not None and response.slug is None and response.status < 500:
+            way_out.only.add(
+                response, request.method, time.monotonic() - request.received, exchange.bytes_in, len(body)
+            )
+        elif way_out.sees_all or response.status >= 500:
+            way_out.leave(response, request, request.caller, exchange.bytes_in)
         if not keep_alive:
             self.close()
         elif self.flow.read_paused or self.drops_input:
