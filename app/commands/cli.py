@@ -28,6 +28,7 @@ from .top_command import top
 if TYPE_CHECKING:
     from ..settings import Settings
     from .reload import FileSource
+    from .systemd import Notifier
 
 cli = typer.Typer(
     name="nats-http",
@@ -168,7 +169,9 @@ def serve(
     if fd is not None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the parent of a worker sends it new routes
     from ..settings import is_color_wanted, load_settings
+    from .systemd import Notifier
 
+    notifier = Notifier.take(os.getpid())
     settings = load_settings(check_files=fd is None)  # while a worker starts, a file may be half replaced
     _check_one_file(file, settings)
     with listen(settings, host, port) if fd is None else inherit(settings, fd, beside_fd or []) as listeners:
@@ -186,7 +189,7 @@ def serve(
             run_gateway(settings, listeners, pipe, lane=lane, extend=extend, boards=boards, sign_fd=sign_fd)
             return
         path = file or settings.routes or (DISCOVERED if settings.discover else GREET)
-        source = _open_source(path, settings, hangups)
+        source = _open_source(path, settings, hangups, notifier)
         source.discover_at(settings.nats_variables)
         if settings.watch:
             from .looks import look_in_background
@@ -194,8 +197,8 @@ def serve(
             look_in_background(source)
         count = workers or settings.workers
         if count == 1:
-            run_gateway(settings, listeners, source, lane=lane, extend=extend)
-        elif not run_workers(settings, listeners, source, count=count, lane=lane, extend=extend):
+            run_gateway(settings, listeners, source, lane=lane, extend=extend, notifier=notifier)
+        elif not run_workers(settings, listeners, source, notifier, count=count, lane=lane, extend=extend):
             raise CommandError("a worker ended right after its start; see its messages above")
 
 
@@ -246,7 +249,9 @@ def _check_one_file(file: Path | None, settings: "Settings") -> None:
         raise CommandError(f"{file}: GATEWAY_ROUTES names another route file, {settings.routes}: give one of the two")
 
 
-def _open_source(path: Path, settings: "Settings", hangups: Hangups) -> "FileSource":
+def _open_source(
+    path: Path, settings: "Settings", hangups: Hangups, notifier: "Notifier | None" = None
+) -> "FileSource":
     from ..exchange.plans import Limits
     from .reload import FileSource
 
@@ -256,6 +261,7 @@ def _open_source(path: Path, settings: "Settings", hangups: Hangups) -> "FileSou
         settings.certificate_files,
         takes_client_certificates=settings.takes_client_certificates,
         hangups=hangups,
+        notifier=notifier,
     )
 
 

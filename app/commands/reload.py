@@ -38,6 +38,7 @@ from .processes import make_command
 from .renewal import Renewals
 from .snapshot import Snapshots
 from .snapshot_signal import answering
+from .systemd import Notifier, describe
 
 MAX_LISTED = 100  # faults in one line of the log
 LOOK_INTERVAL = 0.1  # seconds between two checks for a SIGHUP
@@ -100,6 +101,7 @@ class FileSource:
         *,
         takes_client_certificates: bool = True,
         hangups: Hangups,
+        notifier: Notifier | None = None,
     ) -> None:
         self.path = path
         self._limits = limits
@@ -110,6 +112,9 @@ class FileSource:
         self.loaded_at = time.time()
         """The Unix time at which the current routes were read."""
         self._hangups = hangups
+        self._notifier = notifier or Notifier()
+        self._is_reloading = False
+        """Whether a SIGHUP is being answered."""
         self._renewals = Renewals(certificate)
         self._reading: Reading | None = None
         self._discovery = Discovery()
@@ -155,6 +160,7 @@ class FileSource:
     def load_if_asked(self) -> bytes | None:
         """The package of a file that a SIGHUP asked for, when a separate process has found it valid. Returns at once:
         call this every LOOK_INTERVAL."""
+        self._tell_if_over()
         package = self._poll()
         if package is not None:
             self._log_loaded(package)
@@ -174,6 +180,7 @@ class FileSource:
                 if (package := self._poll()) is not None:
                     await serve_package(package, swap)
                     self._log_loaded(package)
+                self._tell_if_over()
         finally:
             self.close()
 
@@ -196,22 +203,33 @@ class FileSource:
             self._discovery.use(Names(*head.discover) if head.discover else None)
         except RouteFileError as error:
             self.files = error.files or self.files
-            self.is_right = False
             more = len(error.faults) - MAX_LISTED
             rest = (f"and {more} more; `nats-http check` lists all",) if more > 0 else ()
-            _log.error("routes-refused", faults=(*error.faults[:MAX_LISTED], *rest))
+            self._refuse(*error.faults[:MAX_LISTED], *rest)
             return None
         except (OSError, ValueError) as error:
-            self.is_right = False
-            _log.error("routes-refused", faults=(f"{self.path}: no process could be started to read it: {error}",))
+            self._refuse(f"{self.path}: no process could be started to read it: {error}")
             return None
         self.is_right, self.loaded_at = True, time.time()
         return package
+
+    def _refuse(self, *faults: str) -> None:
+        self.is_right = False
+        _log.error("routes-refused", faults=faults)
+        self._notifier.tell("STATUS=Serving the old routes: the new ones have faults, see the log")
+
+    def _tell_if_over(self) -> None:
+        """Tell systemd that a reload is over."""
+        if self._is_reloading and self._reading is None and self._renewals.is_idle:
+            self._is_reloading = False
+            self._notifier.tell("READY=1")
 
     def _is_asked(self) -> bool:
         """Whether the file is to be read again: at a SIGHUP, or when the services have changed."""
         is_fresh = self._discovery.take()
         if self._hangups.take():
+            self._is_reloading = True
+            self._notifier.tell_reloading()
             self._renewals.ask()
             return True
         return is_fresh
@@ -227,6 +245,7 @@ class FileSource:
         head = read_head(package)
         self._log_remarks(head.remarks)
         _log.info("routes-loaded", file=str(self.path), routes=head.routes)
+        self._notifier.tell(describe(head.routes))
         _warn_of_lowered(head.lowered)
 
 

@@ -45,6 +45,11 @@ class Renewals:
         """Ask for another reading of the files. `poll` begins it."""
         self._is_asked = self._files is not None
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no reading is under way, and none was asked for."""
+        return self._reading is None and not self._is_asked
+
     def poll(self) -> Certificate | None:
         """The certificate of the last `ask`, when it has been found valid. Returns at once: call this at intervals."""
         if self._reading is None:

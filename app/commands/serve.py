@@ -26,6 +26,7 @@ from .processes import Children
 from .reload import FileSource, serve_and_reload
 from .snapshot import pass_on
 from .snapshot_signal import answering
+from .systemd import Notifier, Parent, tell_life
 from .workers import Workers
 
 PATIENCE = 5.0  # seconds that a worker may take after its drain timeout
@@ -43,11 +44,13 @@ def run_gateway(
     extend: str | None,
     boards: Boards | None = None,
     sign_fd: int | None = None,
+    notifier: Notifier | None = None,
 ) -> None:
     """Serve until a signal, then drain, and return when all is closed. Raises RouteFileError and CannotStart.
 
     `extend` names a function that adds to the application. A worker has `boards`, the memory that it shares with other
-    processes, and `sign_fd`, a pipe to which it writes a byte when it serves.
+    processes, and `sign_fd`, a pipe to which it writes a byte when it serves. `notifier` is for a gateway without
+    workers.
     """
     certificate = source.load_certificate()
     gateway = build_gateway(settings, routes=source.load(), boards=boards, certificate=certificate)
@@ -60,12 +63,15 @@ def run_gateway(
     _log.info("listening", address=address, pages=pages, version=__version__, routes=count, lane=lane)
 
     async def serve() -> None:
-        signing = asyncio.create_task(_sign(server, sign_fd)) if sign_fd is not None else None
+        telling = _sign(server, sign_fd) if sign_fd is not None else None
+        if notifier:
+            telling = tell_life(notifier, lambda: server.started, gateway.drain, routes=count)
+        task = asyncio.create_task(telling) if telling else None
         try:
             await serve_and_reload(source, server, listeners, gateway)
         finally:
-            if signing:
-                signing.cancel()
+            if task:
+                task.cancel()
 
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
         runner.run(serve())
@@ -84,6 +90,7 @@ def run_workers(
     settings: Settings,
     listeners: Listeners,
     source: FileSource,
+    notifier: Notifier,
     *,
     count: int,
     lane: LaneName | None,
@@ -106,14 +113,17 @@ def run_workers(
         workers = Workers(
             children, listeners, pack(file), boards=boards, certificate=certificate, lane=lane, extend=extend
         )
+        parent = Parent(notifier, boards[1:], routes=routes)
         can_start = workers.check()
         while can_start and not stop.wait(LOOK_INTERVAL):
             reporter.report()
+            parent.tell(have_served=workers.have_served)
             if fresh := source.load_if_asked():
                 workers.use(fresh)
             if renewed := source.renew_if_asked():
                 workers.renew(renewed)
             can_start = workers.check()
+        notifier.tell_stopping()
         listeners.close()
         source.close()
         children.ask_all_to_stop()

@@ -79,7 +79,8 @@ class Workers:
         self._certificate = certificate
         self._options = [*(("--lane", lane) if lane else ()), *(("--extend", extend) if extend else ())]
         self._workers = [_Worker(f"worker {number}", board) for number, board in enumerate(boards[1:], 1)]
-        self._has_served = False
+        self.have_served = False
+        """Whether a worker has served."""
 
     def use(self, package: bytes) -> None:
         """Use these routes in all workers, including later ones."""
@@ -104,7 +105,7 @@ class Workers:
             if worker.process and worker.process.child.process.poll() is not None:
                 self._look_for_signs()  # the byte may have come before its end
                 self._bury(worker, worker.process)
-                if not self._has_served:
+                if not self.have_served:
                     return False
             if worker.process is None and worker.due <= time.monotonic() and not self._try_to_start(worker):
                 return False
@@ -112,7 +113,7 @@ class Workers:
 
     def _look_for_signs(self) -> None:
         running = (worker.process for worker in self._workers if worker.process)
-        self._has_served = self._has_served or any(_read_sign(process) for process in running)
+        self.have_served = self.have_served or any(_read_sign(process) for process in running)
 
     def _bury(self, worker: _Worker, process: _Process) -> None:
         _postpone(worker, life=time.monotonic() - process.born)
@@ -131,7 +132,7 @@ class Workers:
         except OSError as error:
             _postpone(worker, life=0.0)
             _log.error("worker-not-started", worker=worker.name, reason=str(error), next_start_in=worker.pause)
-            return self._has_served
+            return self.have_served
         return True
 
     def _start(self, worker: _Worker) -> _Process:

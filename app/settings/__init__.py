@@ -7,6 +7,7 @@ from .environment import (
     is_color_wanted,
     is_nats_url_set,
     read_variables,
+    take_variables,
 )
 from .fields import VARIABLES
 from .load import SettingsError, load_settings, read_sampling
@@ -24,4 +25,5 @@ __all__ = [
     "load_settings",
     "read_sampling",
     "read_variables",
+    "take_variables",
 ]

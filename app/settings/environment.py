@@ -17,6 +17,12 @@ def find_variable(name: str) -> str | None:
     return os.environ.get(name)
 
 
+def take_variables(*names: str) -> dict[str, str]:
+    """The values of these variables, without those that are empty or not set. They are removed from the environment, so
+    that no child process inherits them."""
+    return {name: value for name in names if (value := os.environ.pop(name, ""))}
+
+
 def is_nats_url_set() -> bool:
     """Whether the environment names a NATS server, so that `dev` starts none."""
     return bool(os.environ.get("NATS_URL"))
