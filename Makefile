@@ -16,7 +16,7 @@ JAVASCRIPT := tests/javascript
 CLIENTS := tests/clients
 SITE := website
 KUBERNETES := tests/kubernetes
-TOOLS := $(VENV)/.dev $(VENV)/.browser $(VENV)/.wrk $(VENV)/.nginx $(VENV)/.redis $(JAVASCRIPT)/node_modules/.package-lock.json
+TOOLS := $(VENV)/.dev $(VENV)/.browser $(VENV)/.wrk $(VENV)/.nginx $(VENV)/.redis $(VENV)/.systemd $(JAVASCRIPT)/node_modules/.package-lock.json
 # Tests wait more than they compute: three processes a core.
 WORKERS ?= $(shell $(BIN)/python -c 'import os; print(3 * (os.cpu_count() or 1))')
 
@@ -175,6 +175,14 @@ $(VENV)/.nginx: | $(BIN)/python
 		echo "make: the tests need nginx: installing the Debian package nginx-light"; apt-get update -qq && \
 		RUNLEVEL=1 apt-get install -y -qq --no-install-recommends nginx-light >/dev/null; } || { \
 		echo "make: the tests need nginx: install it with your system's package manager" >&2; exit 1; }
+	@touch $@
+
+# Its tools check the unit, and start a gateway on a socket that they give it. systemd itself need not run.
+$(VENV)/.systemd: | $(BIN)/python
+	@{ command -v systemd-analyze && command -v systemd-socket-activate; } >/dev/null || { \
+		echo "make: the tests need tools of systemd: installing the Debian package systemd"; apt-get update -qq && \
+		apt-get install -y -qq --no-install-recommends systemd >/dev/null; } || { \
+		echo "make: the tests need systemd-analyze and systemd-socket-activate: install them with your system's package manager" >&2; exit 1; }
 	@touch $@
 
 # Gateways count in it together. The package must not start a Redis of its own.

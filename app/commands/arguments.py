@@ -10,6 +10,7 @@ from ..errors import CannotStart
 
 if TYPE_CHECKING:
     from ..formats.schemas import Json
+    from ..settings import Settings
 
 File = Annotated[
     Path | None,
@@ -112,3 +113,14 @@ def choose_file(file: Path | None) -> Path:
         return chosen
     typer.echo(f"nats-http: neither the command line nor GATEWAY_ROUTES names a route file: using {GREET}", err=True)
     return GREET
+
+
+def check_one_file(file: Path | None, settings: "Settings") -> None:
+    """Raises CommandError if the command line and the settings name two sources of routes."""
+    if settings.discover and (chosen := file or settings.routes):
+        raise CommandError(
+            f"GATEWAY_DISCOVER is for a gateway without a route file, and there is {chosen}: write `discover: "
+            f"{settings.discover}` into the file"
+        )
+    if file and settings.routes and file.resolve() != settings.routes.resolve():
+        raise CommandError(f"{file}: GATEWAY_ROUTES names another route file, {settings.routes}: give one of the two")

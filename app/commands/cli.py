@@ -14,7 +14,7 @@ import typer
 from .. import __version__
 from ..errors import CannotStart
 from ..http.lane import LaneName
-from .arguments import CommandError, File
+from .arguments import CommandError, File, check_one_file
 from .call_command import call
 from .discover_command import discover
 from .hangups import Hangups
@@ -45,7 +45,6 @@ Port = Annotated[
     int | None,
     typer.Option(help="Port to listen on; 0 picks a free one (PORT, else 8000).", min=0, max=65535, show_default=False),
 ]
-
 
 Lane = Annotated[
     LaneName | None,
@@ -120,7 +119,7 @@ def dev(
     from ..settings import is_color_wanted, is_nats_url_set, load_settings
 
     settings = load_settings(check_files=True)
-    _check_one_file(file, settings)
+    check_one_file(file, settings)
     if nats_port is not None and is_nats_url_set():
         raise CommandError("NATS_URL names a server, so `nats-http dev` starts none: leave --nats-port out")
     if settings.workers > 1:
@@ -159,6 +158,7 @@ def serve(
     fd: Annotated[int | None, typer.Option(hidden=True)] = None,
     beside_fd: Annotated[list[int] | None, typer.Option(hidden=True)] = None,
     board_fd: Annotated[list[int] | None, typer.Option(hidden=True)] = None,
+    given_fd: Annotated[list[int] | None, typer.Option(hidden=True)] = None,
     sign_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Run the gateway alone, for production. It listens at once, and connects to NATS in the background.
@@ -169,12 +169,14 @@ def serve(
     if fd is not None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the parent of a worker sends it new routes
     from ..settings import is_color_wanted, load_settings
+    from .activation import take_sockets
     from .systemd import Notifier
 
-    notifier = Notifier.take(os.getpid())
+    notifier, given = Notifier.take(os.getpid()), take_sockets(os.getpid())
     settings = load_settings(check_files=fd is None)  # while a worker starts, a file may be half replaced
-    _check_one_file(file, settings)
-    with listen(settings, host, port) if fd is None else inherit(settings, fd, beside_fd or []) as listeners:
+    check_one_file(file, settings)
+    own = listen(settings, host, port, given) if fd is None else inherit(settings, fd, beside_fd or [], given_fd or [])
+    with own as listeners:
         from ..observe.board import Boards
         from ..observe.log import configure_logging
         from ..routefile.load import DISCOVERED, GREET
@@ -237,16 +239,6 @@ def healthcheck(
 for _command in (check, routes, explain, call, discover, openapi, schema, settings, token, top):
     cli.command()(_command)
 cli.add_typer(keys)
-
-
-def _check_one_file(file: Path | None, settings: "Settings") -> None:
-    if settings.discover and (chosen := file or settings.routes):
-        raise CommandError(
-            f"GATEWAY_DISCOVER is for a gateway without a route file, and there is {chosen}: write `discover: "
-            f"{settings.discover}` into the file"
-        )
-    if file and settings.routes and file.resolve() != settings.routes.resolve():
-        raise CommandError(f"{file}: GATEWAY_ROUTES names another route file, {settings.routes}: give one of the two")
 
 
 def _open_source(

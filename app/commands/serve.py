@@ -19,6 +19,7 @@ from ..observe.gauges import Reporter
 from ..prepared import pack
 from ..routefile.pages import check_pages
 from ..settings import Settings
+from .activation import accept_when_connected
 from .extension import load_extension
 from .listeners import Listeners
 from .pipes import PipeSource
@@ -56,6 +57,8 @@ def run_gateway(
     gateway = build_gateway(settings, routes=source.load(), boards=boards, certificate=certificate)
     if extend:
         load_extension(extend)(gateway.app)
+    if listeners.given:
+        accept_when_connected(gateway)
     lane = gateway.choose_lane(lane)
     server = gateway.make_server(lane=lane, drain_timeout=settings.drain_timeout)
     count = len(gateway.serving.table.routes)

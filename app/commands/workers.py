@@ -141,6 +141,7 @@ class Workers:
         boards = [worker.board, *(board for board in self._boards if board != worker.board)]
         given = [("--fd", main), ("--sign-fd", sign)]
         given += [("--beside-fd", fd) for fd in beside] + [("--board-fd", fd) for fd in boards]
+        given += [("--given-fd", fd) for fd in self._listeners.given]
         command = make_command(__package__.partition(".")[0], "serve", *self._options)
         command += [word for option, fd in given for word in (option, str(fd))]
         try:

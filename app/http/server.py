@@ -21,7 +21,7 @@ from .bounds import Bounds
 from .patience import LAST_WORDS
 from .process import fit_connections, freeze_heap, keep_heap
 from .protocol import GatewayProtocol, ProtocolFactory
-from .sockets import BACKLOG
+from .sockets import BACKLOG, GivenSocket
 from .survey import Survey, survey_connections
 
 ACCEPT_REST = 0.3  # seconds to accept the connections that the kernel already has when the gateway stops
@@ -58,7 +58,8 @@ class GatewayServer(uvicorn.Server):
 
     It stops in this order (ADR 3):
     1. `/readyz` answers 503, and every response closes its connection.
-    2. The kernel takes no new connections. Those that it already has are accepted.
+    2. The kernel takes no new connections. Those that it already has are accepted. From a given socket, no more are
+       accepted: they wait for the next gateway on it.
     3. Requests in flight finish, within the drain timeout.
     4. The connection to NATS is closed, which answers all remaining requests. Callers have LAST_WORDS to read that.
     5. The process ends with 0.
@@ -110,9 +111,10 @@ class GatewayServer(uvicorn.Server):
         """Stop in the order that the class promises, within the drain timeout plus LAST_WORDS."""
         end = time.monotonic() + self._drain_timeout
         self._drain.set()
-        for listener in sockets or []:
+        own = [listener for listener in sockets or [] if not isinstance(listener, GivenSocket)]
+        for listener in own:
             listener.listen(0)  # the kernel takes no more; `close` would reset connections that we have not accepted
-        await self._wait(min(ACCEPT_REST, self._drain_timeout), lambda: False)
+        await self._wait(min(ACCEPT_REST, self._drain_timeout), lambda: not own)
         for server in self.servers:
             server.close()
         for listener in sockets or []:

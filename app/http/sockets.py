@@ -6,16 +6,25 @@ import socket
 BACKLOG = 2048  # connections that the kernel holds for us
 
 
+class GivenSocket(socket.socket):
+    """A listening socket that another process keeps open, such as systemd. A gateway that stops leaves the connections
+    in its queue to the next gateway on the same socket, and does not shorten the queue."""
+
+
 def bind(host: str, port: int) -> socket.socket:
     """A listening socket. Port 0 means any free port. Raises OSError if the address can't be used, socket.gaierror if
     there is no such host, and UnicodeError if no host can have this name."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     socket.getaddrinfo(host, port, family)  # create_server would raise a plain OSError
     listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
-    # Connections inherit it. asyncio sets it on none that comes from such a listener: head and body of a response are
-    # two writes, and the second would wait for the caller's delayed acknowledgement, 40 ms.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    send_at_once(listener)
     return listener
+
+
+def send_at_once(listener: socket.socket) -> None:
+    """Set TCP_NODELAY, which connections inherit. asyncio sets it on no connection of such a listener: head and body of
+    a response are two writes, and the second would wait for the caller's delayed acknowledgement, 40 ms."""
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def describe_address(listener: socket.socket, *, scheme: str = "http") -> str:

@@ -95,6 +95,7 @@ def test_a_wrong_socket_of_systemd_is_one_warning_and_no_child_has_its_name(
     with run_service([*SERVE, "--workers", workers], tmp_path / "log", variables) as gateway:
         wait_until_ready(gateway.find(ADDRESS))
         gateway.find('"event":"(systemd-not-told)"')
+        gateway.wait_for_connections(int(workers))
         children = find_children(gateway.process.pid, "app")
         assert all("NOTIFY_SOCKET" not in read_environment(child) for child in children)
         assert len(children) >= (3 if workers == "2" else 0)

@@ -1,0 +1,106 @@
+"""Listening sockets that the gateway is given when it starts: sd_listen_fds(3). systemd does this for a unit with a
+`.socket`, and any other program can do it too. Whoever gives a socket keeps it open, so callers who come while one
+gateway stops and the next one starts are not refused.
+"""
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from ..http.sockets import GivenSocket, send_at_once
+from ..settings import take_variables
+from .arguments import CommandError
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from ..gateway import Gateway
+
+FIRST = 3
+"""The file descriptor of the first socket, after stdin, stdout and stderr."""
+MAIN = "main"
+PAGES = ("status", "metrics")
+"""The names of sockets for pages that have an address of their own. Any other name is that of the socket for routes."""
+START_PATIENCE = 5.0  # seconds
+LOOK_INTERVAL = 0.01  # seconds between two looks whether the gateway is connected
+
+
+def take_sockets(pid: int) -> Mapping[str, GivenSocket]:
+    """The sockets for the process `pid`, which is this one, by their use: MAIN, or one of PAGES. No child process
+    inherits them, or the variables. Raises CommandError."""
+    found = take_variables("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "LISTEN_PIDFDID")
+    text = found.get("LISTEN_FDS", "0")
+    if not text.isdecimal():
+        raise CommandError(f"LISTEN_FDS '{text}': must be the number of sockets that the gateway is given")
+    if (owner := found.get("LISTEN_PID", "")) != str(pid) and text != "0":
+        typer.echo(
+            f"nats-http: warning: LISTEN_FDS is for process {owner or 'unknown'} (LISTEN_PID), and this is {pid}: its "
+            "sockets are not used",
+            err=True,
+        )
+        return {}
+    names = found["LISTEN_FDNAMES"].split(":") if "LISTEN_FDNAMES" in found else ["unknown"] * int(text)
+    if len(names) != int(text):
+        raise CommandError(f"LISTEN_FDNAMES '{':'.join(names)}': must have {text} names, the number in LISTEN_FDS")
+    return _sort(dict(enumerate(names, FIRST)))
+
+
+def _sort(names: Mapping[int, str]) -> Mapping[str, GivenSocket]:
+    """Sockets by their use, from their file descriptors and names. Raises CommandError."""
+    uses: dict[str, int] = {}
+    for fd, name in names.items():
+        use = name if name in PAGES else MAIN
+        if use in uses:
+            both = f"'{names[uses[use]]}' and '{name}'"
+            raise CommandError(
+                f"LISTEN_FDNAMES: the sockets {both} are both for {'the routes' if use == MAIN else name}: give one. "
+                "Those for pages have the names status and metrics"
+            )
+        uses[use] = fd
+    return {use: _adopt(fd, names[fd]) for use, fd in uses.items()}
+
+
+def _adopt(fd: int, name: str) -> GivenSocket:
+    """The socket with this file descriptor. Raises CommandError."""
+    try:
+        listener = GivenSocket(fileno=fd)
+    except OSError as error:
+        raise CommandError(f"LISTEN_FDS: file {fd} '{name}': {os.strerror(error.errno or 0).lower()}") from None
+    if fault := _find_fault(listener):
+        listener.detach()
+        raise CommandError(f"LISTEN_FDS: socket {fd} '{name}': {fault}")
+    listener.set_inheritable(False)
+    send_at_once(listener)
+    return listener
+
+
+def _find_fault(listener: socket.socket) -> str | None:
+    if listener.family not in (socket.AF_INET, socket.AF_INET6):
+        return "it is not for TCP: give it a port, as in ListenStream=8000"
+    if listener.type != socket.SOCK_STREAM:
+        return "it is for datagrams: use ListenStream="
+    if not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        return "it does not listen: a unit needs Accept=no"
+    return None
+
+
+def accept_when_connected(gateway: "Gateway", *, patience: float = START_PATIENCE) -> None:
+    """Let the gateway accept nobody before it is connected to NATS, for at most `patience` seconds. Its callers wait
+    meanwhile, and would get 503 otherwise."""
+    live = gateway.app.router.lifespan_context
+
+    @asynccontextmanager
+    async def live_and_wait(app: "FastAPI") -> AsyncIterator[Any]:
+        async with live(app) as state:
+            end = time.monotonic() + patience
+            while gateway.link.reason is not None and time.monotonic() < end:
+                await asyncio.sleep(LOOK_INTERVAL)
+            yield state
+
+    gateway.app.router.lifespan_context = live_and_wait
