@@ -68,6 +68,14 @@ def test_systemd_finds_no_fault_in_the_units(units: list[Path]) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+def test_the_service_may_be_a_template_too(units: list[Path]) -> None:
+    """A copy is a second service on the same socket, which serves while the first one restarts."""
+    units[0].with_name("nats-http-gateway@.service").write_text(units[0].read_text(encoding="utf-8"), encoding="utf-8")
+    instance = units[0].with_name("nats-http-gateway@next.service")
+    done = analyze("verify", "--man=no", str(instance), *map(str, units))
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_systemd_would_find_a_fault(units: list[Path]) -> None:
     service = units[0]
     service.write_text(service.read_text(encoding="utf-8").replace("WatchdogSec=20", "WatchdogSec=soon"))
