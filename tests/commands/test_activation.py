@@ -1,5 +1,6 @@
 """Sockets that the gateway is given: in the numbers 3 and up of this process, as systemd gives them."""
 
+import asyncio
 import contextlib
 import os
 import socket
@@ -9,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from app.commands import activation
-from app.commands.activation import FIRST, take_sockets
+from app.commands.activation import FIRST, accept_when_connected, take_sockets
 from app.commands.arguments import CommandError
 from app.commands.listeners import inherit, listen
 from app.http.sockets import GivenSocket
+from app.main import build_gateway
 from app.settings import Settings
+from tests.harness import GREET_ROUTES, LANE, PATIENCE, NatsServer, eventually, serve
 
 Sockets = list[socket.socket]
 
@@ -222,3 +225,25 @@ def test_an_address_on_the_command_line_and_a_given_socket_are_an_error(
             pass
         close(sockets)
     assert str(error.value).startswith(f"{option}: the gateway is given a socket that listens already (LISTEN_FDS)")
+
+
+async def test_a_gateway_accepts_nobody_before_it_is_connected(own_nats: NatsServer) -> None:
+    own_nats.stop()
+    parts = build_gateway(Settings(nats_url=(own_nats.url,)), routes=GREET_ROUTES)
+    accept_when_connected(parts, patience=PATIENCE)
+
+    async def come_back() -> None:
+        await eventually(lambda: "refused" in (parts.link.reason or ""))
+        await asyncio.to_thread(own_nats.start)
+
+    coming = asyncio.create_task(come_back())
+    async with serve(parts, lane=LANE) as gateway:
+        assert gateway.link.reason is None
+    await coming
+
+
+async def test_a_gateway_that_finds_no_nats_accepts_after_a_while(port: int) -> None:
+    parts = build_gateway(Settings(nats_url=(f"nats://127.0.0.1:{port}",)), routes=GREET_ROUTES)
+    accept_when_connected(parts, patience=0.1)
+    async with serve(parts, lane=LANE) as gateway:
+        assert (await gateway.get("/greet/sue")).json()["type"] == "/problems/not-connected"
