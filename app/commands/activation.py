@@ -31,14 +31,15 @@ START_PATIENCE = 5.0  # seconds
 LOOK_INTERVAL = 0.01  # seconds between two looks whether the gateway is connected
 
 
-def take_sockets(pid: int) -> Mapping[str, GivenSocket]:
-    """The sockets for the process `pid`, which is this one, by their use: MAIN, or one of PAGES. No child process
-    inherits them, or the variables. Raises CommandError."""
+def take_sockets() -> Mapping[str, GivenSocket]:
+    """The sockets for this process by their use: MAIN, or one of PAGES. No child process inherits them, or the
+    variables. Raises CommandError."""
     found = take_variables("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "LISTEN_PIDFDID")
     text = found.get("LISTEN_FDS", "0")
     if not text.isdecimal():
         raise CommandError(f"LISTEN_FDS '{text}': must be the number of sockets that the gateway is given")
-    if (owner := found.get("LISTEN_PID", "")) != str(pid) and text != "0":
+    owner, pid = found.get("LISTEN_PID", ""), str(os.getpid())
+    if owner != pid and text != "0":
         typer.echo(
             f"nats-http: warning: LISTEN_FDS is for process {owner or 'unknown'} (LISTEN_PID), and this is {pid}: its "
             "sockets are not used",

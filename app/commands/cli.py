@@ -172,7 +172,7 @@ def serve(
     from .activation import take_sockets
     from .systemd import Notifier
 
-    notifier, given = Notifier.take(os.getpid()), take_sockets(os.getpid())
+    notifier, given = Notifier.take(), take_sockets()
     settings = load_settings(check_files=fd is None)  # while a worker starts, a file may be half replaced
     check_one_file(file, settings)
     own = listen(settings, host, port, given) if fd is None else inherit(settings, fd, beside_fd or [], given_fd or [])

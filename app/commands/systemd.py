@@ -11,6 +11,7 @@ Laws:
 
 import asyncio
 import contextlib
+import os
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -38,11 +39,11 @@ class Notifier:
         self._has_failed = False
 
     @classmethod
-    def take(cls, pid: int) -> "Notifier":
-        """By the variables that systemd has set for the process `pid`, which is this one. Removes them from the
-        environment."""
+    def take(cls) -> "Notifier":
+        """By the variables that systemd has set for this process. Removes them from the environment."""
         found = take_variables("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
-        is_ours = found.get("WATCHDOG_PID", str(pid)) == str(pid)
+        pid = str(os.getpid())
+        is_ours = found.get("WATCHDOG_PID", pid) == pid
         micros = found.get("WATCHDOG_USEC", "") if is_ours else ""
         return cls(found.get("NOTIFY_SOCKET", ""), int(micros) / 1e6 if micros.isdecimal() else None)
 

@@ -56,14 +56,14 @@ def test_the_first_number_is_that_of_systemd() -> None:
 @pytest.mark.parametrize("name", [None, "main", "http", "nats-http-gateway.socket", "unknown", ""])
 def test_a_single_socket_is_for_the_routes_whatever_its_name(monkeypatch: pytest.MonkeyPatch, name: str | None) -> None:
     with make_listener() as listener, given(monkeypatch, name, listener):
-        sockets = take_sockets(os.getpid())
+        sockets = take_sockets()
         assert {use: given.getsockname() for use, given in sockets.items()} == {"main": listener.getsockname()}
         close(sockets)
 
 
 def test_a_socket_is_not_inherited_and_sends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     with make_listener(socket.AF_INET6) as listener, given(monkeypatch, None, listener):
-        sockets = take_sockets(os.getpid())
+        sockets = take_sockets()
         assert sockets["main"].get_inheritable() is False
         assert sockets["main"].getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
         assert not [name for name in os.environ if name.startswith("LISTEN_")]
@@ -74,7 +74,7 @@ def test_names_say_which_sockets_are_for_pages(monkeypatch: pytest.MonkeyPatch) 
     with contextlib.ExitStack() as stack:
         listeners = [stack.enter_context(make_listener()) for _ in range(3)]
         stack.enter_context(given(monkeypatch, "status:http:metrics", *listeners))
-        sockets = take_sockets(os.getpid())
+        sockets = take_sockets()
         found = {use: given.getsockname() for use, given in sockets.items()}
         wanted = zip(("status", "main", "metrics"), listeners, strict=True)
         assert found == {use: listener.getsockname() for use, listener in wanted}
@@ -88,7 +88,7 @@ def test_names_say_which_sockets_are_for_pages(monkeypatch: pytest.MonkeyPatch) 
 def test_an_address_without_a_given_socket_gets_a_new_one(monkeypatch: pytest.MonkeyPatch, port: int) -> None:
     with make_listener() as listener, given(monkeypatch, None, listener):
         settings = Settings(GATEWAY_STATUS=f"127.0.0.1:{port}")  # type: ignore[call-arg]
-        with listen(settings, None, None, take_sockets(os.getpid())) as ours:
+        with listen(settings, None, None, take_sockets()) as ours:
             assert ours.given == [ours.main.fileno()]
             assert len(ours.all) == 2
 
@@ -109,7 +109,7 @@ def test_sockets_of_another_process_are_left_alone(
             monkeypatch.delenv("LISTEN_PID")
         else:
             monkeypatch.setenv("LISTEN_PID", pid)
-        assert take_sockets(os.getpid()) == {}
+        assert take_sockets() == {}
     owner = pid or "unknown"
     assert capsys.readouterr().err.startswith(f"nats-http: warning: LISTEN_FDS is for process {owner} (LISTEN_PID)")
 
@@ -118,7 +118,7 @@ def test_without_the_variables_there_are_no_sockets(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("LISTEN_FDS", raising=False)
-    assert take_sockets(os.getpid()) == {}
+    assert take_sockets() == {}
     assert capsys.readouterr() == ("", "")
 
 
@@ -139,7 +139,7 @@ def test_sockets_that_do_not_fit_are_an_error_with_their_names(
         listeners = [stack.enter_context(make_listener()) for _ in range(count)]
         stack.enter_context(given(monkeypatch, names, *listeners))
         with pytest.raises(CommandError) as error:
-            take_sockets(os.getpid())
+            take_sockets()
     assert str(error.value).startswith(expected)
 
 
@@ -147,7 +147,7 @@ def test_sockets_that_do_not_fit_are_an_error_with_their_names(
 def test_a_count_that_is_no_number_is_an_error(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("LISTEN_FDS", text)
     with pytest.raises(CommandError, match=f"LISTEN_FDS '{text}': must be the number of sockets"):
-        take_sockets(os.getpid())
+        take_sockets()
 
 
 def make_unix(folder: Path) -> socket.socket:
@@ -171,7 +171,7 @@ def test_a_socket_of_another_kind_is_an_error_with_its_name(
 ) -> None:
     assert callable(make)
     with make(tmp_path) as listener, given(monkeypatch, "main", listener), pytest.raises(CommandError) as error:
-        take_sockets(os.getpid())
+        take_sockets()
     assert str(error.value) == f"LISTEN_FDS: {expected}"
 
 
@@ -179,13 +179,13 @@ def test_a_file_that_is_no_socket_or_is_not_there_is_an_error(monkeypatch: pytes
     with given(monkeypatch, None):
         monkeypatch.setenv("LISTEN_FDS", "1")
         with pytest.raises(CommandError, match="LISTEN_FDS: file 200 'unknown': bad file descriptor"):
-            take_sockets(os.getpid())
+            take_sockets()
         monkeypatch.setenv("LISTEN_FDS", "1")
         monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
         with (tmp_path / "file").open("w") as file:
             os.dup2(file.fileno(), 200)
             with pytest.raises(CommandError, match="LISTEN_FDS: file 200 'unknown': socket operation on non-socket"):
-                take_sockets(os.getpid())
+                take_sockets()
             os.close(200)
 
 
@@ -208,7 +208,7 @@ def test_a_socket_for_a_page_needs_a_page_with_its_own_address(
     with contextlib.ExitStack() as stack:
         listeners = [stack.enter_context(make_listener()) for _ in names.split(":")]
         stack.enter_context(given(monkeypatch, names, *listeners))
-        sockets = take_sockets(os.getpid())
+        sockets = take_sockets()
         with pytest.raises(CommandError) as error, listen(Settings.model_validate(settings), "127.0.0.1", 0, sockets):
             pass
         close(sockets)
@@ -220,7 +220,7 @@ def test_an_address_on_the_command_line_and_a_given_socket_are_an_error(
     monkeypatch: pytest.MonkeyPatch, host: str | None, port: int | None, option: str
 ) -> None:
     with make_listener() as listener, given(monkeypatch, None, listener):
-        sockets = take_sockets(os.getpid())
+        sockets = take_sockets()
         with pytest.raises(CommandError) as error, listen(Settings(), host, port, sockets):
             pass
         close(sockets)

@@ -91,6 +91,7 @@ async def test_a_gateway_that_is_replaced_fails_no_request(tmp_path: Path, own_n
     assert "systemd-not-told" not in keeper.log
 
 
+@pytest.mark.soak
 async def test_a_gateway_whose_successor_does_not_start_goes_on(
     tmp_path: Path, own_nats: NatsServer, port: int
 ) -> None:
