@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import threading
+from collections.abc import AsyncIterator, Coroutine
 from functools import partial
 
 import structlog
@@ -69,16 +70,22 @@ def run_gateway(
         telling = _sign(server, sign_fd) if sign_fd is not None else None
         if notifier:
             telling = tell_life(notifier, lambda: server.started, gateway.drain, routes=count)
-        task = asyncio.create_task(telling) if telling else None
-        try:
+        async with _running(telling):
             await serve_and_reload(source, server, listeners, gateway)
-        finally:
-            if task:
-                task.cancel()
 
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
         runner.run(serve())
     _log.info("stopped")
+
+
+@contextlib.asynccontextmanager
+async def _running(aside: Coroutine[None, None, None] | None) -> AsyncIterator[None]:
+    task = asyncio.create_task(aside) if aside else None
+    try:
+        yield
+    finally:
+        if task:
+            task.cancel()
 
 
 async def _sign(server: uvicorn.Server, fd: int) -> None:
@@ -117,15 +124,10 @@ def run_workers(
             children, listeners, pack(file), boards=boards, certificate=certificate, lane=lane, extend=extend
         )
         parent = Parent(notifier, boards[1:], routes=routes)
-        can_start = workers.check()
-        while can_start and not stop.wait(LOOK_INTERVAL):
+        while (can_start := workers.check()) and not stop.wait(LOOK_INTERVAL):
             reporter.report()
             parent.tell(have_served=workers.have_served)
-            if fresh := source.load_if_asked():
-                workers.use(fresh)
-            if renewed := source.renew_if_asked():
-                workers.renew(renewed)
-            can_start = workers.check()
+            _pass_on_what_is_new(source, workers)
         notifier.tell_stopping()
         listeners.close()
         source.close()
@@ -133,3 +135,10 @@ def run_workers(
     if can_start:
         _log.info("stopped")
     return can_start
+
+
+def _pass_on_what_is_new(source: FileSource, workers: Workers) -> None:
+    if fresh := source.load_if_asked():
+        workers.use(fresh)
+    if renewed := source.renew_if_asked():
+        workers.renew(renewed)
