@@ -200,9 +200,9 @@ class FastProtocol(GatewayProtocol):
         return exchange if exchange is not None and exchange.reads_body else None
 
     def begin_long_body(self, length: int | None) -> None:
-        """Ask for memory for the body of an exchange."""
+        """Let an exchange ask for memory, and limit its time."""
         if exchange := self._incomplete:
-            exchange.ask_for_memory(length)
+            exchange.read_on(length)
 
     def waits_for_memory(self) -> bool:
         """Whether the body that is coming waits for memory."""

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Protocol
 
 from ..checks.checker import Checker
-from ..deadlines import Deadlines
+from ..deadlines import Deadlines, Wait
 from ..edge.request import Request
 from ..errors import GatewayError, RequestTimeout
 from ..exchange.outbound import Outbound, body_too_large, no_memory
@@ -63,6 +63,8 @@ class FastExchange(InFlight):
     """Whether it waits until there is memory for the body."""
     _has_asked = False
     """Whether it has asked for memory, and not given it back yet."""
+    _reading_timer: set[Wait] | None = None
+    """The timer for the rest of a body that did not come with its head."""
     bytes_in = 0
     """The size of the body, or of the part that came."""
     _outbound: Outbound
@@ -96,11 +98,11 @@ class FastExchange(InFlight):
             self._send(outbound)
         else:
             self.reads_body = True
-            self.timer = self._protocol.deadlines.add(outbound.deadline, self)
 
-    def ask_for_memory(self, length: int | None) -> None:
-        """Ask for memory, before more of the body is read than the part that came with its head. Without a `length` ask
-        for as much as the route allows."""
+    def read_on(self, length: int | None) -> None:
+        """Ask for memory, before more of the body is read than the part that came with its head, and limit the time for
+        the rest. Without a `length` ask for as much as the route allows."""
+        self._reading_timer = self._protocol.deadlines.add(self._outbound.deadline, self)
         size = self._outbound.max_body or 0 if length is None else length
         self._has_asked = self.wants_written = True
         self.waits_for_memory = not self._protocol.bounds.uploads.ask(self, size)
@@ -233,4 +235,5 @@ class FastExchange(InFlight):
     def _stop_reading(self) -> None:
         if self.reads_body:
             self.reads_body = False
-            self.timer.discard(self)
+            if self._reading_timer is not None:
+                self._reading_timer.discard(self)

@@ -76,8 +76,8 @@ class BodyRules:
     def check_head(self, fields: Sequence[Pair]) -> None:
         """Raises UnsupportedMediaType if the request announces a body that the route does not take (RFC 9110
         §15.5.16)."""
-        encodings = {value.strip().lower() for name, value in fields if name == b"content-encoding"}
-        if encodings - {b"", b"identity"} and not self._keeps_encoding:
+        encodings = [value.strip().lower() for name, value in fields if name == b"content-encoding"]
+        if encodings and set(encodings) - {b"", b"identity"} and not self._keeps_encoding:
             raise UnsupportedMediaType(
                 "This route accepts no Content-Encoding.", headers=((b"accept-encoding", b"identity"),)
             )
