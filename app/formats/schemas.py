@@ -4,8 +4,9 @@ Laws:
 1. Patterns run in linear time: look-around and back-references are refused when the schema is compiled.
 2. Nothing is fetched: a `$ref` may only point into its own document.
 3. A message never quotes the wrong value.
-4. The time of `is_valid` and `find_fault` grows with the length of the value. `find_faults` may take far longer:
-   jsonschema-rs makes all errors before it returns the first one, and each copies its value and its schema.
+4. The time of `is_valid` grows with the length of the value, and with the cost of the schema: `schema_costs`.
+   `find_fault` and `find_faults` may take far longer: jsonschema-rs makes all errors before it returns the first one,
+   and each copies its value and its schema.
 """
 
 import json
@@ -23,11 +24,13 @@ Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 MAX_MESSAGE = 200  # characters
 MAX_POINTER = 1000  # characters; a longer one is cut
 MAX_DEPTH = 64  # levels of arrays and objects
+MAX_PATTERN = 64 * 1024  # bytes of a small pattern, compiled; to search 16 KiB for it takes at most 2 ms
 MAX_KEYWORD_FAULTS = 20  # that an error lists for one schema
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 TYPES = ("array", "boolean", "integer", "null", "number", "object", "string")
 
 _LINEAR = jsonschema_rs.RegexOptions()
+_SMALL = jsonschema_rs.RegexOptions(size_limit=MAX_PATTERN)
 # Errors of these contain errors of other schemas, or occur once for each path to a schema.
 _COSTLY = {"anyOf", "oneOf", "propertyNames", "unevaluatedItems", "unevaluatedProperties"}
 _COSTLY |= {"$ref", "$dynamicRef", "$recursiveRef"}
@@ -47,9 +50,10 @@ class SchemaError(ValueError):
 class Schema:
     """A compiled JSON Schema of draft 2020-12, or of the draft that `$schema` names. It checks `format` as well."""
 
-    def __init__(self, document: Json) -> None:
-        """Raises SchemaError."""
+    def __init__(self, document: Json, *, cost: int = 1) -> None:
+        """`cost` is that of `schema_costs`. Raises SchemaError."""
         self.document = document
+        self.cost = cost
         if not isinstance(document, dict | bool):
             raise SchemaError("not a JSON Schema: a schema is a mapping, true or false")
         try:
@@ -91,6 +95,19 @@ class Schema:
         return [_describe(error) for error in islice(self._validator.iter_errors(value), limit)]
 
 
+def is_large_pattern(pattern: str) -> bool:
+    """Whether a text is a regular expression that runs in linear time, and takes more than MAX_PATTERN."""
+    return not _is_pattern(pattern, _SMALL) and _is_pattern(pattern, _LINEAR)
+
+
+def _is_pattern(pattern: str, options: jsonschema_rs.RegexOptions) -> bool:
+    try:
+        jsonschema_rs.validator_for({"pattern": pattern}, pattern_options=options)
+    except (ValueError, jsonschema_rs.ValidationError):
+        return False
+    return True
+
+
 def parse_json(data: bytes) -> Json:
     """The value of an I-JSON text (RFC 7493): in UTF-8, without equal keys or NaN, with at most MAX_DEPTH levels.
     Raises ValueError, whose text says what is wrong."""
@@ -110,7 +127,7 @@ def parse_json(data: bytes) -> Json:
         raise ValueError("it has an integer of more than 4,300 digits") from None
     if text.count("[") + text.count("{") > MAX_DEPTH and _is_deep(value):
         raise ValueError(_TOO_DEEP)
-    if "\\u" in text and not _is_unicode(value):
+    if "\\u" in text and not is_unicode(value):
         raise ValueError("it has half of a surrogate pair")
     return value
 
@@ -143,7 +160,8 @@ def _refuse_constant(name: str) -> NoReturn:
     raise _JsonError(f"it has {name}, which is not JSON")
 
 
-def _is_unicode(value: Json) -> bool:
+def is_unicode(value: object) -> bool:
+    """Whether a JSON value has no half of a surrogate pair."""
     try:
         json.dumps(value, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from .references import SHARED, Path, References, Target, read_references, rewrite, write_pointer
+from .schema_costs import measure
 from .schemas import DRAFT, Json, Schema, SchemaError, list_keyword_faults
 
 Faults = tuple[tuple[Path, str], ...]
@@ -51,6 +52,10 @@ class SharedSchemas:
         document = self.find_whole(document)
         return _remember(self._compiled, document, self._compile)
 
+    def measure(self, document: Json) -> int:
+        """The cost of a schema without faults: `formats.schema_costs` says what this is."""
+        return measure(document, self.read, self.named)
+
     def list_names(self, *documents: Json) -> list[str]:
         """The names of all shared schemas that these refer to, directly or through others."""
         names = set()
@@ -75,10 +80,10 @@ class SharedSchemas:
     def _compile(self, document: Json) -> Schema:
         references = self.read(document)
         if not references.names:
-            return Schema(document)
+            return Schema(document, cost=self.measure(document))
         text = json.dumps(document)
         if text not in self._closed:
-            self._closed[text] = Schema(self._close(document, references))
+            self._closed[text] = Schema(self._close(document, references), cost=self.measure(document))
         return self._closed[text]
 
     def _close(self, document: Json, references: References) -> Json:

@@ -1,7 +1,8 @@
 """The rules of a route for request bodies: their types, and their JSON schema. Pure.
 
-Everybody else waits while a body is checked, so only short bodies are checked at once. A body whose check could take
-longer than 3 ms becomes a Check, which `checker` runs in another process.
+Everybody else waits while a body is checked, so only short bodies are checked at once, and still shorter ones by a
+schema that makes much work. A body whose check could take longer becomes a Check, which `checker` runs in another
+process.
 """
 
 import re
@@ -16,7 +17,10 @@ MAX_FAULTS = 20  # in the error of one body
 MAX_TYPE = 64  # characters of a media type in an error
 CHECKED_MAX_BODY = 256 * 1024  # bytes, for a route with a schema and no limit: at most 50 ms, and 9 MiB of values
 
-AT_ONCE = 16 * 1024  # bytes: to read and check such a body takes at most 3 ms
+AT_ONCE = 16 * 1024  # bytes: to read and check such a body by a usual schema takes at most 3 ms
+COST_AT_ONCE = (
+    20 * AT_ONCE
+)  # bytes times the cost of the schema: to check such a body by any schema takes at most 30 ms
 LISTED_AT_ONCE = 2 * 1024  # bytes: to list the faults of such a body, by a plain schema, takes at most 2 ms
 
 _MEDIA_TYPE = re.compile(r"(?:\*/\*|[a-z0-9!#$&^_.+-]+/(?:\*|[a-z0-9!#$&^_.+-]+))")  # RFC 6838 §4.2, RFC 9110 §12.5.1
@@ -55,7 +59,7 @@ class BodyRules:
     """The media types that a route takes, the schema of its bodies, and the parameters that are merged into them. An
     empty list of media types allows all."""
 
-    __slots__ = ("_accepts", "_is_signed", "_keeps_encoding", "_schema", "_taken")
+    __slots__ = ("_accepts", "_at_once", "_is_signed", "_keeps_encoding", "_listed_at_once", "_schema", "_taken")
 
     def __init__(
         self,
@@ -70,6 +74,9 @@ class BodyRules:
         self._is_signed = is_signed
         self._accepts = frozenset(text.encode("ascii") for text in accepts)
         self._schema = _ANYTHING if schema is None and taken is not None else schema
+        cost = 1 if self._schema is None else self._schema.cost
+        self._at_once = min(AT_ONCE, COST_AT_ONCE // cost)
+        self._listed_at_once = min(LISTED_AT_ONCE, self._at_once // 4)
         self._taken = taken
         self._keeps_encoding = keeps_encoding and self._schema is None
 
@@ -103,13 +110,13 @@ class BodyRules:
         schema = self._schema
         if schema is None:
             return None
-        if len(body) > AT_ONCE:
+        if len(body) > self._at_once:
             return Check(schema, body, self._taken)
         value = read_body(body)
         check_keys(value, self._taken)
         if schema.is_valid(value):
             return None
-        if len(body) > LISTED_AT_ONCE or not schema.is_plain:
+        if len(body) > self._listed_at_once or not schema.is_plain:
             return Check(schema, body, self._taken)
         raise InvalidBody(errors=tuple(schema.find_faults(value, limit=MAX_FAULTS)))
 

@@ -5,7 +5,16 @@ import pytest
 from app.errors import InvalidBody, UnsupportedMediaType
 from app.formats.fields import Pair
 from app.formats.schemas import Schema
-from app.routing.bodies import AT_ONCE, LISTED_AT_ONCE, MAX_FAULTS, BodyRules, Check, is_media_range, read_body
+from app.routing.bodies import (
+    AT_ONCE,
+    COST_AT_ONCE,
+    LISTED_AT_ONCE,
+    MAX_FAULTS,
+    BodyRules,
+    Check,
+    is_media_range,
+    read_body,
+)
 
 LENGTH = (b"content-length", b"3")
 
@@ -144,3 +153,11 @@ def test_only_what_takes_no_time_is_done_at_once(document: Any, body: bytes, siz
     except InvalidBody:
         check = None
     assert check == (Check(schema, body) if is_left else None)
+
+
+def test_the_more_work_a_schema_makes_the_shorter_is_a_body_that_is_checked_at_once() -> None:
+    for cost, most in ((1, AT_ONCE), (20, AT_ONCE), (40, AT_ONCE // 2), (COST_AT_ONCE + 1, 0)):
+        rules = BodyRules([], Schema({"type": "string"}, cost=cost), keeps_encoding=False)
+        if most:
+            assert rules.check_body(b'"%b"' % (b"x" * (most - 2))) is None
+        assert isinstance(rules.check_body(b'"%b"' % (b"x" * most)), Check)
