@@ -9,7 +9,6 @@ Laws:
 3. What is wrong is a Remark, and then the endpoint has no route.
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from ..formats.words import suggest
 from ..routing.paths import parse_path
 from ..routing.routes import AUTO
 from .infos import Endpoint, Info, Remark, clean
+from .values import Wrong, check_bounds, clean_texts, read_json, refuse_files
 
 FREE = (
     "method",
@@ -55,13 +55,10 @@ KNOWN = (*_TEXTS, "status", "auth", "route", "routes")
 _FIRST = ("name", "method", "path", "subject")
 _HIDDEN = "none"
 _MAX_ROUTES = 100  # of one endpoint
+MAX_ROUTES = 1000  # of one service
 _LITERAL = re.compile(r"[A-Za-z0-9._!$&'()*+,;=:@-]")
 _NAME = re.compile(r"[^A-Za-z0-9_-]+")
 _MAX_NAME = 64
-
-
-class _Wrong(ValueError):
-    """Metadata that can't be used. The text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +73,17 @@ class Declaration:
 
 
 def declare(info: Info, remarks: list[Remark]) -> Iterator[Declaration]:
-    """The routes that a service asks for. Their names are unique in this service."""
+    """The routes that a service asks for, at most MAX_ROUTES. Their names are unique in this service."""
     names: set[str] = set()
     for endpoint in info.endpoints:
         try:
             routes = list(_declare(info, endpoint))
-        except _Wrong as error:
+        except Wrong as error:
             remarks.append(Remark(info.name, endpoint.name, str(error)))
+            continue
+        if len(names) + len(routes) > MAX_ROUTES:
+            text = f"with its routes the service would have more than {MAX_ROUTES}"
+            remarks.append(Remark(info.name, endpoint.name, text))
             continue
         for route, notes in routes:
             route["name"] = _choose_name(info.name, endpoint.name, names)
@@ -93,9 +94,9 @@ def declare(info: Info, remarks: list[Remark]) -> Iterator[Declaration]:
 def _declare(info: Info, endpoint: Endpoint) -> Iterator[tuple[dict[str, Any], list[str]]]:
     tokens = endpoint.subject.split(".")
     if tokens[0][:1] in ("$", "_"):
-        raise _Wrong(f"its subject {endpoint.subject} begins with $ or _, which belongs to NATS")
+        raise Wrong(f"its subject {endpoint.subject} begins with $ or _, which belongs to NATS")
     if tokens[0] in _WILDCARDS or "" in tokens or _REST in tokens[:-1]:
-        raise _Wrong(f"its subject {endpoint.subject} does not begin with a word, or is not a subject")
+        raise Wrong(f"its subject {endpoint.subject} does not begin with a word, or is not a subject")
     metadata = _read_metadata(endpoint.metadata)
     if metadata.get("route") == _HIDDEN:
         return
@@ -107,6 +108,7 @@ def _declare(info: Info, endpoint: Endpoint) -> Iterator[tuple[dict[str, Any], l
         notes = _complete(route, info, endpoint, tokens)
         _add_schemas(route, schemas)
         _add_reply(route, metadata, endpoint)
+        check_bounds(route)
         yield route, notes
 
 
@@ -115,9 +117,9 @@ def _read_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
     found = {key.removeprefix(_PREFIX): value for key, value in metadata.items() if key.startswith(_PREFIX)}
     for key in found:
         if key not in KNOWN:
-            raise _Wrong(f"{_PREFIX}{key}: there is no such key{suggest(key, KNOWN)}")
+            raise Wrong(f"{_PREFIX}{key}: there is no such key{suggest(key, KNOWN)}")
     if "route" in found and "routes" in found:
-        raise _Wrong("it has either http.route or http.routes")
+        raise Wrong("it has either http.route or http.routes")
     return found
 
 
@@ -127,7 +129,7 @@ def _read_texts(metadata: Mapping[str, str]) -> dict[str, Any]:
         methods = [method.strip().upper() for method in texts["method"].split(",")]
         texts["method"] = methods if len(methods) > 1 else methods[0]
     if "auth" in metadata:
-        texts["auth"] = _read_json(metadata["auth"], "auth") if metadata["auth"][:1] in "{[" else metadata["auth"]
+        texts["auth"] = read_json(metadata["auth"], "http.auth") if metadata["auth"][:1] in "{[" else metadata["auth"]
     return texts
 
 
@@ -136,42 +138,19 @@ def _list_asked(metadata: Mapping[str, str]) -> list[dict[str, Any]]:
     if "routes" not in metadata and "route" not in metadata:
         return [{}]
     key = "routes" if "routes" in metadata else "route"
-    found = _read_json(metadata[key], key)
+    found = clean_texts(read_json(metadata[key], f"{_PREFIX}{key}"))
     asked = found if key == "routes" else [found]
     if not isinstance(asked, list) or not asked or not all(isinstance(one, dict) for one in asked):
-        raise _Wrong(f"{_PREFIX}{key}: must be a JSON {'list of objects' if key == 'routes' else 'object'}")
+        raise Wrong(f"{_PREFIX}{key}: must be a JSON {'list of objects' if key == 'routes' else 'object'}")
     if len(asked) > _MAX_ROUTES:
-        raise _Wrong(f"{_PREFIX}{key}: there are more than {_MAX_ROUTES} routes")
+        raise Wrong(f"{_PREFIX}{key}: there are more than {_MAX_ROUTES} routes")
     for one in asked:
         for name in one:
             if name not in FREE:
                 hint = suggest(name, FREE) or ": only the route file can set it"
-                raise _Wrong(f"{_PREFIX}{key}: a service can't set the key {name!r}{hint}")
-    _refuse_files(asked, f"{_PREFIX}{key}")
+                raise Wrong(f"{_PREFIX}{key}: a service can't set the key {name!r}{hint}")
+    refuse_files(asked, f"{_PREFIX}{key}")
     return asked
-
-
-def _refuse_files(value: Any, place: str) -> None:
-    """A schema that is a text would be the name of a file on the machine of the gateway."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            if key in ("schema", "body_schema") and isinstance(inner, str):
-                raise _Wrong(f"{place}: {key} must be a JSON Schema, and not the name of a file")
-            _refuse_files(inner, place)
-    elif isinstance(value, list):
-        for inner in value:
-            _refuse_files(inner, place)
-
-
-def _read_json(text: str, key: str) -> Any:
-    try:
-        return json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise _Wrong(f"{_PREFIX}{key}: is not JSON: {str(error)[:100]}") from None
-
-
-def _refuse_constant(text: str) -> None:
-    raise ValueError(f"{text} is not JSON")
 
 
 def _complete(route: dict[str, Any], info: Info, endpoint: Endpoint, tokens: Sequence[str]) -> list[str]:
@@ -185,16 +164,16 @@ def _complete(route: dict[str, Any], info: Info, endpoint: Endpoint, tokens: Seq
             notes.append("a path can't have its name: other characters are ~ and their bytes in hexadecimal")
         path = route["path"] = "/".join(["", *segments, *_name_wildcards(tokens)])
     if not isinstance(path, str):
-        raise _Wrong("the path must be a text")
+        raise Wrong("the path must be a text")
     try:
         parse_path(path)
     except ValueError as error:
-        raise _Wrong(str(error)) from None
+        raise Wrong(str(error)) from None
     given = route.get("subject")
     if given is None:
         route["subject"] = _fill(endpoint.subject, tokens, path)
     elif not isinstance(given, str) or not _is_within(given.split("."), tokens):
-        raise _Wrong(f"the subject {given!r} does not belong to the endpoint's subject {endpoint.subject}")
+        raise Wrong(f"the subject {given!r} does not belong to the endpoint's subject {endpoint.subject}")
     return notes
 
 
@@ -209,13 +188,13 @@ def _fill(subject: str, tokens: Sequence[str], path: str) -> str:
     names = [segment for segment in path.split("/") if PLACEHOLDER.fullmatch(segment) or TAIL.fullmatch(segment)]
     wildcards = [token for token in tokens if token in _WILDCARDS]
     if len(names) != len(wildcards):
-        raise _Wrong(
+        raise Wrong(
             f"its path {path} has {_count(names, 'parameter')}, and its subject {subject} has "
             f"{_count(wildcards, 'wildcard')}: http.subject says which is which"
         )
     for name, wildcard in zip(names, wildcards, strict=True):
         if (wildcard == _REST) != (TAIL.fullmatch(name) is not None):
-            raise _Wrong(f"in its path {path} a tail such as {{path...}} is for the wildcard '>', and only for this")
+            raise Wrong(f"in its path {path} a tail such as {{path...}} is for the wildcard '>', and only for this")
     left = iter(names)
     return ".".join(next(left) if token in _WILDCARDS else token for token in tokens)
 
@@ -240,12 +219,9 @@ def _read_schemas(metadata: Mapping[str, str]) -> dict[str, Any]:
     schemas: dict[str, Any] = {}
     for key in ("request_schema", "response_schema"):
         if key in metadata:
-            try:
-                schema = json.loads(metadata[key], parse_constant=_refuse_constant)
-            except (ValueError, RecursionError) as error:
-                raise _Wrong(f"{key}: is not JSON: {str(error)[:100]}") from None
+            schema = clean_texts(read_json(metadata[key], key))
             if not isinstance(schema, dict | bool):
-                raise _Wrong(f"{key}: must be a JSON Schema")
+                raise Wrong(f"{key}: must be a JSON Schema")
             schemas[key] = schema
     return schemas
 
@@ -265,7 +241,7 @@ def _add_schemas(route: dict[str, Any], schemas: Mapping[str, Any]) -> None:
 def _add_reply(route: dict[str, Any], metadata: Mapping[str, str], endpoint: Endpoint) -> None:
     if "status" in metadata:
         if not re.fullmatch(r"2\d\d", metadata["status"]):
-            raise _Wrong("http.status: must be a status from 200 to 299")
+            raise Wrong("http.status: must be a status from 200 to 299")
         _set_reply(route, "status", int(metadata["status"]))
     _set_reply(route, "content_type", endpoint.metadata.get("format") or AUTO)
 

@@ -20,8 +20,12 @@ MAX_ENDPOINTS = 1000  # of one service
 MAX_SUBJECT = 256  # characters
 MAX_METADATA = 128 * 1024  # characters of all metadata of one endpoint, as in ADR-33
 MAX_DESCRIPTION = 2000  # characters that are kept of a description
+MAX_REMARK = 500  # characters that are kept of a remark
 
-_CONTROL = re.compile(r"[^\S\n ]|[^\x20-\x7e\n\xa0-\U0010ffff]")
+# Control characters, halves of surrogate pairs, and marks that change the direction of a text.
+_CONTROL = re.compile(
+    r"[^\S\n ]|[^\x20-\x7e\n\xa0-\ud7ff\ue000-\U0010ffff]|[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +56,17 @@ class Info:
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """Something about a service, or one of its endpoints, that the gateway does not use, and why."""
+    """Something about a service, or one of its endpoints, that the gateway does not use, and why.
+
+    The text may quote the service. It has at most MAX_REMARK characters, and those that could change a page, a log or a
+    terminal are escaped."""
 
     service: str
     endpoint: str | None
     text: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", _quote(self.text))
 
     def __str__(self) -> str:
         place = f"{self.service}.{self.endpoint}" if self.endpoint else self.service
@@ -101,12 +111,22 @@ def _read_endpoints(message: ServiceMessage, found: Sequence[object], remarks: l
             yield Endpoint(name, subject, metadata)
 
 
+def _quote(text: str) -> str:
+    shown = text if len(text) <= MAX_REMARK else f"{text[: MAX_REMARK - 1]}…"
+    if shown.isprintable():
+        return shown
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in shown)
+
+
 def clean(text: object) -> str:
     """A description for the documentation: at most MAX_DESCRIPTION characters, without control characters, and with
     `<` as text, so that it can't become HTML."""
-    if not isinstance(text, str):
-        return ""
-    return _CONTROL.sub("", text[:MAX_DESCRIPTION]).replace("<", "&lt;").strip()
+    return clean_line(text).replace("<", "&lt;").strip()
+
+
+def clean_line(text: object) -> str:
+    """A text that is never read as HTML, such as a title: like a description, but it keeps its `<`."""
+    return _CONTROL.sub("", text[:MAX_DESCRIPTION]) if isinstance(text, str) else ""
 
 
 def choose(instances: Sequence[Info], remarks: list[Remark]) -> Service:

@@ -6,6 +6,8 @@ Law: anybody on NATS may say anything. What is not such a message is None, and n
 import json
 from dataclasses import dataclass
 
+from ..formats.schemas import is_unicode
+
 MAX_NAME = 128  # characters of a name, a version or an id
 
 
@@ -32,6 +34,8 @@ def read_message(payload: bytes, kind: str) -> ServiceMessage | None:
     except (ValueError, RecursionError):
         return None
     if not isinstance(found, dict) or found.get("type") != kind:
+        return None
+    if b"\\u" in payload and not is_unicode(found):  # a text of it could not be written again
         return None
     name, version, id_ = (read_text(found.get(key), MAX_NAME) for key in ("name", "version", "id"))
     if not name or not version or not id_ or not isinstance(found.get("endpoints") or [], list):

@@ -150,6 +150,8 @@ class Builder:
             moved = {**keys, "path": f"{part.prefix}{keys['path']}"}
             joined = self._check_schemas(document, apply_defaults(part.defaults, moved), ("routes", 0))
             if not document.diagnostics.faults:
+                change_schemas(joined, partial(self._schemas.check_cost, document.diagnostics))
+            if not document.diagnostics.faults:
                 joined = change_schemas(joined, partial(self._schemas.share, label))
             route = self._build_route(document, joined, 0)
             return route, joined, [_shorten(fault) for fault in document.diagnostics.faults]

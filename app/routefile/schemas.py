@@ -15,6 +15,7 @@ from .yamltree import Path, Tree, YamlError
 
 _OUTSIDE = re.compile(r"[^A-Za-z0-9._-]")
 _MAX_NAME = 64  # characters of the name of a shared schema
+MAX_COST = 1000  # of a schema of a service (formats/schema_costs.py)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,13 @@ class SchemaReader:
         if faults:
             self._reported[id(value)] = value
         return True if faults or self._leads_to_wrong(value) else value
+
+    def check_cost(self, diagnostics: Diagnostics, schema: Json, path: Path) -> Json:
+        """The same right schema of a service. It is reported if it makes more work than MAX_COST."""
+        if isinstance(schema, dict) and self.shared.measure(schema) > MAX_COST:
+            text = f"it is too expensive to check: it could look at a value more than {MAX_COST} times"
+            diagnostics.add_fault(("routes", 0, *path), text)
+        return schema
 
     def share(self, label: str, schema: Json, path: Path) -> Json:
         """Make a right schema of a service one that routes share, and return the reference to it. Its name comes from

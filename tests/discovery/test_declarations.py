@@ -1,13 +1,16 @@
 """Routes from what services say: without metadata, with metadata, and with wrong ones."""
 
+import contextlib
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from app.discovery.infos import Endpoint, Info, Service
+from app.discovery.infos import MAX_REMARK, Endpoint, Info, Service
+from app.errors import InvalidBody
 from app.prepared import prepare
 from app.routefile.load import RouteFile, load_route_file
 from app.routing.routes import Route
@@ -102,6 +105,18 @@ def test_an_endpoint_may_have_several_routes_or_none(tmp_path: Path) -> None:
 
 
 NO_JSON = "is not JSON"
+DEEP = '{"not":' * 65 + "{}" + "}" * 65
+
+
+def double(steps: int, keyword: str = "allOf") -> dict[str, Any]:
+    """A schema that looks at a value 2 ** steps times."""
+    twice = {f"d{step}": {keyword: [{"$ref": f"#/$defs/d{step + 1}"}] * 2} for step in range(steps)}
+    return {"$ref": "#/$defs/d0", "$defs": {**twice, f"d{steps}": {"type": "integer"}}}
+
+
+TOO_EXPENSIVE = "too expensive to check"
+MANY: dict[str, Any] = {f"p{number}": {} for number in range(10_000)}
+PATTERNS = {f"p{number}": {"pattern": f"a{number}"} for number in range(101)}
 WRONG: Sequence[tuple[Endpoint, str]] = (
     (endpoint(subject="$SYS.REQ"), "begins with $ or _"),
     (endpoint(subject="_INBOX.a"), "begins with $ or _"),
@@ -139,7 +154,7 @@ WRONG: Sequence[tuple[Endpoint, str]] = (
     (endpoint(http_auth="partners"), "no scheme of this name"),
     (endpoint(http_auth="{"), NO_JSON),
     (endpoint(http_route="{"), NO_JSON),
-    (endpoint(http_route="[" * 100_000), NO_JSON),
+    (endpoint(http_route="[" * 100_000), "nested too deeply"),
     (endpoint(http_route='{"timeout": NaN}'), NO_JSON),
     (endpoint(http_route=[]), "http.route: must be a JSON object"),
     (endpoint(http_routes={}), "http.routes: must be a JSON list of objects"),
@@ -166,6 +181,40 @@ WRONG: Sequence[tuple[Endpoint, str]] = (
     (endpoint(request_schema={"$ref": "/etc/passwd"}), "body_schema"),
     (endpoint(request_schema={"$ref": "#/schemas/nowhere"}), "body_schema"),
     (endpoint(response_schema={"pattern": "("}), "reply.schema"),
+    # Schemas that take much time or memory.
+    (endpoint(request_schema=double(20)), TOO_EXPENSIVE),
+    (endpoint(request_schema=double(40)), TOO_EXPENSIVE),
+    (endpoint(request_schema=double(40, "anyOf")), TOO_EXPENSIVE),
+    (endpoint(response_schema=double(40, "oneOf")), TOO_EXPENSIVE),
+    (endpoint(http_route={"body_schema": double(40)}), TOO_EXPENSIVE),
+    (endpoint(http_route={"reply": {"statuses": {"202": {"schema": double(40)}}}}), TOO_EXPENSIVE),
+    (endpoint(request_schema={"$dynamicAnchor": "a", "items": {"$dynamicRef": "#a"}}), TOO_EXPENSIVE),
+    (endpoint(request_schema={"items": {"anyOf": [{"const": number} for number in range(1000)]}}), TOO_EXPENSIVE),
+    (endpoint(request_schema={"properties": MANY}), "have 10010 values, and may have 4000"),
+    (endpoint(http_route={"headers": [f"x-{number}" for number in range(9000)]}), "and may have 4000"),
+    (endpoint(request_schema={"properties": PATTERNS}), "it has 101 patterns, and may have 100"),
+    (endpoint(request_schema={"patternProperties": {f"a{n}": True for n in range(101)}}), "it has 101 patterns"),
+    (endpoint(request_schema={"pattern": "(a?){900}a{900}"}), "takes more than 64 KiB"),
+    (endpoint(request_schema={"patternProperties": {"(a?){900}a{900}": True}}), "takes more than 64 KiB"),
+    (endpoint(request_schema={"pattern": "((a{0,99}){0,99}){0,99}"}), "linear time"),
+    (endpoint(request_schema={"pattern": "(?=a)b"}), "linear time"),
+    (endpoint(http_route={"params": {"token1": {"pattern": "(a?){900}a{900}"}}}), "takes more than 64 KiB"),
+    (endpoint(request_schema=DEEP), "nested too deeply"),
+    (endpoint(response_schema="[" * 1000 + "]" * 1000), "nested too deeply"),
+    (endpoint(request_schema='{"minLength": 1' + "0" * 5000 + "}"), "an integer of more than 4,300 digits"),
+    (endpoint(request_schema={"multipleOf": 0}), "multipleOf"),
+    (endpoint(request_schema={"maxLength": -1}), "maxLength"),
+    (endpoint(request_schema='{"type": "string", "type": "object"}'), "a key twice"),
+    (endpoint(request_schema='{"title": "\\ud800"}'), "half of a surrogate pair"),
+    (endpoint(request_schema={"$ref": "http://127.0.0.1:1/x"}), "a reference leads to a place in the same schema"),
+    (endpoint(request_schema={"$ref": "file:///etc/passwd"}), "a reference leads to a place in the same schema"),
+    (endpoint(request_schema={"$schema": "http://127.0.0.1:1/x"}), "Unknown meta-schema"),
+    (endpoint(request_schema={"$dynamicRef": "http://127.0.0.1:1/x"}), "not a JSON Schema"),
+    # Texts that change a terminal or a page, or fill it.
+    (endpoint(http_path="x\x1b[31m"), r"'x\x1b[31m' must begin with '/'"),
+    (endpoint(http_path="/x\n{a}\u202e"), r"/x\n{a}\u202e"),
+    (endpoint(http_path="/" + "x" * 100_000 + "/{a}/{b}"), "its path /xxx"),
+    (endpoint(**{f"http_{'x' * 100_000}": ""}), "http.xxx"),
     (endpoint(format="json"), "a content type is two words"),
     (endpoint(format="text/html\r\nx: y"), "a content type is two words"),
 )
@@ -178,6 +227,77 @@ def test_what_is_wrong_is_said_and_left_out(given: Endpoint, text: str, tmp_path
     (remark,) = file.remarks
     assert (remark.service, remark.endpoint) == ("orders", "get")
     assert text in remark.text
+    assert remark.text.isprintable()
+    assert len(remark.text) <= MAX_REMARK
+
+
+ACCEPTED: Sequence[dict[str, Any]] = (
+    {"$ref": "#"},
+    {"allOf": [{"$ref": "#"}, {"$ref": "#"}]},
+    {"properties": {"left": {"$ref": "#"}, "right": {"$ref": "#"}}, "required": ["left"]},
+    double(6),
+    {"multipleOf": 1e-300},
+    {"minLength": 10**400, "maximum": 10**4000},
+    {"enum": [f"currency {number}" for number in range(300)]},
+    {"properties": {f"p{number}": {"type": "string", "maxLength": 9, "title": "x"} for number in range(500)}},
+    {"oneOf": [{"properties": {f"p{n}": {"type": "integer"} for n in range(30)}} for _ in range(20)]},
+    {"pattern": "^(a+)+$"},
+    {"pattern": r"^[\w.+-]{1,64}@[\w.-]{1,255}\.[a-z]{2,}$", "format": "email"},
+)
+
+
+@pytest.mark.parametrize("schema", ACCEPTED)
+def test_a_schema_that_is_only_large_or_strange_is_used_and_delays_nobody(
+    schema: dict[str, Any], tmp_path: Path
+) -> None:
+    file = load(tmp_path, service(endpoint(request_schema=schema)))
+    assert not file.remarks
+    (route,) = file.table.routes
+    for body in (
+        b"0",
+        b"{}",
+        b'"%b"' % (b"a" * 16_000),
+        b"[%b]" % b",".join([b"0"] * 8000),
+        b'{"left":' * 60 + b"1" + b"}" * 60,
+    ):
+        began = time.process_time()
+        with contextlib.suppress(InvalidBody):
+            route.body_rules.check_body(body)
+        assert time.process_time() - began < 0.05
+
+
+def test_a_service_has_at_most_a_thousand_routes(tmp_path: Path) -> None:
+    many = [
+        endpoint(f"e{number}", f"e{number}", http_routes=[{"path": f"/{number}/{at}"} for at in range(100)])
+        for number in range(20)
+    ]
+    file = load(tmp_path, service(*many))
+    assert len(file.table.routes) == 1000
+    assert [remark.endpoint for remark in file.remarks] == [f"e{number}" for number in range(10, 20)]
+    assert {remark.text for remark in file.remarks} == {"with its routes the service would have more than 1000"}
+
+
+MARKS = "a\x1b[31m\u202eb\u2066\x07<b>"
+
+
+def test_texts_of_a_service_have_no_characters_that_change_a_page(tmp_path: Path) -> None:
+    texts = {"title": MARKS, "description": MARKS}
+    schema = {**texts, "properties": {"a": {**texts, "enum": [MARKS]}}}
+    asked = {
+        "summary": MARKS,
+        "description": MARKS,
+        "params": {"token1": {"description": MARKS}},
+        "reply": {
+            "schema": schema,
+            "headers": ["X-A"],
+            "statuses": {"202": {"description": MARKS, "headers": {"X-A": MARKS}}},
+        },
+    }
+    document = prepare(load(tmp_path, service(endpoint(http_route=asked)))).openapi.decode()
+    assert "a[31mb<b>" in document
+    assert "a[31mb&lt;b>" in document
+    assert {"\u202e", "\u2066"} & set(document.replace(json.dumps([MARKS], ensure_ascii=False), "")) == set()
+    assert document.count("\\u001b") == 1  # in the value that is data
 
 
 def test_only_named_services_have_routes(tmp_path: Path) -> None:

@@ -242,6 +242,61 @@ async def test_what_a_stranger_says_harms_nobody(name: str, own_nats: NatsServer
     assert "Traceback" not in gateway.log
 
 
+def double(steps: int) -> dict[str, object]:
+    """A schema that looks at a value 2 ** steps times."""
+    twice = {f"d{step}": {"allOf": [{"$ref": f"#/$defs/d{step + 1}"}] * 2} for step in range(steps)}
+    return {"$ref": "#/$defs/d0", "$defs": {**twice, f"d{steps}": {}}}
+
+
+BOMBS: dict[str, str] = {
+    "doubling": json.dumps(double(40)),
+    "remote": '{"$ref": "http://127.0.0.1:%d/schema.json"}',
+    "deep": '{"not":' * 900 + "{}" + "}" * 900,
+    "wide": json.dumps({"properties": {f"p{number}": {} for number in range(9000)}}),
+    "patterns": json.dumps({"properties": {f"p{n}": {"pattern": f"(a?){{900}}a{{900}}{n}"} for n in range(900)}}),
+    "half": '{"title": "\\ud800"}',
+    "twice": '{"type": "string", "type": "object"}',
+}
+
+
+async def test_a_schema_that_is_a_bomb_has_no_route_and_stops_nobody(own_nats: NatsServer, tmp_path: Path) -> None:
+    """The other endpoints have theirs, and the log and the status page name each bomb."""
+    fetched: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(lambda _, writer: fetched.append(writer), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    command, log, environment = serve(own_nats, tmp_path, GATEWAY_DISCOVER="orders,pets,half", GATEWAY_STATUS="on")
+    lie = say("info", name="half", description="\ud800", endpoints=[{"name": "x", "subject": "x"}])
+    known = say("ping", name="half")
+
+    async def tell(message: Msg) -> None:
+        await message.respond(known if ".PING" in message.subject else lie)
+
+    async with (
+        connect(own_nats.url) as client,
+        responder(own_nats.url, "$SRV.*.half.>", tell),
+        responder(own_nats.url, "$SRV.PING.half", tell),
+    ):
+        service = await add_service(client, ServiceConfig(name="orders", version="1.0.0"))
+        for name, schema in BOMBS.items():
+            metadata = {"request_schema": schema.replace("%d", str(port))}
+            await service.add_endpoint(EndpointConfig(name=name, handler=answer, metadata=metadata))
+        async with serving(own_nats.url, "pets", path="/pets/{id}"):
+            with run(command, log, **environment) as gateway:
+                url = gateway.find(ADDRESS)
+                await wait_for_status(url, "/pets/7", 200)
+                async with httpx.AsyncClient(base_url=url, trust_env=False, verify=NO_TLS) as http:
+                    for name in BOMBS:
+                        assert (await http.post(f"/orders/{name}", json={})).status_code == 404
+                    page = (await http.get("/status/data")).text
+                events = read_events(gateway, "service-refused")
+                assert sorted(str(event["endpoint"]) for event in events) == sorted(BOMBS)
+                assert all(f"orders.{name}: " in page for name in BOMBS)
+                assert gateway.stop() == 0
+    server.close()
+    assert fetched == []
+    assert "Traceback" not in gateway.log
+
+
 async def test_the_process_that_watches_is_started_again_and_never_stays(own_nats: NatsServer, tmp_path: Path) -> None:
     command, log, environment = serve(own_nats, tmp_path, GATEWAY_DISCOVER="orders")
     with run(command, log, **environment) as gateway:
