@@ -12,8 +12,8 @@ import pytest
 from nats.aio.msg import Msg
 
 from app.routefile.load import load_route_file
-from tests.harness import NatsServer, clean_environment, responder
-from tests.process.programs import PROGRAM
+from tests.harness import PATIENCE, NatsServer, clean_environment, eventually, responder
+from tests.process.programs import PROGRAM, run
 from tests.process.test_discovery import serving
 
 
@@ -185,3 +185,57 @@ async def test_names_that_could_change_a_terminal_are_left_out(own_nats: NatsSer
     assert "\\u001b" not in result.stdout.partition('"endpoints"')[0]
     assert "\x1b" not in result.stdout + result.stderr + table.stdout + table.stderr
     assert "endpoint 1 has no name or no subject that can be used" in table.stderr
+
+
+HOSTILE = "\x1b[31m\x07\x9b2J\u202e\u2066\u200b\r\n" + "W" * 5000
+WHOLE: dict[str, str] = {"version": f"1.0.0-{HOSTILE}", "description": HOSTILE}
+
+
+def say_hostile_things(kind: str) -> list[bytes]:
+    """Answers that have these characters in all places, one place at a time."""
+    about = {"type": f"io.nats.micro.v1.{kind}_response", "name": "evil", "id": "A", "version": "1.0.0"}
+    keys = ("path", "method", "subject", "timeout", "status", "auth", "route", "routes", HOSTILE)
+    metadata = [
+        *({f"http.{key}": HOSTILE} for key in keys),
+        *({f"http.{key}": f"/{HOSTILE}/{{a}}"} for key in keys),
+        {"http.route": json.dumps({HOSTILE: HOSTILE})},
+        {"http.route": json.dumps({"path": HOSTILE, "params": {HOSTILE: {"type": HOSTILE}}})},
+        {"http.route": json.dumps({"summary": HOSTILE, "reply": {"statuses": {HOSTILE: {}}}})},
+        {"request_schema": HOSTILE, "response_schema": json.dumps({"type": HOSTILE, "pattern": f"({HOSTILE}"})},
+        {"request_schema": json.dumps({"$ref": HOSTILE})},
+        {"request_schema": json.dumps({"$schema": HOSTILE})},
+        {"format": HOSTILE},
+        {"description": HOSTILE, HOSTILE: HOSTILE},
+    ]
+    wrong = [{"name": f"e{number}", "subject": "e", "metadata": each} for number, each in enumerate(metadata)]
+    named = [{"name": HOSTILE, "subject": "e"}, {"name": "s", "subject": HOSTILE}, {"name": "t", "subject": "\u202ee"}]
+    more = {"description": HOSTILE, "endpoints": [*wrong, *named]}
+    whole = {**about, **(more if kind == "info" else {})}
+    return [json.dumps(one).encode() for one in (whole, *({**about, "id": f"B{n}", n: v} for n, v in WHOLE.items()))]
+
+
+def find_strange(text: str) -> set[str]:
+    return {character for character in text if not character.isprintable() and character != "\n"}
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+async def test_nothing_of_a_service_changes_a_terminal_or_a_log(
+    form: str, own_nats: NatsServer, tmp_path: Path
+) -> None:
+    lies = {kind: say_hostile_things(kind) for kind in ("ping", "info")}
+
+    async def lie(message: Msg) -> None:
+        for payload in lies[message.subject.split(".")[1].lower()]:
+            await message.respond(payload)
+
+    settings = {"NATS_URL": own_nats.url, "GATEWAY_DISCOVER": "evil", "GATEWAY_LOG_FORMAT": form}
+    async with responder(own_nats.url, "$SRV.>", lie):
+        results = [await call(own_nats, *options) for options in ((), ("--json",), ("--service", "evil"))]
+        with run([*PROGRAM, "serve", "--port", "0"], tmp_path / "log", **settings) as gateway:
+            await eventually(lambda: gateway.log.count("service-refused") >= 20, timeout=PATIENCE)
+            assert gateway.stop() == 0
+    texts = [gateway.log, *(text for result in results for text in (result.stdout, result.stderr))]
+    assert [find_strange(text) for text in texts] == [set()] * 7
+    assert (
+        max(len(line) for text in texts for line in text.splitlines() if "warning" in line or "refused" in line) < 900
+    )
