@@ -104,12 +104,13 @@ def parse_header(text: str) -> tuple[bytes, bytes]:
 
 
 def choose_file(file: Path | None) -> Path:
-    """The route file of the command line, else that of the settings, else the packaged one with greet. The last choice
-    is reported on stderr, since it is seldom the intended one."""
-    from ..routefile.load import GREET
+    """The route file of the command line, else that of the settings, else the packaged one for GATEWAY_DISCOVER, else
+    the packaged one with greet. The last choice is reported on stderr, since it is seldom the intended one."""
+    from ..routefile.load import DISCOVERED, GREET
     from ..settings import load_settings
 
-    if chosen := file or load_settings().routes:
+    settings = load_settings()
+    if chosen := file or settings.routes or (DISCOVERED if settings.discover else None):
         return chosen
     typer.echo(f"nats-http: neither the command line nor GATEWAY_ROUTES names a route file: using {GREET}", err=True)
     return GREET

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .arguments import DataOption, HeaderOption, choose_file, parse_header, read_data
+from .live import load_routes
 
 if TYPE_CHECKING:
     from ..formats.fields import Pair
@@ -42,6 +43,7 @@ def call(
     it checks parameters and body, and makes the response from the reply.
     It does not apply auth, signatures, rate limits, allow_from and CORS;
     `nats-http explain` shows what they say to a request.
+    If the route file has no such route, but has `discover`, it asks these services for theirs.
 
     With a subject it needs no route file. It sends headers and payload as they are,
     and shows the first reply.
@@ -74,5 +76,9 @@ def _call(
         return call_subject(settings, ".".join(words), headers=headers, payload=body or b"")
     if len(words) != 2:
         raise typer.BadParameter(f"after {words[0]} there is one word, the target: '/orders/7?x=1'")
-    table = load_route_file(choose_file(file)).table
-    return call_route(settings, table, words[0].upper(), words[1], headers=headers, body=body)
+    method, target = words[0].upper(), words[1]
+    path = choose_file(file)
+    loaded = load_route_file(path)
+    if loaded.discover and not loaded.table.match(method, target.partition("?")[0].encode("utf-8", "surrogateescape")):
+        loaded = load_routes(path, live=True)
+    return call_route(settings, loaded.table, method, target, headers=headers, body=body)

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .arguments import CommandError
+from .live import ask
 
 if TYPE_CHECKING:
     from ..discovery.infos import Remark, Service
-
-CONNECT_WITHIN = 5.0  # seconds
 
 _TITLES = "SERVICE", "VERSION", "INSTANCES", "ENDPOINT", "SUBJECT", "ROUTE"
 
@@ -51,7 +50,7 @@ def discover(
 
     A line that begins with "warning" is about something that the gateway would not use.
     """
-    drafts = make_drafts(*_ask(service or []))
+    drafts = make_drafts(*ask(service or []))
     if not drafts.services:
         named = f" named {' or '.join(service)}" if service else ""
         raise CommandError(f"no service{named} answers on $SRV.INFO: services made with a `micro` library of NATS do")
@@ -68,29 +67,6 @@ def discover(
         added, known = write_routes(write, drafts)
         rest = f", {known} of them had routes already" if known else ""
         typer.echo(f"{write}: {added} {'route' if added == 1 else 'routes'} added{rest}", err=as_json)
-
-
-def _ask(names: Sequence[str]) -> "tuple[Sequence[Service], Sequence[Remark]]":
-    import asyncio
-
-    from ..discovery.asking import ask_infos
-    from ..errors import GatewayError
-    from ..nats.link import Link
-    from ..settings import load_settings
-
-    settings = load_settings(check_files=True)
-
-    async def ask() -> "tuple[Sequence[Service], Sequence[Remark]]":
-        async with Link(settings.nats_url, max_in_flight=16, credentials=settings.credentials) as link:
-            return await ask_infos(link, names, connect_within=CONNECT_WITHIN)
-
-    from ..observe.log import configure_logging
-
-    configure_logging(color=False, form="text", level="error")
-    try:
-        return asyncio.run(ask())
-    except GatewayError as error:
-        raise CommandError(f"{', '.join(settings.nats_url)}: {error.detail}") from None
 
 
 def make_drafts(services: "Sequence[Service]", remarks: "Sequence[Remark]") -> Drafts:

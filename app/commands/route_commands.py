@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .arguments import DataOption, File, HeaderOption, choose_file, parse_header, read_data
+from .live import LiveOption, load_routes
 
 if TYPE_CHECKING:
     from ..edge.request import Request
@@ -63,7 +64,7 @@ def check(
         raise RouteFileError(faults)
 
 
-def routes(file: File = None) -> None:
+def routes(file: File = None, live: LiveOption = False) -> None:
     """Print a table of the routes, with the limits that apply under the current settings.
 
     If any route restricts its callers, the table also says who may call (`open` is everybody),
@@ -71,12 +72,11 @@ def routes(file: File = None) -> None:
     """
     from ..exchange.plans import Limits, make_plan
     from ..formats.units import format_duration, format_size
-    from ..routefile.load import load_route_file
     from ..routing.words import sends_body
     from ..settings import load_settings
     from .rules import list_columns
 
-    table = load_route_file(choose_file(file)).table
+    table = load_routes(choose_file(file), live=live).table
     columns = list(list_columns(table.routes))
     titles = "NAME", "METHOD", "PATH", "SUBJECT", "PAYLOAD", "TIMEOUT", "MAX BODY"
     rows: list[tuple[str, ...]] = [(*titles, *(title for title, _ in columns))]
@@ -101,6 +101,7 @@ def explain(
         Path | None, typer.Option("--routes", help="The route file (GATEWAY_ROUTES).", show_default=False)
     ] = None,
     peer: Annotated[str, typer.Option("--from", help="The IP address of the caller.")] = "127.0.0.1",
+    live: LiveOption = False,
 ) -> None:
     """Show what a request would be translated to, without sending it. Exits with 1 if it would be refused.
 
@@ -112,14 +113,13 @@ def explain(
     and whether this caller may.
     """
     from ..routefile.cors import read_cors
-    from ..routefile.load import load_route_file
     from ..settings import load_settings
     from .callers import prepare_keys
     from .explain import explain_request
 
     body = None if data is None else read_data(data)
     pairs = [(name.lower(), value) for name, value in map(parse_header, header or [])]
-    loaded = load_route_file(choose_file(file))
+    loaded = load_routes(choose_file(file), live=live)
     settings = load_settings()
     prepare_keys(loaded.schemes.values())
 
@@ -144,14 +144,13 @@ def explain(
         raise typer.Exit(1)
 
 
-def openapi(file: File = None) -> None:
+def openapi(file: File = None, live: LiveOption = False) -> None:
     """Print the OpenAPI document of the routes. If GATEWAY_ROOT_PATH is set, the document names it as its server."""
     from ..prepared import prepare
-    from ..routefile.load import load_route_file
     from ..settings import load_settings
 
     root = load_settings().root_path or ""
-    document = prepare(load_route_file(choose_file(file))).write_openapi(root)
+    document = prepare(load_routes(choose_file(file), live=live)).write_openapi(root)
     typer.echo(json.dumps(json.loads(document), indent=2, ensure_ascii=False))
 
 
