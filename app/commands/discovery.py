@@ -5,7 +5,7 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -13,6 +13,8 @@ import structlog
 from .processes import make_command
 
 RESTART = 2.0  # seconds until a process that has ended is started again
+BURST = 5  # changes that are taken at once
+EVERY = 5.0  # seconds for each further one: services that come and go all the time cost little
 
 _log = structlog.get_logger("nats-http.discovery")
 
@@ -25,11 +27,33 @@ class Names:
     forget_after: float
 
 
+class Pace:
+    """Allows `burst` events at once, and then one every so many seconds. `clock` returns seconds."""
+
+    def __init__(self, burst: int, every: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._burst = burst
+        self._every = every
+        self._clock = clock
+        self._left = float(burst)
+        self._seen = clock()
+
+    def allows(self) -> bool:
+        """Whether there may be an event now, which then counts."""
+        now = self._clock()
+        self._left = min(self._burst, self._left + (now - self._seen) / self._every)
+        self._seen = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
 class Discovery:
     """Watches services in a process, which is started again if it ends. `close` ends it. No method blocks but
     `wait`."""
 
     def __init__(self) -> None:
+        self._pace = Pace(BURST, EVERY)
         self._names: Names | None = None
         self._variables: Mapping[str, str] | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -50,11 +74,13 @@ class Discovery:
             self._keep_alive()
 
     def take(self) -> bool:
-        """Whether the services have changed since the last call."""
+        """Whether the services have changed since the last time that this was true. If they change all the time, it is
+        true only every few seconds."""
         self._keep_alive()
-        is_fresh = self._fresh.is_set()
+        if not self._fresh.is_set() or not self._pace.allows():
+            return False
         self._fresh.clear()
-        return is_fresh
+        return True
 
     def wait(self, seconds: float) -> bool:
         """Wait for the first services, at most so long. Returns whether there are some."""

@@ -20,7 +20,7 @@ from pathlib import Path
 import structlog
 
 from ..certificates import Certificate, CertificateFiles
-from ..discovery.infos import Remark, unpack_services
+from ..discovery.infos import unpack_services
 from ..exchange.plans import Limits, find_lowered
 from ..gateway import Gateway
 from ..http.server import GatewayServer, serving_beside
@@ -35,6 +35,7 @@ from .hangups import Hangups
 from .listeners import Listeners
 from .pipes import PipeSource, Renew, Swap, serve_package
 from .processes import make_command
+from .remarks import RemarkLog
 from .renewal import Renewals
 from .snapshot import Snapshots
 from .snapshot_signal import answering
@@ -118,8 +119,7 @@ class FileSource:
         self._renewals = Renewals(certificate)
         self._reading: Reading | None = None
         self._discovery = Discovery()
-        self._remarks: Sequence[str] = ()
-        """What of the services is not used, as it was logged last."""
+        self._remarks = RemarkLog()
 
     @property
     def all_files(self) -> Sequence[Path]:
@@ -139,7 +139,7 @@ class FileSource:
             file = load_route_file(self.path, *unpack_services(self._discovery.packed))
             self._discovery.take()
         self.files = file.files
-        self._log_remarks(file.remarks)
+        self._remarks.log(file.remarks)
         _warn_of_lowered(list(islice(find_lowered(file.table, self._limits), MAX_LOWERED)))
         if schemes := find_unproven(file.sources, can_be_shown=self._takes_client_certificates):
             _log.warning("no-client-certificates", schemes=schemes, reason=UNPROVEN)
@@ -234,16 +234,9 @@ class FileSource:
             return True
         return is_fresh
 
-    def _log_remarks(self, remarks: Sequence[Remark]) -> None:
-        """Log what of the services is not used, once."""
-        before, self._remarks = self._remarks, [str(remark) for remark in remarks]
-        for remark in remarks[:MAX_LISTED]:
-            if str(remark) not in before:
-                _log.warning("service-refused", service=remark.service, endpoint=remark.endpoint, reason=remark.text)
-
     def _log_loaded(self, package: bytes) -> None:
         head = read_head(package)
-        self._log_remarks(head.remarks)
+        self._remarks.log(head.remarks)
         _log.info("routes-loaded", file=str(self.path), routes=head.routes)
         self._notifier.tell(describe(head.routes))
         _warn_of_lowered(head.lowered)

@@ -21,6 +21,7 @@ MAX_SUBJECT = 256  # characters
 MAX_METADATA = 128 * 1024  # characters of all metadata of one endpoint, as in ADR-33
 MAX_DESCRIPTION = 2000  # characters that are kept of a description
 MAX_REMARK = 500  # characters that are kept of a remark
+MAX_OTHERS = 10  # remarks about instances of one service that say something else
 
 # Control characters, halves of surrogate pairs, and marks that change the direction of a text.
 _CONTROL = re.compile(
@@ -136,7 +137,7 @@ def choose(instances: Sequence[Info], remarks: list[Remark]) -> Service:
         groups.setdefault(info.offer, []).append(info)
     ranked = sorted(groups.values(), key=lambda group: (len(group), _read_version(group[0].version)), reverse=True)
     first = ranked[0]
-    for group in ranked[1:]:
+    for group in ranked[1 : MAX_OTHERS + 1]:
         count = "1 instance" if len(group) == 1 else f"{len(group)} instances"
         remarks.append(
             Remark(
@@ -146,6 +147,8 @@ def choose(instances: Sequence[Info], remarks: list[Remark]) -> Service:
                 f"{len(first)} of version {first[0].version}, which the gateway follows",
             )
         )
+    if rest := sum(map(len, ranked[MAX_OTHERS + 1 :])):
+        remarks.append(Remark(first[0].name, None, f"{rest} more instances say something else as well"))
     return Service(first[0], len(instances))
 
 

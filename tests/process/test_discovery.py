@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -16,6 +18,8 @@ from nats.micro.request import Request
 from nats.micro.service import EndpointConfig, Service, ServiceConfig
 
 from app.commands.discoverer import NICENESS
+from app.commands.discovery import EVERY
+from app.commands.remarks import LINES, WINDOW
 from tests.harness import NO_TLS, PATIENCE, NatsServer, connect, eventually, replying, responder
 from tests.process.programs import PROGRAM, Process, find_children, is_alive, run, wait_until_ready
 from tests.process.test_reload import ADDRESS, get_statuses, hang_up, read_events, wait_for_status
@@ -294,6 +298,62 @@ async def test_a_schema_that_is_a_bomb_has_no_route_and_stops_nobody(own_nats: N
                 assert gateway.stop() == 0
     server.close()
     assert fetched == []
+    assert "Traceback" not in gateway.log
+
+
+def read_memory(process: int) -> int:
+    """What a process has in memory, in KiB."""
+    (line,) = (line for line in Path(f"/proc/{process}/status").read_text().splitlines() if line.startswith("VmRSS"))
+    return int(line.split()[1])
+
+
+@pytest.mark.soak
+async def test_services_that_come_and_go_all_the_time_cost_little(own_nats: NatsServer, tmp_path: Path) -> None:
+    """Each second some 30 instances come that nobody has heard of, with versions and endpoints of their own."""
+    routes = write_routes(tmp_path / "routes.yaml", "{services: [orders, pets], forget_after: 2s}")
+    command, log, environment = serve(own_nats, tmp_path, GATEWAY_ROUTES=str(routes))
+    fresh = itertools.count(1)
+
+    def make_info(number: int) -> bytes:
+        endpoints = [
+            {"name": f"e{number}-{at}", "subject": f"o.{number}.{at}", "metadata": {"http.path": f"/o/{number}/{at}"}}
+            for at in range(300)
+        ]
+        wrong = [{"name": f"w{number}-{at}", "subject": "o", "metadata": {"http.path": "x"}} for at in range(100)]
+        return say("info", id=f"L{number}", version=f"{number}.0.0", endpoints=[*endpoints, *wrong])
+
+    async def flap(message: Msg) -> None:
+        *_, kind, last = message.subject.split(".")
+        if kind == "PING" and last == "orders":
+            for _ in range(20):
+                await message.respond(say("ping", id=f"L{next(fresh)}"))
+        elif last.startswith("L"):
+            await message.respond(make_info(int(last[1:])))
+
+    async with (
+        responder(own_nats.url, "mine.*", replying(b"mine")),
+        responder(own_nats.url, "$SRV.>", flap),
+        serving(own_nats.url, "pets", path="/pets/{id}"),
+    ):
+        with run(command, log, **environment) as gateway:
+            url = gateway.find(ADDRESS)
+            await wait_for_status(url, "/pets/7", 200)
+            await eventually(lambda: len(read_events(gateway, "routes-loaded")) >= 5, timeout=2 * PATIENCE)
+            before, loaded, began = read_memory(gateway.process.pid), 0, time.monotonic()
+            async with httpx.AsyncClient(base_url=url, trust_env=False, verify=NO_TLS) as client:
+                while loaded < 10:
+                    asked = time.monotonic()
+                    assert (await client.get("/mine/7")).status_code == 200
+                    assert time.monotonic() - asked < 0.5
+                    assert (await client.get("/pets/7")).status_code == 200
+                    loaded = len(read_events(gateway, "routes-loaded"))
+                    await asyncio.sleep(0.02)
+                document = (await client.get("/openapi.json")).content
+            assert time.monotonic() - began > 4 * (EVERY - 1)
+            assert read_memory(gateway.process.pid) - before < 16 * 1024
+            assert len(document) < 1_000_000
+            assert len(read_events(gateway, "service-refused")) <= LINES * (2 + (time.monotonic() - began) // WINDOW)
+            assert gateway.stop() == 0
     assert "Traceback" not in gateway.log
 
 
