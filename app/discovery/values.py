@@ -9,8 +9,7 @@ Laws:
 from collections.abc import Iterator
 from typing import Any
 
-from ..formats.schema_costs import count_values
-from ..formats.schemas import MAX_PATTERN, is_large_pattern, parse_json
+from ..formats.schemas import MAX_PATTERN, count_values, is_large_pattern, parse_json
 from .infos import clean, clean_line
 
 MAX_VALUES = 4000  # JSON values of one route, with its schemas

@@ -110,16 +110,3 @@ def _follow(document: Json, path: Path) -> Json:
     for part in path:
         document = document[part]  # type: ignore[index] # a reference has a target
     return document
-
-
-def count_values(document: Json) -> int:
-    """The number of values in a JSON document."""
-    count, waiting = 0, [document]
-    while waiting:
-        value = waiting.pop()
-        count += 1
-        if isinstance(value, dict):
-            waiting += value.values()
-        elif isinstance(value, list):
-            waiting += value
-    return count

@@ -73,8 +73,13 @@ class Schema:
         return json.dumps(self.document)
 
     @cached_property
+    def size(self) -> int:
+        """The number of values in the document. `find_faults` may make so many errors for each value, of 6 µs each."""
+        return count_values(self.document)
+
+    @cached_property
     def is_plain(self) -> bool:
-        """Whether the time of `find_faults` grows only with the value: about 2 ms for 2 KiB."""
+        """Whether the time of `find_faults` grows only with the value, and with `size`."""
         return _COSTLY.isdisjoint(_list_keys(self.document))
 
     def find_fault(self, value: object) -> str | None:
@@ -219,3 +224,16 @@ def _list_keys(document: Json) -> Iterator[str]:
     for value in document.values() if isinstance(document, dict) else document if isinstance(document, list) else ():
         yield from _list_keys(value)
     yield from document if isinstance(document, dict) else ()
+
+
+def count_values(document: Json) -> int:
+    """The number of values in a JSON document."""
+    count, waiting = 0, [document]
+    while waiting:
+        value = waiting.pop()
+        count += 1
+        if isinstance(value, dict):
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+    return count

@@ -21,7 +21,11 @@ AT_ONCE = 16 * 1024  # bytes: to read and check such a body by a usual schema ta
 COST_AT_ONCE = (
     20 * AT_ONCE
 )  # bytes times the cost of the schema: to check such a body by any schema takes at most 30 ms
-LISTED_AT_ONCE = 2 * 1024  # bytes: to list the faults of such a body, by a plain schema, takes at most 2 ms
+LISTED_AT_ONCE = 2 * 1024  # bytes: to list the faults of such a body by a usual plain schema takes at most 2 ms
+SIZE_AT_ONCE = (
+    10 * LISTED_AT_ONCE
+)  # bytes times the size of the schema: to list them by any plain schema, at most 40 ms
+MAX_SIZE_AT_ONCE = 400  # the size of such a schema
 
 _MEDIA_TYPE = re.compile(r"(?:\*/\*|[a-z0-9!#$&^_.+-]+/(?:\*|[a-z0-9!#$&^_.+-]+))")  # RFC 6838 §4.2, RFC 9110 §12.5.1
 
@@ -59,7 +63,7 @@ class BodyRules:
     """The media types that a route takes, the schema of its bodies, and the parameters that are merged into them. An
     empty list of media types allows all."""
 
-    __slots__ = ("_accepts", "_at_once", "_is_signed", "_keeps_encoding", "_listed_at_once", "_schema", "_taken")
+    __slots__ = ("_accepts", "_at_once", "_is_signed", "_keeps_encoding", "_schema", "_taken")
 
     def __init__(
         self,
@@ -74,9 +78,7 @@ class BodyRules:
         self._is_signed = is_signed
         self._accepts = frozenset(text.encode("ascii") for text in accepts)
         self._schema = _ANYTHING if schema is None and taken is not None else schema
-        cost = 1 if self._schema is None else self._schema.cost
-        self._at_once = min(AT_ONCE, COST_AT_ONCE // cost)
-        self._listed_at_once = min(LISTED_AT_ONCE, self._at_once // 4)
+        self._at_once = AT_ONCE if self._schema is None else min(AT_ONCE, COST_AT_ONCE // self._schema.cost)
         self._taken = taken
         self._keeps_encoding = keeps_encoding and self._schema is None
 
@@ -116,7 +118,7 @@ class BodyRules:
         check_keys(value, self._taken)
         if schema.is_valid(value):
             return None
-        if len(body) > self._listed_at_once or not schema.is_plain:
+        if len(body) > _limit_listing(schema):
             return Check(schema, body, self._taken)
         raise InvalidBody(errors=tuple(schema.find_faults(value, limit=MAX_FAULTS)))
 
@@ -124,6 +126,13 @@ class BodyRules:
         media_type = content_type.partition(b";")[0].strip().lower()
         family, slash, _ = media_type.partition(b"/")
         return slash != b"" and not self._accepts.isdisjoint((media_type, family + b"/*", b"*/*"))
+
+
+def _limit_listing(schema: Schema) -> int:
+    """The bytes of the longest body whose faults are listed at once."""
+    if schema.size > MAX_SIZE_AT_ONCE or not schema.is_plain:
+        return 0
+    return min(LISTED_AT_ONCE, SIZE_AT_ONCE // schema.size)
 
 
 def _describe_type(types: Sequence[bytes]) -> str:

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from app.formats.schema_costs import UNBOUNDED, count_values
-from app.formats.schemas import Json, Schema
+from app.formats.schema_costs import UNBOUNDED
+from app.formats.schemas import Json, Schema, count_values
 from app.formats.shared_schemas import SharedSchemas
 from app.routing.bodies import COST_AT_ONCE
 

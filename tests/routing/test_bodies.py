@@ -1,3 +1,5 @@
+import contextlib
+import time
 from typing import Any
 
 import pytest
@@ -161,3 +163,27 @@ def test_the_more_work_a_schema_makes_the_shorter_is_a_body_that_is_checked_at_o
         if most:
             assert rules.check_body(b'"%b"' % (b"x" * (most - 2))) is None
         assert isinstance(rules.check_body(b'"%b"' % (b"x" * most)), Check)
+
+
+NAMES_OF_MANY = [f"p{number}" for number in range(1000)]
+MANY_FAULTS: dict[str, Any] = {
+    "required": {"items": {"required": NAMES_OF_MANY}},
+    "some required": {"items": {"required": NAMES_OF_MANY[:390]}},
+    "few required": {"items": {"required": NAMES_OF_MANY[:30]}},
+    "required and described": {"items": {"required": NAMES_OF_MANY, "properties": dict.fromkeys(NAMES_OF_MANY, True)}},
+    "limits": {"items": {"allOf": [{"minimum": number + 1} for number in range(400)]}},
+    "a long enum": {"items": {"enum": [f"{number:0100}" for number in range(1000)]}},
+    "a branch": {"items": {"if": {"type": "string"}, "else": {"allOf": [{"const": n + 1} for n in range(300)]}}},
+}
+
+
+@pytest.mark.parametrize("name", MANY_FAULTS)
+def test_no_body_with_many_faults_delays_others(name: str) -> None:
+    rules = BodyRules([], Schema(MANY_FAULTS[name]), keeps_encoding=False)
+    for item in (b"0", b"{}"):
+        for size in (50, 100, 200, 400, 600, 800, 1200, 1600, 2000):
+            body = b"[%b]" % b",".join([item] * (size // (len(item) + 1)))
+            began = time.process_time()
+            with contextlib.suppress(InvalidBody):
+                rules.check_body(body)
+            assert time.process_time() - began < 0.05, size
