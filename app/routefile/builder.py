@@ -21,6 +21,7 @@ from .documents import Document
 from .faults import RouteFileError
 from .file import Info, RouteFile
 from .model import FREE, Declared, DefaultsModel, FileModel, RouteModel, to_route
+from .protected import Protected
 from .rate_limits import fill_counters, find_limit_faults, make_counters
 from .schemas import SchemaFile, SchemaReader, change_schemas
 from .schemes import ReadFile, read_schemes
@@ -156,7 +157,8 @@ class Builder:
             route = self._build_route(document, joined, 0)
             return route, joined, [_shorten(fault) for fault in document.diagnostics.faults]
 
-        return discover(self._services, rules, table, build=build, reserved=RESERVED)
+        protected = Protected.of(self._schemes.by_name.values(), table.routes)
+        return discover(self._services, rules, table, build=build, protected=protected, reserved=RESERVED)
 
     def _read_parts(self) -> list[_Part]:
         """One part for each file. A file comes before the files that it includes."""

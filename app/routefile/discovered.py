@@ -19,6 +19,7 @@ from ..routing.table import RouteTable, TableError
 from .auth import Auth, AuthRulesModel
 from .discover import DiscoverModel, choose_auth, is_allowed
 from .pages import CATALOGUE
+from .protected import Protected
 
 Build = Callable[[dict[str, Json], str], tuple[Route | None, dict[str, Json], Sequence[str]]]
 """Checks and makes a route from its keys, joined with `defaults`. The text names the endpoint. Returns also these keys,
@@ -50,6 +51,7 @@ def discover(
     table: RouteTable,
     *,
     build: Build,
+    protected: Protected,
     reserved: Sequence[str],
 ) -> Discovered:
     """The routes of those services that `rules` names. `table` has the routes of the file."""
@@ -57,7 +59,7 @@ def discover(
     made: list[_Made] = []
     for service in services:
         if service.info.name in rules.services:
-            own = list(_make_routes(service, rules, build, result.remarks))
+            own = list(_make_routes(service, rules, build, protected, result.remarks))
             made += own
             if own:
                 result.tags.append(_describe(service))
@@ -65,9 +67,12 @@ def discover(
     return result
 
 
-def _make_routes(service: Service, rules: DiscoverModel, build: Build, remarks: list[Remark]) -> Iterable[_Made]:
+def _make_routes(
+    service: Service, rules: DiscoverModel, build: Build, protected: Protected, remarks: list[Remark]
+) -> Iterable[_Made]:
     for declaration in declare(service.info, remarks):
         try:
+            protected.check(declaration.route)
             keys = _complete(declaration.route, rules)
         except ValueError as error:
             remarks.append(Remark(declaration.service, declaration.endpoint, str(error)))

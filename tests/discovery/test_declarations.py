@@ -366,6 +366,40 @@ def test_no_route_has_less_auth_than_the_file_says(asked: Any, expected: Any, pl
         assert len(file.table.routes) == 1
 
 
+PROTECTED = (
+    "auth: {users: {type: jwt, issuer: i, audience: a, secret_file: a, header: X-Token},"
+    " keys: {type: api-key, query: key, file: keys.yaml}}\ndefaults: {auth: users}\n"
+    "routes: [{name: mine, method: GET, path: /mine, subject: mine, identity: {X-User: sub}}]\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("asked", "text"),
+    [
+        ({"headers": ["Authorization"]}, "Authorization has credentials of callers"),
+        ({"headers": ["X-A", {"name": "cookie", "as": "X-B"}]}, "cookie has credentials of callers"),
+        ({"headers": ["x-token"]}, "x-token has credentials of callers"),
+        ({"params": {"X-Token": {"in": "header"}}, "payload": "merge"}, "X-Token has credentials of callers"),
+        ({"params": {"key": {"in": "query"}}, "payload": "merge"}, "key has credentials of callers"),
+        ({"send_headers": {"x-user": "admin"}}, "x-user says who calls"),
+        ({"headers": ["X-User"]}, "`identity`"),
+        ({"params": {"who": {"in": "query", "header": "X-User"}}}, "`identity`"),
+        ({"headers": [{"name": "X-Me", "as": "X-User"}]}, "`identity`"),
+        ({"reply": {"set_headers": {"Access-Control-Allow-Origin": "*"}}}, "is about more than this response"),
+        ({"reply": {"headers": ["access-control-allow-credentials"]}}, "is about more than this response"),
+        ({"reply": {"headers": ["Set-Cookie"]}}, "is about more than this response"),
+        ({"reply": {"set_headers": {"Clear-Site-Data": "*"}}}, "is about more than this response"),
+    ],
+)
+def test_no_service_gets_credentials_or_says_who_calls(asked: dict[str, Any], text: str, tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"a" * 32)
+    (tmp_path / "keys.yaml").write_text("version: 1\nkeys: []\n")
+    file = load(tmp_path, service(endpoint(http_route=asked), endpoint("list", "orders.list")), more=PROTECTED)
+    assert [route.name for route in file.table.routes] == ["mine", "orders-list"]
+    (remark,) = file.remarks
+    assert text in remark.text
+
+
 def test_services_are_tags_and_their_schemas_are_components(tmp_path: Path) -> None:
     described = service(
         endpoint(request_schema={"type": "object"}, response_schema={"type": "array"}), description="All orders."
