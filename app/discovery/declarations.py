@@ -56,6 +56,7 @@ _FIRST = ("name", "method", "path", "subject")
 _HIDDEN = "none"
 _MAX_ROUTES = 100  # of one endpoint
 MAX_ROUTES = 1000  # of one service
+MAX_PATTERN_BYTES = 16 * 1024 * 1024  # of the compiled patterns of one service
 _LITERAL = re.compile(r"[A-Za-z0-9._!$&'()*+,;=:@-]")
 _NAME = re.compile(r"[^A-Za-z0-9_-]+")
 _MAX_NAME = 64
@@ -75,9 +76,11 @@ class Declaration:
 def declare(info: Info, remarks: list[Remark]) -> Iterator[Declaration]:
     """The routes that a service asks for, at most MAX_ROUTES. Their names are unique in this service."""
     names: set[str] = set()
+    patterns = 0
     for endpoint in info.endpoints:
         try:
             routes = list(_declare(info, endpoint))
+            own = _measure_patterns(routes)
         except Wrong as error:
             remarks.append(Remark(info.name, endpoint.name, str(error)))
             continue
@@ -85,10 +88,23 @@ def declare(info: Info, remarks: list[Remark]) -> Iterator[Declaration]:
             text = f"with its routes the service would have more than {MAX_ROUTES}"
             remarks.append(Remark(info.name, endpoint.name, text))
             continue
+        if patterns + own > MAX_PATTERN_BYTES:
+            text = f"with its patterns the service would have more than {MAX_PATTERN_BYTES // 1024**2} MiB of them"
+            remarks.append(Remark(info.name, endpoint.name, text))
+            continue
+        patterns += own
         for route, notes in routes:
             route["name"] = _choose_name(info.name, endpoint.name, names)
             ordered = {key: route[key] for key in (*_FIRST, *route)}
             yield Declaration(info.name, endpoint.name, ordered, notes)
+
+
+def _measure_patterns(routes: Sequence[tuple[dict[str, Any], list[str]]]) -> int:
+    """The bytes of all patterns of these routes. A schema that they share counts once. Raises Wrong."""
+    sizes: dict[tuple[int, str], int] = {}
+    for route, _ in routes:
+        sizes |= check_bounds(route)
+    return sum(sizes.values())
 
 
 def _declare(info: Info, endpoint: Endpoint) -> Iterator[tuple[dict[str, Any], list[str]]]:
@@ -108,7 +124,6 @@ def _declare(info: Info, endpoint: Endpoint) -> Iterator[tuple[dict[str, Any], l
         notes = _complete(route, info, endpoint, tokens)
         _add_schemas(route, schemas)
         _add_reply(route, metadata, endpoint)
-        check_bounds(route)
         yield route, notes
 
 

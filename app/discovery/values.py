@@ -6,14 +6,16 @@ Laws:
 2. No text for people has control characters, or marks that change its direction.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..formats.schemas import MAX_PATTERN, count_values, is_large_pattern, parse_json
+from ..formats.schemas import count_values, measure_pattern, parse_json
 from .infos import clean, clean_line
 
 MAX_VALUES = 4000  # JSON values of one route, with its schemas
 MAX_PATTERNS = 100  # regular expressions of one route
+MAX_PATTERN = 288 * 1024  # bytes of one of them, compiled: `^.{1,255}$` has fewer
+MAX_PATTERN_BYTES = 4 * 1024 * 1024  # of all those of a route: they are compiled in 30 ms
 
 _SHOWN = 40  # characters of a pattern
 _LINES = frozenset(("title", "summary"))
@@ -32,25 +34,32 @@ def read_json(text: str, key: str) -> Any:
         raise Wrong(f"{key}: {error}") from None
 
 
-def check_bounds(route: dict[str, Any]) -> None:
-    """Raises Wrong for a route that would take too much time or memory."""
+def check_bounds(route: dict[str, Any]) -> Mapping[tuple[int, str], int]:
+    """The bytes of each of its patterns, compiled, by the identity of the value that has it. Raises Wrong for a route
+    that would take too much time or memory."""
     if (count := count_values(route)) > MAX_VALUES:
         raise Wrong(f"its route and its schemas have {count} values, and may have {MAX_VALUES}")
-    patterns = set(_list_patterns(route))
-    if len(patterns) > MAX_PATTERNS:
-        raise Wrong(f"it has {len(patterns)} patterns, and may have {MAX_PATTERNS}")
-    for pattern in sorted(patterns):
-        if is_large_pattern(pattern):
+    found = list(_list_patterns(route))
+    if (count := len({pattern for _, pattern in found})) > MAX_PATTERNS:
+        raise Wrong(f"it has {count} patterns, and may have {MAX_PATTERNS}")
+    sizes = {(place, pattern): measure_pattern(pattern) for place, pattern in found}
+    for (_, pattern), size in sizes.items():
+        if size > MAX_PATTERN:
             shown = pattern if len(pattern) <= _SHOWN else f"{pattern[:_SHOWN]}…"
             raise Wrong(f"its pattern {shown} takes more than {MAX_PATTERN // 1024} KiB, since it repeats too much")
+    if sum(sizes.values()) > MAX_PATTERN_BYTES:
+        raise Wrong(
+            f"its patterns take more than {MAX_PATTERN_BYTES // 1024**2} MiB together, since they repeat too much"
+        )
+    return sizes
 
 
-def _list_patterns(value: Any) -> Iterator[str]:
+def _list_patterns(value: Any) -> Iterator[tuple[int, str]]:
     if isinstance(value, dict):
         if isinstance(pattern := value.get("pattern"), str):
-            yield pattern
+            yield id(value), pattern
         if isinstance(named := value.get("patternProperties"), dict):
-            yield from named
+            yield from ((id(named), pattern) for pattern in named)
     for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
         yield from _list_patterns(inner)
 

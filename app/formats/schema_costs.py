@@ -13,7 +13,7 @@ Laws:
 from collections.abc import Callable, Mapping, Sequence
 
 from .references import Path, References, Target
-from .schemas import Json
+from .schemas import Json, measure_pattern
 
 UNBOUNDED = 10**9  # a larger cost is this one
 
@@ -26,7 +26,7 @@ _DYNAMIC = frozenset(("$dynamicRef", "$recursiveRef"))
 _UNEVALUATED = frozenset(("unevaluatedItems", "unevaluatedProperties"))
 _AGAIN = 3  # times that the schemas beside an unevaluated keyword are evaluated
 _BACK = 16  # of a reference back
-_PATTERN = 3  # of one that runs in linear time, and is not very long
+_PATTERN = 4096  # bytes of a compiled pattern that cost as much as a keyword
 _ENUM = 10  # values of an enum that cost as much as a keyword
 _FREE = frozenset(("title", "description", "default", "examples", "example", "deprecated", "readOnly", "writeOnly"))
 _FREE |= {"format", "$schema", "$id", "$anchor", "$dynamicAnchor", "$comment", "$defs", "definitions", "schemas"}
@@ -87,17 +87,22 @@ class _Meter:
             costs = [self._measure(inner, name, (*path, key, at)) for at, inner in _list_items(value)]
             if key in _ONE_OF_THEM:
                 return 1 + self._combine(costs)
-            return 1 + sum(costs) + _PATTERN * len(costs)
+            patterns = value if key == "patternProperties" and isinstance(value, dict) else ()
+            return 1 + sum(costs) + sum(map(_measure_pattern, patterns))
         if key == "$ref":
             return 1 + self._find(name, path)
-        if key == "pattern":
-            return _PATTERN
+        if key == "pattern" and isinstance(value, str):
+            return _measure_pattern(value)
         return 1 + len(value) // _ENUM if isinstance(value, list | dict) else 1
 
     def _find(self, name: str | None, path: Path) -> int:
         document = self._document if name is None else self._named[name]
         target = self._read(document).targets[path]
         return self.measure(Target(name, target.path) if target.name is None else target)
+
+
+def _measure_pattern(pattern: str) -> int:
+    return 1 + measure_pattern(pattern) // _PATTERN
 
 
 def _list_items(value: Json) -> Sequence[tuple[str | int, Json]]:

@@ -194,11 +194,15 @@ WRONG: Sequence[tuple[Endpoint, str]] = (
     (endpoint(http_route={"headers": [f"x-{number}" for number in range(9000)]}), "and may have 4000"),
     (endpoint(request_schema={"properties": PATTERNS}), "it has 101 patterns, and may have 100"),
     (endpoint(request_schema={"patternProperties": {f"a{n}": True for n in range(101)}}), "it has 101 patterns"),
-    (endpoint(request_schema={"pattern": "(a?){900}a{900}"}), "takes more than 64 KiB"),
-    (endpoint(request_schema={"patternProperties": {"(a?){900}a{900}": True}}), "takes more than 64 KiB"),
+    (
+        endpoint(request_schema={"properties": {f"p{n}": {"pattern": f"^.{{1,255}}{n}$"} for n in range(15)}}),
+        "its patterns take more than 4 MiB together",
+    ),
+    (endpoint(request_schema={"pattern": "(a?){1900}a{1900}"}), "takes more than 288 KiB"),
+    (endpoint(request_schema={"patternProperties": {"(a?){1900}a{1900}": True}}), "takes more than 288 KiB"),
     (endpoint(request_schema={"pattern": "((a{0,99}){0,99}){0,99}"}), "linear time"),
     (endpoint(request_schema={"pattern": "(?=a)b"}), "linear time"),
-    (endpoint(http_route={"params": {"token1": {"pattern": "(a?){900}a{900}"}}}), "takes more than 64 KiB"),
+    (endpoint(http_route={"params": {"token1": {"pattern": "(a?){1900}a{1900}"}}}), "takes more than 288 KiB"),
     (endpoint(request_schema=DEEP), "nested too deeply"),
     (endpoint(response_schema="[" * 1000 + "]" * 1000), "nested too deeply"),
     (endpoint(request_schema='{"minLength": 1' + "0" * 5000 + "}"), "an integer of more than 4,300 digits"),
@@ -242,6 +246,10 @@ ACCEPTED: Sequence[dict[str, Any]] = (
     {"properties": {f"p{number}": {"type": "string", "maxLength": 9, "title": "x"} for number in range(500)}},
     {"oneOf": [{"properties": {f"p{n}": {"type": "integer"} for n in range(30)}} for _ in range(20)]},
     {"pattern": "^(a+)+$"},
+    {"pattern": "^.{1,255}$"},
+    {"pattern": "(a|b)*a(a|b){1500}c"},
+    {"pattern": r"(\w+ ?){700}c"},
+    {"allOf": [{"pattern": f"(a|b)*a(a|b){{{number}}}c"} for number in range(300, 340)]},
     {"pattern": r"^[\w.+-]{1,64}@[\w.-]{1,255}\.[a-z]{2,}$", "format": "email"},
 )
 
@@ -264,6 +272,24 @@ def test_a_schema_that_is_only_large_or_strange_is_used_and_delays_nobody(
         with contextlib.suppress(InvalidBody):
             route.body_rules.check_body(body)
         assert time.process_time() - began < 0.05
+
+
+def test_the_patterns_of_a_service_take_little_memory(tmp_path: Path) -> None:
+    def make(number: int) -> Endpoint:
+        patterns = {f"p{at}": {"pattern": f"^.{{1,255}}{number}-{at}$"} for at in range(9)}
+        return endpoint(f"e{number}", f"e{number}", request_schema={"properties": patterns})
+
+    file = load(tmp_path, service(*map(make, range(10))))
+    assert [remark.endpoint for remark in file.remarks] == ["e6", "e7", "e8", "e9"]
+    assert file.remarks[0].text == "with its patterns the service would have more than 16 MiB of them"
+
+
+def test_routes_that_share_a_schema_share_its_patterns(tmp_path: Path) -> None:
+    schema = {"properties": {f"p{at}": {"pattern": f"^.{{1,255}}{at}$"} for at in range(9)}}
+    several = endpoint("e", "e", request_schema=schema, http_routes=[{"path": f"/{number}"} for number in range(50)])
+    file = load(tmp_path, service(several))
+    assert len(file.table.routes) == 50
+    assert not file.remarks
 
 
 def test_a_service_has_at_most_a_thousand_routes(tmp_path: Path) -> None:
