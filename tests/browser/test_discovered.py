@@ -192,6 +192,7 @@ async def test_no_text_of_a_service_runs_as_a_script(browser: Browser, own_nats:
                 await page.context.close()
 
 
+@pytest.mark.soak
 async def test_a_word_without_an_end_widens_no_page(browser: Browser, own_nats: NatsServer, tmp_path: Path) -> None:
     async with lying(own_nats, tmp_path, WORD) as url:
         for path in ("/docs", "/redoc", "/status"):
@@ -205,6 +206,7 @@ async def test_a_word_without_an_end_widens_no_page(browser: Browser, own_nats: 
                 await page.context.close()
 
 
+@pytest.mark.soak
 async def test_a_script_that_ran_would_be_noticed(browser: Browser, own_nats: NatsServer, tmp_path: Path) -> None:
     async with lying(own_nats, tmp_path, TEXT) as url:
         page = await browser.new_page()

@@ -218,7 +218,7 @@ def find_strange(text: str) -> set[str]:
     return {character for character in text if not character.isprintable() and character != "\n"}
 
 
-@pytest.mark.parametrize("form", ["text", "json"])
+@pytest.mark.parametrize("form", ["text", pytest.param("json", marks=pytest.mark.soak)])
 async def test_nothing_of_a_service_changes_a_terminal_or_a_log(
     form: str, own_nats: NatsServer, tmp_path: Path
 ) -> None:
