@@ -141,10 +141,11 @@ $(VENV)/bench/.done: requirements/bench.txt pyproject.toml | $(BIN)/python
 	@$(VENV)/bench/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements/bench.txt
 	@$(VENV)/bench/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --no-build-isolation --editable .
 	@command -v wrk nginx >/dev/null && test -d /usr/share/gocode/src/github.com/nats-io/nats.go && \
-		test -e /usr/lib/nginx/modules/ngx_nchan_module.so || { \
-		echo "make: the benchmarks need wrk, nginx with nchan, and nats.go: installing Debian packages of them"; apt-get update -qq && \
-		RUNLEVEL=1 apt-get install -y -qq --no-install-recommends wrk nginx-light libnginx-mod-nchan golang-github-nats-io-go-nats-dev >/dev/null; } || \
-		echo "make: not all of wrk, nginx, nchan and nats.go is there: install them with your system's package manager" >&2
+		test -d /usr/share/gocode/src/github.com/valyala/fasthttp && test -e /usr/lib/nginx/modules/ngx_nchan_module.so || { \
+		echo "make: the benchmarks need wrk, nginx with nchan, nats.go and fasthttp: installing Debian packages of them"; apt-get update -qq && \
+		RUNLEVEL=1 apt-get install -y -qq --no-install-recommends wrk nginx-light libnginx-mod-nchan \
+			golang-github-nats-io-go-nats-dev golang-github-valyala-fasthttp-dev >/dev/null; } || \
+		echo "make: not all of wrk, nginx, nchan, nats.go and fasthttp is there: install them with your system's package manager" >&2
 	@touch $@
 
 # The browser tests drive the system's Chromium.

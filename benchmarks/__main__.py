@@ -19,9 +19,10 @@ from benchmarks.fanout import FAN_OUTS, find_limit, print_fan_out, run_fan_out
 from benchmarks.flood import FLOODS, print_flood, run_flood
 from benchmarks.load import Delivery, Load, Sample, measure
 from benchmarks.pairs import print_pairs, run_pairs
+from benchmarks.places import Place, Target
 from benchmarks.report import describe_machine, print_case, print_drift, write_results
 from benchmarks.sink import run_sink
-from benchmarks.targets import Place, Target, find_port, find_targets, run_nats, run_target
+from benchmarks.targets import find_port, find_targets, run_nats, run_target
 
 WARM_UP = 1  # seconds
 DRIFT_STEP = 10  # seconds
@@ -46,6 +47,8 @@ def main() -> None:
             return
         found: dict[str, dict[str, list[Sample]]] = {}
         for case in cases:
+            if not choose_targets(case, targets):
+                continue
             found[case.name] = run_case(case, targets, folder, options)
             print_case(case.name, found[case.name])
         found |= run_floods(targets, folder, options)

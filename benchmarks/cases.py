@@ -13,7 +13,8 @@ FAST_TIMED = "gateway, fast lane, counted, watched and timed"
 SEEN = (FAST_UNSEEN, FAST_COUNTED, FAST_TIMED, FAST_TRACES)
 """The fast lane with less, and with more, of what makes it seen than as it is shipped."""
 OTHER_FAST, OTHER_ASGI = "other checkout, fast lane", "other checkout, ASGI lane"
-GO, STARLETTE, FASTAPI = "Go net/http + nats.go", "Starlette + nats-py", "FastAPI + nats-py"
+GO, FASTHTTP = "Go net/http + nats.go", "Go fasthttp + nats.go"
+STARLETTE, FASTAPI = "Starlette + nats-py", "FastAPI + nats-py"
 FASTSTREAM, NGINX = "FastStream", "nginx, no NATS"
 STREAMS, OTHER_STREAMS, NCHAN = "gateway, streams", "other checkout, streams", "nginx with nchan, no NATS"
 FANNED = (STREAMS, OTHER_STREAMS, NCHAN)
@@ -23,6 +24,8 @@ WITHOUT = (FAST_OPEN, GO)
 """What is sent the same requests, and has an open route for them."""
 
 BRIDGES = (FAST, ASGI, GO, FASTAPI)
+LEAST = (FASTHTTP,)
+"""The peers that have only `greet`, `echo` and `nobody`, as benchmarks/README.md says."""
 TRACED = (
     "Traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
     "Tracestate: vendor=00f067aa0ba902b7",
@@ -51,14 +54,13 @@ class Case:
 
 
 def _greet(connections: int, *more: str) -> Case:
-    return Case(f"greet, {connections:,} connections", Load("/greet/sue", connections), (*BRIDGES, *more))
+    return Case(f"greet, {connections:,} connections", Load("/greet/sue", connections), (*BRIDGES, *LEAST, *more))
 
 
-def _echo(size: int, name: str) -> Case:
+def _echo(size: int, name: str, *more: str) -> Case:
     connections = 8 if size > 100_000 else 64
-    return Case(
-        f"POST {name}", Load("/echo", connections, "POST", bytes(size), ("Content-Type: application/octet-stream",))
-    )
+    load = Load("/echo", connections, "POST", bytes(size), ("Content-Type: application/octet-stream",))
+    return Case(f"POST {name}", load, (*BRIDGES, *more))
 
 
 def _blob(size: int, name: str) -> Case:
@@ -76,7 +78,7 @@ CASES = (
     _greet(256, NGINX),
     _greet(1000, NGINX),
     Case("greet, 64 callers with pauses", Load("/greet/sue", pause=8), (FAST, ASGI, GO)),
-    _echo(1 << 10, "1 KiB"),
+    _echo(1 << 10, "1 KiB", *LEAST),
     _echo(64 << 10, "64 KiB"),
     _echo(900 << 10, "900 KiB"),
     _blob(1 << 10, "1 KiB"),
@@ -95,6 +97,6 @@ CASES = (
     Case("gather of 10 replies", Load("/many/sue"), (FAST, ASGI, GO)),
     Case("publish", Load("/published", 64, "POST", b'{"item":"tea","amount":2}'), (FAST, ASGI, GO)),
     Case("publish to a stream", Load("/stored", 64, "POST", b'{"item":"tea","amount":2}'), (FAST, ASGI, GO)),
-    Case("no responders", Load("/nobody/sue", fails=True)),  # a storm: the log sums it up
+    Case("no responders", Load("/nobody/sue", fails=True), (*BRIDGES, *LEAST)),  # a storm: the log sums it up
     Case("two workers", Load("/greet/sue"), workers=2),
 )

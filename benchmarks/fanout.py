@@ -19,9 +19,10 @@ import nats
 
 from benchmarks.cases import NCHAN
 from benchmarks.load import Delivery, read_cpu, read_shared_memory
+from benchmarks.places import Place, Target
 from benchmarks.readers import write_payload
 from benchmarks.report import spread
-from benchmarks.targets import Place, Target, find_port, run_nats, run_target
+from benchmarks.targets import find_port, run_nats, run_target
 
 CHANNEL = "1"
 WARM_UP = 2  # messages

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.load import Load, Sample, measure
+from benchmarks.places import Place, Target
 from benchmarks.report import number, spread
-from benchmarks.targets import Place, Target, find_port, run_nats, run_target, running
+from benchmarks.targets import find_port, run_nats, run_target, running
 
 SUBJECT, PATH = "ticks.1", "/ticks/1"
 REQUESTS = Load("/greet/sue", connections=2, pause=3)

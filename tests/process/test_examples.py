@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from nats.errors import NoRespondersError
 
-from benchmarks.targets import build_go
+from benchmarks.bridges import build_go
 from tests.harness import PATIENCE, connect
 from tests.process.programs import PROGRAM, run
 from tests.process.test_readme import ADDRESS, Example, find_examples, run_examples

