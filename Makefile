@@ -13,6 +13,7 @@ CAN_BE_USED := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 BENCH ?= --seconds 2 --drift 10 --out benchmarks
 JAVASCRIPT := tests/javascript
+BRIDGES := benchmarks/peers/javascript
 CLIENTS := tests/clients
 SITE := website
 KUBERNETES := tests/kubernetes
@@ -99,7 +100,7 @@ lock: $(VENV)/.dev ## write requirements/*.txt anew from pyproject.toml
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command 'make lock'
 
 clean: ## forget everything that was built
-	rm -rf $(VENV) $(JAVASCRIPT)/node_modules $(CLIENTS)/node_modules $(SITE)/node_modules $(KUBERNETES)/node_modules dist build .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .cache
+	rm -rf $(VENV) $(JAVASCRIPT)/node_modules $(BRIDGES)/node_modules $(CLIENTS)/node_modules $(SITE)/node_modules $(KUBERNETES)/node_modules dist build .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .cache
 
 $(BIN)/python:
 	@if [ -t 1 ] && [ "$$TERM" != dumb ]; then printf 'making $(VENV) …'; else echo 'making $(VENV) …'; fi
@@ -135,11 +136,13 @@ $(VENV)/kubernetes/.done: requirements/kubernetes.txt $(KUBERNETES)/unpack.py | 
 
 # What the benchmarks run, in an environment of their own. A tool or a peer that can't be had is left out.
 BENCH_PYTHON ?= $(shell $(BIN)/python benchmarks/fastest_python.py $(BIN)/python /usr/bin/python3 python3.14 python3.13 python3.12 python3.11)
-$(VENV)/bench/.done: requirements/bench.txt pyproject.toml | $(BIN)/python
+$(VENV)/bench/.done: requirements/bench.txt pyproject.toml $(BRIDGES)/package-lock.json | $(BIN)/python
 	@echo "installing what the benchmarks compare …"
 	@$(BENCH_PYTHON) -m venv --clear $(VENV)/bench
 	@$(VENV)/bench/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements/bench.txt
 	@$(VENV)/bench/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --no-build-isolation --editable .
+	@npm ci --prefix $(BRIDGES) --ignore-scripts --no-audit --no-fund --loglevel error >/dev/null || \
+		echo "make: the bridges in JavaScript need Node 18 or newer and npm: install them with your system's package manager" >&2
 	@command -v wrk nginx >/dev/null && test -d /usr/share/gocode/src/github.com/nats-io/nats.go && \
 		test -d /usr/share/gocode/src/github.com/valyala/fasthttp && test -e /usr/lib/nginx/modules/ngx_nchan_module.so || { \
 		echo "make: the benchmarks need wrk, nginx with nchan, nats.go and fasthttp: installing Debian packages of them"; apt-get update -qq && \

@@ -11,6 +11,8 @@ from benchmarks.places import Build, Place
 
 HERE = Path(__file__).parent.parent
 PEERS = Path(__file__).with_name("peers")
+JAVASCRIPT = PEERS / "javascript"
+NATS_JS = "@nats-io/transport-node"
 GO_LIBRARIES = Path("/usr/share/gocode")  # where Debian puts them
 NATS_GO = ("github.com/nats-io/nats.go", "golang-github-nats-io-go-nats-dev")
 FASTHTTP_GO = ("github.com/valyala/fasthttp", "golang-github-valyala-fasthttp-dev")
@@ -47,3 +49,16 @@ def build_go(
         check=False,
     )
     return f"go build says: {built.stderr.strip()}" if built.returncode else None
+
+
+def find_node() -> str | None:
+    """Why the bridge on Node.js can't run here, if it can't."""
+    if shutil.which("node") is None:
+        return "Node.js is not installed (Debian: nodejs and npm)"
+    return _find_package(NATS_JS)
+
+
+def _find_package(name: str) -> str | None:
+    if (JAVASCRIPT / "node_modules" / name / "package.json").exists():
+        return None
+    return f"{name} is not installed (`npm ci --ignore-scripts` in benchmarks/peers/javascript)"

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from benchmarks.bridges import JAVASCRIPT, NATS_JS
 from benchmarks.load import Delivery, Sample
 
 COLUMNS = (("cpu_us", "CPU µs a request"), ("rate", "requests a second"), ("p50_ms", "p50 ms"), ("p99_ms", "p99 ms"))
@@ -49,7 +50,11 @@ def describe_machine() -> Machine:
     words.append(_run("nats-server", "--version").replace(": v", " "))
     words.append(_run("go", "version").removeprefix("go version ").split(" ")[0])
     words += [_run("dpkg-query", "-W", "-f", f"{name} ${{Version}}", package) for name, package in DEBIAN]
-    words += [_run("nginx", "-v").replace("nginx version: nginx/", "nginx ")]
+    words += [
+        _run("nginx", "-v").replace("nginx version: nginx/", "nginx "),
+        _run("node", "--version").replace("v", "Node.js "),
+    ]
+    words.append(_find_client_version())
     return Machine(date, ", ".join(word for word in words if word) + ".")
 
 
@@ -63,6 +68,12 @@ def _find_version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
+
+
+def _find_client_version() -> str:
+    """The version of the client in JavaScript; empty if it is not installed."""
+    path = JAVASCRIPT / "node_modules" / NATS_JS / "package.json"
+    return f"nats.js {json.loads(path.read_text())['version']}" if path.exists() else ""
 
 
 def _run(program: str, *arguments: str) -> str:

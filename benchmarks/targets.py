@@ -21,7 +21,7 @@ from nats.js.api import StorageType, StreamConfig
 
 from app.commands.embedded import build_command, wait_for_url
 from app.http.sockets import bind
-from benchmarks.bridges import FASTHTTP_GO, HERE, NATS_GO, PEERS, build_go, run_program
+from benchmarks.bridges import FASTHTTP_GO, HERE, JAVASCRIPT, NATS_GO, PEERS, build_go, find_node, run_program
 from benchmarks.cases import (
     ASGI,
     FAST,
@@ -36,6 +36,7 @@ from benchmarks.cases import (
     GO,
     NCHAN,
     NGINX,
+    NODE,
     OTHER_ASGI,
     OTHER_FAST,
     OTHER_STREAMS,
@@ -139,6 +140,7 @@ def find_targets(folder: Path, wanted: str, beside: Path | None) -> dict[str, Ta
         *([Target(OTHER_ASGI, _gateway("asgi", beside))] if beside else ()),
         _make_go_target(GO, folder / "go_bridge"),
         _make_go_target(FASTHTTP, folder / "fasthttp_bridge", FASTHTTP_GO),
+        Target(NODE, run_program("node", JAVASCRIPT / "node_bridge.js"), find_node()),
         Target(STARLETTE, _python("plain_starlette")),
         Target(FASTAPI, _python("plain_fastapi")),
         Target(FASTSTREAM, _python("faststream_bridge"), None if has_faststream else "faststream is not installed"),
