@@ -58,6 +58,27 @@ def find_node() -> str | None:
     return _find_package(NATS_JS)
 
 
+def find_bun() -> Path | None:
+    """The program of Bun, as its package for this machine has it."""
+    return next((JAVASCRIPT / "node_modules/@oven").glob("bun-*/bin/bun"), None)
+
+
+def try_bun() -> str | None:
+    """Why the bridge on Bun can't run here, if it can't."""
+    program = find_bun()
+    if program is None:
+        return _find_package("bun") or "Bun has no package for this machine"
+    try:
+        tried = subprocess.run([program, "--version"], capture_output=True, check=False)
+    except OSError as error:
+        return f"Bun does not start: {error}"
+    return _find_package(NATS_JS) if tried.returncode == 0 else f"Bun ends with status {tried.returncode}"
+
+
+def run_bun(place: Place) -> tuple[list[str], dict[str, str]]:
+    return run_program(find_bun() or "bun", JAVASCRIPT / "bun_bridge.js")(place)
+
+
 def _find_package(name: str) -> str | None:
     if (JAVASCRIPT / "node_modules" / name / "package.json").exists():
         return None

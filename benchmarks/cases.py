@@ -14,7 +14,7 @@ SEEN = (FAST_UNSEEN, FAST_COUNTED, FAST_TIMED, FAST_TRACES)
 """The fast lane with less, and with more, of what makes it seen than as it is shipped."""
 OTHER_FAST, OTHER_ASGI = "other checkout, fast lane", "other checkout, ASGI lane"
 GO, FASTHTTP = "Go net/http + nats.go", "Go fasthttp + nats.go"
-NODE = "Node.js + nats.js"
+NODE, BUN = "Node.js + nats.js", "Bun + nats.js"
 STARLETTE, FASTAPI = "Starlette + nats-py", "FastAPI + nats-py"
 FASTSTREAM, NGINX = "FastStream", "nginx, no NATS"
 STREAMS, OTHER_STREAMS, NCHAN = "gateway, streams", "other checkout, streams", "nginx with nchan, no NATS"
@@ -25,7 +25,7 @@ WITHOUT = (FAST_OPEN, GO)
 """What is sent the same requests, and has an open route for them."""
 
 BRIDGES = (FAST, ASGI, GO, FASTAPI)
-LEAST = (FASTHTTP, NODE)
+LEAST = (FASTHTTP, NODE, BUN)
 """The peers that have only `greet`, `echo` and `nobody`, as benchmarks/README.md says."""
 TRACED = (
     "Traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from benchmarks.bridges import JAVASCRIPT, NATS_JS
+from benchmarks.bridges import JAVASCRIPT, NATS_JS, find_bun
 from benchmarks.load import Delivery, Sample
 
 COLUMNS = (("cpu_us", "CPU µs a request"), ("rate", "requests a second"), ("p50_ms", "p50 ms"), ("p99_ms", "p99 ms"))
@@ -55,6 +55,7 @@ def describe_machine() -> Machine:
         _run("node", "--version").replace("v", "Node.js "),
     ]
     words.append(_find_client_version())
+    words.append(f"Bun {_run(str(bun), '--version')}" if (bun := find_bun()) else "")
     return Machine(date, ", ".join(word for word in words if word) + ".")
 
 

@@ -21,9 +21,21 @@ from nats.js.api import StorageType, StreamConfig
 
 from app.commands.embedded import build_command, wait_for_url
 from app.http.sockets import bind
-from benchmarks.bridges import FASTHTTP_GO, HERE, JAVASCRIPT, NATS_GO, PEERS, build_go, find_node, run_program
+from benchmarks.bridges import (
+    FASTHTTP_GO,
+    HERE,
+    JAVASCRIPT,
+    NATS_GO,
+    PEERS,
+    build_go,
+    find_node,
+    run_bun,
+    run_program,
+    try_bun,
+)
 from benchmarks.cases import (
     ASGI,
+    BUN,
     FAST,
     FAST_COUNTED,
     FAST_OPEN,
@@ -141,6 +153,7 @@ def find_targets(folder: Path, wanted: str, beside: Path | None) -> dict[str, Ta
         _make_go_target(GO, folder / "go_bridge"),
         _make_go_target(FASTHTTP, folder / "fasthttp_bridge", FASTHTTP_GO),
         Target(NODE, run_program("node", JAVASCRIPT / "node_bridge.js"), find_node()),
+        Target(BUN, run_bun, prepare=try_bun),
         Target(STARLETTE, _python("plain_starlette")),
         Target(FASTAPI, _python("plain_fastapi")),
         Target(FASTSTREAM, _python("faststream_bridge"), None if has_faststream else "faststream is not installed"),
