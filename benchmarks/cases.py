@@ -15,6 +15,7 @@ SEEN = (FAST_UNSEEN, FAST_COUNTED, FAST_TIMED, FAST_TRACES)
 OTHER_FAST, OTHER_ASGI = "other checkout, fast lane", "other checkout, ASGI lane"
 GO, FASTHTTP = "Go net/http + nats.go", "Go fasthttp + nats.go"
 NODE, BUN = "Node.js + nats.js", "Bun + nats.js"
+MQ_BRIDGE, MQ_BRIDGE_64 = "mq-bridge (Rust)", "mq-bridge (Rust), 64 batches at a time"
 STARLETTE, FASTAPI = "Starlette + nats-py", "FastAPI + nats-py"
 FASTSTREAM, NGINX = "FastStream", "nginx, no NATS"
 STREAMS, OTHER_STREAMS, NCHAN = "gateway, streams", "other checkout, streams", "nginx with nchan, no NATS"
@@ -55,7 +56,9 @@ class Case:
 
 
 def _greet(connections: int, *more: str) -> Case:
-    return Case(f"greet, {connections:,} connections", Load("/greet/sue", connections), (*BRIDGES, *LEAST, *more))
+    return Case(
+        f"greet, {connections:,} connections", Load("/greet/sue", connections), (*BRIDGES, *LEAST, MQ_BRIDGE, *more)
+    )
 
 
 def _echo(size: int, name: str, *more: str) -> Case:
@@ -75,11 +78,12 @@ def _edge(name: str, load: Load) -> Case:
 CASES = (
     _greet(1, NGINX),
     _greet(8, NGINX),
-    _greet(64, *SEEN, STARLETTE, FASTSTREAM, NGINX),
+    _greet(64, MQ_BRIDGE_64, *SEEN, STARLETTE, FASTSTREAM, NGINX),
     _greet(256, NGINX),
     _greet(1000, NGINX),
     Case("greet, 64 callers with pauses", Load("/greet/sue", pause=8), (FAST, ASGI, GO)),
-    _echo(1 << 10, "1 KiB", *LEAST),
+    Case("a service that takes 100 ms", Load("/slow/sue"), (FAST, GO, MQ_BRIDGE, MQ_BRIDGE_64)),
+    _echo(1 << 10, "1 KiB", *LEAST, MQ_BRIDGE),
     _echo(64 << 10, "64 KiB"),
     _echo(900 << 10, "900 KiB"),
     _blob(1 << 10, "1 KiB"),

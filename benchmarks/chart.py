@@ -7,12 +7,12 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.cases import FAST, FASTAPI, FASTSTREAM, GO, LEAST, NGINX, STARLETTE
+from benchmarks.cases import FAST, FASTAPI, FASTSTREAM, GO, LEAST, MQ_BRIDGE, MQ_BRIDGE_64, NGINX, STARLETTE
 from benchmarks.report import Found, median
 
 CHARTED = "greet, 64 connections"
 OURS, THEIRS = "#2f6fde", "#8a94a6"
-PEERS = frozenset((GO, *LEAST, STARLETTE, FASTAPI, FASTSTREAM, NGINX))
+PEERS = frozenset((GO, *LEAST, MQ_BRIDGE, MQ_BRIDGE_64, STARLETTE, FASTAPI, FASTSTREAM, NGINX))
 
 
 def draw_chart(path: Path, found: Found) -> None:

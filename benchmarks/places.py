@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 GREETING = b'{"message":"hello, sue"}'
+UNWRAPPED = b"hello, sue"
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ def describe_machine() -> Machine:
     ]
     words += [
         f"{name} {found}"
-        for name in ("uvicorn", "uvloop", "fastapi", "nats-py", "faststream")
+        for name in ("uvicorn", "uvloop", "fastapi", "nats-py", "faststream", "mq-bridge")
         if (found := _find_version(name))
     ]
     words.append(_run("nats-server", "--version").replace(": v", " "))

@@ -1,5 +1,5 @@
-"""Answers `greet.*`, `echo`, `many.*` and `blob.SIZE` with as little CPU as Python can, so that a benchmark does not
-measure it instead. Usage: HOST PORT."""
+"""Answers `greet.*`, `echo`, `many.*`, `blob.SIZE` and, after a while, `slow.*` with as little CPU as Python can, so
+that a benchmark does not measure it instead. Usage: HOST PORT."""
 
 import asyncio
 import re
@@ -7,11 +7,13 @@ import sys
 
 import uvloop
 
-COMMAND = re.compile(rb"(?:H?MSG (\S+) [1-4] (\S+) (?:(\d+) )?(\d+)|[^\r]*)\r\n")
+COMMAND = re.compile(rb"(?:H?MSG (\S+) [1-5] (\S+) (?:(\d+) )?(\d+)|[^\r]*)\r\n")
 
 
 COPIES = 5
 """The replies to each request to `many.*`. That has no queue group, so all responders reply."""
+SLOW = 0.1
+"""Seconds until there is a reply to `slow.*`."""
 
 
 class Responder(asyncio.Protocol):
@@ -21,7 +23,7 @@ class Responder(asyncio.Protocol):
         self.transport = transport
         self.data = bytearray()
         self.wanted = 0
-        subscriptions = b"SUB greet.* q 1\r\nSUB echo q 2\r\nSUB blob.* q 3\r\nSUB many.* 4\r\n"
+        subscriptions = b"SUB greet.* q 1\r\nSUB echo q 2\r\nSUB blob.* q 3\r\nSUB many.* 4\r\nSUB slow.* q 5\r\n"
         transport.write(b'CONNECT {"headers":true,"verbose":false}\r\n' + subscriptions + b"PING\r\n")
 
     def data_received(self, data: bytes) -> None:
@@ -43,7 +45,10 @@ class Responder(asyncio.Protocol):
                 break
             payload = answer(subject, self.data, start + int(match[3] or 0), start + size)
             reply = (b"PUB %b %d\r\n" % (match[2], len(payload)), payload, b"\r\n")
-            replies += reply * COPIES if subject[:5] == b"many." else reply
+            if subject[:5] == b"slow.":
+                asyncio.get_running_loop().call_later(SLOW, self.transport.writelines, reply)
+            else:
+                replies += reply * COPIES if subject[:5] == b"many." else reply
             end = start + size + 2
         else:
             self.wanted = 0

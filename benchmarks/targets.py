@@ -30,8 +30,10 @@ from benchmarks.bridges import (
     build_go,
     find_node,
     run_bun,
+    run_mq_bridge,
     run_program,
     try_bun,
+    try_mq_bridge,
 )
 from benchmarks.cases import (
     ASGI,
@@ -46,6 +48,8 @@ from benchmarks.cases import (
     FASTHTTP,
     FASTSTREAM,
     GO,
+    MQ_BRIDGE,
+    MQ_BRIDGE_64,
     NCHAN,
     NGINX,
     NODE,
@@ -55,7 +59,7 @@ from benchmarks.cases import (
     STARLETTE,
     STREAMS,
 )
-from benchmarks.places import Build, Place, Target
+from benchmarks.places import UNWRAPPED, Build, Place, Target
 
 ROUTES = PEERS / "routes.yaml"
 NCHAN_MODULE = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")  # where Debian puts it
@@ -154,6 +158,8 @@ def find_targets(folder: Path, wanted: str, beside: Path | None) -> dict[str, Ta
         _make_go_target(FASTHTTP, folder / "fasthttp_bridge", FASTHTTP_GO),
         Target(NODE, run_program("node", JAVASCRIPT / "node_bridge.js"), find_node()),
         Target(BUN, run_bun, prepare=try_bun),
+        Target(MQ_BRIDGE, run_mq_bridge(), prepare=try_mq_bridge, greeting=UNWRAPPED),
+        Target(MQ_BRIDGE_64, run_mq_bridge(64), prepare=try_mq_bridge, greeting=UNWRAPPED),
         Target(STARLETTE, _python("plain_starlette")),
         Target(FASTAPI, _python("plain_fastapi")),
         Target(FASTSTREAM, _python("faststream_bridge"), None if has_faststream else "faststream is not installed"),

@@ -102,6 +102,9 @@ func main() {
 	mux.HandleFunc("/nobody/", func(w http.ResponseWriter, r *http.Request) {
 		pass(w, request(w, nc, nats.NewMsg("nobody."+strings.TrimPrefix(r.URL.Path, "/nobody/"))))
 	})
+	mux.HandleFunc("/slow/", func(w http.ResponseWriter, r *http.Request) {
+		pass(w, request(w, nc, nats.NewMsg("slow."+strings.TrimPrefix(r.URL.Path, "/slow/"))))
+	})
 	extra, _ := strconv.Atoi(os.Getenv("EXTRA_ROUTES"))
 	for number := 0; number < extra; number++ {
 		prefix := fmt.Sprintf("/extra%d/greet/", number)
