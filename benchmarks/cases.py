@@ -15,6 +15,7 @@ SEEN = (FAST_UNSEEN, FAST_COUNTED, FAST_TIMED, FAST_TRACES)
 OTHER_FAST, OTHER_ASGI = "other checkout, fast lane", "other checkout, ASGI lane"
 GO, FASTHTTP = "Go net/http + nats.go", "Go fasthttp + nats.go"
 NODE, BUN = "Node.js + nats.js", "Bun + nats.js"
+FLOOR = "the least Python"
 MQ_BRIDGE, MQ_BRIDGE_64 = "mq-bridge (Rust)", "mq-bridge (Rust), 64 batches at a time"
 STARLETTE, FASTAPI = "Starlette + nats-py", "FastAPI + nats-py"
 FASTSTREAM, NGINX = "FastStream", "nginx, no NATS"
@@ -26,7 +27,7 @@ WITHOUT = (FAST_OPEN, GO)
 """What is sent the same requests, and has an open route for them."""
 
 BRIDGES = (FAST, ASGI, GO, FASTAPI)
-LEAST = (FASTHTTP, NODE, BUN)
+LEAST = (FASTHTTP, NODE, BUN, FLOOR)
 """The peers that have only `greet`, `echo` and `nobody`, as benchmarks/README.md says."""
 TRACED = (
     "Traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",

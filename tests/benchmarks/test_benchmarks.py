@@ -43,7 +43,7 @@ def test_a_case_is_measured_without_errors_beside_a_peer(case: str) -> None:
 ROUND_TRIPS = "^greet, 8 conn|^POST 1 KiB|^no responders"
 
 
-@pytest.mark.parametrize("peer", ["Go fasthttp + nats.go", "Node.js + nats.js", "Bun + nats.js"])
+@pytest.mark.parametrize("peer", ["Go fasthttp + nats.go", "Node.js + nats.js", "Bun + nats.js", "the least Python"])
 def test_a_peer_greets_echoes_and_finds_nobody_or_is_left_out_by_name(peer: str) -> None:
     check_peer(peer, cases=3)
 
