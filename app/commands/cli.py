@@ -19,6 +19,7 @@ from .call_command import call
 from .discover_command import discover
 from .hangups import Hangups
 from .keys_command import keys
+from .lean import lean_imports
 from .listeners import inherit, listen
 from .route_commands import check, explain, openapi, routes, schema
 from .settings_command import settings
@@ -125,11 +126,12 @@ def dev(
     if settings.workers > 1:
         typer.echo(f"nats-http: warning: dev has one worker; GATEWAY_WORKERS={settings.workers} is for serve", err=True)
     with listen(settings, host, port) as listeners:
-        from ..observe.log import configure_logging
-        from ..observe.stream import QueuedStream
-        from ..routefile.load import DISCOVERED, EXAMPLES
-        from .dev import PartEnded, Stack, run_dev
-        from .embedded import ServerMissing
+        with lean_imports():
+            from ..observe.log import configure_logging
+            from ..observe.stream import QueuedStream
+            from ..routefile.load import DISCOVERED, EXAMPLES
+            from .dev import PartEnded, Stack, run_dev
+            from .embedded import ServerMissing
 
         color = is_color_wanted(sys.stderr)
         configure_logging(color=color, form=settings.log_format or "text", level=settings.log_level)
@@ -177,14 +179,14 @@ def serve(
     check_one_file(file, settings)
     own = listen(settings, host, port, given) if fd is None else inherit(settings, fd, beside_fd or [], given_fd or [])
     with own as listeners:
-        from ..observe.board import Boards
-        from ..observe.log import configure_logging
-        from ..routefile.load import DISCOVERED, GREET
-        from .pipes import PipeSource
-        from .serve import run_gateway, run_workers
+        with lean_imports():
+            from ..observe.board import Boards
+            from ..observe.log import configure_logging
+            from ..routefile.load import DISCOVERED, GREET
+            from .pipes import PipeSource
+            from .serve import run_gateway, run_workers
 
-        color = is_color_wanted(sys.stderr)
-        configure_logging(color=color, form=settings.log_format, level=settings.log_level)
+        configure_logging(color=is_color_wanted(sys.stderr), form=settings.log_format, level=settings.log_level)
         if fd is not None:
             pipe = PipeSource(sys.stdin.fileno(), has_certificate=settings.certificate_files is not None)
             boards = Boards.of_files(board_fd or [])

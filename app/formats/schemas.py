@@ -7,17 +7,19 @@ Laws:
 4. The time of `is_valid` grows with the length of the value, and with the cost of the schema: `schema_costs`.
    `find_fault` and `find_faults` may take far longer: jsonschema-rs makes all errors before it returns the first one,
    and each copies its value and its schema.
+5. jsonschema-rs takes 4 MiB. It is loaded with the first schema, and many gateways have none.
 """
 
 import json
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, lru_cache
 from itertools import islice
-from typing import NoReturn
-
-import jsonschema_rs
+from typing import TYPE_CHECKING, NoReturn
 
 from .words import suggest
+
+if TYPE_CHECKING:
+    import jsonschema_rs
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
@@ -30,8 +32,6 @@ MAX_KEYWORD_FAULTS = 20  # that an error lists for one schema
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 TYPES = ("array", "boolean", "integer", "null", "number", "object", "string")
 
-_LINEAR = jsonschema_rs.RegexOptions()
-_LIMITED = [jsonschema_rs.RegexOptions(size_limit=size) for size in PATTERN_SIZES]
 # Errors of these contain errors of other schemas, or occur once for each path to a schema.
 _COSTLY = {"anyOf", "oneOf", "propertyNames", "unevaluatedItems", "unevaluatedProperties"}
 _COSTLY |= {"$ref", "$dynamicRef", "$recursiveRef"}
@@ -53,13 +53,19 @@ class Schema:
 
     def __init__(self, document: Json, *, cost: int = 1) -> None:
         """`cost` is that of `schema_costs`. Raises SchemaError."""
+        import jsonschema_rs
+
         self.document = document
         self.cost = cost
         if not isinstance(document, dict | bool):
             raise SchemaError("not a JSON Schema: a schema is a mapping, true or false")
         try:
             self._validator = jsonschema_rs.validator_for(
-                document, mask="it", pattern_options=_LINEAR, validate_formats=True, retriever=_refuse
+                document,
+                mask="it",
+                pattern_options=jsonschema_rs.RegexOptions(),  # in linear time
+                validate_formats=True,
+                retriever=_refuse,
             )
         except jsonschema_rs.ValidationError as error:
             raise _make_error(error) from None
@@ -90,6 +96,8 @@ class Schema:
 
     def find_first(self, value: object) -> list[tuple[str, str]]:
         """The first fault, in the form of `find_faults`, without looking for others."""
+        import jsonschema_rs
+
         try:
             self._validator.validate(value)
         except jsonschema_rs.ValidationError as error:
@@ -105,7 +113,10 @@ class Schema:
 def measure_pattern(pattern: str) -> int:
     """The bytes of a compiled pattern, rounded up to one of PATTERN_SIZES. For each 64 KiB it takes at most 25 ms to
     search 16 KiB, and usually far less. Returns the smallest size for a text that does not run in linear time."""
-    for size, options in zip(PATTERN_SIZES, _LIMITED, strict=True):
+    import jsonschema_rs
+
+    for size in PATTERN_SIZES:
+        options = jsonschema_rs.RegexOptions(size_limit=size)
         try:
             jsonschema_rs.validator_for({"pattern": pattern}, pattern_options=options)
         except (ValueError, jsonschema_rs.ValidationError):
@@ -181,6 +192,8 @@ def _refuse(uri: str) -> NoReturn:
 
 def list_keyword_faults(document: Json) -> list[SchemaError]:
     """All faults of a schema by its meta-schema, without those of its patterns. Empty if the draft is not known."""
+    import jsonschema_rs
+
     draft = document.get("$schema", DRAFT) if isinstance(document, dict) else DRAFT
     try:
         validator = jsonschema_rs.validator_for({"$schema": draft, "$ref": draft}, mask="it", retriever=_refuse)
@@ -189,7 +202,9 @@ def list_keyword_faults(document: Json) -> list[SchemaError]:
     return [_make_error(error) for error in islice(validator.iter_errors(document), MAX_KEYWORD_FAULTS)]
 
 
-def _make_error(error: jsonschema_rs.ValidationError) -> SchemaError:
+def _make_error(error: "jsonschema_rs.ValidationError") -> SchemaError:
+    import jsonschema_rs
+
     path = tuple(error.instance_path)
     if isinstance(error.kind, jsonschema_rs.ValidationErrorKind.Format):
         return SchemaError(_NOT_LINEAR, path)
@@ -206,7 +221,7 @@ def _refuse_type(value: object, path: tuple[str | int, ...]) -> SchemaError:
     return SchemaError(f"is not a type of JSON Schema{hint or '; known are ' + ', '.join(TYPES)}", place)
 
 
-def _describe(error: jsonschema_rs.ValidationError) -> tuple[str, str]:
+def _describe(error: "jsonschema_rs.ValidationError") -> tuple[str, str]:
     return encode_pointer(error.instance_path), error.message[:MAX_MESSAGE]
 
 

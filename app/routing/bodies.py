@@ -8,6 +8,7 @@ process.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from ..errors import InvalidBody, UnsupportedMediaType
 from ..formats.fields import Pair, is_clean_value
@@ -42,7 +43,6 @@ def is_content_type(text: str) -> bool:
     return text.isascii() and is_clean_value(text.encode()) and is_media_range(media_type) and "*" not in media_type
 
 
-_ANYTHING = Schema(True)
 _BLANKS = b" \t\r\n"  # RFC 8259 §2
 
 Taken = frozenset[str] | None
@@ -77,7 +77,7 @@ class BodyRules:
         """With `keeps_encoding` the service gets the `Content-Encoding`. With `is_signed` each body has a signature."""
         self._is_signed = is_signed
         self._accepts = frozenset(text.encode("ascii") for text in accepts)
-        self._schema = _ANYTHING if schema is None and taken is not None else schema
+        self._schema = _allow_anything() if schema is None and taken is not None else schema
         self._at_once = AT_ONCE if self._schema is None else min(AT_ONCE, COST_AT_ONCE // self._schema.cost)
         self._taken = taken
         self._keeps_encoding = keeps_encoding and self._schema is None
@@ -126,6 +126,11 @@ class BodyRules:
         media_type = content_type.partition(b";")[0].strip().lower()
         family, slash, _ = media_type.partition(b"/")
         return slash != b"" and not self._accepts.isdisjoint((media_type, family + b"/*", b"*/*"))
+
+
+@cache
+def _allow_anything() -> Schema:
+    return Schema(True)
 
 
 def _limit_listing(schema: Schema) -> int:
