@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from benchmarks.instructions import cases as callers
 from benchmarks.load import Load
 
 FAST, ASGI = "gateway, fast lane", "gateway, ASGI lane"
@@ -35,6 +36,7 @@ TRACED = (
     "X-Request-Id: 7f3c9b52-2a43-4f6e-9b0e-6f1d2c3b4a59",
 )
 JSON = ("Content-Type: application/json",)
+ORDER = b'{"item":"tea","amount":2}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +60,13 @@ class Case:
 
 def _greet(connections: int, *more: str) -> Case:
     return Case(
-        f"greet, {connections:,} connections", Load("/greet/sue", connections), (*BRIDGES, *LEAST, MQ_BRIDGE, *more)
+        f"greet, {connections:,} connections", Load("/greet/{name}", connections), (*BRIDGES, *LEAST, MQ_BRIDGE, *more)
     )
+
+
+def _caller(name: str, headers: tuple[str, ...], *more: str) -> Case:
+    """A greet as this caller sends it, with the headers whose instructions are counted too."""
+    return Case(name, Load("/greet/{name}", headers=headers), (*BRIDGES, *LEAST, MQ_BRIDGE, *more))
 
 
 def _echo(size: int, name: str, *more: str) -> Case:
@@ -73,7 +80,7 @@ def _blob(size: int, name: str) -> Case:
 
 
 def _edge(name: str, load: Load) -> Case:
-    return Case(name, load, (FAST, ASGI, *WITHOUT), open_path="/greet/sue")
+    return Case(name, load, (FAST, ASGI, *WITHOUT), open_path="/greet/{name}")
 
 
 CASES = (
@@ -82,27 +89,33 @@ CASES = (
     _greet(64, MQ_BRIDGE_64, *SEEN, STARLETTE, FASTSTREAM, NGINX),
     _greet(256, NGINX),
     _greet(1000, NGINX),
-    Case("greet, 64 callers with pauses", Load("/greet/sue", pause=8), (FAST, ASGI, GO)),
+    _caller("curl", callers.CURL),
+    _caller("browser", callers.BROWSER, STARLETTE, FASTSTREAM, NGINX),
+    _caller("proxied", callers.PROXIED),
+    Case("greet, 64 callers with pauses", Load("/greet/{name}", pause=8), (FAST, ASGI, GO)),
     Case("a service that takes 100 ms", Load("/slow/sue"), (FAST, GO, MQ_BRIDGE, MQ_BRIDGE_64)),
+    Case("POST 100 bytes", Load("/echo", 64, "POST", ORDER.ljust(100), callers.JSON), (*BRIDGES, *LEAST, MQ_BRIDGE)),
     _echo(1 << 10, "1 KiB", *LEAST, MQ_BRIDGE),
     _echo(64 << 10, "64 KiB"),
     _echo(900 << 10, "900 KiB"),
     _blob(1 << 10, "1 KiB"),
     _blob(64 << 10, "64 KiB"),
     _blob(900 << 10, "900 KiB"),
-    Case("one of 20 routes", Load("/extra1/greet/sue"), (FAST, GO, FASTAPI), extra_routes=9),
-    Case("one of 10,000 routes", Load("/extra5000/greet/sue"), (FAST, GO, FASTAPI), extra_routes=9_989),
-    Case("headers forwarded", Load("/traced/sue", headers=TRACED)),
-    _edge("API key", Load("/key/sue", credentials="api-key")),
-    _edge("token (RS256), always the same", Load("/token/sue", credentials="token")),
-    _edge("token (RS256), always a new one", Load("/token/sue", credentials="new-tokens")),
-    _edge("CORS", Load("/cors/sue", headers=("Origin: https://app.example.com",))),
-    _edge("rate limit", Load("/limited/sue")),
+    Case("one of 20 routes", Load("/extra1/greet/{name}"), (FAST, GO, FASTAPI), extra_routes=9),
+    Case("one of 10,000 routes", Load("/extra5000/greet/{name}"), (FAST, GO, FASTAPI), extra_routes=9_989),
+    Case("headers forwarded", Load("/traced/{name}", headers=TRACED)),
+    _edge("API key", Load("/key/{name}", credentials="api-key")),
+    _edge("token (RS256), always the same", Load("/token/{name}", credentials="token")),
+    _edge("token (RS256), always a new one", Load("/token/{name}", credentials="new-tokens")),
+    _edge("CORS", Load("/cors/{name}", headers=("Origin: https://app.example.com",))),
+    _edge("rate limit", Load("/limited/{name}")),
     Case("typed parameters", Load("/typed/42?limit=20&deep=true"), (FAST, ASGI, FASTAPI)),
-    Case("body checked by schema", Load("/orders", 64, "POST", b'{"item":"tea","amount":2}', JSON)),
-    Case("gather of 10 replies", Load("/many/sue"), (FAST, ASGI, GO)),
-    Case("publish", Load("/published", 64, "POST", b'{"item":"tea","amount":2}'), (FAST, ASGI, GO)),
-    Case("publish to a stream", Load("/stored", 64, "POST", b'{"item":"tea","amount":2}'), (FAST, ASGI, GO)),
-    Case("no responders", Load("/nobody/sue", fails=True), (*BRIDGES, *LEAST)),  # a storm: the log sums it up
-    Case("two workers", Load("/greet/sue"), workers=2),
+    Case("body checked by schema", Load("/orders", 64, "POST", ORDER, JSON)),
+    Case("gather of 10 replies", Load("/many/{name}"), (FAST, ASGI, GO)),
+    Case("publish", Load("/published", 64, "POST", ORDER), (FAST, ASGI, GO)),
+    Case("publish to a stream", Load("/stored", 64, "POST", ORDER), (FAST, ASGI, GO)),
+    Case("no responders", Load("/nobody/{name}", fails=True), (*BRIDGES, *LEAST)),  # a storm: the log sums it up
+    Case("not found", Load("/nothing/{name}", fails=True), (*BRIDGES, *LEAST)),
+    Case("a parameter that is no number", Load("/typed/{name}", fails=True), (FAST, ASGI, FASTAPI)),
+    Case("two workers", Load("/greet/{name}"), workers=2),
 )

@@ -10,13 +10,13 @@ from matplotlib.figure import Figure
 from benchmarks.cases import FAST, FASTAPI, FASTSTREAM, GO, LEAST, MQ_BRIDGE, MQ_BRIDGE_64, NGINX, STARLETTE
 from benchmarks.report import Found, median
 
-CHARTED = "greet, 64 connections"
+CHARTED = "browser"
 OURS, THEIRS = "#2f6fde", "#8a94a6"
 PEERS = frozenset((GO, *LEAST, MQ_BRIDGE, MQ_BRIDGE_64, STARLETTE, FASTAPI, FASTSTREAM, NGINX))
 
 
 def draw_chart(path: Path, found: Found) -> None:
-    """CPU a request at 64 connections, and the fast lane beside Go in every case that both have."""
+    """CPU a request of a browser at 64 connections, and the fast lane beside Go in every case that both have."""
     if CHARTED not in found:
         return
     mpl.rcParams.update({"font.size": 9, "font.family": "DejaVu Sans", "svg.hashsalt": "benchmarks"})
@@ -25,7 +25,7 @@ def draw_chart(path: Path, found: Found) -> None:
     left, right = figure.subplots(1, 2)
     costs = {name: median(samples, "cpu_us") for name, samples in found[CHARTED].items()}
     costs = dict(sorted(costs.items(), key=lambda item: item[1]))
-    _draw_bars(left, costs, title="CPU µs a request, GET /greet/sue, 64 connections", label="{:.0f}")
+    _draw_bars(left, costs, title="CPU µs a request, as a browser sends it, 64 connections", label="{:.0f}")
     ratios = {
         case: median(targets[FAST], "cpu_us") / median(targets[GO], "cpu_us")
         for case, targets in found.items()

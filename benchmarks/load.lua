@@ -1,40 +1,72 @@
 -- What wrk sends, and what it prints: one line of JSON.
--- Arguments: METHOD PAUSE_MS BODY_FILE HEADER_FILE [HEADER: VALUE]…  Of HEADER_FILE each request sends one line.
+-- Arguments: METHOD PATH PAUSE_MS BODY_FILE HEADER_FILE [HEADER: VALUE]…  Of HEADER_FILE each request sends one line.
+-- In the path and the headers, {name} is one of 10,000 names, drawn at random, and {id} is another id in each request.
 -- A pause makes callers that think for so long on average between two requests.
 
+local NAMES = 10000
+local DRAWN = 20000 -- requests that are made before the first is sent
+
 function setup(thread)
-  thread:set("seed", 1)
+  thread:set("seed", 1) -- each run sends the same requests
 end
 
-function add_header(headers, line)
-  local name, value = line:match("^([^:]+): (.*)$")
-  headers[name] = value
+local function read(path)
+  local file = assert(io.open(path, "rb"))
+  local text = file:read("*a")
+  file:close()
+  return text
+end
+
+local function write_head(method, path, headers, body)
+  local lines, host = { method .. " " .. path .. " HTTP/1.1" }, "Host: " .. wrk.headers["Host"]
+  for _, header in ipairs(headers) do
+    lines[#lines + 1] = header
+    if header:lower():find("^host:") then
+      host = nil
+    end
+  end
+  lines[#lines + 1] = host
+  if body then
+    lines[#lines + 1] = "Content-Length: " .. #body
+  end
+  return table.concat(lines, "\r\n") .. "\r\n\r\n"
+end
+
+local function draw_id()
+  local parts = {}
+  for index = 1, 8 do
+    parts[index] = string.format("%04x", math.random(0, 65535))
+  end
+  return table.concat(parts)
+end
+
+local function draw(head)
+  return (head:gsub("{name}", "name" .. math.random(0, NAMES - 1)):gsub("{id}", draw_id()))
 end
 
 function init(args)
-  local headers = {}
-  for index = 5, #args do
-    add_header(headers, args[index])
+  math.randomseed(seed)
+  local method, path, body = args[1], args[2], nil
+  if args[4] ~= "-" then
+    body = read(args[4])
   end
-  local body = nil
-  if args[3] ~= "-" then
-    local file = assert(io.open(args[3], "rb"))
-    body = file:read("*a")
-    file:close()
-  end
-  requests = {}
-  if args[4] == "-" then
-    requests[1] = wrk.format(args[1], nil, headers, body)
+  local heads, headers = {}, { unpack(args, 6) }
+  if args[5] == "-" then
+    heads[1] = write_head(method, path, headers, body)
   else
-    for line in io.lines(args[4]) do
-      add_header(headers, line)
-      requests[#requests + 1] = wrk.format(args[1], nil, headers, body)
+    for line in io.lines(args[5]) do
+      headers[#args - 4] = line
+      heads[#heads + 1] = write_head(method, path, headers, body)
     end
   end
+  local drawn = heads[1]:find("{name}", 1, true) or heads[1]:find("{id}", 1, true)
+  requests = {}
+  for index = 1, math.max(#heads, drawn and DRAWN or 0) do
+    requests[index] = draw(heads[(index - 1) % #heads + 1]) .. (body or "")
+  end
   turn = 0
-  pause = tonumber(args[2])
+  pause = tonumber(args[3])
   if pause > 0 then
-    math.randomseed(seed)
     delay = function()
       return math.random(0, 2 * pause)
     end

@@ -13,8 +13,9 @@ TICK = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What callers send. `pause` is how many milliseconds each thinks between two requests, on average; `fails` says
-    that every answer is an error, as it should be; `credentials` is the file of those that they send in turn."""
+    """What callers send. In `path` and `headers`, `{name}` is one of 10,000 names, drawn at random, and `{id}` is
+    another id in each request. `pause` is how many milliseconds each thinks between two requests, on average; `fails`
+    says that every answer is an error, as it should be; `credentials` is the file of those that they send in turn."""
 
     path: str
     connections: int = 64
@@ -57,21 +58,22 @@ class Delivery:
 def measure(load: Load, address: str, pid: int, responders: Sequence[int], *, seconds: int, folder: Path) -> Sample:
     """One run of wrk. Raises CalledProcessError when wrk fails."""
     before, busy_before = read_cpu(pid), [read_cpu(one) for one in responders]
-    command = ["wrk", "-t1", f"-c{load.connections}", f"-d{seconds}s", "-s", str(SCRIPT), f"{address}{load.path}"]
-    command += ["--", load.method, str(load.pause), _write_body(load.body, folder)]
+    command = ["wrk", "-t1", f"-c{load.connections}", f"-d{seconds}s", "-s", str(SCRIPT), address]
+    command += ["--", load.method, load.path, str(load.pause), _write_body(load.body, folder)]
     command += [str(folder / load.credentials) if load.credentials else "-", *load.headers]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     used = read_cpu(pid) - before
     busy = max(read_cpu(one) - start for one, start in zip(responders, busy_before, strict=True))
     found = json.loads(text.splitlines()[-1])
     failed = found["requests"] - found["failed"] if load.fails else found["failed"]
+    unanswered = 0 if found["requests"] else load.connections
     return Sample(
         cpu_us=used / max(found["requests"], 1) * 1e6,
         rate=found["requests"] / found["seconds"],
         p50_ms=found["p50_ms"],
         p99_ms=found["p99_ms"],
         memory_mib=read_memory(pid),
-        errors=failed + found["lost"],
+        errors=failed + found["lost"] + unanswered,
         responder_busy=busy / found["seconds"],
     )
 

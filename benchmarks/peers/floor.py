@@ -67,8 +67,9 @@ class Nats(asyncio.Protocol):
             if stop + 2 > len(self.data):
                 break
             caller, write = self.waiting.pop(int(match[1]))
-            # Only the server's `no responders` has headers here.
-            caller.write(NOBODY if match[2] else write(bytes(self.data[start:stop])))
+            if not caller.is_closing():
+                # Only the server's `no responders` has headers here.
+                caller.write(NOBODY if match[2] else write(bytes(self.data[start:stop])))
             end = stop + 2
         del self.data[:end]
 
