@@ -3,7 +3,7 @@
 import pytest
 from structlog.testing import capture_logs
 
-from app.commands.discovery import Pace
+from app.commands.discovery import BURST, Discovery, Pace
 from app.commands.remarks import LINES, WINDOW, RemarkLog
 from app.discovery.infos import MAX_OTHERS, Info, Remark, choose
 
@@ -46,6 +46,15 @@ def test_changes_are_taken_at_once_unless_there_are_changes_all_the_time() -> No
     assert taken == pytest.approx([0.0, 0.1, 0.2, *(float(second) for second in range(5, 40, 5))], abs=0.2)
     now += 60
     assert [pace.allows() for _ in range(4)] == [True, True, True, False]
+
+
+def test_services_that_change_all_the_time_are_not_taken_each_time() -> None:
+    discovery = Discovery()
+    taken = 0
+    for _ in range(50):
+        discovery._fresh.set()
+        taken += discovery.take()
+    assert taken == BURST
 
 
 def test_many_instances_that_differ_are_few_remarks() -> None:
