@@ -3,37 +3,27 @@
 gateway stops and the next one starts are not refused.
 """
 
-import asyncio
 import os
 import socket
-import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
 
 import typer
 
 from ..http.sockets import GivenSocket, send_at_once
-from ..settings import take_variables
 from .arguments import CommandError
-
-if TYPE_CHECKING:
-    from fastapi import FastAPI
-
-    from ..gateway import Gateway
 
 FIRST = 3
 """The file descriptor of the first socket, after stdin, stdout and stderr."""
 MAIN = "main"
 PAGES = ("status", "metrics")
 """The names of sockets for pages that have an address of their own. Any other name is that of the socket for routes."""
-START_PATIENCE = 5.0  # seconds
-LOOK_INTERVAL = 0.01  # seconds between two looks whether the gateway is connected
 
 
 def take_sockets() -> Mapping[str, GivenSocket]:
     """The sockets for this process by their use: MAIN, or one of PAGES. No child process inherits them, or the
     variables. Raises CommandError."""
+    from ..settings import take_variables
+
     found = take_variables("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "LISTEN_PIDFDID")
     text = found.get("LISTEN_FDS", "0")
     if not text.isdecimal():
@@ -89,19 +79,3 @@ def _find_fault(listener: socket.socket) -> str | None:
     if not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         return "it does not listen: a unit needs Accept=no"
     return None
-
-
-def accept_when_connected(gateway: "Gateway", *, patience: float = START_PATIENCE) -> None:
-    """Let the gateway accept nobody before it is connected to NATS, for at most `patience` seconds. Its callers wait
-    meanwhile, and would get 503 otherwise."""
-    live = gateway.app.router.lifespan_context
-
-    @asynccontextmanager
-    async def live_and_wait(app: "FastAPI") -> AsyncIterator[Any]:
-        async with live(app) as state:
-            end = time.monotonic() + patience
-            while gateway.link.reason is not None and time.monotonic() < end:
-                await asyncio.sleep(LOOK_INTERVAL)
-            yield state
-
-    gateway.app.router.lifespan_context = live_and_wait

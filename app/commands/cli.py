@@ -170,9 +170,10 @@ def serve(
     hangups = _take_signals(context)
     if fd is not None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the parent of a worker sends it new routes
-    from ..settings import is_color_wanted, load_settings
-    from .activation import take_sockets
-    from .systemd import Notifier
+    with lean_imports():
+        from ..settings import is_color_wanted, load_settings
+        from .activation import take_sockets
+        from .systemd import Notifier
 
     notifier, given = Notifier.take(), take_sockets()
     settings = load_settings(check_files=fd is None)  # while a worker starts, a file may be half replaced

@@ -20,7 +20,6 @@ from ..observe.gauges import Reporter
 from ..prepared import pack
 from ..routefile.pages import check_pages
 from ..settings import Settings
-from .activation import accept_when_connected
 from .extension import load_extension
 from .listeners import Listeners
 from .pipes import PipeSource
@@ -28,6 +27,7 @@ from .processes import Children
 from .reload import FileSource, serve_and_reload
 from .snapshot import pass_on
 from .snapshot_signal import answering
+from .succession import accept_when_connected
 from .systemd import Notifier, Parent, tell_life
 from .workers import Workers
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from app.commands import activation
-from app.commands.activation import FIRST, accept_when_connected, take_sockets
+from app.commands.activation import FIRST, take_sockets
 from app.commands.arguments import CommandError
 from app.commands.listeners import inherit, listen
+from app.commands.succession import accept_when_connected
 from app.http.sockets import GivenSocket
 from app.main import build_gateway
 from app.settings import Settings
