@@ -8,6 +8,7 @@ from functools import partial
 from .certificates import Certificate
 from .errors import CannotStart
 from .exchange.relay import Relay
+from .formats.clusters import MAIN
 from .http.app import GatewayApp
 from .http.behind_proxies import read_announcements
 from .http.bounds import Bounds
@@ -16,6 +17,7 @@ from .http.protocol import GatewayProtocol, ProtocolFactory
 from .http.server import GatewayServer, ServerBeside
 from .http.subscriber import Streams
 from .http.tls import Tls
+from .nats.clusters import Clusters
 from .nats.feeds import Feeds
 from .nats.link import Link
 from .pages.monitor import Monitor
@@ -38,8 +40,8 @@ class Gateway:
     """Applications that serve pages at other addresses, such as `GATEWAY_METRICS_ADDRESS`."""
     serving: Serving
     relay: Relay
-    link: Link
-    feeds: Feeds
+    clusters: Clusters
+    """The connections to NATS."""
     streams: Streams
     bounds: Bounds
     drain: asyncio.Event
@@ -51,6 +53,16 @@ class Gateway:
     """Whether trusted proxies speak the PROXY protocol on its main port."""
     headers: Sequence[tuple[str, str]]
     """Fields of every response on its main port."""
+
+    @property
+    def link(self) -> Link:
+        """The link to the cluster of NATS_URL."""
+        return self.clusters[MAIN].link
+
+    @property
+    def feeds(self) -> Feeds:
+        """The feeds of the cluster of NATS_URL."""
+        return self.clusters[MAIN].feeds
 
     def choose_lane(self, asked: LaneName | None) -> LaneName:
         """The lane that is asked for. Without `asked` it is the fast lane, or ASGI if the application has middleware.

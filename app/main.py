@@ -17,12 +17,13 @@ from .edge.cors import Cors
 from .edge.key_sets import IssuerKey, KeySet
 from .edge.page_rules import PageRules
 from .exchange.events import write_time
-from .exchange.kinds import DEFAULT_LINK, PUBLISHER
+from .exchange.kinds import name_publisher
 from .exchange.plans import Limits
 from .exchange.relay import Relay
 from .exchange.server_timing import add_timing
 from .exchange.traces import Traces, make_tracing
 from .exchange.way_out import WayOut
+from .formats.clusters import MAIN
 from .formats.html import PAGES, STATUS
 from .gateway import Address, Gateway
 from .http.app import GatewayApp
@@ -35,10 +36,8 @@ from .http.protocol import GatewayProtocol, ProtocolFactory
 from .http.subscriber import Streams
 from .http.tls import Tls
 from .jwks.fetcher import JwksFetcher
-from .nats.feeds import Feeds
+from .nats.clusters import Clusters, Target, list_senders
 from .nats.internals import check_nats
-from .nats.link import Link
-from .nats.publisher import Publisher
 from .observe.access import log_failure, log_record, make_storm
 from .observe.board import Board, Boards
 from .observe.record import Observers
@@ -52,6 +51,7 @@ from .pages.redirects import add_redirects, lead_to
 from .pages.state import Sources
 from .prepared import PreparedRoutes, prepare
 from .rates.counters import Counters
+from .routefile.clusters import check_clusters
 from .routefile.load import GREET, RESERVED, Info, RouteFile, load_route_file
 from .routefile.pages import check_pages
 from .routing.routes import Route
@@ -98,7 +98,9 @@ def build_gateway(
     settings = settings or load_settings(check_files=True)
     if certificate is None and settings.certificate_files:
         certificate = settings.certificate_files.read()
-    prepared = _prepare(load_route_file(settings.routes or GREET) if routes is None else routes)
+    read = partial(load_route_file, settings.routes or GREET, clusters=settings.nats)
+    prepared = _prepare(read() if routes is None else routes)
+    check_clusters(prepared.table.routes, settings.nats)
     check_pages(settings, prepared.schemes, prepared.table.routes)
     parts = _Parts(settings, prepared, boards or Boards(Board()), observers, load_development_keys)
     app = parts.make_app(True, parts.relay)
@@ -108,8 +110,7 @@ def build_gateway(
         beside={place: parts.make_app_beside(place) for place in settings.addresses_beside},
         serving=parts.serving,
         relay=parts.relay,
-        link=parts.link,
-        feeds=parts.feeds,
+        clusters=parts.clusters,
         streams=parts.streams,
         bounds=parts.bounds,
         drain=parts.drain,
@@ -134,21 +135,21 @@ class _Parts:
     ) -> None:
         self._settings = settings
         self._load_development_keys = load_development_keys
-        self.link = _make_link(settings)
         self.checker, self.drain, self.bounds = Checker(), asyncio.Event(), _make_bounds(settings)
-        self.feeds, self.streams = _make_feeds(settings, self.drain), Streams(settings.max_streams)
-        self._links: dict[str, Link | Publisher] = {DEFAULT_LINK: self.link, PUBLISHER: Publisher(self.link)}
+        self.clusters, self.streams = _make_clusters(settings, self.drain), Streams(settings.max_streams)
+        self.link = self.clusters[MAIN].link
+        self._links = list_senders(self.clusters.links, name_publisher)
         self._assets = Assets()
         self.monitor = Monitor(
             settings,
             self._list_sources(boards),
             count_connections=lambda: self.bounds.connections,
             count_streams=lambda: self.streams.open,
-            stream_counts=self.feeds.counts,
+            stream_counts=self.clusters.stream_counts,
         )
         self._observers = self.monitor.add_to(observers or _choose_observers(settings))
         self._tracing = make_tracing(__version__)
-        self._traces = Traces(self._tracing, self._find_path, lambda: self.link.server) if self._tracing else None
+        self._traces = Traces(self._tracing, self._find_path, self._find_server) if self._tracing else None
         self._way_out = WayOut(self._observers, self.monitor.counts, self._traces)
         self.relay = self._make_relay(prepared.table, True, prepared.cors)
         self.jwks = JwksFetcher()
@@ -194,6 +195,9 @@ class _Parts:
     def _find_path(self, route: str) -> str | None:
         return self.relay.find_path(route)
 
+    def _find_server(self, route: str) -> str | None:
+        return self.clusters[self.relay.find_cluster(route)].link.server
+
     def _list_pages(self, place: Place) -> tuple[str, ...]:
         """The pages that link to each other at this place. `/` leads to the first one."""
         status = (STATUS,) if self._settings.status == place else ()
@@ -209,7 +213,7 @@ class _Parts:
             links=self._links,
             checker=self.checker,
             uploads=self.bounds.uploads,
-            feeds=self.feeds,
+            feeds=self.clusters.feeds,
             streams=self.streams,
             drain=self.drain,
             title=serving.prepared.title,
@@ -251,8 +255,7 @@ class _Parts:
                 self.checker,
                 self.jwks,
                 self.counters,
-                self.link,
-                self.feeds,
+                self.clusters.connected(),
                 self.monitor.run(),
             ):
                 yield
@@ -280,17 +283,14 @@ def _prepare(routes: Routes) -> PreparedRoutes:
     return prepare(routes)
 
 
-def _make_link(settings: Settings) -> Link:
-    return Link(
-        settings.nats_url,
+def _make_clusters(settings: Settings, drain: asyncio.Event) -> Clusters:
+    return Clusters(
+        {name: Target(servers.nats_url, servers.credentials) for name, servers in settings.nats.items()},
         max_in_flight=settings.max_in_flight,
         max_per_caller=settings.max_in_flight_per_caller,
-        credentials=settings.credentials,
+        drain=drain,
+        write_time=write_time,
     )
-
-
-def _make_feeds(settings: Settings, drain: asyncio.Event) -> Feeds:
-    return Feeds(settings.nats_url, drain=drain, write_time=write_time, credentials=settings.credentials)
 
 
 def _make_bounds(settings: Settings) -> Bounds:

@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from pydantic import SecretStr, ValidationError
 
-from app.nats.credentials import Credentials
+from app.nats.addresses import Address
+from app.nats.credentials import Credentials, CredentialsError
 from app.settings import (
     Settings,
     SettingsError,
@@ -69,6 +70,7 @@ DEFAULTS = {
     "services": False,
     "server_timing": False,
     "watch": False,
+    "clusters": None,
 }
 VARIABLES = {field: str(info.validation_alias) for field, info in Settings.model_fields.items()}
 
@@ -571,6 +573,106 @@ def test_an_error_knows_the_names_of_what_is_wrong(
     with pytest.raises(SettingsError) as caught:
         load_settings()
     assert caught.value.names == names
+
+
+# Other clusters
+
+
+def set_all(environment: pytest.MonkeyPatch, **variables: str) -> None:
+    for name, text in variables.items():
+        environment.setenv(name, text)
+
+
+def test_a_cluster_has_the_settings_of_main_with_its_name_in_between(
+    environment: pytest.MonkeyPatch, files: dict[str, Path]
+) -> None:
+    set_all(environment, NATS_URL="nats://m", NATS_TOKEN="of main", GATEWAY_NATS="factory, eu-west2")  # noqa: S106
+    set_all(environment, NATS_FACTORY_URL="nats://f:1,tls://g", NATS_FACTORY_CREDS=str(files["NATS_CREDS"]))
+    set_all(environment, NATS_EU_WEST2_URL="e", NATS_EU_WEST2_USER="u", NATS_EU_WEST2_PASSWORD=SECRET)
+    settings = load_settings(check_files=True)
+    assert list(settings.nats) == ["main", "factory", "eu-west2"]
+    main, factory, west = settings.nats.values()
+    assert main.credentials == Credentials(token="of main")  # noqa: S106
+    assert factory.nats_url == ("nats://f:1", "tls://g")
+    assert factory.credentials == Credentials(creds=files["NATS_CREDS"], cluster="factory")
+    assert (west.nats_url, west.credentials.user, west.credentials.password) == (("e",), "u", SECRET)
+    assert SECRET not in f"{settings!r} {west!r} {west.credentials!r}"
+
+
+def test_a_cluster_that_is_not_named_is_not_read(environment: pytest.MonkeyPatch) -> None:
+    set_all(environment, NATS_FACTORY_URL="http://wrong")
+    assert list(load_settings().nats) == ["main"]
+
+
+NAMES = "must be names, separated by commas: each has lower-case letters, digits and single `-`"
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("Factory", NAMES),
+        ("a,", NAMES),
+        ("a b", NAMES),
+        ("a_b", NAMES),
+        ("a--b", NAMES),
+        ("1a", NAMES),
+        ("a" * 33, NAMES),
+        ("main", "`main` is the name of the NATS cluster of NATS_URL"),
+        ("a,b,a", "`a` is listed twice"),
+        (",".join("abcdefghijklmnopq"), "must be at most 16 names"),
+        ("a,b", "needs NATS_A_URL, NATS_B_URL"),
+    ],
+)
+def test_wrong_names_of_clusters_are_told(environment: pytest.MonkeyPatch, text: str, right: str) -> None:
+    environment.setenv("GATEWAY_NATS", text)
+    assert read_faults() == [f"GATEWAY_NATS '{text}': {right}"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "fault"),
+    [
+        (
+            {"URL": f"http://u:{SECRET}@a"},
+            "NATS_FACTORY_URL: a NATS server is nats://host:port or tls://host:port, with",
+        ),
+        ({"PASSWORD": SECRET}, "NATS_FACTORY_PASSWORD: needs NATS_FACTORY_USER"),
+        ({"TLS_CERT": SECRET}, "NATS_FACTORY_TLS_CERT: needs NATS_FACTORY_TLS_KEY"),
+        (
+            {"TOKEN": SECRET, "USER": "u"},
+            "NATS_FACTORY_USER, NATS_FACTORY_TOKEN: set one of them: each says who the gateway is",
+        ),
+        (
+            {"URL": f"u:{SECRET}@b", "TOKEN": SECRET},
+            "NATS_FACTORY_TOKEN, NATS_FACTORY_URL with credentials: set one of them: each says who the gateway is",
+        ),
+        ({"CREDS": SECRET}, "NATS_FACTORY_CREDS: there is no such file"),
+        ({"NKEY_SEED": SECRET}, "NATS_FACTORY_NKEY_SEED: there is no such file"),
+        ({"TLS_CA": SECRET}, "NATS_FACTORY_TLS_CA: there is no such file"),
+        ({"TLS_CERT": SECRET, "TLS_KEY": SECRET}, "NATS_FACTORY_TLS_CERT: there is no such file"),
+    ],
+)
+def test_a_wrong_setting_of_a_cluster_is_told_as_one_of_main_is(
+    environment: pytest.MonkeyPatch, variables: dict[str, str], fault: str
+) -> None:
+    given = {"GATEWAY_NATS": "factory", "NATS_FACTORY_URL": "nats://a"}
+    set_all(environment, **given | {f"NATS_FACTORY_{name}": text for name, text in variables.items()})
+    with pytest.raises(SettingsError) as caught:
+        load_settings(check_files=True)
+    (told,) = str(caught.value).splitlines()
+    assert told.startswith(fault)
+    assert SECRET not in told
+
+
+def test_a_login_that_can_t_be_read_later_is_told_with_the_variable_of_its_cluster(tmp_path: Path) -> None:
+    gone, server = tmp_path / "gone", Address.parse("a")
+    for variable, credentials in (
+        ("NATS_A_CREDS", Credentials(creds=gone, cluster="a")),
+        ("NATS_A_NKEY_SEED", Credentials(nkey_seed=gone, cluster="a")),
+    ):
+        with pytest.raises(CredentialsError, match=f"^{variable}: there is no such file$"):
+            credentials.read_login(server)
+    with pytest.raises(CredentialsError, match=r"^NATS_A_TLS_CA: there is no such file$"):
+        Credentials(tls_ca=gone, cluster="a").make_tls()
 
 
 # The environment of others

@@ -6,7 +6,7 @@ routes have no policies.
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote
@@ -17,23 +17,22 @@ from .. import __version__
 from ..checks.checker import Checker
 from ..edge.request import Request
 from ..errors import BadReply, GatewayError, NoResponders, NotFound
-from ..exchange.events import write_time
-from ..exchange.kinds import DEFAULT_LINK, PUBLISHER
+from ..exchange.kinds import name_publisher
 from ..exchange.outbound import Outbound, is_unsent
 from ..exchange.plans import Limits
 from ..exchange.problems import build_problem
 from ..exchange.relay import Relay
 from ..exchange.responses import Response, encode_json
 from ..exchange.way_out import WayOut
+from ..formats.clusters import MAIN
 from ..formats.fields import Pair, is_clean_value
 from ..formats.messages import Reply, encode_block, parse_block
 from ..formats.subjects import MAX_SUBJECT, check_token
 from ..http.app import GatewayApp
 from ..http.bounds import Bounds
 from ..http.subscriber import Streams
-from ..nats.feeds import Feeds
+from ..nats.clusters import list_senders
 from ..nats.link import Link
-from ..nats.publisher import Publisher
 from ..observe.record import Observers
 from ..routing.kinds import Subscribe
 from ..routing.table import RouteTable
@@ -104,17 +103,21 @@ class Answer:
         self.route, self.seconds = response.route, waited
 
 
-def call_subject(settings: Settings, subject: str, *, headers: Sequence[Pair], payload: bytes) -> Answer:
-    """The first reply to a request straight to a subject. Raises CommandError if it can't be sent to this subject, or
-    with these headers."""
+def call_subject(
+    settings: Settings, subject: str, *, headers: Sequence[Pair], payload: bytes, nats: str = MAIN
+) -> Answer:
+    """The first reply to a request straight to a subject of this NATS cluster. Raises CommandError if it can't be sent
+    to this subject, or with these headers."""
     _check_subject(subject)
+    if nats not in settings.nats:
+        raise CommandError(f"--nats {nats}: known are {', '.join(settings.nats)}; GATEWAY_NATS has the names")
     for name, value in headers:
         if not is_clean_value(value):
             raise CommandError(f"-H '{name.decode()}': its value has a control character")
     answer = Answer(subject=subject, sent=encode_block(headers), payload=payload)
 
     async def ask() -> None:
-        async with _make_link(settings) as link:
+        async with _make_link(settings, nats) as link:
             answer.reason = await _connect(link, settings.timeout)
             begin = time.monotonic()
             outcome = await link.request(subject, answer.sent, payload, begin + settings.timeout)
@@ -186,23 +189,25 @@ async def _call_route(settings: Settings, table: RouteTable, scope: dict[str, An
     )
     plans = {route: relay.plan(route, is_alone=False) for route in table.routes}
     relay.use(table, {r: replace(plan, policies=(), cors=None, signature=None) for r, plan in plans.items()})
-    async with checker, _make_link(settings) as link:
-        app = _make_app(settings, relay, link, checker)
-        if table.match(scope["method"], scope["raw_path"]):
+    match = table.match(scope["method"], scope["raw_path"])
+    nats = match[0].nats if match else MAIN
+    async with checker, _make_link(settings, nats) as link:
+        app = _make_app(settings, relay, {nats: link}, checker)
+        if match:
             answer.reason = await _connect(link, settings.timeout)
         answer.status, answer.headers, answer.body = await _ask(app, scope, body)
     return answer
 
 
-def _make_app(settings: Settings, relay: Relay, link: Link, checker: Checker) -> GatewayApp:
+def _make_app(settings: Settings, relay: Relay, links: Mapping[str, Link], checker: Checker) -> GatewayApp:
     drain = asyncio.Event()
     bounds = Bounds(maximum=1, body_timeout=settings.max_timeout, max_buffered=settings.max_buffered)
     app = GatewayApp(
         relay=relay,
-        links={DEFAULT_LINK: link, PUBLISHER: Publisher(link)},
+        links=list_senders(links, name_publisher),
         checker=checker,
         uploads=bounds.uploads,
-        feeds=Feeds(settings.nats_url, drain=drain, write_time=write_time, credentials=settings.credentials),
+        feeds={},  # no route with a stream gets here
         streams=Streams(settings.max_streams),
         drain=drain,
         title="",
@@ -232,8 +237,9 @@ async def _ask(app: GatewayApp, scope: dict[str, Any], body: bytes) -> tuple[int
     return head["status"], head["headers"], b"".join(part.get("body", b"") for part in parts)
 
 
-def _make_link(settings: Settings) -> Link:
-    return Link(settings.nats_url, max_in_flight=settings.max_in_flight, credentials=settings.credentials)
+def _make_link(settings: Settings, nats: str) -> Link:
+    servers = settings.nats[nats]
+    return Link(servers.nats_url, max_in_flight=settings.max_in_flight, credentials=servers.credentials)
 
 
 async def _connect(link: Link, seconds: float) -> str | None:

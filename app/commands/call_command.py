@@ -32,6 +32,12 @@ def call(
     file: Annotated[
         Path | None, typer.Option("--routes", help="The route file (GATEWAY_ROUTES).", show_default=False)
     ] = None,
+    nats: Annotated[
+        str | None,
+        typer.Option(
+            "--nats", help="For a subject: the NATS cluster or account, a name of GATEWAY_NATS.", show_default=False
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")] = False,
 ) -> None:
     """Send one request to a service, and show what was sent and what came back.
@@ -58,22 +64,30 @@ def call(
     body = None if data is None else read_data(data)
     settings = load_settings(check_files=True)
     configure_logging(color=is_color_wanted(sys.stderr), form="text", level="error")
-    answer = _call(settings, words, pairs, body, file)
+    answer = _call(settings, words, pairs, body, file, nats)
     typer.echo(write_json(answer) if as_json else write_answer(answer, color=is_color_wanted(sys.stdout)))
     if answer.is_error:
         raise typer.Exit(1)
 
 
 def _call(
-    settings: "Settings", words: list[str], headers: "list[Pair]", body: bytes | None, file: Path | None
+    settings: "Settings",
+    words: list[str],
+    headers: "list[Pair]",
+    body: bytes | None,
+    file: Path | None,
+    nats: str | None,
 ) -> "Answer":
+    from ..formats.clusters import MAIN
     from ..routefile.load import load_route_file
     from .call import call_route, call_subject
 
     if words[0].upper() not in METHODS:
         if file is not None:
             raise typer.BadParameter("--routes is for a request with a method and a target")
-        return call_subject(settings, ".".join(words), headers=headers, payload=body or b"")
+        return call_subject(settings, ".".join(words), headers=headers, payload=body or b"", nats=nats or MAIN)
+    if nats is not None:
+        raise typer.BadParameter("--nats is for a subject: a route says itself to which NATS cluster it goes")
     if len(words) != 2:
         raise typer.BadParameter(f"after {words[0]} there is one word, the target: '/orders/7?x=1'")
     method, target = words[0].upper(), words[1]

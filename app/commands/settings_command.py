@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Literal
 
@@ -95,17 +95,29 @@ def _to_one_line(value: str) -> str:
 
 
 def list_settings() -> list[Setting]:
-    """All settings in the order of the reference, including wrong ones."""
+    """All settings in the order of the reference, including wrong ones, then those of the clusters of GATEWAY_NATS that
+    are set."""
     from ..nats.masks import mask_variable
     from ..settings import VARIABLES, Settings, read_variables
 
     found = read_variables()
-    return [
+    own = [
         Setting(name, mask_variable(name, found[name]), "environment")
         if name in found
         else Setting(name, _write_default(field.default), "default")
         for name, field in zip(VARIABLES, Settings.model_fields.values(), strict=True)
     ]
+    return [*own, *_list_of_clusters()]
+
+
+def _list_of_clusters() -> Iterator[Setting]:
+    from ..formats.clusters import name_variables
+    from ..nats.masks import mask_variable
+    from ..settings import list_cluster_names, read_cluster
+
+    for cluster in list_cluster_names():
+        for variable, value in read_cluster(cluster).items():
+            yield Setting(name_variables(variable, cluster), mask_variable(variable, value), "environment")
 
 
 def _write_default(value: object) -> str | None:

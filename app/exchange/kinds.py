@@ -13,9 +13,12 @@ from ..routing.routes import AUTO, Route
 from .publishing import PublishReader, StoreReader, list_read_fields, write_expectations, write_expected_stream
 from .replies import GuessingReader, Reader, ReplyReader
 
-DEFAULT_LINK, PUBLISHER = "default", "publisher"
-"""The names of the senders: the link to the NATS servers of the settings, and its publisher, for messages that nobody
-replies to."""
+
+def name_publisher(nats: str) -> str:
+    """The name of the sender of messages that nobody replies to, for a NATS cluster. The link to the cluster, which
+    sends requests, has the name of the cluster itself."""
+    return f"{nats}/publisher"
+
 
 WriteOwn = Callable[[Request, str], Sequence[Pair]]
 """Returns the headers that the gateway itself writes for a request and its subject. Raises a GatewayError."""
@@ -44,14 +47,14 @@ def choose_special(route: Route) -> Special:
     match route.kind:
         case RequestReply() | Gather() | Subscribe():
             replies = GuessingReader(route) if route.reply.content_type == AUTO else ReplyReader(route)
-            return Special(DEFAULT_LINK, replies, identity, identity is not None)
+            return Special(route.nats, replies, identity, identity is not None)
         case Publish():
-            return Special(PUBLISHER, PublishReader(), identity, identity is not None)
+            return Special(name_publisher(route.nats), PublishReader(), identity, identity is not None)
         case Store() as kind:
             write_own = partial(_write_for_stream, kind, identity)
             differs = identity is not None or kind.idempotency_key == "required"
             fields, constant = list_read_fields(kind), write_expected_stream(kind)
-            return Special(DEFAULT_LINK, StoreReader(kind), write_own, differs, fields, constant)
+            return Special(route.nats, StoreReader(kind), write_own, differs, fields, constant)
 
 
 def _write_identity(route: Route, request: Request, _subject: str) -> Sequence[Pair]:

@@ -27,6 +27,7 @@ from ..edge.policy import Policy
 from ..edge.proxies import Proxies
 from ..edge.request import Request
 from ..errors import GatewayError, Internal, MethodNotAllowed, NotFound
+from ..formats.clusters import MAIN
 from ..formats.fields import Pair
 from ..formats.html import PAGES
 from ..formats.messages import Reply
@@ -289,6 +290,11 @@ class Relay:
         """The path template of the route of this name; None if there is no such route now."""
         plan = self._by_name.get(name)
         return plan.route.path if plan else None
+
+    def find_cluster(self, name: str) -> str:
+        """The NATS cluster of the route of this name; MAIN if there is no such route now."""
+        plan = self._by_name.get(name)
+        return plan.route.nats if plan else MAIN
 
     def plan(self, route: Route, *, is_alone: bool) -> Plan:
         """Make the plan of a route for `use`. `is_alone` says that the table has no other route."""

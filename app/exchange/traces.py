@@ -53,10 +53,10 @@ def make_tracing(version: str) -> "Tracing | None":
 
 class Traces:
     """The traces of one gateway. `find_path` gives the path template of a route by its name, `find_server` the address
-    of the NATS server."""
+    of the NATS server that it uses."""
 
     def __init__(
-        self, tracing: "Tracing", find_path: Callable[[str], str | None], find_server: Callable[[], str | None]
+        self, tracing: "Tracing", find_path: Callable[[str], str | None], find_server: Callable[[str], str | None]
     ) -> None:
         self._tracing = tracing
         self._decide, self._starts = tracing.decide, tracing.starts
@@ -108,7 +108,7 @@ class Traces:
                 received=request.received,
                 scheme=request.caller.scheme,
                 path=self._find_path(record.route) if record.route else None,
-                server=self._find_server(),
+                server=self._find_server(record.route) if record.route else None,
                 epoch=time.time_ns() - time.monotonic_ns(),
             )
             self._tracing.end(trace, record, around)

@@ -34,7 +34,7 @@ class GatewayApp(FastAPI):
         links: Mapping[str, Sender],
         checker: Checker,
         uploads: Uploads,
-        feeds: Feeds,
+        feeds: Mapping[str, Feeds],
         streams: Streams,
         drain: asyncio.Event,
         title: str,

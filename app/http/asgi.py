@@ -45,7 +45,7 @@ class AsgiLane:
         links: Mapping[str, Sender],
         checker: Checker,
         uploads: Uploads,
-        feeds: Feeds,
+        feeds: Mapping[str, Feeds],
         streams: Streams,
         may_be_page: Callable[[bytes], bool],
         is_behind_middleware: bool = False,

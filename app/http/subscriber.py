@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
 from functools import partial
 
 from starlette.types import Receive
@@ -55,9 +56,9 @@ class Streams:
 
 
 class Subscriber:
-    """Opens the streams of routes with `subscribe`."""
+    """Opens the streams of routes with `subscribe`. `feeds` are those of each NATS cluster, by its name."""
 
-    def __init__(self, relay: Relay, feeds: Feeds, streams: Streams, watch: CallerWatch) -> None:
+    def __init__(self, relay: Relay, feeds: Mapping[str, Feeds], streams: Streams, watch: CallerWatch) -> None:
         self._relay = relay
         self._feeds = feeds
         self._streams = streams
@@ -67,7 +68,7 @@ class Subscriber:
         """The stream, once the server has taken the subscription. Raises CallerGone."""
         form = choose_form(find_accept(outbound.request.headers))
         writer = EventWriter(form, kind.event_header, is_base64=kind.encoding == "base64")
-        feed = Feed(writer, self._feeds.counts, can_resume=kind.stream is not None)
+        feed = Feed(writer, self._find_feeds(outbound).counts, can_resume=kind.stream is not None)
         try:
             self._streams.begin(outbound, kind)
         except GatewayError as error:
@@ -86,7 +87,7 @@ class Subscriber:
 
     async def _open(self, outbound: Outbound, kind: Subscribe, feed: Feed, writer: EventWriter) -> Events:
         """Subscribe, or follow the stream. Raises a GatewayError."""
-        feeds, subject = self._feeds, outbound.subject
+        feeds, subject = self._find_feeds(outbound), outbound.subject
         ending, end = _find_end(outbound, kind), partial(self._streams.end, outbound, kind)
         if kind.stream is None:
             await feeds.open(subject, feed, outbound.deadline)
@@ -95,26 +96,30 @@ class Subscriber:
         leave = partial(feeds.leave, tail, feed)
         last_id = find_last_id(outbound.request)
         try:
-            position = await self._find_position(last_id, kind, tail)
+            position = await self._find_position(feeds, last_id, kind, tail)
         except BaseException:
             leave()
             raise
         source = Source(feeds, tail, is_last=kind.start == "last_per_subject" and read_id(last_id) is None)
         return StoredEvents(Opened(feed, writer, *ending, (leave, end, source.close)), source, position)
 
-    async def _find_position(self, last_id: str | None, kind: Subscribe, tail: Tail) -> Position:
-        info = await self._feeds.read_info(tail)
-        start = info.first if read_id(last_id) is not None else await self._find_start(kind, tail, info)
+    def _find_feeds(self, outbound: Outbound) -> Feeds:
+        return self._feeds[outbound.route.nats]
+
+    async def _find_position(self, feeds: Feeds, last_id: str | None, kind: Subscribe, tail: Tail) -> Position:
+        info = await feeds.read_info(tail)
+        start = info.first if read_id(last_id) is not None else await _find_start(feeds, kind, tail, info)
         return choose_position(last_id, first=info.first, last=max(info.last, tail.last), start=start)
 
-    async def _find_start(self, kind: Subscribe, tail: Tail, info: StreamInfo) -> int:
-        """The first sequence for a caller who does not say where it was."""
-        if isinstance(kind.start, Since):
-            return await self._feeds.find_sequence(tail, kind.start.seconds)
-        if kind.start == "last":
-            found = await self._feeds.read_last(tail)
-            return found.sequence if found else tail.last + 1
-        return tail.last + 1 if kind.start == "new" else info.first
+
+async def _find_start(feeds: Feeds, kind: Subscribe, tail: Tail, info: StreamInfo) -> int:
+    """The first sequence for a caller who does not say where it was."""
+    if isinstance(kind.start, Since):
+        return await feeds.find_sequence(tail, kind.start.seconds)
+    if kind.start == "last":
+        found = await feeds.read_last(tail)
+        return found.sequence if found else tail.last + 1
+    return tail.last + 1 if kind.start == "new" else info.first
 
 
 def _find_end(outbound: Outbound, kind: Subscribe) -> tuple[float, End]:

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..formats.clusters import MAIN, name_variables
 from .addresses import Address
 
 LARGEST_FILE = 1024 * 1024  # bytes; usual files have a few thousand
@@ -32,6 +33,11 @@ class CredentialsError(Exception):
 
     def __init__(self, variable: str, words: str) -> None:
         super().__init__(f"{variable}: {words}")
+
+    def with_names_of(self, cluster: str) -> "CredentialsError":
+        """The same error with the variables of this cluster."""
+        variable, _, words = name_variables(str(self), cluster).partition(": ")
+        return CredentialsError(variable, words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +64,8 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """The settings NATS_CREDS, NATS_NKEY_SEED, NATS_USER and so on. The methods that read files block."""
+    """The settings NATS_CREDS, NATS_NKEY_SEED, NATS_USER and so on. The methods that read files block. Their messages
+    have the variables of `cluster`."""
 
     creds: Path | None = field(default=None, repr=False)
     nkey_seed: Path | None = field(default=None, repr=False)
@@ -68,6 +75,7 @@ class Credentials:
     tls_ca: Path | None = field(default=None, repr=False)
     tls_cert: Path | None = field(default=None, repr=False)
     tls_key: Path | None = field(default=None, repr=False)
+    cluster: str = MAIN
 
     @property
     def want_tls(self) -> bool:
@@ -90,27 +98,33 @@ class Credentials:
             ("NATS_TLS_KEY", self.tls_key, "NATS_TLS_CERT", self.tls_cert),
         )
         missing = [f"{name}: needs {other}" for name, value, other, its in needs if value is not None and its is None]
-        return missing + (
-            [f"{', '.join(used)}: set one of them: each says who the gateway is"] if len(used) > 1 else []
-        )
+        if len(used) > 1:
+            missing.append(f"{', '.join(used)}: set one of them: each says who the gateway is")
+        return [name_variables(line, self.cluster) for line in missing]
 
     def read_login(self, server: Address) -> Login:
         """The login for a server. Credentials in its address come first. Raises CredentialsError."""
         if server.user is not None:
             return Login(server.user, server.password) if server.password is not None else Login(token=server.user)
-        if self.creds is not None:
-            jwt, seed = read_creds(self.creds)
-            return Login(jwt=jwt, seed=seed)
-        if self.nkey_seed is not None:
-            return Login(seed=read_seed(self.nkey_seed))
+        try:
+            if self.creds is not None:
+                jwt, seed = read_creds(self.creds)
+                return Login(jwt=jwt, seed=seed)
+            if self.nkey_seed is not None:
+                return Login(seed=read_seed(self.nkey_seed))
+        except CredentialsError as error:
+            raise error.with_names_of(self.cluster) from None
         # nats-server accepts a user without a password, if its configuration has none.
         return Login(self.user, None if self.user is None else self.password or "", self.token)
 
     def make_tls(self) -> ssl.SSLContext:
         """A context for TLS with servers. Without NATS_TLS_CA it trusts the authorities of the system. Raises
         CredentialsError."""
-        context = load_authorities(self.tls_ca)
-        self._load_certificate(context)
+        try:
+            context = load_authorities(self.tls_ca)
+            self._load_certificate(context)
+        except CredentialsError as error:
+            raise error.with_names_of(self.cluster) from None
         return context
 
     def _load_certificate(self, context: ssl.SSLContext) -> None:
@@ -130,7 +144,7 @@ class Credentials:
             self._load_certificate(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
         except CredentialsError as error:
             faults.append(str(error))
-        return faults
+        return [name_variables(fault, self.cluster) for fault in faults]
 
 
 def read_creds(path: Path) -> tuple[str, str]:

@@ -44,6 +44,7 @@ class Feeds:
         drain: asyncio.Event,
         write_time: Callable[[float], str],
         credentials: Credentials = ANONYMOUS,
+        counts: Counter[str] | None = None,
     ) -> None:
         self._link = _FeedLink(self, servers, credentials)
         self._write_time = write_time
@@ -58,7 +59,7 @@ class Feeds:
         self._is_open = False
         self._drain = drain
         self._tasks = Tasks()
-        self.counts = Counter[str]()
+        self.counts = Counter[str]() if counts is None else counts
         """The number of `events` that were given to callers, and of gaps by their cause."""
 
     @property

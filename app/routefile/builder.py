@@ -1,18 +1,20 @@
 """Builds a route file from its documents, and collects all faults on the way."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from ..discovery.infos import Service
+from ..formats.clusters import MAIN
 from ..formats.schemas import Json
 from ..formats.words import find_close
 from ..routing.routes import Route, RouteError
 from ..routing.table import RouteTable, TableError
 from .about import InfoModel
 from .auth import find_rule_faults
+from .clusters import find_cluster_faults
 from .defaults import apply_defaults, join
 from .diagnostics import Diagnostics
 from .discover import DiscoverModel, read_auth, read_discover
@@ -74,8 +76,10 @@ class Builder:
         read_schema: Callable[[str], SchemaFile],
         read_file: ReadFile,
         services: Sequence[Service] = (),
+        clusters: Collection[str] = (),
     ) -> None:
         self._documents = documents
+        self._clusters = (MAIN, *clusters)
         self._services = services
         self._schemas = SchemaReader(read_schema)
         self._schemes = read_schemes(documents[0].find("auth"), read_file, documents[0].diagnostics)
@@ -225,13 +229,14 @@ class Builder:
             return None
 
     def _check_names(self, document: Document, raw: Json, model: RouteModel, path: KeyPath) -> bool:
-        """Whether all schemes, limits and secrets that a route names exist. Others are reported."""
+        """Whether all schemes, limits, secrets and NATS clusters that a route names exist. Others are reported."""
         if model.auth is None and isinstance(raw, dict) and "auth" in raw:
             return False  # the model has reported the fault
         rules = {
             "auth": find_rule_faults(model.auth, self._schemes.known),
             "rate_limit": find_limit_faults(model.rate_limit, self._counters, model.auth),
             "signature": self._secrets.find_faults(model.signature),
+            "nats": find_cluster_faults(model.nats, self._clusters),
         }
         faults = [((name, *key), text) for name, found in rules.items() for key, text in found]
         for key, text in faults:

@@ -2,13 +2,13 @@
 says what would be right. docs/routes.md is the reference.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from ..collector import collector_off
 from ..discovery.infos import Remark, Service
-from ..settings import find_variable
+from ..settings import find_variable, list_cluster_names
 from .builder import RESERVED as RESERVED
 from .builder import Builder
 from .documents import read_documents
@@ -25,10 +25,17 @@ GREET, EXAMPLES, DISCOVERED = (
 """The packaged route files."""
 
 
-def load_route_file(path: Path, services: Sequence[Service] = (), remarks: Sequence[Remark] = ()) -> RouteFile:
+def load_route_file(
+    path: Path,
+    services: Sequence[Service] = (),
+    remarks: Sequence[Remark] = (),
+    *,
+    clusters: Collection[str] | None = None,
+) -> RouteFile:
     """Read and check a route file and all files that it includes. `services` are those that were found on NATS, in the
-    order in which they became known, and `remarks` what of them is not used. Raises RouteFileError with all faults of
-    the files."""
+    order in which they became known, and `remarks` what of them is not used. `clusters` are the names of NATS clusters
+    besides `main`; None means those of the environment. Raises RouteFileError with all faults of the files."""
+    known = list_cluster_names() if clusters is None else clusters
     files: dict[Path, None] = {}  # in order
 
     def read_document(path: Path) -> tuple[Tree, int]:
@@ -50,7 +57,7 @@ def load_route_file(path: Path, services: Sequence[Service] = (), remarks: Seque
     with collector_off():
         try:
             documents = read_documents(path, read_document, lambda folder: files.setdefault(folder))
-            file = Builder(documents, read_schema, read_file, services).build()
+            file = Builder(documents, read_schema, read_file, services, known).build()
             return replace(file, files=tuple(files), remarks=(*remarks, *file.remarks))
         except RouteFileError as error:
             raise RouteFileError(error.faults, tuple(files)) from None

@@ -14,6 +14,7 @@ from ..edge.content_length import RequireLength
 from ..edge.identity import Scheme
 from ..edge.policy import Policy
 from ..edge.rate_limit import Counter
+from ..formats.clusters import MAIN
 from ..formats.fields import REPLY_HEADERS, REQUEST_HEADERS
 from ..formats.shared_schemas import SharedSchemas
 from ..routing.kinds import IDEMPOTENCY_KEY, check_stream_name
@@ -47,6 +48,11 @@ class DefaultsModel(StrictModel):
     deprecated: bool = Field(False, description="Marks the route in the documentation.")
     params: dict[str, ParameterModel] = Field(
         {}, description="The parameters, by name. You need not list those of the path."
+    )
+    nats: str = Field(
+        MAIN,
+        description="The NATS cluster or account that has the subject: a name of `GATEWAY_NATS`, or `main` for that of "
+        "`NATS_URL`. Default: `main`.",
     )
     query: Literal["ignore", "strict"] = Field(
         "ignore", description="With `strict`, an undeclared query parameter gets 422. With `ignore`, it is not read."
@@ -284,6 +290,7 @@ def to_route(model: RouteModel, schemas: SharedSchemas, declared: Declared = NOT
         path=model.path,
         subject=subject,
         kind=kind,
+        nats=model.nats,
         summary=model.summary,
         description=model.description,
         tags=tuple(model.tags),

@@ -11,6 +11,7 @@ from typing import Literal
 from ..edge.auth import Authenticate
 from ..edge.policy import Policy
 from ..edge.signature import Signature
+from ..formats.clusters import MAIN
 from ..formats.fields import REPLY_HEADERS, REQUEST_HEADERS, AllowList, allow
 from ..formats.schemas import Json
 from ..formats.shared_schemas import SharedSchemas
@@ -101,6 +102,7 @@ class Route:
     """Maps requests of one path to one subject. Raises RouteError.
 
     - `kind`: what a request becomes on NATS. `subject` is the subject of all kinds.
+    - `nats`: the name of the NATS cluster or account that has this subject.
     - `timeout`, `max_timeout` (seconds), `max_body` (bytes), `max_in_flight` (requests): with None the gateway's own
       limit applies. With a `body_schema` and no `max_body`, CHECKED_MAX_BODY applies too.
     - `parameters`: the declared ones, and all others of the path.
@@ -121,6 +123,7 @@ class Route:
     path: str
     subject: str
     kind: Kind = REQUEST_REPLY
+    nats: str = MAIN
     summary: str = ""
     description: str = ""
     tags: tuple[str, ...] = ()

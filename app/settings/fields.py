@@ -1,10 +1,11 @@
 """All settings, in the order of docs/settings.md: their names, types, defaults and descriptions."""
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated, get_args
 
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ..formats.units import parse_word
@@ -25,61 +26,22 @@ from .kinds import (
     Switch,
     from_text,
     split_networks,
-    split_servers,
 )
+from .nats import CLUSTERS, Cluster, NatsServers, read_clusters
 
 
-class Fields(BaseSettings):
+class Fields(NatsServers, BaseSettings):
     """One frozen field for each setting. Durations are seconds, sizes are bytes."""
 
     model_config = SettingsConfigDict(frozen=True, populate_by_name=True, extra="ignore", hide_input_in_errors=True)
 
-    nats_url: Annotated[tuple[str, ...], BeforeValidator(split_servers)] = Field(
-        default=("nats://localhost:4222",),
-        validation_alias="NATS_URL",
-        repr=False,  # it may contain a password
-        description="NATS servers, separated by commas: `nats://host:port` or `tls://host:port`. If a server requires "
-        "a login, write `user:password@` or `token@` before the host, percent-encoded.",
-    )
-    nats_creds: Path | None = Field(
+    clusters: Annotated[Mapping[str, Cluster], BeforeValidator(read_clusters)] | None = Field(
         default=None,
-        validation_alias="NATS_CREDS",
+        validation_alias=CLUSTERS,
         repr=False,
-        description="File with the JWT and the seed of a user, as `nsc` writes it.",
-    )
-    nats_nkey_seed: Path | None = Field(
-        default=None,
-        validation_alias="NATS_NKEY_SEED",
-        repr=False,
-        description="File with the seed of a user's nkey, which begins with `SU`.",
-    )
-    nats_user: str | None = Field(
-        default=None, validation_alias="NATS_USER", repr=False, description="User, for servers that require one."
-    )
-    nats_password: SecretStr | None = Field(
-        default=None, validation_alias="NATS_PASSWORD", description="The password of `NATS_USER`."
-    )
-    nats_token: SecretStr | None = Field(
-        default=None, validation_alias="NATS_TOKEN", description="Token, for servers that require one."
-    )
-    nats_tls_ca: Path | None = Field(
-        default=None,
-        validation_alias="NATS_TLS_CA",
-        repr=False,
-        description="File with the certificates, in PEM form, of the authorities that may have signed the server's "
-        "certificate. Unset: the authorities that the system trusts.",
-    )
-    nats_tls_cert: Path | None = Field(
-        default=None,
-        validation_alias="NATS_TLS_CERT",
-        repr=False,
-        description="File with the gateway's client certificate, in PEM form, for servers that require one.",
-    )
-    nats_tls_key: Path | None = Field(
-        default=None,
-        validation_alias="NATS_TLS_KEY",
-        repr=False,
-        description="File with the private key of `NATS_TLS_CERT`, in PEM form and not encrypted.",
+        description="Names of more NATS clusters or accounts, with commas between, such as `factory,edge`. A route "
+        "chooses one with `nats: factory`. The settings of `factory` are `NATS_FACTORY_URL`, which it needs, "
+        "`NATS_FACTORY_CREDS` and so on.",
     )
     routes: Path | None = Field(
         default=None,

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 
 from ..errors import CannotStart
+from ..formats.clusters import name_variables
 from ..formats.environment import find_unknown, quote_value
 from ..observe import trace_settings
 from ..observe.trace_settings import Sampling
 from .fields import VARIABLES
+from .nats import CLUSTERS
 from .settings import Settings
 
 
@@ -30,7 +32,7 @@ class SettingsError(CannotStart):
         return frozenset(name for match in found if match for name in match[0].split(", "))
 
 
-_NAMES = re.compile(r"[A-Z_]+(?:, [A-Z_]+)*")
+_NAMES = re.compile(r"[A-Z0-9_]+(?:, [A-Z0-9_]+)*")
 
 
 def load_settings(*, check_files: bool = False) -> Settings:
@@ -88,6 +90,9 @@ def _describe(location: tuple[int | str, ...], message: str, value: object) -> s
     if not location:  # a fault of several settings together: its text begins with their names
         return words
     name = str(location[0])
+    if name == CLUSTERS and len(location) > 1:  # a fault of a cluster that it names, or of several settings of it
+        cluster, variable = str(location[1]), str(location[2]) if len(location) > 2 else ""
+        return name_variables(f"{variable}: {words}" if variable else words, cluster)
     # An address or a path may be a seed or a password by mistake.
     is_secret = name.startswith("NATS_") or name == "GATEWAY_RATE_LIMIT_STORAGE"
     shown = "" if is_secret else f" {quote_value(str(value))}"

@@ -1,6 +1,6 @@
 """All settings together: whether they fit, and values that follow from them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Self
 
 from pydantic import model_validator
@@ -8,10 +8,10 @@ from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSett
 
 from ..certificates import CertificateFiles
 from ..edge.proxies import Proxies
-from ..nats.addresses import Address
-from ..nats.credentials import Credentials
+from ..formats.clusters import MAIN
 from .environment import read_variables
 from .fields import Fields
+from .nats import NatsServers
 
 
 class Settings(Fields):
@@ -31,21 +31,9 @@ class Settings(Fields):
         return {place: name for place, name in places if isinstance(place, tuple)}
 
     @property
-    def credentials(self) -> Credentials:
-        """The credentials for NATS servers, and the authorities that must have signed a server's certificate."""
-        password, token = (
-            None if secret is None else secret.get_secret_value() for secret in (self.nats_password, self.nats_token)
-        )
-        return Credentials(
-            creds=self.nats_creds,
-            nkey_seed=self.nats_nkey_seed,
-            user=self.nats_user,
-            password=password,
-            token=token,
-            tls_ca=self.nats_tls_ca,
-            tls_cert=self.nats_tls_cert,
-            tls_key=self.nats_tls_key,
-        )
+    def nats(self) -> Mapping[str, NatsServers]:
+        """The settings of all NATS clusters and accounts, by name. The first is `main`."""
+        return {MAIN: self, **(self.clusters or {})}
 
     @property
     def certificate_files(self) -> CertificateFiles | None:
@@ -72,7 +60,8 @@ class Settings(Fields):
     def find_file_faults(self) -> list[str]:
         """One line for each fault in the files of credentials and certificates."""
         files = self.certificate_files
-        return [*self.credentials.find_faults(), *(files.find_faults() if files else ())]
+        of_nats = [fault for servers in self.nats.values() for fault in servers.credentials.find_faults()]
+        return [*of_nats, *(files.find_faults() if files else ())]
 
     @property
     def logs_successes(self) -> bool:
@@ -80,21 +69,20 @@ class Settings(Fields):
         return bool(self.access_log) and self.log_level in ("debug", "info")
 
     def with_embedded(self, server: str) -> "Settings":
-        """The same settings for this NATS server, without any credentials."""
-        return self.model_copy(update={**dict.fromkeys(_nats_fields()), "nats_url": (server,)})
+        """The same settings with this NATS server as `main`, without any credentials for it."""
+        return self.model_copy(update={**dict.fromkeys(NatsServers.model_fields), "nats_url": (server,)})
 
     @property
     def nats_variables(self) -> dict[str, str]:
-        """The `NATS_…` variables for a child process, so that it connects to the same servers in the same way. Settings
-        that are not set are empty."""
-        names = [name for name in _nats_fields() if getattr(self, name) is None]
-        unset = {str(Settings.model_fields[name].validation_alias): "" for name in names}
+        """The variables of `main` for a child process, so that it connects to the same servers in the same way. A
+        setting that is not set is empty."""
+        fields = NatsServers.model_fields.items()
+        unset = {str(info.validation_alias): "" for name, info in fields if getattr(self, name) is None}
         return {**unset, "NATS_URL": ",".join(self.nats_url)}
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
-        faults = self.credentials.find_conflicts([Address.parse(server) for server in self.nats_url])
-        faults += self._find_lacks()
+        faults = [*self.find_conflicts(), *self._find_lacks()]
         if faults:
             raise ValueError("\n".join(faults))
         return self
@@ -127,7 +115,3 @@ class Settings(Fields):
         """Reads first the arguments of the code, then the variables by their exact names. The default source would also
         read a variable such as TIMEOUT."""
         return init_settings, InitSettingsSource(settings_cls, dict(read_variables()))
-
-
-def _nats_fields() -> list[str]:
-    return [name for name in Settings.model_fields if name.startswith("nats_")]

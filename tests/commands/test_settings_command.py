@@ -57,6 +57,20 @@ def test_what_is_wrong_is_marked_in_the_list_told_and_exit_code_1() -> None:
     }
 
 
+def test_the_settings_of_other_clusters_are_listed_without_their_secrets(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("GATEWAY_NATS", "factory,edge")
+    environment.setenv("NATS_FACTORY_URL", "nats://u:s3cret@a")
+    environment.setenv("NATS_EDGE_TOKEN", "s3cret")
+    listed = [(setting.name, setting.value) for setting in list_settings() if setting.source == "environment"]
+    assert listed == [
+        ("GATEWAY_NATS", "factory,edge"),
+        ("NATS_FACTORY_URL", "nats://u:***@a"),
+        ("NATS_EDGE_TOKEN", "***"),
+    ]
+    environment.setenv("GATEWAY_NATS", "factory,,")
+    assert [setting.name for setting in list_settings() if setting.source == "environment"] == ["GATEWAY_NATS"]
+
+
 def test_each_setting_is_listed_as_it_would_be_written_and_with_its_source(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("GATEWAY_TIMEOUT", "0.5m")
     environment.setenv("PORT", "abc")
