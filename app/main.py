@@ -160,7 +160,7 @@ class _Parts:
     def _list_sources(self, boards: Boards) -> Sources:
         return Sources(
             boards=boards,
-            link=self.link,
+            links=self.clusters.links,
             find_title=lambda: self.serving.prepared.title,
             find_routes=lambda: self.serving.table.routes,
             find_remarks=lambda: self.serving.prepared.remarks,
@@ -225,7 +225,13 @@ class _Parts:
         lead_to(app, pages[0])
         if place is True:
             details = bool(self._settings.health_details)
-            add_health(app, self.link, self.drain, with_details=details, count_routes=lambda: len(serving.table.routes))
+            add_health(
+                app,
+                self.clusters.links,
+                self.drain,
+                with_details=details,
+                count_routes=lambda: len(serving.table.routes),
+            )
             add_docs(
                 app,
                 self._assets,

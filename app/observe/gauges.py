@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
+from ..formats.clusters import MAIN
 from .board import Board, Boards
 
 GAUGE, COUNTER = "gauge", "counter"
@@ -37,6 +38,16 @@ GAUGES = {
     ),
     "config_last_reload_success_timestamp_seconds": Gauge(max, "When the current routes were loaded, as Unix time."),
 }
+OF_CLUSTERS = frozenset(
+    (
+        "requests_in_flight",
+        "requests_in_flight_limit",
+        "nats_connected",
+        "nats_round_trip_seconds",
+        "nats_backlog_bytes",
+    )
+)
+"""The gauges that each NATS cluster has for itself."""
 NATS_RECONNECTS, CPU_SECONDS, STREAM_EVENTS = "nats_reconnects", "cpu_seconds", "stream_events"
 """The names of counters."""
 GAP_CAUSES = (
@@ -52,13 +63,18 @@ GAP_CAUSES = (
 )
 
 
+def name_of(name: str, cluster: str) -> str:
+    """The name of a gauge of OF_CLUSTERS, or of NATS_RECONNECTS, for this NATS cluster."""
+    return name if cluster == MAIN else f"{name}.{cluster}"
+
+
 def name_gaps(cause: str) -> str:
     """The name of the counter of gaps in streams for this cause, one of GAP_CAUSES."""
     return f"stream_gaps.{cause}"
 
 
 def set_gauge(board: Board, name: str, value: float | None) -> None:
-    """Write a gauge, a name of GAUGES, for this process. None if its value is not known."""
+    """Write a gauge, a name of GAUGES or of `name_of`, for this process. None if its value is not known."""
     cell = board.allot((GAUGE, name), 1)
     if cell is not None:
         board.floats[cell] = math.nan if value is None else value
@@ -69,7 +85,7 @@ def read_gauge(boards: Boards, name: str) -> float | None:
     cells = ((board, board.get((GAUGE, name))) for board in boards.living)
     values = [board.floats[cell] for board, cell in cells if cell is not None]
     known = [value for value in values if not math.isnan(value)]
-    return GAUGES[name].combine(known) if known else None
+    return GAUGES[name.partition(".")[0]].combine(known) if known else None
 
 
 def read_counter(boards: Boards, name: str) -> float:

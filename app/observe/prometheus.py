@@ -14,6 +14,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
+from ..formats.clusters import MAIN
 from ..pieces import Steps
 from .board import Blocks, Boards
 from .counts import PROBLEMS, REFUSED, RESPONSES, SIZES, TIMES, Distribution, Totals, sum_blocks
@@ -23,8 +24,10 @@ from .gauges import (
     GAP_CAUSES,
     GAUGES,
     NATS_RECONNECTS,
+    OF_CLUSTERS,
     STREAM_EVENTS,
     name_gaps,
+    name_of,
     read_counter,
     read_gauge,
 )
@@ -60,12 +63,15 @@ def choose_form(accept: str) -> Form:
     return OPENMETRICS if OPENMETRICS_TYPE in accept.lower() else TEXT
 
 
-def write_metrics(boards: Boards, form: Form, *, about: Mapping[str, str]) -> Steps[bytes]:
-    """The current values of all metrics, in short steps. `about` has the labels of `build_info`."""
+def write_metrics(
+    boards: Boards, form: Form, *, about: Mapping[str, str], clusters: Sequence[str] = (MAIN,)
+) -> Steps[bytes]:
+    """The current values of all metrics, in short steps. `about` has the labels of `build_info`, and `clusters` the
+    names of the NATS clusters. If there are several, metrics of each have the label `nats`."""
     boards.refresh()
     parts: list[bytes] = []
     name = ""
-    for family in _collect(boards, about):
+    for family in _collect(boards, about, clusters):
         text = form.encode(_One(family)).removesuffix(form.end)
         parts.append(_without_head(text) if family.name == name else text)
         name = family.name
@@ -88,11 +94,11 @@ def _without_head(text: bytes) -> bytes:
     return b"".join(line for line in text.splitlines(keepends=True) if not line.startswith(b"# "))
 
 
-def _collect(boards: Boards, about: Mapping[str, str]) -> Iterator[Metric]:
+def _collect(boards: Boards, about: Mapping[str, str], clusters: Sequence[str]) -> Iterator[Metric]:
     """All families. A large family comes in several parts of the same name."""
     yield from _collect_responses(boards)
     yield from _collect_problems(boards)
-    yield from _collect_own(boards)
+    yield from _collect_own(boards, clusters)
     yield _make_gauge("build_info", "Always 1. The labels are the versions of the gateway and of Python.", 1.0, about)
     yield from _collect_processes(boards)
 
@@ -188,18 +194,34 @@ def _sum_cells(blocks: Blocks) -> int:
     return sum(board.cells[place] for board, place in blocks)
 
 
-def _collect_own(boards: Boards) -> Iterator[Metric]:
+def _collect_own(boards: Boards, clusters: Sequence[str]) -> Iterator[Metric]:
+    labels = ("nats",) if len(clusters) > 1 else ()
     for name, gauge in GAUGES.items():
-        if (value := read_gauge(boards, name)) is not None:
+        if name in OF_CLUSTERS:
+            values = {cluster: read_gauge(boards, name_of(name, cluster)) for cluster in clusters}
+            if known := {cluster: value for cluster, value in values.items() if value is not None}:
+                family = GaugeMetricFamily(f"{PREFIX}{name}", gauge.help, labels=labels)
+                yield _fill(family, labels, known)
+        elif (value := read_gauge(boards, name)) is not None:
             yield _make_gauge(name, gauge.help, value)
     text = "How often a worker has connected to NATS again after its first connection."
-    yield CounterMetricFamily(f"{PREFIX}nats_reconnects", text, read_counter(boards, NATS_RECONNECTS))
+    counts = {cluster: read_counter(boards, name_of(NATS_RECONNECTS, cluster)) for cluster in clusters}
+    yield _fill(CounterMetricFamily(f"{PREFIX}nats_reconnects", text, labels=labels), labels, counts)
     text = "Messages that streams have given to callers."
     yield CounterMetricFamily(f"{PREFIX}stream_events", text, read_counter(boards, STREAM_EVENTS))
     gaps = CounterMetricFamily(f"{PREFIX}stream_gaps", "Events `gap` in streams, by their cause.", labels=("cause",))
     for cause in GAP_CAUSES:
         gaps.add_metric((cause,), read_counter(boards, name_gaps(cause)))
     yield gaps
+
+
+def _fill(
+    family: GaugeMetricFamily | CounterMetricFamily, labels: Sequence[str], values: Mapping[str, float]
+) -> Metric:
+    """The family with a value for each NATS cluster, or with the only value if it has no labels."""
+    for cluster, value in values.items():
+        family.add_metric((cluster,) if labels else (), value)
+    return family
 
 
 def _make_gauge(name: str, text: str, value: float, labels: Mapping[str, str] | None = None) -> Metric:

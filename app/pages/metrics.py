@@ -3,7 +3,7 @@
 import asyncio
 import platform
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from fastapi import FastAPI
@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from .. import __version__
+from ..formats.clusters import MAIN
 from ..observe.board import Boards
 from ..observe.prometheus import FORMS, Form, choose_form, write_metrics
 from ..pieces import run_in_pieces
@@ -36,15 +37,17 @@ def add_metrics(app: FastAPI, metrics: "Metrics") -> None:
 
 
 class Metrics:
-    """The metrics of all processes, as text. `report` makes this process write its gauges first.
+    """The metrics of all processes, as text. `report` makes this process write its gauges first. `clusters`
+    are the names of the NATS clusters.
 
     However many callers ask, one text at a time is written, in short steps, and then there is a pause. So requests
     hardly notice it. If the rest of the pause is long, callers get the last text, which is at most LONGEST_REST old.
     """
 
-    def __init__(self, boards: Boards, report: Callable[[], None]) -> None:
+    def __init__(self, boards: Boards, report: Callable[[], None], clusters: Sequence[str] = (MAIN,)) -> None:
         self._boards = boards
         self._report = report
+        self._clusters = clusters
         self._turns = {form: _Turns(partial(self._make, form)) for form in FORMS}
 
     async def write(self, form: Form) -> bytes:
@@ -53,7 +56,7 @@ class Metrics:
 
     async def _make(self, form: Form) -> bytes:
         self._report()
-        return await run_in_pieces(write_metrics(self._boards, form, about=_ABOUT))
+        return await run_in_pieces(write_metrics(self._boards, form, about=_ABOUT, clusters=self._clusters))
 
 
 class _Turns:

@@ -10,14 +10,15 @@ from functools import partial
 import structlog
 from fastapi import FastAPI
 
+from ..nats.link import Link
 from ..observe.counts import Counts
-from ..observe.gauges import CPU_SECONDS, GAP_CAUSES, NATS_RECONNECTS, STREAM_EVENTS, Ask, Reporter, name_gaps
+from ..observe.gauges import CPU_SECONDS, GAP_CAUSES, NATS_RECONNECTS, STREAM_EVENTS, Ask, Reporter, name_gaps, name_of
 from ..observe.recent import Recent
 from ..observe.record import Observers
 from ..settings import Settings
 from .assets import Assets
 from .metrics import Metrics, add_metrics
-from .nats_timeline import NatsTimeline
+from .nats_timeline import NatsTimelines
 from .state import Sources
 from .status import Status, add_status
 
@@ -44,31 +45,30 @@ class Monitor:
         stream_counts: Mapping[str, int],
     ) -> None:
         """`stream_counts` has the number of `events` in streams, and of gaps by their cause."""
-        boards, link = sources.boards, sources.link
+        boards, links = sources.boards, sources.links
         self._settings = settings
         self.gauges: dict[str, Ask] = {
-            "requests_in_flight": lambda: link.in_flight,
-            "requests_in_flight_limit": lambda: settings.max_in_flight,
             "open_connections": count_connections,
             "streams_open": count_streams,
-            "nats_connected": lambda: link.server is not None,
-            "nats_round_trip_seconds": lambda: link.round_trip,
-            "nats_backlog_bytes": lambda: link.backlog,
             "routes": lambda: len(sources.find_routes()),
             "workers": lambda: 1,
         }
+        for cluster, link in links.items():
+            self.gauges |= {
+                name_of(name, cluster): ask for name, ask in _list_gauges(link, settings.max_in_flight).items()
+            }
         if boards.are_alone:
             self.gauges |= list_gauges_of_file(is_right=lambda: True, loaded_at=partial(float, time.time()))
         counters: dict[str, Callable[[], float]] = {
-            NATS_RECONNECTS: lambda: link.reconnects,
+            **{name_of(NATS_RECONNECTS, name): partial(_count_reconnects, link) for name, link in links.items()},
             CPU_SECONDS: time.process_time,
             STREAM_EVENTS: lambda: stream_counts["events"],
             **{name_gaps(cause): partial(_read, stream_counts, cause) for cause in GAP_CAUSES},
         }
         self._reporter = Reporter(boards.own, gauges=self.gauges, counters=counters)
-        self._metrics = Metrics(boards, self._report)
+        self._metrics = Metrics(boards, self._report, tuple(links))
         self._status = Status(sources) if settings.status else None
-        self._timeline = NatsTimeline(boards.own, link)
+        self._timeline = NatsTimelines(boards.own, links)
         self._recent = Recent(boards.own)
         self.counts = Counts(boards.own) if settings.metrics or settings.status else None
 
@@ -114,6 +114,21 @@ class Monitor:
         if self.counts is not None:
             self.counts.flush()
         self._reporter.report()
+
+
+def _list_gauges(link: Link, limit: int) -> dict[str, Ask]:
+    """The gauges of OF_CLUSTERS for one cluster."""
+    return {
+        "requests_in_flight": lambda: link.in_flight,
+        "requests_in_flight_limit": lambda: limit,
+        "nats_connected": lambda: link.server is not None,
+        "nats_round_trip_seconds": lambda: link.round_trip,
+        "nats_backlog_bytes": lambda: link.backlog,
+    }
+
+
+def _count_reconnects(link: Link) -> int:
+    return link.reconnects
 
 
 def _read(counts: Mapping[str, int], name: str) -> int:

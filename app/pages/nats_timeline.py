@@ -1,15 +1,16 @@
-"""The last five minutes of the connection to NATS. Each process reports its own connection to all others."""
+"""The last five minutes of the connections to NATS. Each process reports its own connections to all others."""
 
 import json
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
+from ..formats.clusters import MAIN
 from ..nats.link import Link
 from ..observe.board import Board, Boards
-from ..observe.gauges import NATS_RECONNECTS, read_counter, read_gauge
+from ..observe.gauges import NATS_RECONNECTS, name_of, read_counter, read_gauge
 from ..observe.history import STEP, STEPS
 from .health import NOT_CONNECTED
 
@@ -28,22 +29,17 @@ class _Step(NamedTuple):
 
 
 class NatsTimeline:
-    """The connection of this process."""
+    """The connection of this process to one cluster."""
 
-    def __init__(self, board: Board, link: Link) -> None:
-        self._board = board
+    def __init__(self, link: Link) -> None:
         self._link = link
         self._steps: deque[_Step] = deque(maxlen=STEPS)
         self._reconnects = 0
         self._down_since: float | None = None
         self._started = time.time()
 
-    def report(self) -> None:
-        """Note the state of the connection, and publish it. Call this every quarter of a second."""
-        self._note()
-        self._publish()
-
-    def _note(self) -> None:
+    def note(self) -> None:
+        """Note the state of the connection. Call this every quarter of a second."""
         link, number = self._link, int(time.time() / STEP)
         if not link.has_connected and time.time() - self._started < START:
             return  # it has just started
@@ -55,22 +51,37 @@ class NatsTimeline:
         self._steps.append(_Step(number, state, link.round_trip))
         self._down_since = None if link.server else self._down_since or time.time()
 
-    def _publish(self) -> None:
+    def describe(self) -> dict[str, object]:
+        """The state of the connection, now and in the last minutes."""
         info, steps = self._link.server_info, list(self._steps)
         server = info and {**asdict(info), "address": self._link.server}
-        report = {
+        return {
             "started": self._started,
             "reason": self._link.reason,
             "since": self._down_since,
             "server": server,
             "steps": steps,
         }
-        self._board.write_note(_NOTE, json.dumps(report).encode("ascii"))
 
 
-def describe_nats(boards: Boards, *, with_details: bool) -> dict[str, Any]:
-    """The connections of all living processes. They have addresses and reasons only `with_details`."""
-    reports = [report for board in boards.living if (report := _read(board))]
+class NatsTimelines:
+    """The connections of this process to all clusters."""
+
+    def __init__(self, board: Board, links: Mapping[str, Link]) -> None:
+        self._board = board
+        self._timelines = {name: NatsTimeline(link) for name, link in links.items()}
+
+    def report(self) -> None:
+        """Note the states of the connections, and publish them. Call this every quarter of a second."""
+        for timeline in self._timelines.values():
+            timeline.note()
+        reports = {name: timeline.describe() for name, timeline in self._timelines.items()}
+        self._board.write_note(_NOTE, json.dumps(reports).encode("ascii"))
+
+
+def describe_nats(boards: Boards, cluster: str = MAIN, *, with_details: bool) -> dict[str, Any]:
+    """The connections of all living processes to this cluster. They have addresses and reasons only `with_details`."""
+    reports = [report for board in boards.living if (report := _read(board, cluster))]
     states = {UP if report["server"] else DOWN for report in reports}
     servers = {json.dumps(report["server"]): report["server"] for report in reports if report["server"]}
     reason = next((report["reason"] for report in reports if report["reason"]), None)
@@ -78,27 +89,28 @@ def describe_nats(boards: Boards, *, with_details: bool) -> dict[str, Any]:
         for server in servers.values():
             server["address"] = None
     return {
+        "name": cluster,
         "state": _join(states) if states else DOWN,
         "reason": reason if with_details or reason is None else NOT_CONNECTED,
         "since": min((report["since"] for report in reports if report["since"]), default=None),
         "servers": list(servers.values()),
-        "round_trip": read_gauge(boards, "nats_round_trip_seconds"),
-        "reconnects": int(read_counter(boards, NATS_RECONNECTS)),
+        "round_trip": read_gauge(boards, name_of("nats_round_trip_seconds", cluster)),
+        "reconnects": int(read_counter(boards, name_of(NATS_RECONNECTS, cluster))),
         "timeline": list(_join_steps(reports)),
     }
 
 
 def read_start(boards: Boards) -> float | None:
     """The Unix time at which the oldest living process started."""
-    return min((report["started"] for board in boards.living if (report := _read(board))), default=None)
+    return min((report["started"] for board in boards.living if (report := _read(board, MAIN))), default=None)
 
 
-def _read(board: Board) -> dict[str, Any]:
+def _read(board: Board, cluster: str) -> dict[str, Any]:
     try:
-        report: dict[str, Any] = json.loads(board.read_note(_NOTE) or b"{}")
+        reports: dict[str, dict[str, Any]] = json.loads(board.read_note(_NOTE) or b"{}")
     except ValueError:  # it changed during each attempt to read it
         return {}
-    return report
+    return reports.get(cluster, {})
 
 
 def _join(states: set[str]) -> str:

@@ -5,7 +5,7 @@ docs/status.md is the reference.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from ..discovery.matching import find_routes
 from ..discovery.services import Services, ask_services
 from ..nats.link import Link
 from ..observe.board import Boards
-from ..observe.gauges import read_gauge
+from ..observe.gauges import name_of, read_gauge
 from ..observe.history import STEP, History, RouteState
 from ..observe.recent import read_failures
 from ..pieces import Steps, run_in_pieces
@@ -37,7 +37,8 @@ class Sources:
     """The sources of the state. Each function is called each time."""
 
     boards: Boards
-    link: Link
+    links: Mapping[str, Link]
+    """The links to all NATS clusters, by name."""
     find_title: Callable[[], str]
     find_routes: Callable[[], Sequence[Route]]
     find_remarks: Callable[[], Sequence[Remark]]
@@ -69,8 +70,9 @@ class ServicesSeen:
 def describe_state(sources: Sources, history: History, seen: ServicesSeen) -> Steps[dict[str, Any]]:
     """The whole state, made in short steps."""
     boards, total = sources.boards, history.describe_all()
-    nats = describe_nats(boards, with_details=sources.with_details)
-    is_ready = nats["state"] == UP and not sources.is_draining()
+    clusters = [describe_nats(boards, name, with_details=sources.with_details) for name in sources.links]
+    nats, *others = clusters
+    is_ready = any(one["state"] == UP for one in clusters) and not sources.is_draining()
     routes = sources.find_routes()
     rows = yield from _describe_routes(routes, history, seen)
     return {
@@ -84,8 +86,8 @@ def describe_state(sources: Sources, history: History, seen: ServicesSeen) -> St
         "reason": SHUTTING_DOWN if sources.is_draining() else nats["reason"],
         "rate": round(total.rate, 2),
         "failing": round(total.failing, _DIGITS),
-        "in_flight": int(read_gauge(boards, "requests_in_flight") or 0),
-        "in_flight_limit": int(read_gauge(boards, "requests_in_flight_limit") or 0),
+        "in_flight": _sum_gauges(sources, "requests_in_flight"),
+        "in_flight_limit": _sum_gauges(sources, "requests_in_flight_limit"),
         "connections": read_gauge(boards, "open_connections"),
         "streams": int(read_gauge(boards, "streams_open") or 0),
         "reload": {
@@ -95,12 +97,18 @@ def describe_state(sources: Sources, history: History, seen: ServicesSeen) -> St
         "step": STEP,
         "spark": _round(total.spark),
         "nats": nats,
+        "other_nats": others,
         "routes": rows,
         "routes_total": len(routes),
         "failures": read_failures(boards),
         "services": _describe_services(seen),
         "unused": [str(remark) for remark in sources.find_remarks()[:MOST_REMARKS]],
     }
+
+
+def _sum_gauges(sources: Sources, name: str) -> int:
+    """The sum of a gauge over all NATS clusters."""
+    return sum(int(read_gauge(sources.boards, name_of(name, cluster)) or 0) for cluster in sources.links)
 
 
 def _describe_routes(routes: Sequence[Route], history: History, seen: ServicesSeen) -> Steps[list[dict[str, Any]]]:

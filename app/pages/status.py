@@ -13,6 +13,7 @@ from starlette.responses import HTMLResponse, Response, StreamingResponse
 
 from ..errors import Overloaded
 from ..exchange.responses import encode_json
+from ..formats.clusters import MAIN
 from ..formats.html import STATUS
 from ..observe.history import STEP, History
 from ..pieces import run_in_pieces
@@ -62,7 +63,7 @@ class Status:
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
         self._history = History(sources.boards)
-        self._seen = ServicesSeen(sources.link)
+        self._seen = ServicesSeen(sources.links[MAIN])
         self.watchers = 0
         self._asked_at = -LINGER
         self._number = 0

@@ -1,6 +1,7 @@
 """Routes of several NATS clusters: each kind of route uses its own, and one that is away harms no other."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -123,6 +124,74 @@ async def test_a_gateway_starts_and_serves_while_a_cluster_is_not_there(
     ):
         assert (await gateway.get("/main/ask")).content == b"main"
         assert (await gateway.get("/factory/ask")).status_code == 503
+
+
+def find_values(text: str, name: str) -> dict[str, float]:
+    """The values of a metric by its label `nats`."""
+    found = re.findall(rf'^nats_http_{name}(?:\{{nats="([a-z]+)"\}})? (\S+)$', text, re.MULTILINE)
+    return {label: float(value) for label, value in found}
+
+
+METRICS = (
+    "nats_connected",
+    "nats_reconnects_total",
+    "nats_round_trip_seconds",
+    "nats_backlog_bytes",
+    "requests_in_flight",
+    "requests_in_flight_limit",
+)
+
+
+async def test_metrics_have_the_name_of_the_cluster_if_there_are_several(gateway: Gateway, factory: NatsServer) -> None:
+    link = gateway.parts.clusters["factory"].link
+    await eventually(lambda: link.round_trip is not None and gateway.link.round_trip is not None)
+    text = (await gateway.get("/metrics")).text
+    assert {name: set(find_values(text, name)) for name in METRICS} == {key: {"main", "factory"} for key in METRICS}
+    factory.kill()
+    await eventually(lambda: link.server is None)
+    text = (await gateway.get("/metrics")).text
+    assert find_values(text, "nats_connected") == {"main": 1, "factory": 0}
+    assert find_values(text, "requests_in_flight_limit") == {"main": 4096, "factory": 4096}
+    await asyncio.to_thread(factory.start)
+    await eventually(lambda: link.reconnects == 1)
+    text = (await gateway.get("/metrics")).text
+    assert find_values(text, "nats_reconnects_total") == {"main": 0, "factory": 1}
+
+
+async def test_metrics_of_one_cluster_have_no_label(shared_nats: NatsServer) -> None:
+    async with run_gateway(shared_nats.url) as gateway:
+        await eventually(lambda: gateway.link.round_trip is not None)
+        text = (await gateway.get("/metrics")).text
+    assert {name: set(find_values(text, name)) for name in METRICS} == {key: {""} for key in METRICS}
+
+
+async def test_a_gateway_is_ready_while_it_is_connected_to_any_cluster(
+    own_nats: NatsServer, factory: NatsServer, routes: RouteFile
+) -> None:
+    clusters = {"factory": {"nats_url": (factory.url,)}}
+    async with (
+        run_gateway(own_nats.url, routes=routes, clusters=clusters, health_details=True) as detailed,
+        run_gateway(own_nats.url, routes=routes, clusters=clusters) as gateway,
+    ):
+        links = [one.parts.clusters["factory"].link for one in (detailed, gateway)]
+        await eventually(lambda: all(link.reason is None for link in links))
+        own_nats.kill()
+        await eventually(lambda: detailed.link.reason is not None and gateway.link.reason is not None)
+        seen = await detailed.get("/readyz")
+        server = factory.url.removeprefix("nats://")
+        assert (seen.status_code, seen.json()["status"]) == (200, "ready")
+        assert seen.json()["nats"]["factory"] == {"connected": True, "server": server, "reason": None}
+        assert seen.json()["nats"]["main"]["connected"] is False
+        assert seen.json()["nats"]["main"]["reason"].startswith("127.0.0.1:")
+        assert (await gateway.get("/readyz")).json() == {"status": "ready"}
+        factory.kill()
+        await eventually(lambda: all(link.reason is not None for link in links))
+        refused = await detailed.get("/readyz")
+        assert refused.status_code == 503
+        assert re.fullmatch(r"main: 127\.0\.0\.1:.*; factory: 127\.0\.0\.1:.*", refused.json()["reason"])
+        refused = await gateway.get("/healthz")
+        assert refused.status_code == 503
+        assert refused.json() == {"status": "not ready", "reason": "not connected to NATS"}
 
 
 async def test_each_cluster_has_the_limit_on_requests_in_flight_for_itself(
