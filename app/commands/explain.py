@@ -20,6 +20,7 @@ from ..exchange.problems import PROBLEM_TYPE, build_problem
 from ..exchange.relay import Relay
 from ..exchange.responses import Response
 from ..exchange.way_out import WayOut
+from ..formats.clusters import MAIN
 from ..formats.fields import Pair
 from ..formats.units import format_duration
 from ..observe.record import Observers
@@ -120,6 +121,7 @@ def _write_outbound(outbound: Outbound, caller: Rows) -> str:
         ("route", outbound.route.name),
         *caller,
         *_describe_kind(outbound.route),
+        *([("nats", outbound.route.nats)] if outbound.route.nats != MAIN else []),
         ("subject", outbound.subject),
         *([] if isinstance(outbound.route.kind, Subscribe) else sent),
         ("timeout", format_duration(outbound.timeout)),

@@ -10,6 +10,7 @@ from ..edge.cors import Cors, CorsRules
 from ..edge.policy import Policy
 from ..edge.rate_limit import RateLimit
 from ..edge.signature import Signature
+from ..formats.clusters import MAIN
 from ..formats.units import format_duration
 from ..routing.kinds import RequestReply
 from ..routing.routes import Route
@@ -20,10 +21,13 @@ _COLUMNS = {_AUTH: "open", _SIGNATURE: "-", _LIMIT: "-", _NETWORKS: "-", _CORS: 
 
 
 def list_columns(routes: Sequence[Route]) -> Iterator[tuple[str, list[str]]]:
-    """Each title with a cell for each route. A column is left out if no route has such a policy."""
+    """Each title with a cell for each route. A column is left out if it would say nothing about any route."""
     words = [route.kind.word for route in routes]
     if set(words) != {RequestReply.word}:
         yield "KIND", words
+    clusters = [route.nats for route in routes]
+    if set(clusters) != {MAIN}:
+        yield "NATS", clusters
     found = [[rule for policy in route.policies if (rule := _describe_policy(policy))] for route in routes]
     for title, nothing in _COLUMNS.items():
         cells = [", ".join(text for name, text in rules if name == title) for rules in found]

@@ -7,7 +7,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import IO, Any
 
@@ -53,12 +53,19 @@ class RouteCounts:
 
 @dataclass(frozen=True, slots=True)
 class Scrape:
-    """One answer. `at` is an instant of `time.monotonic`. `values` has the metrics without labels, by name."""
+    """One answer. `at` is an instant of `time.monotonic`. `values` has the metrics without labels, by name. `clusters`
+    has those that each NATS cluster has for itself, by name and cluster, if the gateway has several clusters."""
 
     at: float
     text: bytes
     values: Mapping[str, float]
     routes: Mapping[str, RouteCounts]
+    clusters: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    def find(self, name: str, combine: Callable[[Iterable[float]], float] = sum) -> float | None:
+        """The value of a metric. The values of all clusters are combined. None if the gateway does not report it."""
+        found = self.clusters.get(name)
+        return combine(found.values()) if found else self.values.get(name)
 
 
 class Scraper:
@@ -83,12 +90,12 @@ class Scraper:
         try:
             samples = self._parser.parse(text)
             is_right = any(sample.name == _INFO for sample in samples)
-            values, routes = _sort(samples)
+            values, routes, clusters = _sort(samples)
         except (ValueError, LookupError, OverflowError):  # also UnicodeDecodeError
             is_right = False
         if not is_right:
             raise ScrapeFailed(f"{self.url}: these are not the metrics of a gateway, whose path is {METRICS}")
-        return Scrape(at, text, values, routes)
+        return Scrape(at, text, values, routes, clusters)
 
     def _fetch(self) -> bytes:
         try:
@@ -139,15 +146,21 @@ class _Parser:
         return list(self._known.values())
 
 
-def _sort(samples: list[Sample]) -> tuple[dict[str, float], dict[str, RouteCounts]]:
+_Clusters = dict[str, dict[str, float]]
+
+
+def _sort(samples: list[Sample]) -> tuple[dict[str, float], dict[str, RouteCounts], _Clusters]:
     values: dict[str, float] = {}
     routes: dict[str, RouteCounts] = {}
+    clusters: _Clusters = {}
     for sample in samples:
         if not sample.labels:
             values[sample.name] = sample.value
         elif sample.name in (_REQUESTS, _PROBLEMS, _BUCKET):
             _add(routes.setdefault(sample.labels.get("route", ""), RouteCounts()), sample)
-    return values, routes
+        elif "nats" in sample.labels:
+            clusters.setdefault(sample.name, {})[sample.labels["nats"]] = sample.value
+    return values, routes, clusters
 
 
 def _add(route: RouteCounts, sample: Sample) -> None:

@@ -84,7 +84,7 @@ class Snapshots:
             "version": __version__,
             "started": self._started.strftime("%Y-%m-%dT%H:%M:%SZ"),
             "routes_loaded": len(gateway.serving.table.routes),
-            "in_flight": gateway.link.in_flight,
+            "in_flight": sum(link.in_flight for link in gateway.clusters.links.values()),
             "connections": survey.connections,
             "idle_connections": survey.idle,
             "tls_handshakes": len(gateway.bounds.handshakes),
@@ -119,10 +119,12 @@ class Snapshots:
             yield Row(other_routes=rest, count=count)
 
     def _list_links(self) -> Iterator[Row]:
-        feeds = self._gateway.feeds
-        yield _describe_link("requests", self._gateway.link)
-        if feeds.is_open:
-            yield Row(_describe_link("streams", feeds.link), subscriptions=feeds.subscriptions)
+        clusters = self._gateway.clusters
+        for name, (link, feeds) in clusters.items():
+            named = {"nats": name} if len(clusters) > 1 else {}
+            yield Row(named | _describe_link("requests", link))
+            if feeds.is_open:
+                yield Row(named | _describe_link("streams", feeds.link), subscriptions=feeds.subscriptions)
 
 
 def _describe_link(name: str, link: Link) -> Row:

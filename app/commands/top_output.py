@@ -9,6 +9,7 @@ from .top_view import RouteRow, View
 
 TROUBLE = 0.05  # a larger share of failures is red
 
+_UP = {True: "up", False: "away", None: "?"}
 _NO_ROUTE = "(no route)"
 _NUMBERS = 42  # columns of all numbers of a row
 _LEAST_NAME, _MOST_NAME = 12, 64  # columns
@@ -57,13 +58,18 @@ def _list_rest(view: View, hidden: int) -> Iterator[str]:
 
 def _list_troubles(view: View) -> Iterator[str]:
     if view.nats_connected is False:
-        yield "NOT CONNECTED TO NATS: requests get 503. Look for `connect-failed` in the log."
+        away = ", ".join(_clean(name) for name, is_up in view.clusters.items() if not is_up)
+        where, what = (f" ({away})", "requests to it") if away else ("", "requests")
+        yield f"NOT CONNECTED TO NATS{where}: {what} get 503. Look for `connect-failed` in the log."
     if view.reload_successful is False:
         yield "THE LAST RELOAD WAS REFUSED: the old routes still apply. Look for `routes-refused` in the log."
 
 
 def _list_facts(view: View) -> Iterator[str]:
-    yield f"NATS {'?' if view.nats_connected is None else 'up' if view.nats_connected else 'away'}"
+    if view.clusters:
+        yield "NATS " + ", ".join(f"{_clean(name)} {_UP[is_up]}" for name, is_up in view.clusters.items())
+    else:
+        yield f"NATS {_UP[view.nats_connected]}"
     yield f"round trip {_write_time(view.round_trip)}"
     if view.backlog:
         yield f"backlog {view.backlog / _MIB:.1f} MiB"

@@ -32,6 +32,9 @@ class View:
     seconds: float
     """The time between the two scrapes."""
     nats_connected: bool | None
+    """Whether all workers are connected to all NATS clusters."""
+    clusters: Mapping[str, bool]
+    """For each NATS cluster, whether all workers are connected to it. Empty if there is only one."""
     round_trip: float | None
     backlog: float | None
     in_flight: float | None
@@ -57,15 +60,16 @@ def compare(before: Scrape, after: Scrape) -> View:
     old: Mapping[str, RouteCounts] = {} if _has_restarted(before, after) else before.routes
     rows = list(_list_rows(old, after.routes, seconds))
     rows.sort(key=lambda row: (-row.failing * row.rate, -row.rate, row.route))
-    is_connected, is_loaded = after.values.get("nats_http_nats_connected"), after.values.get(_RELOAD)
+    is_connected, is_loaded = after.find(_CONNECTED, min), after.values.get(_RELOAD)
     used = [scrape.values.get("process_cpu_seconds_total") for scrape in (before, after)]
     return View(
         seconds=seconds,
         nats_connected=None if is_connected is None else is_connected == 1,
-        round_trip=after.values.get("nats_http_nats_round_trip_seconds"),
-        backlog=after.values.get("nats_http_nats_backlog_bytes"),
-        in_flight=after.values.get("nats_http_requests_in_flight"),
-        in_flight_limit=after.values.get("nats_http_requests_in_flight_limit"),
+        clusters={name: value == 1 for name, value in after.clusters.get(_CONNECTED, {}).items()},
+        round_trip=after.find("nats_http_nats_round_trip_seconds", max),
+        backlog=after.find("nats_http_nats_backlog_bytes"),
+        in_flight=after.find("nats_http_requests_in_flight"),
+        in_flight_limit=after.find("nats_http_requests_in_flight_limit"),
         connections=after.values.get("nats_http_open_connections"),
         streams=after.values.get("nats_http_streams_open"),
         workers=after.values.get("nats_http_workers"),
@@ -78,6 +82,7 @@ def compare(before: Scrape, after: Scrape) -> View:
     )
 
 
+_CONNECTED = "nats_http_nats_connected"
 _RELOAD = "nats_http_config_last_reload_successful"
 
 

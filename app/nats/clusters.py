@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from .credentials import ANONYMOUS, Credentials
 from .feeds import Feeds
@@ -21,8 +22,7 @@ class Target:
     credentials: Credentials = field(default=ANONYMOUS)
 
 
-@dataclass(frozen=True, slots=True)
-class Connections:
+class Connections(NamedTuple):
     """The link of one cluster for requests, and its feeds for subscriptions."""
 
     link: Link

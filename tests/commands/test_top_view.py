@@ -54,6 +54,22 @@ def test_after_a_restart_all_numbers_are_new() -> None:
     assert (row.rate, row.failing) == (10.0, 0.25)
 
 
+def test_the_values_of_several_clusters_become_one_and_each_says_whether_it_is_connected() -> None:
+    clusters = {
+        "nats_http_nats_connected": {"main": 1.0, "factory": 0.0},
+        "nats_http_nats_round_trip_seconds": {"main": 0.001, "factory": 0.004},
+        "nats_http_requests_in_flight": {"main": 3.0, "factory": 40.0},
+        "nats_http_requests_in_flight_limit": {"main": 100.0, "factory": 100.0},
+    }
+    view = compare(Scrape(1.0, b"", {}, {}), Scrape(2.0, b"", {}, {}, clusters))
+    assert (view.nats_connected, view.clusters) == (False, {"main": True, "factory": False})
+    assert (view.round_trip, view.in_flight, view.in_flight_limit, view.backlog) == (0.004, 43, 200, None)
+    lines = [line.text for line in write_lines(view, width=100)]
+    assert lines[0].startswith("NOT CONNECTED TO NATS (factory): requests to it get 503. Look for `connect-failed`")
+    assert lines[1].startswith("NATS main up, factory away   round trip 4.0 ms   in flight 43/200")
+    assert json.loads(write_json(view, indent=None))["clusters"] == {"main": True, "factory": False}
+
+
 def test_cpu_is_a_share_of_one_processor() -> None:
     view = compare(make_scrape(10.0, {}, cpu=5.0), make_scrape(12.0, {}, cpu=6.0, memory=2.0**20))
     assert (view.cpu, view.memory) == (0.5, 2**20)
