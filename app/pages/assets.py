@@ -32,6 +32,7 @@ _FILES = {
     "status-draw.js": (f"{__package__}", "text/javascript; charset=utf-8"),
     "status-feed.js": (f"{__package__}", "text/javascript; charset=utf-8"),
     "status-lists.js": (f"{__package__}", "text/javascript; charset=utf-8"),
+    "status-nats.js": (f"{__package__}", "text/javascript; charset=utf-8"),
     "status-routes.js": (f"{__package__}", "text/javascript; charset=utf-8"),
     "status-words.js": (f"{__package__}", "text/javascript; charset=utf-8"),
     "swagger-ui-bundle.js": ("fastapi_offline", "text/javascript; charset=utf-8"),

@@ -13,6 +13,7 @@ from .. import __version__
 from ..discovery.infos import Remark
 from ..discovery.matching import find_routes
 from ..discovery.services import Services, ask_services
+from ..formats.clusters import MAIN
 from ..nats.link import Link
 from ..observe.board import Boards
 from ..observe.gauges import name_of, read_gauge
@@ -134,6 +135,7 @@ def _describe_route(route: Route, state: RouteState, services: Sequence[str]) ->
         "path": route.path,
         "subject": route.subject,
         "kind": route.kind.word,
+        "nats": None if route.nats == MAIN else route.nats,
         "rate": round(state.rate, 2),
         "failing": round(state.failing, _DIGITS),
         "refused": round(state.refused, _DIGITS),

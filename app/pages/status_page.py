@@ -53,7 +53,7 @@ _CARDS = """
 """
 
 _NATS = """
-<section class="panel numbers" aria-labelledby="nats-heading">
+<section class="panel numbers" id="nats" aria-labelledby="nats-heading">
 <div class="head"><h2 id="nats-heading">NATS</h2><p class="badge" id="nats-badge" data-level="idle">
 <svg class="icon" aria-hidden="true"><use href="#icon-idle"/></svg><span>not known yet</span></p></div>
 <div class="nats"><div><ul class="servers" id="nats-servers"></ul><dl class="facts">

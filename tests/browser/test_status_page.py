@@ -113,6 +113,32 @@ async def test_a_nats_that_is_away_and_a_gateway_that_stops_are_seen(visitor: Vi
     await expect(headline(page)).to_have_text("The gateway is stopping")
 
 
+async def test_each_of_several_clusters_has_a_panel_and_the_one_that_is_away_is_named(
+    visitor: Visitor, peer: StatusPeer
+) -> None:
+    page = await open_status(visitor)
+    main = make_nats(name="main")
+    factory = make_nats("down", down=range(55, 60), reason="connection refused", name="factory")
+    there = make_route("there", nats="factory")
+    peer.show(peer.state | {"nats": main, "other_nats": [factory], "routes": [*peer.state["routes"], there]})
+    await expect(headline(page)).to_have_text(re.compile(r"NATS factory has been away since \d\d:\d\d:\d\d"))
+    await expect(page.get_by_role("heading", level=2, name=re.compile("^NATS"))).to_have_text(
+        ["NATS: main", "NATS: factory"]
+    )
+    panel = page.get_by_role("region", name="NATS: factory")
+    await expect(panel.locator(".badge")).to_have_text("not connected: connection refused")
+    await expect(panel.locator(".timeline rect[data-state=down]")).to_have_count(5)
+    await expect(panel.locator("figcaption")).to_contain_text(f"NATS was away for 25{UNIT}s from")
+    await expect(page.get_by_role("region", name="NATS: main").locator(".badge")).to_have_text("connected")
+    await expect(page.get_by_role("row", name="there")).to_contain_text("→ there.{id} NATS factory")
+    ids = await page.evaluate("[...document.querySelectorAll('[id]')].map(({ id }) => id)")
+    assert len(ids) == len(set(ids))
+    peer.show(peer.state | {"other_nats": [make_nats(name="factory")]})
+    await expect(headline(page)).to_have_text("All is well")
+    peer.show(peer.state | {"other_nats": []})
+    await expect(page.get_by_role("heading", level=2, name=re.compile("^NATS"))).to_have_text(["NATS"])
+
+
 async def test_a_gateway_that_does_not_answer_is_seen_at_once_and_its_return_too(
     browser: Browser, peer: StatusPeer
 ) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from nats.aio.msg import Msg
@@ -192,6 +193,32 @@ async def test_a_gateway_is_ready_while_it_is_connected_to_any_cluster(
         refused = await gateway.get("/healthz")
         assert refused.status_code == 503
         assert refused.json() == {"status": "not ready", "reason": "not connected to NATS"}
+
+
+async def test_the_status_page_has_the_state_of_each_cluster(gateway: Gateway, factory: NatsServer) -> None:
+    async def read() -> dict[str, Any]:
+        state: dict[str, Any] = (await gateway.get("/status/data")).json()
+        return state
+
+    def is_up(state: dict[str, Any]) -> bool:
+        return [one["state"] for one in (state["nats"], *state["other_nats"])] == ["up", "up"]
+
+    while not is_up(state := await read()):
+        pass
+    assert (state["nats"]["name"], [one["name"] for one in state["other_nats"]]) == ("main", ["factory"])
+    assert {row["name"]: row["nats"] for row in state["routes"]}["ask"] is None
+    assert {row["name"]: row["nats"] for row in state["routes"]}["ask-there"] == "factory"
+    assert state["in_flight_limit"] == 2 * 4096
+    factory.kill()
+    while (state := await read())["other_nats"][0]["state"] != "down":
+        pass
+    assert (state["nats"]["state"], state["ready"], state["other_nats"][0]["servers"]) == ("up", True, [])
+    await asyncio.to_thread(factory.start)
+    while (state := await read())["other_nats"][0]["state"] != "up":
+        pass
+    assert state["other_nats"][0]["reconnects"] == 1
+    assert "down" in {step["state"] for step in state["other_nats"][0]["timeline"]}
+    assert "down" not in {step["state"] for step in state["nats"]["timeline"]}
 
 
 async def test_each_cluster_has_the_limit_on_requests_in_flight_for_itself(

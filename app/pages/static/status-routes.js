@@ -61,11 +61,12 @@ class Row {
     this.#route = route;
   }
 
-  #showName({ name, methods, path, subject, kind }) {
+  #showName({ name, methods, path, subject, kind, nats }) {
     setText(this.#name, name);
     const target = make("span", { class: "subject" }, ` → ${subject}`);
+    const cluster = nats ? make("span", { class: "kind" }, ` NATS ${nats}`) : "";
     const what = KINDS[kind] ? make("span", { class: "kind" }, ` ${KINDS[kind]}`) : "";
-    this.#where.replaceChildren(make("span", { class: "method" }, methods.join(" ")), ` ${path}`, target, what);
+    this.#where.replaceChildren(make("span", { class: "method" }, methods.join(" ")), ` ${path}`, target, cluster, what);
   }
 
   #showCause({ slug, answered, refused }) {
@@ -200,6 +201,6 @@ export class Routes {
   }
 }
 
-function matches({ name, methods, path, subject, kind, services, slug }, wanted) {
-  return [name, ...methods, path, subject, KINDS[kind] ?? "", ...services, slug ?? ""].join(" ").toLowerCase().includes(wanted);
+function matches({ name, methods, path, subject, kind, nats, services, slug }, wanted) {
+  return [name, ...methods, path, subject, nats ?? "", KINDS[kind] ?? "", ...services, slug ?? ""].join(" ").toLowerCase().includes(wanted);
 }

@@ -100,9 +100,23 @@ export function describeTimeline({ time, step, nats }) {
   return `In the last ${span} NATS was ${told.join("; ")}.`;
 }
 
-function describeAway({ time, nats }) {
-  const text = `NATS has been away since ${writeClock(nats.since ?? time)}`;
-  return { level: "bad", kind: "away", text, detail: nats.reason ?? "" };
+function describeAway(nats, time, name) {
+  const text = `${name} has been away since ${writeClock(nats.since ?? time)}`;
+  return { level: "bad", kind: `${name} away`, text, detail: nats.reason ?? "" };
+}
+
+/** What is wrong with NATS, or null. If there are several clusters, it says which one. */
+function judgeNats({ nats, other_nats: others = [], time, ready, reason }) {
+  const clusters = [nats, ...others];
+  const away = clusters.filter(({ state }) => state === "down");
+  if (away.length === clusters.length) return describeAway(nats, time, "NATS");
+  if (!ready) return { level: "bad", kind: "not ready", text: "The gateway is not ready", detail: reason ?? "" };
+  const nameOf = ({ name }) => (others.length ? `NATS ${name}` : "NATS");
+  if (away.length) return describeAway(away[0], time, nameOf(away[0]));
+  const partly = clusters.find(({ state }) => state === "partly");
+  if (partly === undefined) return null;
+  const text = `${nameOf(partly)} is away from some workers`;
+  return { level: "warn", kind: `${nameOf(partly)} partly`, text, detail: partly.reason ?? "" };
 }
 
 function listNames(routes) {
@@ -130,13 +144,11 @@ function describeWell(snapshot, count) {
 /** The overall state as {level, kind, text, detail}. `kind` changes only if that is worth an announcement.
  *  `routes` are all routes. */
 export function judge(snapshot, { routes, isStopping }) {
-  const { nats, ready, reason, failing } = snapshot;
+  const { reason, failing } = snapshot;
   if (isStopping || reason === "shutting down")
     return { level: "warn", kind: "stopping", text: "The gateway is stopping", detail: "It finishes the requests that it has begun." };
-  if (nats.state === "down") return describeAway(snapshot);
-  if (!ready) return { level: "bad", kind: "not ready", text: "The gateway is not ready", detail: reason ?? "" };
-  if (nats.state === "partly")
-    return { level: "warn", kind: "partly", text: "NATS is away from some workers", detail: nats.reason ?? "" };
+  const trouble = judgeNats(snapshot);
+  if (trouble !== null) return trouble;
   if (!snapshot.reload.successful)
     return {
       level: "warn",

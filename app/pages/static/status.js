@@ -4,14 +4,13 @@ import {
   makeGauge,
   makeNumber,
   makeSpark,
-  makeTimeline,
   setAttribute,
   setHidden,
   setText,
-  make,
 } from "./status-draw.js";
 import { Feed } from "./status-feed.js";
 import { Failures, Services } from "./status-lists.js";
+import { NatsPanels } from "./status-nats.js";
 import { Routes } from "./status-routes.js";
 import * as words from "./status-words.js";
 
@@ -19,14 +18,7 @@ const { root, ...sources } = document.body.dataset;
 // With the query of this page: if the page requires a key, the key may be in the query.
 const [events, snapshot] = [sources.events, sources.snapshot].map((address) => address + location.search);
 const LIVE = { live: "Live", polling: "Every 2 s", silent: "No answer", paused: "Paused" };
-const NATS = {
-  up: { level: "well", text: "connected" },
-  partly: { level: "warn", text: "some workers are connected" },
-  down: { level: "bad", text: "not connected" },
-};
 const SIGNS = { well: "✓", warn: "⚠", bad: "✕", idle: "…" };
-const LONG_NAME = 40; // characters
-const STEP_WORDS = { up: "connected", partly: "some workers connected", down: "away", unknown: "not known" };
 
 const now = {
   state: null,
@@ -41,9 +33,8 @@ const tables = { routes: new Routes(root), failures: new Failures(root), service
 const drawings = {
   rate: makeSpark(300, 48),
   "in-flight": makeGauge(),
-  "round-trip": makeSpark(120, 20),
 };
-const timeline = makeTimeline();
+const nats = new NatsPanels(find("nats"));
 const numbers = {
   rate: makeNumber(find("rate"), words.writeRate),
   failing: makeNumber(find("failing"), words.writeShare),
@@ -92,7 +83,7 @@ function show() {
   const verdict = judge();
   showHero(verdict);
   showCards(now.state);
-  showNats(now.state);
+  nats.show(now.state);
   tables.routes.show(routes);
   tables.failures.show(now.state.failures);
   tables.services.show(now.state.services, routes, now.state.unused);
@@ -165,44 +156,6 @@ function showCards({
   setAttribute(find("failing-card"), "data-level", failing >= 0.1 ? "bad" : failing >= 0.01 ? "warn" : "well");
 }
 
-function showNats(state) {
-  const { nats, time, step } = state;
-  const { level, text } = NATS[nats.state];
-  const badge = find("nats-badge");
-  setAttribute(badge, "data-level", level);
-  setAttribute(badge.querySelector("use"), "href", `#icon-${level}`);
-  const reason = nats.reason && nats.reason !== "not connected to NATS" ? `: ${nats.reason}` : "";
-  setText(badge.querySelector("span"), text + reason);
-  setText(find("round-trip"), words.writeDuration(nats.round_trip));
-  setText(find("reconnects"), words.writeCount(nats.reconnects));
-  drawings["round-trip"].show(nats.timeline.map(({ round_trip: trip }) => trip));
-  showServers(nats.servers);
-  setText(find("timeline-words"), words.describeTimeline(state));
-  const end = words.findEnd({ time, step });
-  timeline.show(nats.timeline, (one, at) => describeStep(one, end - (nats.timeline.length - at) * step));
-}
-
-function describeStep({ state, round_trip: trip }, start) {
-  return `${words.writeClock(start)}: ${STEP_WORDS[state]}${trip === null ? "" : `, ${words.writeDuration(trip)}`}`;
-}
-
-function showServers(servers) {
-  const list = find("nats-servers");
-  const key = JSON.stringify(servers);
-  if (list.dataset.shown === key) return;
-  list.dataset.shown = key;
-  const items = servers.map(({ name, version, cluster, address }) => {
-    const about = [`NATS ${version}`, cluster && `cluster ${cluster}`, address].filter(Boolean).join(" · ");
-    return make("li", {}, make("strong", { title: name }, shorten(name)), make("span", { class: "where" }, about));
-  });
-  list.replaceChildren(...(items.length ? items : [make("li", { class: "faint" }, "No server is connected.")]));
-}
-
-/** Shortens a name that a server has made up: a key of 56 characters tells people nothing. */
-function shorten(name) {
-  return name.length > LONG_NAME ? `${name.slice(0, 4)}…${name.slice(-4)}` : name;
-}
-
 function togglePause() {
   now.isPaused = !now.isPaused;
   setText(find("pause"), now.isPaused ? "Resume" : "Pause");
@@ -211,6 +164,5 @@ function togglePause() {
 }
 
 for (const [name, { element }] of Object.entries(drawings)) find(`${name}-drawing`).append(element);
-find("timeline").append(timeline.element);
 find("pause").addEventListener("click", togglePause);
 new Feed({ events, snapshot }, { onState, onBye, onSilence }).start();
