@@ -116,6 +116,6 @@ CASES = (
     Case("publish to a stream", Load("/stored", 64, "POST", ORDER), (FAST, ASGI, GO)),
     Case("no responders", Load("/nobody/{name}", fails=True), (*BRIDGES, *LEAST)),  # a storm: the log sums it up
     Case("not found", Load("/nothing/{name}", fails=True), (*BRIDGES, *LEAST)),
-    Case("a parameter that is no number", Load("/typed/{name}", fails=True), (FAST, ASGI, FASTAPI)),
+    Case("a parameter that is not a number", Load("/typed/{name}", fails=True), (FAST, ASGI, FASTAPI)),
     Case("two workers", Load("/greet/{name}"), workers=2),
 )

@@ -20,7 +20,7 @@ def draw_chart(path: Path, found: Found) -> None:
     if CHARTED not in found:
         return
     mpl.rcParams.update({"font.size": 9, "font.family": "DejaVu Sans", "svg.hashsalt": "benchmarks"})
-    figure = Figure(figsize=(9.5, 4.2), layout="constrained")
+    figure = Figure(figsize=(9.5, 5.6), layout="constrained")
     figure.patch.set_facecolor("white")
     left, right = figure.subplots(1, 2)
     costs = {name: median(samples, "cpu_us") for name, samples in found[CHARTED].items()}

@@ -13,7 +13,7 @@ from app.errors import ERRORS, ServiceError
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
     page
-    for folder in ("", "docs", "docs/adr", "examples")
+    for folder in ("", "docs", "docs/adr", "examples", "benchmarks")
     for page in (ROOT / folder).glob("**/*.md" if folder == "examples" else "*.md")
 )
 LINK = re.compile(r"\]\(([^)\s]+)\)")
