@@ -4,7 +4,7 @@
 -- A pause makes callers that think for so long on average between two requests.
 
 local NAMES = 10000
-local DRAWN = 20000 -- requests that are made before the first is sent
+local DRAWN = 20000 -- at least so many requests are made before the first is sent
 
 function setup(thread)
   thread:set("seed", 1) -- each run sends the same requests
@@ -61,7 +61,7 @@ function init(args)
   end
   local drawn = heads[1]:find("{name}", 1, true) or heads[1]:find("{id}", 1, true)
   requests = {}
-  for index = 1, math.max(#heads, drawn and DRAWN or 0) do
+  for index = 1, #heads * (drawn and math.ceil(DRAWN / #heads) or 1) do -- each line as often as the others
     requests[index] = draw(heads[(index - 1) % #heads + 1]) .. (body or "")
   end
   turn = 0

@@ -3,6 +3,8 @@
 import asyncio
 import os
 import re
+import socket
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,7 +14,7 @@ import pytest
 
 from benchmarks.cases import CASES
 from benchmarks.instructions.cases import BROWSER, CURL, PROXIED
-from benchmarks.load import Load, measure
+from benchmarks.load import SCRIPT, Load, measure
 
 KEPT = 1000
 
@@ -101,6 +103,30 @@ async def test_a_bare_request_names_only_its_host(tmp_path: Path) -> None:
 
 async def test_a_small_body_is_sent_whole(tmp_path: Path) -> None:
     assert {(one.path, len(one.body)) for one in await send(find_load("POST 100 bytes"), tmp_path)} == {("/echo", 100)}
+
+
+def test_credentials_come_again_only_after_all_others(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("X-Key: a\nX-Key: b\nX-Key: c\n")
+    script = f"""
+        dofile("{SCRIPT}")
+        local start = init
+        function init(args)
+          start(args)
+          local keys = io.open("{tmp_path}/sent", "w")
+          for _, request in ipairs(requests) do
+            keys:write(request:match("X%-Key: (%a)"))
+          end
+          keys:close()
+        end
+    """
+    (tmp_path / "script.lua").write_text(script)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        command = ["wrk", "-t1", "-c1", "-d1s", "-s", str(tmp_path / "script.lua")]
+        command += [f"http://127.0.0.1:{listener.getsockname()[1]}", "--", "GET", "/{name}", "0", "-"]
+        subprocess.run([*command, str(tmp_path / "keys")], capture_output=True, check=True)
+    sent = (tmp_path / "sent").read_text()
+    assert len(sent) >= 20_000
+    assert sent == "abc" * (len(sent) // 3)
 
 
 async def test_credentials_are_sent_in_turn_with_names_of_their_own(tmp_path: Path) -> None:
