@@ -100,7 +100,9 @@ def pack(file: RouteFile, *, lowered: Iterable[str] = ()) -> bytes:
         "lowered": list(islice(lowered, MAX_LOWERED)),
         "files": list(map(str, file.files)),
         "discover": (file.discover.services, file.discover.forget_after) if file.discover else None,
-        "remarks": [(remark.service, remark.endpoint, remark.text) for remark in file.remarks[:MAX_REMARKS]],
+        "remarks": [
+            (remark.service, remark.endpoint, remark.text, remark.is_missing) for remark in file.remarks[:MAX_REMARKS]
+        ],
         "schemas": list(shared.named),
         "schema_files": list(shared.files),
         "schemes": [(source.name, source.declared, len(source.entries)) for source in file.sources],

@@ -38,7 +38,10 @@ class RemarkLog:
             self._began, self._lines = now, 0
         shown = fresh[: max(0, LINES - self._lines)]
         for remark in shown:
-            _log.warning("service-refused", service=remark.service, endpoint=remark.endpoint, reason=remark.text)
+            if remark.is_missing:
+                _log.warning("service-missing", service=remark.service, reason=remark.text)
+            else:
+                _log.warning("service-refused", service=remark.service, endpoint=remark.endpoint, reason=remark.text)
         if len(fresh) > len(shown) and self._lines <= LINES:
             reason = f"there are {len(fresh) - len(shown)} more; `nats-http discover` lists all"
             _log.warning("service-refused", service=None, endpoint=None, reason=reason)

@@ -57,7 +57,8 @@ class Info:
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """Something about a service, or one of its endpoints, that the gateway does not use, and why.
+    """Something about a service, or one of its endpoints, that the gateway does not use, and why. Or the whole service
+    `is_missing`: nobody answers for its name.
 
     The text may quote the service. It has at most MAX_REMARK characters, and those that could change a page, a log or a
     terminal are escaped."""
@@ -65,6 +66,7 @@ class Remark:
     service: str
     endpoint: str | None
     text: str
+    is_missing: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "text", _quote(self.text))

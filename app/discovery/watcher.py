@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from ..formats.words import suggest
 from ..nats.gathering import MAX_GATHERINGS
 from ..nats.link import Link
 from .infos import Info, Remark, Service, choose, read_info
@@ -31,6 +32,8 @@ MAX_INSTANCES = 10_000
 MAX_PING = 128 * 1024  # bytes of an answer to a PING
 MAX_KNOWN = 2048  # bytes of such an answer that is known again byte for byte; a larger one is read each time
 MAX_BYTES = 64 * 1024 * 1024  # of what all instances say
+MAX_LISTED = 1000  # names among which a misspelled one is looked up
+MAX_SHOWN = 5  # of these in a Remark
 
 _ALL = "$SRV.PING"
 
@@ -57,6 +60,8 @@ class _State:
     order: dict[str, None] = field(default_factory=dict)
     """The names of services, in the order in which they became known."""
     remarks: list[Remark] = field(default_factory=list)
+    missing: dict[str, Remark] = field(default_factory=dict)
+    """By name, those that no instance has answered for."""
 
 
 class Watcher:
@@ -77,6 +82,7 @@ class Watcher:
             is_whole = await self._look()
             if is_whole:
                 self._forget(began)
+                await self._note_missing()
                 self._tell_changes()
             interval = max(EVERY, len(self._state.instances) * PER_INSTANCE) if is_whole else AGAIN
             await asyncio.sleep(max(0.0, began + interval - time.monotonic()))
@@ -149,6 +155,21 @@ class Watcher:
         left = {name for name, _ in state.instances}
         state.order = {name: None for name in state.order if name in left}
 
+    async def _note_missing(self) -> None:
+        """Note the names that nobody answers for. The first time, ask for all names, since one may be misspelled."""
+        state = self._state
+        missing = [name for name in self._names if name not in state.order]
+        if fresh := [name for name in missing if name not in state.missing]:
+            others = await self._list_names()
+            for name in sorted(fresh):
+                state.missing[name] = Remark(name, None, _describe_missing(name, others), is_missing=True)
+        state.missing = {name: remark for name, remark in state.missing.items() if name in missing}
+
+    async def _list_names(self) -> Sequence[str]:
+        """The names of all services that answer, at most MAX_LISTED."""
+        messages = (read_message(payload, PING) for payload in await self._ping(_ALL) or () if len(payload) <= MAX_PING)
+        return sorted({message.name for message in messages if message is not None})[:MAX_LISTED]
+
     def _wait_for(self, seconds: float) -> None:
         """Give every instance so much more time: NATS could not be asked."""
         for known in self._state.instances.values():
@@ -156,11 +177,11 @@ class Watcher:
 
     def _tell_changes(self) -> None:
         current = {key: (known.info, known.remarks) for key, known in self._state.instances.items()}
-        fingerprint = frozenset(current), len(self._state.remarks)
+        fingerprint = frozenset(current), len(self._state.remarks), frozenset(self._state.missing)
         if fingerprint == self._told:
             return
         self._told = fingerprint
-        remarks: dict[Remark, None] = dict.fromkeys(self._state.remarks)
+        remarks: dict[Remark, None] = dict.fromkeys([*self._state.missing.values(), *self._state.remarks])
         services: list[Service] = []
         for name in self._state.order:
             own = [known for (service, _), known in self._state.instances.items() if service == name]
@@ -172,6 +193,15 @@ class Watcher:
 
 def _chain(lists: Iterable[Sequence[Remark]]) -> Iterable[Remark]:
     return (remark for remarks in lists for remark in remarks)
+
+
+def _describe_missing(name: str, others: Sequence[str]) -> str:
+    text = f"no service named {name} answers"
+    if near := suggest(name, others):
+        return f"{text}{near}"
+    shown = ", ".join(others[:MAX_SHOWN])
+    more = f" and {len(others) - MAX_SHOWN} more" if len(others) > MAX_SHOWN else ""
+    return f"{text}; others do: {shown}{more}" if others else f"{text}, nor does any other"
 
 
 def _is_token(text: str) -> bool:

@@ -10,6 +10,7 @@ from itertools import islice
 from operator import add, sub
 from typing import NamedTuple
 
+from ..errors import ERRORS
 from ..pieces import Steps
 from .board import Boards
 from .counts import PROBLEMS, RESPONSES, TIMES, sum_blocks
@@ -20,6 +21,7 @@ RECENT = 2  # steps that the rate covers
 WINDOW = 12  # steps that shares and times cover
 
 NO_RESPONDERS = "no-responders"
+_FAULTS = frozenset(error.slug for error in ERRORS if error.status >= 500)
 
 
 class Sums(NamedTuple):
@@ -125,15 +127,24 @@ class History:
             kind = code[:1]
             sums = Sums(count, count * (kind == "4"), count * (kind == "5"), sum(totals.upstream.buckets), buckets)
             found[route] = found.get(route, NOTHING).plus(sums)
-            if route or code >= "400":  # without pages, which people look at
+            if route or kind == "4":  # without pages, which people look at
                 total = total.plus(sums)
             yield
+        failed = self._count_failures_of_no_route()
+        total = total.plus(NOTHING._replace(responses=failed, failed=failed))
         for route, sums in found.items():
             track = self._tracks.setdefault(route, _Track())
             if sums.replies > track.now.replies:
                 track.answered = True
             track.now = sums
         self._total.now = total
+
+    def _count_failures_of_no_route(self) -> int:
+        """The failures of no route: a 5xx without a problem is a page that says so, such as `/readyz`."""
+        blocks = (
+            blocks for (route, slug, _), blocks in self._boards.find(PROBLEMS).items() if not route and slug in _FAULTS
+        )
+        return sum(board.cells[place] for found in blocks for board, place in found)
 
     def _read_failures(self) -> Steps[None]:
         for (route, slug, _), blocks in list(self._boards.find(PROBLEMS).items()):

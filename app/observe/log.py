@@ -60,7 +60,8 @@ def configure_logging(*, color: bool, form: str | None = None, level: str = "inf
         is_wanted = least <= logging.WARNING
         return f"{write(None, 'warning', {'event': 'log-lines-dropped', 'count': count})}\n" if is_wanted else ""
 
-    sys.stderr = stream = QueuedStream(sys.stderr, report_dropped)
+    stream = sys.stderr if isinstance(sys.stderr, QueuedStream) else QueuedStream(sys.stderr, report_dropped)
+    sys.stderr = stream
     structlog.configure(
         processors=[write],
         wrapper_class=structlog.make_filtering_bound_logger(least),

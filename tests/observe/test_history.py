@@ -69,6 +69,17 @@ def test_shares_and_times_are_those_of_the_last_minute(stage: Stage) -> None:
     assert (state.failing, state.p50, state.slug) == (0, None, None)
 
 
+def test_a_page_that_says_503_is_no_failure_and_a_problem_of_no_route_is_one(stage: Stage) -> None:
+    for counts in stage.counts:
+        counts.add(Answer("", 503), "GET", 0.001, 0, 0)  # /readyz before NATS is connected
+    stage.answer(10)
+    stage.look(1.0)
+    assert stage.history.describe_all().failing == 0
+    stage.answer(10, 503, route="")
+    stage.look(1.0)
+    assert stage.history.describe_all().failing == 0.5
+
+
 def test_a_spark_has_all_steps_and_the_newest_is_the_last(stage: Stage) -> None:
     stage.answer(5)
     stage.look(STEP)

@@ -102,6 +102,19 @@ async def test_without_a_route_file_the_environment_names_the_services(own_nats:
             assert gateway.stop() == 0
 
 
+async def test_a_name_that_no_service_has_is_said(own_nats: NatsServer, tmp_path: Path) -> None:
+    command, log, environment = serve(own_nats, tmp_path, GATEWAY_DISCOVER="ordres, pets, zebras")
+    async with serving(own_nats.url), serving(own_nats.url, "pets", path="/pets/{id}"):
+        with run(command, log, **environment) as gateway:
+            wait_until_ready(await asyncio.to_thread(gateway.find, ADDRESS))
+            await eventually(lambda: len(read_events(gateway, "service-missing")) == 2, timeout=PATIENCE)
+            assert {event["service"]: event["reason"] for event in read_events(gateway, "service-missing")} == {
+                "ordres": "no service named ordres answers, did you mean `orders`?",
+                "zebras": "no service named zebras answers; others do: orders, pets",
+            }
+            assert gateway.stop() == 0
+
+
 async def test_a_service_that_runs_has_its_routes_from_the_start(own_nats: NatsServer, tmp_path: Path) -> None:
     command, log, environment = serve(own_nats, tmp_path, GATEWAY_DISCOVER="orders")
     async with serving(own_nats.url):
