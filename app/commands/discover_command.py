@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..formats.words import suggest
 from .arguments import CommandError
 from .live import ask
 
@@ -52,8 +53,7 @@ def discover(
     """
     drafts = make_drafts(*ask(service or []))
     if not drafts.services:
-        named = f" named {' or '.join(service)}" if service else ""
-        raise CommandError(f"no service{named} answers on $SRV.INFO: services made with a `micro` library of NATS do")
+        raise CommandError(_describe_silence(service or []))
     if as_json:
         typer.echo(_write_json(drafts))
     else:
@@ -65,8 +65,18 @@ def discover(
         from .route_writer import write_routes
 
         added, known = write_routes(write, drafts)
-        rest = f", {known} of them had routes already" if known else ""
+        rest = f"; {known} {'was' if known == 1 else 'were'} there already" if known else ""
         typer.echo(f"{write}: {added} {'route' if added == 1 else 'routes'} added{rest}", err=as_json)
+
+
+def _describe_silence(names: "Sequence[str]") -> str:
+    """Why nothing can be shown: no service has answered, or not one of these names."""
+    if names:
+        others = sorted({one.info.name for one in ask([])[0]})
+        near = "".join(suggest(name, others) for name in names)
+        rest = near or f"; others do: {', '.join(others)}" if others else ", nor does any other service"
+        return f"no service named {' or '.join(names)} answers on $SRV.INFO{rest}"
+    return "no service answers on $SRV.INFO: services made with a `micro` library of NATS do"
 
 
 def make_drafts(services: "Sequence[Service]", remarks: "Sequence[Remark]") -> Drafts:

@@ -53,7 +53,7 @@ def _list_rest(view: View, hidden: int) -> Iterator[str]:
     if not view.routes:
         yield f"no requests in the last {view.seconds:.1f} s"
     if view.idle_routes:
-        yield f"{view.idle_routes} routes without requests now"
+        yield f"{view.idle_routes} {'route' if view.idle_routes == 1 else 'routes'} without requests now"
 
 
 def _list_troubles(view: View) -> Iterator[str]:

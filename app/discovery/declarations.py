@@ -93,6 +93,7 @@ def declare(info: Info, remarks: list[Remark]) -> Iterator[Declaration]:
             remarks.append(Remark(info.name, endpoint.name, text))
             continue
         patterns += own
+        remarks += [Remark(info.name, endpoint.name, text) for text in _find_lookalikes(endpoint.metadata)]
         for route, notes in routes:
             route["name"] = _choose_name(info.name, endpoint.name, names)
             ordered = {key: route[key] for key in (*_FIRST, *route)}
@@ -132,10 +133,19 @@ def _read_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
     found = {key.removeprefix(_PREFIX): value for key, value in metadata.items() if key.startswith(_PREFIX)}
     for key in found:
         if key not in KNOWN:
-            raise Wrong(f"{_PREFIX}{key}: there is no such key{suggest(key, KNOWN)}")
+            known = [f"{_PREFIX}{one}" for one in KNOWN]
+            raise Wrong(f"{_PREFIX}{key}: there is no such key{suggest(f'{_PREFIX}{key}', known)}")
     if "route" in found and "routes" in found:
         raise Wrong("it has either http.route or http.routes")
     return found
+
+
+def _find_lookalikes(metadata: Mapping[str, str]) -> Iterator[str]:
+    """Texts about keys that are not used, but look like those about HTTP."""
+    for key in metadata:
+        plain = key.lower().replace("_", ".").replace("-", ".").removeprefix(_PREFIX)
+        if not key.startswith(_PREFIX) and plain in KNOWN and (plain in ("method", "path") or "http" in key.lower()):
+            yield f"its metadata `{key}` is not used, did you mean `{_PREFIX}{plain}`?"
 
 
 def _read_texts(metadata: Mapping[str, str]) -> dict[str, Any]:
@@ -203,9 +213,10 @@ def _fill(subject: str, tokens: Sequence[str], path: str) -> str:
     names = [segment for segment in path.split("/") if PLACEHOLDER.fullmatch(segment) or TAIL.fullmatch(segment)]
     wildcards = [token for token in tokens if token in _WILDCARDS]
     if len(names) != len(wildcards):
+        cure = "each needs one" if len(names) > len(wildcards) else "http.subject says which is which"
         raise Wrong(
             f"its path {path} has {_count(names, 'parameter')}, and its subject {subject} has "
-            f"{_count(wildcards, 'wildcard')}: http.subject says which is which"
+            f"{_count(wildcards, 'wildcard')}: {cure}"
         )
     for name, wildcard in zip(names, wildcards, strict=True):
         if (wildcard == _REST) != (TAIL.fullmatch(name) is not None):

@@ -1,7 +1,11 @@
 """Finds the known word that an unknown word was probably meant to be. Pure."""
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
+
+SERVICE_NAME = re.compile(r"[A-Za-z0-9_-]+")
+"""The name of a service (ADR-32)."""
 
 
 def find_close(word: str, known: Iterable[str], others: Mapping[str, str] | None = None) -> str | None:

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError, WithJsonSchema
 
+from ..formats.words import SERVICE_NAME
 from ..routing.paths import parse_prefix
 from ..routing.words import parse_subject
 from .auth import Auth, AuthRulesModel
@@ -18,12 +19,9 @@ _UNSAID: Any = None
 
 
 def _check_name(name: str) -> str:
-    if not name or not set(name) <= _CHARACTERS:
+    if not SERVICE_NAME.fullmatch(name):
         raise ValueError("the name of a service has letters, digits, `_` and `-`")
     return name
-
-
-_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
 
 
 def _read_names(value: object) -> object:

@@ -25,6 +25,7 @@ from .kinds import (
     StorageUrl,
     Switch,
     from_text,
+    parse_services,
     split_networks,
 )
 from .nats import CLUSTERS, Cluster, NatsServers, read_clusters
@@ -49,7 +50,7 @@ class Fields(NatsServers, BaseSettings):
         description="The route file, if the command line names none. Unset: the packaged file with greet, or in `dev` "
         "the packaged file with all examples.",
     )
-    discover: str | None = Field(
+    discover: Annotated[str | None, from_text(parse_services)] = Field(
         default=None,
         validation_alias="GATEWAY_DISCOVER",
         description="Names of services that describe themselves, with commas between: their routes, without a route "

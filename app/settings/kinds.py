@@ -11,6 +11,7 @@ from ..edge.page_rules import PageRules, parse_page_rules
 from ..edge.proxies import parse_root
 from ..formats.storages import parse_storage
 from ..formats.units import parse_age, parse_count, parse_duration, parse_place, parse_size, parse_switch
+from ..formats.words import SERVICE_NAME
 from ..nats.addresses import Address
 
 
@@ -36,6 +37,14 @@ def split_networks(text: object) -> object:
             raise ValueError(f"must have commas between the addresses and networks: {', '.join(parts)}")
         parse_network(network)
     return networks
+
+
+def parse_services(text: str) -> str:
+    """Names of services, with commas between. Raises ValueError."""
+    for name in (part.strip() for part in text.split(",")):
+        if not SERVICE_NAME.fullmatch(name):
+            raise ValueError(f"'{name}' is not the name of a service, of letters, digits, _ and - (put commas between)")
+    return text
 
 
 def from_text(parse: Callable[[str], float | str | tuple[str, int] | PageRules | None]) -> BeforeValidator:

@@ -127,7 +127,7 @@ WRONG: Sequence[tuple[Endpoint, str]] = (
     (endpoint(subject="a..b"), "is not a subject"),
     (endpoint(subject="a.{x}"), "parameter"),
     (endpoint(subject="a b"), "neither a literal token nor a parameter"),
-    (endpoint(http_pth="/x"), "http.pth: there is no such key, did you mean `path`?"),
+    (endpoint(http_pth="/x"), "http.pth: there is no such key, did you mean `http.path`?"),
     (endpoint(http_path="orders"), "must begin with '/'"),
     (endpoint(http_path="/orders/:id"), "':id' is the spelling of other routers"),
     (endpoint(http_path="/x/{a}/{id}"), "has 2 parameters, and its subject orders.*.get has 1 wildcard"),
@@ -272,6 +272,21 @@ def test_a_schema_that_is_only_large_or_strange_is_used_and_delays_nobody(
         with contextlib.suppress(InvalidBody):
             route.body_rules.check_body(body)
         assert time.process_time() - began < 0.05
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("http_method", "http.method"),
+        ("HTTP.Path", "http.path"),
+        ("method", "http.method"),
+        ("http-status", "http.status"),
+    ],
+)
+def test_a_key_that_looks_like_one_about_http_is_named(key: str, meant: str, tmp_path: Path) -> None:
+    loaded = load(tmp_path, service(Endpoint("get", "orders.*.get", metadata={key: "GET", "unit": "path"})))
+    assert [route.name for route in loaded.table.routes] == ["orders-get"]
+    assert [remark.text for remark in loaded.remarks] == [f"its metadata `{key}` is not used, did you mean `{meant}`?"]
 
 
 def test_the_patterns_of_a_service_take_little_memory(tmp_path: Path) -> None:

@@ -150,6 +150,13 @@ async def test_similar_routes_are_named_if_no_route_has_the_path(shared_nats: Na
             assert re.findall("^near     (.*)", output, re.MULTILINE) == near
 
 
+async def test_without_the_named_service_the_problem_is_said(own_nats: NatsServer) -> None:
+    done = await ask(own_nats.url, "POST", "/orders/get/7", GATEWAY_DISCOVER="orders")
+    assert done.returncode == 1
+    assert "no service named orders answers" in done.stderr
+    assert "excepthook" not in done.stderr
+
+
 async def test_an_error_of_a_service_is_mapped_by_its_route(shared_nats: NatsServer, routes: str) -> None:
     headers = {"Nats-Service-Error": "it is there", "Nats-Service-Error-Code": "1001"}
     async with responder(shared_nats.url, "call.make", replying(b"", headers)):

@@ -130,7 +130,7 @@ async def test_what_a_person_wrote_does_not_change(
     kept = iter(after.splitlines())
     assert all(line in kept for line in before.splitlines())
     assert path.read_text() == after
-    assert again.stdout.endswith("0 routes added, 1 of them had routes already\n")
+    assert again.stdout.endswith("0 routes added; 1 was there already\n")
     assert path.stat().st_mode & 0o777 == 0o600
     subprocess.run([*PROGRAM, "check", path], check=True, capture_output=True)
 
