@@ -5,8 +5,9 @@ import sys
 from pathlib import Path
 
 from . import NotReadyError, artifacts
-from .artifacts import NAME, SUMS
-from .tree import Tree, read_tree
+from .artifacts import SUMS
+from .image import build_image, has_engine
+from .tree import NAME, Tree, read_tree
 
 SOURCE = f"https://github.com/{NAME}/{NAME}"
 NEXT = """\
@@ -49,8 +50,8 @@ def build(tree: Tree, folder: Path) -> None:
     artifacts.build_packages(tree.root, folder, artifacts.make_environment(tree))
     artifacts.check_packages(tree.root, folder)
     artifacts.write_materials(tree, folder)
-    if artifacts.has_engine():
-        artifacts.build_image(tree, folder)
+    if has_engine():
+        build_image(tree, folder)
     else:
         print("NO IMAGE was built: no Docker engine answers.")
     artifacts.write_sums(folder)

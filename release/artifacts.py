@@ -8,9 +8,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from .tree import Tree
+from .tree import NAME, Tree
 
-NAME = "nats-http-gateway"
 LOCK = "requirements/gateway.txt"
 """What the image has, and so what the bill of materials lists."""
 SUMS = "SHA256SUMS"
@@ -42,24 +41,6 @@ def write_materials(tree: Tree, folder: Path) -> Path:
     materials["metadata"]["component"] |= {"version": tree.version, "purl": f"pkg:pypi/{NAME}@{tree.version}"}
     path.write_text(json.dumps(materials, indent=2, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
     return path
-
-
-def has_engine() -> bool:
-    """Whether a Docker engine answers."""
-    try:
-        return subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0
-    except FileNotFoundError:
-        return False
-
-
-def build_image(tree: Tree, folder: Path) -> None:
-    """The image, in the engine under its name and version, and in a file that `docker load` reads."""
-    image = f"{NAME}:{tree.version}"
-    arguments = {"VERSION": tree.version, "REVISION": tree.commit, "SOURCE_DATE_EPOCH": tree.epoch}
-    options = [text for name, value in arguments.items() for text in ("--build-arg", f"{name}={value}")]
-    subprocess.run(["docker", "build", *options, "--tag", image, "."], cwd=tree.root, check=True)
-    path = folder / f"{NAME}-{tree.version}-image.tar"
-    subprocess.run(["docker", "save", "--output", str(path), image], check=True)
 
 
 def write_sums(folder: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from . import NotReadyError
 from .changelog import check_changelog
 
+NAME = "nats-http-gateway"
 _VERSION = re.compile(r'^__version__ = "([^"]+)"$', re.MULTILINE)
 
 
