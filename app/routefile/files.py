@@ -7,7 +7,7 @@ from ..formats.schemas import parse_json
 from ..formats.variables import Look
 from .faults import RouteFileError
 from .schemas import SchemaFile
-from .yamltree import Tree, YamlError, parse_yaml
+from .yamltree import Tree, YamlError
 
 MAX_FILE = 64 * 1024 * 1024  # bytes
 
@@ -18,7 +18,7 @@ def read_schema_file(path: Path, name: str) -> SchemaFile:
     data = read_bytes(path, name)
     if path.suffix == ".json":
         try:
-            return SchemaFile(parse_json(data), lambda: parse_yaml(data))
+            return SchemaFile(parse_json(data), lambda: _parse_yaml(data))
         except ValueError as error:
             raise RouteFileError([f"{name}: {error}"]) from None
     tree = parse(data, name)
@@ -30,7 +30,7 @@ def read_schema_file(path: Path, name: str) -> SchemaFile:
 def parse(data: bytes, name: str, look: Look | None = None) -> Tree:
     """Parse the YAML of a file. `name` is for errors, `look` finds the values of variables. Raises RouteFileError."""
     try:
-        return parse_yaml(data, look)
+        return _parse_yaml(data, look)
     except YamlError as error:
         raise RouteFileError([f"{name}:{error.mark.line}:{error.mark.column}: {error}"]) from None
 
@@ -61,3 +61,9 @@ def read_bytes(path: Path, name: str) -> bytes:
     if len(data) > MAX_FILE:
         raise RouteFileError([f"{name}: it has more than {MAX_FILE} bytes"])
     return data
+
+
+def _parse_yaml(data: bytes, look: Look | None = None) -> Tree:
+    from .yamlparser import parse_yaml  # PyYAML takes 1 MiB, and workers get routes that have been read
+
+    return parse_yaml(data, look)

@@ -45,6 +45,7 @@ async def test_serve_loads_nothing_that_its_routes_and_settings_do_not_need(
     loaded = loaded_in(gateway.log)
     assert {"fastapi", "nats.aio.client", "structlog.dev", "uvicorn.server", "yaml"} <= loaded
     assert loaded & UNUSED == set()
+    assert SHOWN.findall(gateway.log).count("yaml") == 1  # the process that reads the route file
 
 
 def test_serve_loads_what_checks_bodies_for_a_route_with_a_schema(tmp_path: Path, shared_nats: NatsServer) -> None:

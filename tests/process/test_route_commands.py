@@ -12,7 +12,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from app.edge.api_keys import digest_key
 from app.routefile.load import EXAMPLES, GREET
-from app.routefile.yamltree import parse_yaml
+from app.routefile.yamlparser import parse_yaml
 from tests.issuer import answering, make_claims, make_jwks, run_issuer, sign
 from tests.process.programs import call
 

@@ -7,7 +7,7 @@ import pytest
 
 from app.routefile.editor_schema import build_schema
 from app.routefile.load import RouteFileError, load_route_file
-from app.routefile.yamltree import parse_yaml
+from app.routefile.yamlparser import parse_yaml
 
 FILE = """\
 version: 1

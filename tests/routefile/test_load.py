@@ -29,7 +29,7 @@ from app.routefile.model import (
 from app.routefile.parameters import ParameterModel
 from app.routefile.rate_limits import LimitModel
 from app.routefile.replies import ReplyModel, StatusModel
-from app.routefile.yamltree import parse_yaml
+from app.routefile.yamlparser import parse_yaml
 from app.routing.routes import StatusRules
 from tests.routefile.files import LEAST, load, load_route, read_faults
 

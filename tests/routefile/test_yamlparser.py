@@ -2,7 +2,8 @@ import tracemalloc
 
 import pytest
 
-from app.routefile.yamltree import Mark, YamlError, parse_yaml
+from app.routefile.yamlparser import parse_yaml
+from app.routefile.yamltree import Mark, YamlError
 
 
 def read(text: str) -> object:
@@ -198,7 +199,7 @@ def test_ten_thousand_routes_may_share_blocks_by_aliases() -> None:
 
 
 def test_a_list_that_is_long_without_aliases_has_a_bound_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.routefile.yamltree.MAX_WEIGHT", 1_000)
+    monkeypatch.setattr("app.routefile.yamlparser.MAX_WEIGHT", 1_000)
     assert parse_yaml(b"- x\n" * 900).data == ["x"] * 900
     with pytest.raises(YamlError, match="too large"):
         parse_yaml(b"- x\n" * 1_100)
