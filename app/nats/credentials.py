@@ -78,6 +78,11 @@ class Credentials:
     cluster: str = MAIN
 
     @property
+    def log_fields(self) -> dict[str, str]:
+        """Fields for log lines about the cluster: its name, unless it is `main`."""
+        return {} if self.cluster == MAIN else {"nats": self.cluster}
+
+    @property
     def want_tls(self) -> bool:
         """Whether the settings require TLS."""
         return self.tls_ca is not None or self.tls_cert is not None or self.tls_key is not None

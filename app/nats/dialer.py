@@ -111,13 +111,14 @@ class Dialer:
         if self._lines < MOST_LOGGED:
             self._lines += 1
             self._logged.add(reason)
-            _log.warning("connect-failed", reason=reason)
+            _log.warning("connect-failed", reason=reason, **self._credentials.log_fields)
         else:
             self._left_out += 1
 
     def _log_left_out(self) -> None:
         if self._left_out:
-            _log.warning("connect-failed", reason="more servers, or other reasons", count=self._left_out)
+            more = "more servers, or other reasons"
+            _log.warning("connect-failed", reason=more, count=self._left_out, **self._credentials.log_fields)
             self._left_out = 0
 
 

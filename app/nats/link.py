@@ -82,6 +82,7 @@ class Link:
             unheard=unheard,
             lost=self._lose,
         )
+        self._log_fields = credentials.log_fields
         self._dialer = Dialer(servers, credentials=credentials, events=self._events, inbox=inbox)
         self._connected_at = 0.0
         self._heartbeat_at = 0.0
@@ -220,7 +221,7 @@ class Link:
 
     def _leave(self, connection: Connection) -> None:
         if connection is self._connection:
-            _log.warning("lame-duck", server=connection.server.address)
+            _log.warning("lame-duck", server=connection.server.address, **self._log_fields)
             self._leaving.set()
 
     def _lose(self, connection: Connection, unwritten: frozenset[bytes], reason: str) -> None:
@@ -229,7 +230,7 @@ class Link:
             self._leaving.set()
         if self._connection is None and not self._closing:  # it may have ended before the link used it
             self._dialer.reason = f"{connection.server.address}: {reason}"
-            _log.warning("disconnected", server=connection.server.address, reason=reason)
+            _log.warning("disconnected", server=connection.server.address, reason=reason, **self._log_fields)
         for token in [sent.token for sent in self._in_flight if sent.connection is connection]:
             self._settle(token, NotConnected() if token in unwritten else ConnectionLost())
 
@@ -243,7 +244,7 @@ class Link:
             self._leaving.clear()
             if fresh.is_lame:
                 self._leaving.set()
-            _log.info("connected", server=fresh.server.address)
+            _log.info("connected", server=fresh.server.address, **self._log_fields)
             self._beat(fresh)
             self._use(fresh)
             self.reconnects += self.has_connected

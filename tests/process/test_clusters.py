@@ -118,6 +118,8 @@ async def test_top_and_a_snapshot_name_each_cluster(
         def has_lost(snapshot: dict[str, Any]) -> bool:
             return [row["connected"] for row in snapshot["nats"]] == [True, False]
 
+        assert await asyncio.to_thread(gateway.find, '"nats":"(.*?)","event":"disconnected"') == "factory"
+        assert await asyncio.to_thread(gateway.find, '"nats":"(.*?)","event":"connect-failed"') == "factory"
         snapshot = await take(gateway, has_lost)
         assert [(row["nats"], row["link"]) for row in snapshot["nats"]] == [
             ("main", "requests"),
