@@ -19,12 +19,14 @@ from .discovery.infos import Remark
 from .edge.cors import Cors
 from .edge.identity import Scheme
 from .edge.rate_limit import Counter
+from .formats.clusters import MAIN
 from .formats.schemas import Json
 from .formats.shared_schemas import SharedSchemas
 from .pages.openapi import build_openapi
 from .pieces import Steps
 from .routefile.auth import build_scheme
 from .routefile.cors import read_cors
+from .routefile.discover import DiscoverModel
 from .routefile.load import RouteFile, RouteFileError
 from .routefile.model import Declared, RouteModel, to_route
 from .routefile.rate_limits import make_counters
@@ -99,7 +101,7 @@ def pack(file: RouteFile, *, lowered: Iterable[str] = ()) -> bytes:
         "routes": len(file.declared),
         "lowered": list(islice(lowered, MAX_LOWERED)),
         "files": list(map(str, file.files)),
-        "discover": (file.discover.services, file.discover.forget_after) if file.discover else None,
+        "discover": _pack_discover(file.discover),
         "remarks": [
             (remark.service, remark.endpoint, remark.text, remark.is_missing) for remark in file.remarks[:MAX_REMARKS]
         ],
@@ -111,6 +113,10 @@ def pack(file: RouteFile, *, lowered: Iterable[str] = ()) -> bytes:
     items = (head, *shared.named.values(), *shared.files.values(), *entries, *file.declared)
     lines = [json.dumps(item).encode("ascii") for item in items]
     return b"\n".join([*lines, served.openapi])
+
+
+def _pack_discover(rules: DiscoverModel | None) -> tuple[Sequence[str], float, str] | None:
+    return (rules.services, rules.forget_after, rules.nats or MAIN) if rules else None
 
 
 def pack_faults(faults: Sequence[str], files: Iterable[Path] = ()) -> bytes:
@@ -125,7 +131,8 @@ class Head:
     - `cors` and `rate_limits` are the declarations at the top of the route file.
     - `secrets` has the secrets of signatures, by file.
     - `routes` is the number of routes, and `files` has the names of their files.
-    - `discover` has the names of the services that are watched, and the seconds until a silent one is forgotten.
+    - `discover` has the names of the services that are watched, the seconds until a silent one is forgotten, and the
+      name of their NATS cluster.
     - `remarks` says what of these services is not used.
     - `schemas` and `schema_files` have the names of the shared schemas.
     - `schemes` has the name of each scheme of `auth`, its declaration, and the number of its entries."""
@@ -137,7 +144,7 @@ class Head:
     routes: int
     lowered: Sequence[str]
     files: Sequence[str]
-    discover: tuple[Sequence[str], float] | None
+    discover: tuple[Sequence[str], float, str] | None
     remarks: Sequence[Remark]
     schemas: Sequence[str]
     schema_files: Sequence[str]

@@ -43,6 +43,10 @@ def discover(
             "nothing else in it changes.",
         ),
     ] = None,
+    nats: Annotated[
+        str | None,
+        typer.Option("--nats", help="The NATS cluster or account, a name of GATEWAY_NATS.", show_default=False),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
     """Ask the services on NATS what they are (ADR-32), and show the routes that they would have.
@@ -51,9 +55,9 @@ def discover(
 
     A line that begins with "warning" is about something that the gateway would not use.
     """
-    drafts = make_drafts(*ask(service or []))
+    drafts = make_drafts(*ask(service or [], nats), nats=nats)
     if not drafts.services:
-        raise CommandError(_describe_silence(service or []))
+        raise CommandError(_describe_silence(service or [], nats))
     if as_json:
         typer.echo(_write_json(drafts))
     else:
@@ -69,19 +73,21 @@ def discover(
         typer.echo(f"{write}: {added} {'route' if added == 1 else 'routes'} added{rest}", err=as_json)
 
 
-def _describe_silence(names: "Sequence[str]") -> str:
+def _describe_silence(names: "Sequence[str]", nats: str | None) -> str:
     """Why nothing can be shown: no service has answered, or not one of these names."""
     if names:
-        others = sorted({one.info.name for one in ask([])[0]})
+        others = sorted({one.info.name for one in ask([], nats)[0]})
         near = "".join(suggest(name, others) for name in names)
         rest = near or f"; others do: {', '.join(others)}" if others else ", nor does any other service"
         return f"no service named {' or '.join(names)} answers on $SRV.INFO{rest}"
     return "no service answers on $SRV.INFO: services made with a `micro` library of NATS do"
 
 
-def make_drafts(services: "Sequence[Service]", remarks: "Sequence[Remark]") -> Drafts:
-    """The routes of these services, checked as `discover` of a route file does it."""
+def make_drafts(services: "Sequence[Service]", remarks: "Sequence[Remark]", *, nats: str | None = None) -> Drafts:
+    """The routes of these services, checked as `discover` of a route file does it. With `nats` they name this NATS
+    cluster."""
     from ..discovery.declarations import declare
+    from ..formats.clusters import MAIN
     from ..routefile.load import load_route_file
 
     names = [service.info.name for service in services]
@@ -99,7 +105,8 @@ def make_drafts(services: "Sequence[Service]", remarks: "Sequence[Remark]") -> D
             name = declaration.route["name"]
             if name in right:
                 right.discard(name)  # of two services with the same name for a route, the first has it
-                routes.setdefault((declaration.service, declaration.endpoint), []).append(declaration.route)
+                more = {} if nats in (None, MAIN) else {"nats": nats}
+                routes.setdefault((declaration.service, declaration.endpoint), []).append({**declaration.route, **more})
                 notes[name] = declaration.notes
     return Drafts(services, routes, notes, file.remarks)
 

@@ -21,10 +21,11 @@ _log = structlog.get_logger("nats-http.discovery")
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """The services that are watched, and the seconds of silence after which one is forgotten."""
+    """The services that are watched, the seconds of silence after which one is forgotten, and their NATS cluster."""
 
     services: Sequence[str]
     forget_after: float
+    nats: str
 
 
 class Pace:
@@ -101,7 +102,7 @@ class Discovery:
             self._start(self._names, self._variables)
 
     def _start(self, names: Names, variables: Mapping[str, str]) -> None:
-        command = make_command(f"{__package__}.discoverer", f"{names.forget_after:g}", *names.services)
+        command = make_command(f"{__package__}.discoverer", f"{names.forget_after:g}", names.nats, *names.services)
         try:
             self._process = subprocess.Popen(
                 command,

@@ -36,7 +36,7 @@ def load_routes(path: Path, *, live: bool) -> "RouteFile":
         which = "the service" if len(names) == 1 else "the services"
         _warn(f"{path}: routes of {which} {', '.join(names)} are not included, since only NATS knows them: add --live")
         return file
-    services, remarks = ask(names)
+    services, remarks = ask(names, file.discover.nats)
     found = {service.info.name for service in services}
     for name in names:
         if name not in found:
@@ -51,25 +51,29 @@ def _warn(text: str) -> None:
     typer.echo(f"nats-http: warning: {text}", err=True)
 
 
-def ask(names: Sequence[str]) -> "tuple[Sequence[Service], Sequence[Remark]]":
+def ask(names: Sequence[str], nats: str | None = None) -> "tuple[Sequence[Service], Sequence[Remark]]":
     """The services of these names that answer on NATS, or all if there are no names, and what of them can't be used.
-    Raises CommandError."""
+    `nats` is the name of a NATS cluster. Raises CommandError."""
     import asyncio
 
     from ..discovery.asking import ask_infos
     from ..errors import GatewayError
+    from ..formats.clusters import MAIN
     from ..nats.link import Link
     from ..observe.log import configure_logging
     from ..settings import load_settings
 
-    settings = load_settings(check_files=True)
+    known = load_settings(check_files=True).nats
+    servers = known.get(nats or MAIN)
+    if servers is None:
+        raise CommandError(f"--nats {nats}: known are {', '.join(known)}; GATEWAY_NATS has the names")
 
     async def ask() -> "tuple[Sequence[Service], Sequence[Remark]]":
-        async with Link(settings.nats_url, max_in_flight=16, credentials=settings.credentials) as link:
+        async with Link(servers.nats_url, max_in_flight=16, credentials=servers.credentials) as link:
             return await ask_infos(link, names, connect_within=CONNECT_WITHIN)
 
     configure_logging(color=False, form="text", level="error")
     try:
         return asyncio.run(ask())
     except GatewayError as error:
-        raise CommandError(f"{', '.join(settings.nats_url)}: {error.detail}") from None
+        raise CommandError(f"{', '.join(servers.nats_url)}: {error.detail}") from None

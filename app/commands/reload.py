@@ -22,6 +22,7 @@ import structlog
 from ..certificates import Certificate, CertificateFiles
 from ..discovery.infos import unpack_services
 from ..exchange.plans import Limits, find_lowered
+from ..formats.clusters import MAIN
 from ..gateway import Gateway
 from ..http.server import GatewayServer, serving_beside
 from ..observe.gauges import Ask
@@ -243,7 +244,7 @@ class FileSource:
 
 
 def _name_services(rules: DiscoverModel | None) -> Names | None:
-    return Names(rules.services, rules.forget_after) if rules else None
+    return Names(rules.services, rules.forget_after, rules.nats or MAIN) if rules else None
 
 
 def _warn_of_lowered(lowered: Sequence[str]) -> None:

@@ -58,11 +58,11 @@ class ServicesSeen:
         """For each service, the names of the routes that lead to it."""
 
     async def ask(self, routes: Sequence[Route]) -> None:
-        """Ask the services, unless the last request was less than ASK_INTERVAL ago."""
+        """Ask the services of MAIN, unless the last request was less than ASK_INTERVAL ago."""
         if time.monotonic() < self._next_at:
             return
         found = await ask_services(self._link)
-        templates = [(route.name, route.subject_template) for route in routes]
+        templates = [(route.name, route.subject_template) for route in routes if route.nats == MAIN]
         self.leads = (await run_in_pieces(find_routes(found.services, templates))).routes
         self.services = found
         self._next_at = time.monotonic() + (PATIENCE if found.note and not found.services else ASK_INTERVAL)

@@ -133,17 +133,21 @@ class Builder:
         self._schemas.check_shared()
 
     def _read_discover(self, part: _Part, document: Document) -> DiscoverModel | None:
-        """What the file says about services. Its `auth` is that of `defaults` if it has none."""
+        """What the file says about services. Its `auth` and its `nats` are those of `defaults` if it has none."""
         found = part.about.get("discover")
         if found is None:
             return None
         rules = DiscoverModel.model_validate(read_discover(found))
         for key, text in find_rule_faults(rules.auth, self._schemes.known) if rules.auth else ():
             document.diagnostics.add_fault(("discover", "auth", *key), text)
+        own, changes = rules.nats, {"nats": rules.nats or part.defaults.get("nats")}
+        place: KeyPath = ("discover" if own else "defaults", "nats")
+        for _, text in find_cluster_faults(str(changes["nats"] or MAIN), self._clusters):
+            document.diagnostics.add_fault(place, text)
         inherited = part.defaults.get("auth")
         if rules.auth is None and inherited is not None:
-            return rules.model_copy(update={"auth": read_auth(inherited)})
-        return rules
+            changes["auth"] = read_auth(inherited)
+        return rules.model_copy(update=changes)
 
     def _discover(self, rules: DiscoverModel | None, part: _Part, table: RouteTable) -> Discovered:
         """The routes of services."""

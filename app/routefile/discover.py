@@ -55,6 +55,11 @@ class DiscoverModel(StrictModel):
         description="The subjects that their routes may go to, one or a list, such as `orders.>`. Default: all that do "
         "not begin with `$` or `_`.",
     )
+    nats: str | None = Field(
+        None,
+        description="The NATS cluster or account that has these services, as `nats` of a route. Default: `nats` of "
+        "`defaults`, else `main`.",
+    )
     forget_after: LongDuration = Field(
         FORGET_AFTER,
         description="How long a service may be silent until its routes go. Default: `1m`.",

@@ -97,6 +97,8 @@ def _complete(route: Mapping[str, Json], rules: DiscoverModel) -> dict[str, Json
         raise ValueError(f"its path {keys['path']} may be the gateway's own page /{CATALOGUE}")
     if auth := choose_auth(_read_auth(keys.get("auth"), rules.auth), rules.auth):
         keys["auth"] = auth.model_dump(exclude_defaults=True)
+    if rules.nats is not None:
+        keys["nats"] = rules.nats
     return keys
 
 

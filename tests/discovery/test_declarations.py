@@ -11,8 +11,9 @@ import pytest
 
 from app.discovery.infos import MAX_REMARK, Endpoint, Info, Service
 from app.errors import InvalidBody
-from app.prepared import prepare
-from app.routefile.load import RouteFile, load_route_file
+from app.pieces import run_at_once
+from app.prepared import pack, prepare, read_head, unpack
+from app.routefile.load import RouteFile, RouteFileError, load_route_file
 from app.routing.routes import Route
 
 
@@ -439,6 +440,44 @@ def test_no_service_gets_credentials_or_says_who_calls(asked: dict[str, Any], te
     assert [route.name for route in file.table.routes] == ["mine", "orders-list"]
     (remark,) = file.remarks
     assert text in remark.text
+
+
+@pytest.mark.parametrize(
+    ("discover", "defaults", "expected"),
+    [
+        ("orders", "", "main"),
+        ("{services: orders, nats: factory}", "", "factory"),
+        ("orders", "defaults: {nats: factory}\n", "factory"),
+        ("{services: orders, nats: main}", "defaults: {nats: factory}\n", "main"),
+    ],
+)
+def test_routes_go_to_the_cluster_whose_services_are_watched(
+    discover: str, defaults: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GATEWAY_NATS", "factory")
+    file = load(tmp_path, service(endpoint()), discover=discover, more=defaults)
+    assert [route.nats for route in file.table.routes] == [expected]
+    head = read_head(pack(file))
+    assert head.discover is not None
+    assert head.discover[2] == expected
+    assert [route.nats for route in run_at_once(unpack(pack(file))).table.routes] == [expected]
+
+
+@pytest.mark.parametrize(
+    ("discover", "defaults", "place"),
+    [
+        ("{services: orders, nats: factroy}", "", "discover.nats"),
+        ("orders", "defaults: {nats: factroy}\n", "defaults.nats"),
+    ],
+)
+def test_an_unknown_cluster_of_services_is_told(
+    discover: str, defaults: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GATEWAY_NATS", "factory")
+    with pytest.raises(RouteFileError) as caught:
+        load(tmp_path, discover=discover, more=defaults)
+    (fault,) = caught.value.faults
+    assert fault.endswith(f'{place}: "factroy": GATEWAY_NATS does not have this name, did you mean `factory`?')
 
 
 def test_services_are_tags_and_their_schemas_are_components(tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ import pytest
 
 from tests.harness import PATIENCE, NatsServer, replying, responder, run_nats
 from tests.process.programs import PROGRAM, call, finish, run, wait_until_ready
+from tests.process.test_discovery import serving
+from tests.process.test_reload import wait_for_status
 from tests.process.test_snapshots import ADDRESS, take
 
 ROUTES = """\
@@ -105,6 +107,22 @@ async def test_workers_serve_both_clusters_and_a_reload_moves_a_route(
 async def ask(url: str, target: str) -> str:
     async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as client:
         return (await client.get(f"{url}{target}")).text
+
+
+async def test_services_of_another_cluster_have_routes(
+    settings: dict[str, str], factory: NatsServer, path: Path, tmp_path: Path
+) -> None:
+    path.write_text("version: 1\ndiscover: {services: orders, nats: factory}\n")
+    with run([*PROGRAM, "serve", "--port", "0"], tmp_path / "log", **settings) as gateway:
+        url = await asyncio.to_thread(gateway.find, ADDRESS)
+        async with serving(factory.url):
+            await wait_for_status(url, "/orders/7", 200)
+            assert json.loads(await ask(url, "/orders/7")) == {"subject": "orders.7.get"}
+            found = await type_in("discover", "--nats", "factory", "--write", str(tmp_path / "new.yaml"), **settings)
+            assert "/orders/{id}" in found.stdout
+            assert "    nats: factory\n" in (tmp_path / "new.yaml").read_text()
+            none = await type_in("discover", "--service", "orders", **settings)
+            assert none.stderr.startswith("nats-http: no service named orders answers on $SRV.INFO")
 
 
 async def test_top_and_a_snapshot_name_each_cluster(
