@@ -5,10 +5,10 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
-from .credentials import ANONYMOUS, Credentials
+from .credentials import Credentials
 from .feeds import Feeds
 from .link import Link
 from .publisher import Publisher
@@ -19,7 +19,7 @@ class Target:
     """Where a cluster is: its servers, and the credentials for them."""
 
     servers: Sequence[str]
-    credentials: Credentials = field(default=ANONYMOUS)
+    credentials: Credentials
 
 
 class Connections(NamedTuple):

@@ -18,7 +18,7 @@ from typing import Self
 from ..errors import Draining, NotConnected, PermissionDenied, StreamUnavailable, Timeout
 from ..formats.messages import Reply
 from .connection import HEARTBEAT, Connection
-from .credentials import ANONYMOUS, Credentials
+from .credentials import Credentials
 from .deliveries import Deliveries, split_token
 from .feed import Feed, Take
 from .in_flight import InFlightFuture
@@ -35,7 +35,8 @@ MAX_READING = 32  # callers who read a stream at the same time
 class Feeds:
     """The subscriptions of all callers, at the NATS servers of these URLs. An async context manager: enter it in the
     event loop that it serves. It connects once somebody wants to subscribe, and then stays connected. When
-    `drain` is set, all feeds end. `write_time` writes a Unix time for a gap."""
+    `drain` is set, all feeds end. `write_time` writes a Unix time for a gap. `counts` gets the number of `events` that
+    were given to callers, and of gaps by their cause."""
 
     def __init__(
         self,
@@ -43,8 +44,8 @@ class Feeds:
         *,
         drain: asyncio.Event,
         write_time: Callable[[float], str],
-        credentials: Credentials = ANONYMOUS,
-        counts: Counter[str] | None = None,
+        credentials: Credentials,
+        counts: Counter[str],
     ) -> None:
         self._link = _FeedLink(self, servers, credentials)
         self._write_time = write_time
@@ -57,10 +58,8 @@ class Feeds:
         self._by_subject: dict[str, Topic] = {}
         self._next_sid = SID
         self._is_open = False
-        self._drain = drain
-        self._tasks = Tasks()
-        self.counts = Counter[str]() if counts is None else counts
-        """The number of `events` that were given to callers, and of gaps by their cause."""
+        self._drain, self._tasks = drain, Tasks()
+        self.counts = counts
 
     @property
     def subscriptions(self) -> int:

@@ -79,7 +79,7 @@ class Builder:
         clusters: Collection[str] = (),
     ) -> None:
         self._documents = documents
-        self._clusters = (MAIN, *clusters)
+        self._clusters = tuple(dict.fromkeys((MAIN, *clusters)))
         self._services = services
         self._schemas = SchemaReader(read_schema)
         self._schemes = read_schemes(documents[0].find("auth"), read_file, documents[0].diagnostics)

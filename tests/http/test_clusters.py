@@ -115,6 +115,35 @@ async def test_a_cluster_that_is_away_harms_only_its_routes(
         assert await read_event(gateway, "/main/watch", b"tack", shared_nats.url) == "tack"
 
 
+async def test_only_streams_of_the_cluster_that_is_lost_get_a_gap(
+    gateway: Gateway, shared_nats: NatsServer, factory: NatsServer
+) -> None:
+    async with (
+        gateway.client.stream("GET", "/factory/watch") as there,
+        gateway.client.stream("GET", "/main/watch") as here,
+        connect(shared_nats.url) as client,
+    ):
+        factory.kill()
+        async for line in there.aiter_lines():
+            if line.startswith("event: "):
+                assert line == "event: gap"
+                break
+        await client.publish("ticks", b"tack")
+        lines = here.aiter_lines()
+        assert [line async for line in until_data(lines)] == ["data: tack"]
+    text = (await gateway.get("/metrics")).text
+    assert 'nats_http_stream_gaps_total{cause="disconnect"} 1.0' in text
+
+
+async def until_data(lines: AsyncIterator[str]) -> AsyncIterator[str]:
+    """The lines of a stream with a meaning, up to its first message."""
+    async for line in lines:
+        if line.startswith(("event: ", "data: ")):
+            yield line
+        if line.startswith("data: "):
+            return
+
+
 async def test_a_gateway_starts_and_serves_while_a_cluster_is_not_there(
     shared_nats: NatsServer, routes: RouteFile
 ) -> None:

@@ -385,6 +385,24 @@ async def test_a_ratio_is_of_the_traces_that_begin_here(
     assert len(collector.spans) == 2 * len(sampled)
 
 
+async def test_a_span_has_the_server_of_the_cluster_that_its_route_uses(
+    shared_nats: NatsServer, own_nats: NatsServer, gateway_variables: Callable[..., None], tmp_path: Path
+) -> None:
+    path = tmp_path / "routes.yaml"
+    path.write_text(ROUTES.read_text().replace('subject: "bare.{name}"', 'subject: "bare.{name}", nats: factory'))
+    routes, clusters = load_route_file(path, clusters=["factory"]), {"factory": {"nats_url": (own_nats.url,)}}
+    with run_collector() as collector:
+        gateway_variables(collector.url)
+        async with (
+            listening(own_nats.url, "bare.sue"),
+            run_gateway(shared_nats.url, routes=routes, clusters=clusters) as gateway,
+        ):
+            await eventually(lambda: gateway.parts.clusters["factory"].link.reason is None)
+            assert (await gateway.get("/bare/sue")).status_code == 200
+    (client,) = (span for span in collector.spans if span.kind == CLIENT)
+    assert client.attributes["server.port"] == int(own_nats.url.rpartition(":")[2])
+
+
 # Collectors that don't collect
 
 
