@@ -61,7 +61,7 @@ async def test_a_cluster_that_dies_or_freezes_harms_only_its_routes(
         await theirs.check(there)
         assert not spoilt
         assert theirs.count()[AWAY] > 0
-        measured = f"no answer of the other cluster was spoilt; success again {describe_seconds(recoveries)} after it"
+        measured = f"no request to the other cluster failed; success again {describe_seconds(recoveries)} after it"
         report.add(f"one of two NATS clusters killed, then frozen ({lane} lane)", theirs, measured=measured)
 
 
