@@ -1,7 +1,7 @@
 # `make run` and `make test` set up everything that they need; see README.md.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run install check test coverage fault-test soak api-test kubernetes-test manifests compose-test docs bench release audit lock clean
+.PHONY: help run install check test coverage fault-test sweep api-test kubernetes-test manifests compose-test docs bench release audit lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -51,10 +51,10 @@ coverage: $(VENV)/.dev ## the same, and which lines they miss: at least 95 % mus
 fault-test: $(TOOLS) ## slow: NATS and callers under faults, 5 minutes (FAULTS_REPORT=docs/faults.md writes their figures)
 	$(BIN)/pytest -p no:cacheprovider tests/faults
 
-soak: $(TOOLS) $(VENV)/release/.done $(VENV)/.prometheus $(VENV)/.haproxy $(VENV)/proxies/.done $(VENV)/.go $(VENV)/.valgrind ## slow: sweeps, attacks on the bounds, a Prometheus that scrapes, 28 minutes in all (BOUNDS_REPORT=… writes their figures)
+sweep: $(TOOLS) $(VENV)/release/.done $(VENV)/.prometheus $(VENV)/.haproxy $(VENV)/proxies/.done $(VENV)/.go $(VENV)/.valgrind ## slow: sweeps, attacks on the bounds, a Prometheus that scrapes, 28 minutes in all (BOUNDS_REPORT=… writes their figures)
 	$(BIN)/pytest -p no:cacheprovider -m soak $(APART) tests
-	$(BIN)/pytest -p no:cacheprovider $(SOAK)
-SOAK ?= tests/bounds tests/benchmarks tests/monitoring
+	$(BIN)/pytest -p no:cacheprovider $(SWEEP)
+SWEEP ?= tests/bounds tests/benchmarks tests/monitoring
 
 api-test: $(VENV)/.dev $(VENV)/clients/.done $(CLIENTS)/node_modules/.package-lock.json ## slow: linters of the OpenAPI document, and clients made of it, 1 minute
 	$(WITH_NODE) $(BIN)/pytest -p no:cacheprovider $(CLIENTS)

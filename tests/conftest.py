@@ -9,7 +9,7 @@ import structlog
 from tests.harness import Gateway, NatsServer, reserve_port, run_gateway, run_nats
 
 SOAK = "soak"
-FEW, MANY = 25, 100  # examples of a property, in `make test` and in `make soak`
+FEW, MANY = 25, 100  # examples of a property, in `make test` and in `make sweep`
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -37,8 +37,8 @@ def pytest_collection() -> Generator[None, object, object]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Begin with what takes longest, so that no process is left with it at the end. `make soak` has the properties too,
-    with many examples."""
+    """Begin with what takes longest, so that no process is left with it at the end. `make sweep` has the properties,
+    too, with many examples."""
     items.sort(key=lambda item: item.path.parent.name not in ("process", "browser", "javascript"))
     if config.option.markexpr == SOAK:
         for item in items:

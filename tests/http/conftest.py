@@ -8,7 +8,7 @@ ABOVE_OR_BELOW = frozenset(
     for name in ("announced_tls", "client_certificates", "metrics", "page_auth", "pages", "status", "tls")
 )
 """Modules about what both lanes leave to others: pages, which the application answers, and TLS, which the server takes
-off. `make soak` has them over the second lane."""
+off. `make sweep` has them over the second lane."""
 
 
 @pytest.hookimpl(tryfirst=True)

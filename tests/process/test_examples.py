@@ -97,7 +97,7 @@ def prepare_javascript(folder: Path) -> list[str]:
 
 def prepare_go(folder: Path) -> list[str]:
     if missing := build_go(folder / "service", folder):
-        pytest.fail(f"{missing}: `make soak` sees to it", pytrace=False)
+        pytest.fail(f"{missing}: `make sweep` sees to it", pytrace=False)
     return [str(folder / "service")]
 
 

@@ -78,7 +78,7 @@ def find(program: str) -> str:
     path = f"{sys.prefix}/proxies/bin:{os.environ['PATH']}:/usr/sbin"
     if found := shutil.which(program, path=path):
         return found
-    pytest.fail(f"these tests need {program}: `make soak` installs it", pytrace=False)
+    pytest.fail(f"these tests need {program}: `make sweep` installs it", pytrace=False)
 
 
 def find_block(language: str, word: str) -> str:

@@ -17,7 +17,7 @@ from tests.harness import PATIENCE, clean_environment
 from tests.process.programs import call
 
 ROOT = Path(__file__).parents[2]
-PYTHON = ROOT / ".venv" / "release" / "bin" / "python"  # made for `make release` and `make soak`
+PYTHON = ROOT / ".venv" / "release" / "bin" / "python"  # made for `make release` and `make sweep`
 GIT = ("git", "-c", "user.name=A Person", "-c", "user.email=person@example.com", "-c", "commit.gpgsign=false")
 NEXT = "99.0.0"
 NO_ENGINE = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
