@@ -1,7 +1,7 @@
 # `make run` and `make test` set up everything that they need; see README.md.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run install check test coverage fault-test sweep api-test kubernetes-test manifests compose-test docs bench release audit lock clean
+.PHONY: help run install check test coverage fault-test sweep soak api-test kubernetes-test manifests compose-test docs bench release audit lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -39,7 +39,7 @@ test: $(TOOLS) ## all tests but the slow ones
 	$(PYTEST) -n $(WORKERS) --dist worksteal --durations 10 -m "not soak" $(APART) $(TESTS)
 PYTEST ?= $(BIN)/pytest
 TESTS ?= tests
-APART := $(if $(filter tests,$(TESTS)),$(addprefix --ignore tests/,faults bounds benchmarks clients compose kubernetes monitoring site))
+APART := $(if $(filter tests,$(TESTS)),$(addprefix --ignore tests/,faults bounds benchmarks clients compose kubernetes monitoring site soak/test_soak.py))
 
 coverage: $(VENV)/.dev ## the same, and which lines they miss: at least 95 % must be covered
 	@rm -f .coverage .coverage.*
@@ -55,6 +55,10 @@ sweep: $(TOOLS) $(VENV)/release/.done $(VENV)/.prometheus $(VENV)/.haproxy $(VEN
 	$(BIN)/pytest -p no:cacheprovider -m soak $(APART) tests
 	$(BIN)/pytest -p no:cacheprovider $(SWEEP)
 SWEEP ?= tests/bounds tests/benchmarks tests/monitoring
+
+soak: $(VENV)/.dev ## slow: an hour of mixed load while NATS nodes die and gateways are replaced (MINUTES=3 for less; SOAK_REPORT=docs/faults.md writes its figures)
+	SOAK_MINUTES=$(MINUTES) $(BIN)/pytest -p no:cacheprovider -s tests/soak/test_soak.py
+MINUTES ?= 60
 
 api-test: $(VENV)/.dev $(VENV)/clients/.done $(CLIENTS)/node_modules/.package-lock.json ## slow: linters of the OpenAPI document, and clients made of it, 1 minute
 	$(WITH_NODE) $(BIN)/pytest -p no:cacheprovider $(CLIENTS)

@@ -55,8 +55,8 @@ class Ledger:
     wrong_count: int = 0
     posted: dict[int, list[Answer]] = field(default_factory=dict)
     """By message, what its caller heard: more than one answer if the caller sent it again."""
-    latest: float = float("-inf")
-    """Seconds after its deadline that the latest answer came."""
+    latest: tuple[float, str] = (float("-inf"), "")
+    """Seconds after its deadline that the latest answer came, and what it was."""
 
     def begin(self) -> int:
         """The number of a new request."""
@@ -67,11 +67,11 @@ class Ledger:
         """The answer to a request."""
         self.claims[number] = answer.claim
 
-    def count(self, answer: Answer, *, gateway: str, late: float) -> None:
+    def count(self, answer: Answer, *, gateway: str, late: float, path: str) -> None:
         """An answer to any request or message, `late` seconds after its deadline."""
         self.counts[answer.words] += 1
         self.by_gateway[gateway] += 1
-        self.latest = max(self.latest, late)
+        self.latest = max(self.latest, (late, f"{answer.words} for {path}"))
 
     def blame(self, words: str) -> None:
         """An answer that is wrong by itself."""

@@ -151,11 +151,11 @@ def test_a_ledger_counts_answers_and_keeps_the_first_wrong_ones() -> None:
     ledger = Ledger()
     assert [ledger.begin(), ledger.begin()] == [0, 1]
     ledger.note(1, LOST)
-    ledger.count(LOST, gateway="one", late=-0.5)
-    ledger.count(STORED, gateway="one", late=0.1)
+    ledger.count(LOST, gateway="one", late=-0.5, path="/a")
+    ledger.count(STORED, gateway="one", late=0.1, path="/b")
     assert list(ledger.claims) == [Claim.NOTHING, Claim.UNKNOWN]
     assert ledger.counts == {"connection-lost (unknown)": 1, "201": 1}
-    assert (ledger.by_gateway, ledger.latest) == ({"one": 2}, 0.1)
+    assert (ledger.by_gateway, ledger.latest) == ({"one": 2}, (0.1, "201 for /b"))
     for number in range(MOST_NOTED + 5):
         ledger.blame(str(number))
     assert (len(ledger.wrong), ledger.wrong_count) == (MOST_NOTED, MOST_NOTED + 5)

@@ -1,0 +1,44 @@
+"""What a soak reads about processes and the machine."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.soak.gauge import find_left, parse_rollup, read
+from tests.soak.yardstick import Yardstick, measure
+
+
+def test_memory_is_read_from_what_linux_says() -> None:
+    text = "55d0-7ffd ---p 00000000 00:00 0  [rollup]\nRss:  10 kB\nPss_Anon:   4 kB\n"
+    assert parse_rollup(text) == {"Rss": 10, "Pss_Anon": 4}
+
+
+def test_a_process_is_measured_with_its_files() -> None:
+    before = read(os.getpid())
+    with Path(os.devnull).open():
+        after = read(os.getpid())
+    assert after.files == before.files + 1
+    assert 0 < after.private < after.pss
+    assert after.cpu >= before.cpu
+
+
+def test_a_process_that_is_left_is_found_by_its_command_or_its_environment(tmp_path: Path) -> None:
+    assert find_left(tmp_path) == []
+    wait = "import sys; sys.stdin.read()"
+    for arguments, environment in (([str(tmp_path)], {}), ([], {"FOLDER": str(tmp_path)})):
+        command = [sys.executable, "-c", wait, *arguments]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, env={**os.environ, **environment})
+        try:
+            assert [line.partition(":")[0] for line in find_left(tmp_path)] == [str(process.pid)]
+        finally:
+            process.communicate()
+    assert find_left(tmp_path) == []
+
+
+async def test_the_pace_of_the_machine_is_a_time() -> None:
+    yardstick = Yardstick()
+    async with yardstick.measuring():
+        pass
+    assert yardstick.seconds > 0
+    assert measure() > 0
