@@ -8,8 +8,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from tests.harness import PATIENCE
 from tests.soak.ledger import CLAIMS, Answer, Claim, Ledger
+from tests.soak.plan import PATIENCE
 
 HOST = "127.0.0.1"
 REQUESTS = 40  # on one connection; then the caller goes to any of the gateways again

@@ -7,16 +7,18 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from subprocess import TimeoutExpired
 
 import httpx
 
-from tests.harness import PATIENCE
 from tests.soak.callers import HOST
-from tests.soak.plan import Event, Step
+from tests.soak.plan import PATIENCE, Event, Step
 from tests.soak.site import Gateway, Site
 from tests.soak.streams import wait_until_whole
 
 DOWN = 2.0  # seconds that a NATS node is away
+FAILURES = (OSError, RuntimeError, AssertionError, TimeoutExpired, httpx.HTTPError)
+"""Of an event itself. They end the event, and the run goes on."""
 TRIES = 6  # connections that must all have the new routes: each goes to any worker
 
 
@@ -53,7 +55,7 @@ class Chaos:
             try:
                 await acts[step.event]()
                 self.done[step.event] += 1
-            except (TimeoutError, AssertionError, OSError) as error:
+            except FAILURES as error:
                 self.faults.append(f"{step.event}: {error!r}")
 
     async def _kill(self) -> None:

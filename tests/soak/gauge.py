@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.load import find_family, read_cpu
 from tests.bounds.stage import count_connections
-from tests.harness import PATIENCE
+from tests.soak.plan import PATIENCE
 
 SAMPLES, PAUSE = 5, 0.3  # readings of a gateway at rest, and seconds between two
 SETTLE = 1.0  # seconds from the last connection to the first reading

@@ -8,6 +8,7 @@ LONG = 3600.0  # seconds of a run that has twelve parts of five minutes
 PARTS, PARTS_OF_LONG = 6, 12
 ROUND = 60.0  # seconds from one reload to the next, at most
 SHORTEST = 180.0  # seconds
+PATIENCE = 90.0  # seconds until something that must happen is treated as failed, on a machine that is very busy
 
 
 class Event(StrEnum):

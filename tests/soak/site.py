@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.harness import PATIENCE, NatsServer, reserve_port, run_nats_cluster
+from tests.harness import NatsServer, reserve_port, run_nats_cluster
 from tests.process.programs import Process, run, wait_until_ready
 from tests.soak.callers import HOST, Address
 from tests.soak.load import KEY
+from tests.soak.plan import PATIENCE
 from tests.soak.streams import fill_past, make_streams, wait_until_whole
 
 NODES, WORKERS = 3, 2
@@ -97,8 +98,9 @@ class Gateway:
     @contextlib.contextmanager
     def running(self) -> Iterator["Gateway"]:
         """It may be replaced meanwhile."""
-        self.start()
+        self._launch()
         try:
+            self._wait()
             yield self
         finally:
             self.process.process.kill()
@@ -106,26 +108,33 @@ class Gateway:
 
     def start(self) -> None:
         """Returns when all workers are connected."""
+        self._launch()
+        self._wait()
+
+    def _launch(self) -> None:
         program = str(Path(sys.executable).with_name("nats-http"))
         command = [program, "serve", str(self.routes), "--port", str(self.address.port), "--workers", str(WORKERS)]
         settings = {"NATS_URL": ",".join(self.nats), "GATEWAY_DRAIN_TIMEOUT": "5s", "GATEWAY_HEALTH_DETAILS": "on"}
         self.process = Process(command, self.log, **settings)
-        self.process.wait_for_connections(WORKERS)
+
+    def _wait(self) -> None:
+        self.wait_for_event("connected", since=0, count=WORKERS)
         wait_until_ready(f"http://{HOST}:{self.address.port}")
         self.address.is_ready = True
 
     def stop(self) -> None:
         """In order. The next process has a log of its own."""
         self.address.is_stopping = True
-        self.exit_codes.append(self.process.stop())
+        self.process.process.terminate()
+        self.exit_codes.append(self.process.process.wait(PATIENCE))
         self.address.generation += 1
         self.address.is_ready = self.address.is_stopping = False
 
-    def wait_for_event(self, event: str, *, since: int) -> None:
-        """Until it is in the log behind this offset. Raises TimeoutError."""
-        end = time.monotonic() + 2 * PATIENCE
-        while f'"event":"{event}"' not in self._read_log(since):
-            if time.monotonic() > end:
+    def wait_for_event(self, event: str, *, since: int, count: int = 1) -> None:
+        """Until it is in the log so many times behind this offset. Raises TimeoutError."""
+        end = time.monotonic() + PATIENCE
+        while self._read_log(since).count(f'"event":"{event}"') < count:
+            if time.monotonic() > end or self.process.process.poll() is not None:
                 raise TimeoutError(f"no event {event} in {self.log}")
             time.sleep(0.1)
 

@@ -10,9 +10,10 @@ from nats.errors import Error
 from nats.js.api import StreamConfig
 
 from tests.faults.test_streams import PAUSE, Publisher, Reader
-from tests.harness import PATIENCE, RawPeer, connect
+from tests.harness import RawPeer, connect
 from tests.soak.callers import HOST, Address, choose
 from tests.soak.laws import EPOCH, GAP
+from tests.soak.plan import PATIENCE
 
 READERS = 6  # of each stream
 BETWEEN = 2 * PAUSE  # seconds between two messages to core NATS
@@ -52,7 +53,7 @@ class Watchers:
 
     async def wait_for(self, number: int) -> None:
         """Until all readers of JetStream have seen this number. Raises TimeoutError."""
-        async with asyncio.timeout(2 * PATIENCE):
+        async with asyncio.timeout(PATIENCE):
             while any(not reader.seen or reader.seen[-1] < number for reader in self.stored):
                 await asyncio.sleep(0.05)
 
@@ -122,7 +123,7 @@ async def fill_past(url: str) -> None:
 
 async def wait_until_whole(url: str) -> None:
     """Until each stream has a leader, and all of its copies are up to date. Raises TimeoutError."""
-    async with connect(url) as client, asyncio.timeout(2 * PATIENCE):
+    async with connect(url) as client, asyncio.timeout(PATIENCE):
         for name in STREAMS:
             while True:
                 with contextlib.suppress(Error, TimeoutError):
@@ -135,7 +136,7 @@ async def wait_until_whole(url: str) -> None:
 
 async def read_orders(url: str) -> dict[int, list[int]]:
     """By message, its sequences in the stream ORDERS."""
-    async with connect(url) as client, asyncio.timeout(4 * PATIENCE):
+    async with connect(url) as client, asyncio.timeout(PATIENCE):
         context = client.jetstream()
         last = (await context.stream_info("ORDERS")).state.messages
         subscription = await context.subscribe("orders.*", stream="ORDERS", ordered_consumer=True)
