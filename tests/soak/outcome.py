@@ -102,4 +102,5 @@ class Outcome:
 def describe_change(before: float, after: float, unit: str = "") -> str:
     """Two figures and how much they differ. Figures without a unit are whole."""
     digits = 1 if unit else 0
-    return f"{before:,.{digits}f} → {after:,.{digits}f}{unit} ({(after - before) / before:+.1%})"
+    change = round((after - before) / before, 3) or 0.0  # not -0.0
+    return f"{before:,.{digits}f} → {after:,.{digits}f}{unit} ({change:+.1%})"

@@ -39,10 +39,11 @@ def _list_what_happened(outcome: Outcome) -> list[tuple[str, str]]:
 def _list_what_it_took(outcome: Outcome) -> list[tuple[str, str]]:
     first, last = outcome.parts[0], outcome.parts[-1]
     (before, new), (after, newest) = first.readings, last.readings
-    of_parts = f"in the first and in the last {outcome.part_seconds / 60:.3g} minutes"
+    of_parts = f"in the first and in the last {outcome.part_seconds:g} seconds"
     private = "memory of the gateway that stays, without pages of files"
     return [
         (private, describe_change(before.private, after.private, MIB)),
+        ("the same after each part, MiB", ", ".join(f"{part.readings[0].private:.1f}" for part in outcome.parts)),
         ("its PSS", describe_change(before.pss, after.pss, MIB)),
         ("its open files", describe_change(before.files, after.files)),
         ("memory of the first and of the last new gateway", describe_change(new.private, newest.private, MIB)),

@@ -125,6 +125,10 @@ def test_the_table_takes_the_place_of_the_one_in_a_page(outcome: Outcome, tmp_pa
     write(outcome, page)
     assert page.read_text(encoding="utf-8") == f"before\n{BEGIN}{format_table(outcome)}{END}after\n"
     assert "| its open files | 50 → 50 (+0.0%) |" in format_table(outcome)
+    assert "| the same after each part, MiB | 100.0, 100.0 |" in format_table(outcome)
+    assert "| CPU a request in the first and in the last 30 seconds | 100.0 → 101.0 µs (+1.0%) |" in format_table(
+        outcome
+    )
     alone = tmp_path / "alone.md"
     write(outcome, alone)
     assert alone.read_text(encoding="utf-8") == format_table(outcome)
@@ -132,4 +136,5 @@ def test_the_table_takes_the_place_of_the_one_in_a_page(outcome: Outcome, tmp_pa
 
 def test_changes_are_shown_with_their_units() -> None:
     assert describe_change(100, 103.04, " MiB") == "100.0 → 103.0 MiB (+3.0%)"
+    assert describe_change(100, 99.99, " MiB") == "100.0 → 100.0 MiB (+0.0%)"
     assert describe_change(2000, 1000) == "2,000 → 1,000 (-50.0%)"
