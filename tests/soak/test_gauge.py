@@ -15,12 +15,20 @@ def test_memory_is_read_from_what_linux_says() -> None:
 
 
 def test_a_process_is_measured_with_its_files() -> None:
-    before = read(os.getpid())
-    with Path(os.devnull).open():
-        after = read(os.getpid())
-    assert after.files == before.files + 1
-    assert 0 < after.private < after.pss
-    assert after.cpu >= before.cpu
+    readings = []
+    for number in (0, 1):
+        code = (
+            f"import os, sys; files = [open(os.devnull) for _ in range({number})]; print(flush=True); sys.stdin.read()"
+        )
+        with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            readings.append(read(process.pid))
+            process.communicate()
+    first, second = readings
+    assert second.files == first.files + 1
+    assert 0 < first.private < first.pss
+    assert first.cpu >= 0
 
 
 def test_a_process_that_is_left_is_found_by_its_command_or_its_environment(tmp_path: Path) -> None:
