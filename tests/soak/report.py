@@ -48,8 +48,9 @@ def _list_what_it_took(outcome: Outcome) -> list[tuple[str, str]]:
         ("its open files", describe_change(before.files, after.files)),
         ("memory of the first and of the last new gateway", describe_change(new.private, newest.private, MIB)),
         ("their open files", describe_change(new.files, newest.files)),
-        (f"CPU a request {of_parts}", describe_change(first.cost, outcome.correct(last), " µs")),
-        ("CPU a request, spread of all parts", f"{outcome.cost_spread:.1%} of the mean"),
+        (f"CPU a request {of_parts}", describe_change(first.cost, last.cost, " µs")),
+        ("the same in each part, µs", ", ".join(f"{part.cost:.0f}" for part in outcome.parts)),
+        ("its standard deviation", f"{outcome.cost_spread:.1%} of the mean"),
     ]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from tests.soak.chaos import Chaos
 from tests.soak.gauge import Reading, read, read_at_rest, wait_until_none_left
 from tests.soak.hostile import attacking
+from tests.soak.lag import Lag
 from tests.soak.laws import find_bad_words
 from tests.soak.ledger import Ledger, count_runs
 from tests.soak.load import Load
@@ -15,7 +16,6 @@ from tests.soak.outcome import Outcome, Part
 from tests.soak.plan import plan, split
 from tests.soak.site import Site, run_site
 from tests.soak.streams import Watchers, publishing, read_orders, wait_until_whole
-from tests.soak.yardstick import Yardstick
 
 WARM_UP = 20.0  # seconds of load, without events, before the first part
 REST = 5.0  # seconds of a part that are kept for the rest after it
@@ -30,7 +30,7 @@ class Soak:
         self._load = Load(site.addresses, outcome.ledger)
         self._watchers = Watchers(site.addresses)
         self._chaos = Chaos(site)
-        self._yardstick = Yardstick()
+        self._lag = Lag()
 
     async def run(self) -> None:
         """All parts, and then what callers and services have written down."""
@@ -53,11 +53,11 @@ class Soak:
         stays = self._site.gateways[0]
         by_gateway = self._outcome.ledger.by_gateway
         cpu, before = read(stays.pid).cpu, by_gateway[stays.address.name]
-        async with self._yardstick.measuring():
+        async with self._lag.measuring():
             await self._work(seconds, with_events=True)
         answers = by_gateway[stays.address.name] - before
         used = read(stays.pid).cpu - cpu
-        return Part(await self._rest(), used / max(answers, 1) * 1e6, self._yardstick.seconds)
+        return Part(await self._rest(), used / max(answers, 1) * 1e6)
 
     async def _work(self, seconds: float, *, with_events: bool) -> None:
         ports = [address.port for address in self._site.addresses]
@@ -79,14 +79,14 @@ class Soak:
         outcome.core = [reader.seen for reader in watchers.core]
         outcome.jetstream = [reader.seen for reader in watchers.stored]
         outcome.gaps, outcome.events = watchers.count_gaps(), watchers.count_events()
-        outcome.done, outcome.lag = self._chaos.done, self._yardstick.lag
+        outcome.done, outcome.lag = self._chaos.done, self._lag.worst
         outcome.troubles += [*self._chaos.faults, *outcome.find_unasked(self._load.asked)]
 
 
 def describe(part: Part) -> str:
     """In a line."""
     found = [f"{reading.private:.1f} MiB and {reading.files} files" for reading in part.readings]
-    return f"{', '.join(found)}; {part.cost:.0f} µs a request, at a pace of {part.pace * 1e6:.0f} µs"
+    return f"{', '.join(found)}; {part.cost:.0f} µs a request"
 
 
 async def soak(folder: Path, minutes: float) -> Outcome:

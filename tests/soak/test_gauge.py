@@ -1,12 +1,15 @@
 """What a soak reads about processes and the machine."""
 
+import asyncio
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+from tests.harness import eventually
 from tests.soak.gauge import find_left, parse_rollup, read
-from tests.soak.yardstick import Yardstick, measure
+from tests.soak.lag import PAUSE, Lag
 
 
 def test_memory_is_read_from_what_linux_says() -> None:
@@ -44,9 +47,10 @@ def test_a_process_that_is_left_is_found_by_its_command_or_its_environment(tmp_p
     assert find_left(tmp_path) == []
 
 
-async def test_the_pace_of_the_machine_is_a_time() -> None:
-    yardstick = Yardstick()
-    async with yardstick.measuring():
-        pass
-    assert yardstick.seconds > 0
-    assert measure() > 0
+async def test_a_timer_that_comes_too_late_is_noticed() -> None:
+    lag = Lag()
+    async with lag.measuring():
+        await asyncio.sleep(0)
+        time.sleep(PAUSE + 0.05)
+        await eventually(lambda: lag.worst)
+    assert lag.worst >= 0.04

@@ -10,7 +10,7 @@ from tests.soak.hostile import HOSTILE
 from tests.soak.laws import GAP
 from tests.soak.ledger import Answer, Claim, Ledger
 from tests.soak.load import KINDS, QUESTIONS
-from tests.soak.outcome import Outcome, Part, describe_change
+from tests.soak.outcome import Outcome, Part, describe_change, find_cost_limit
 from tests.soak.plan import Event
 from tests.soak.report import BEGIN, END, format_table, write
 
@@ -28,7 +28,7 @@ def outcome() -> Outcome:
         minutes=3,
         part_seconds=30,
         ledger=ledger,
-        parts=[Part([STAYS, REPLACED], 100.0, 0.001), Part([STAYS, REPLACED], 101.0, 0.001)],
+        parts=[Part([STAYS, REPLACED], 100.0), Part([STAYS, REPLACED], 101.0)],
         runs=bytearray([1]),
         stored={0: [7]},
         core=[[3, 4, GAP, 9]],
@@ -75,13 +75,13 @@ def test_a_wrong_figure_is_a_fault(outcome: Outcome, name: str, value: object, f
         ([Reading(120, 100, 53, 1), REPLACED], 100.0, "open files of the gateway that stays: 50.0 at first, and 53.0"),
         ([STAYS, Reading(110, 80, 40, 1)], 100.0, "memory of the new gateway"),
         ([STAYS, Reading(110, 90, 44, 1)], 100.0, "open files of the new gateway"),
-        ([STAYS, REPLACED], 130.0, "CPU a request"),
+        ([STAYS, REPLACED], 141.0, "CPU a request"),
     ],
 )
 def test_a_last_part_that_differs_from_the_first_is_a_fault(
     outcome: Outcome, readings: list[Reading], cost: float, fault: str
 ) -> None:
-    outcome.parts.append(Part(readings, cost, 0.001))
+    outcome.parts.append(Part(readings, cost))
     (found,) = outcome.find_faults()
     assert found.startswith(fault)
 
@@ -94,10 +94,13 @@ def test_a_run_without_messages_is_a_fault(outcome: Outcome) -> None:
     assert list(outcome.find_faults()) == ["no number was published to JetStream", "no message was acknowledged"]
 
 
-def test_a_slower_machine_is_no_fault(outcome: Outcome) -> None:
-    outcome.parts.append(Part([STAYS, REPLACED], 150.0, 0.0015))
+def test_cpu_of_long_parts_is_compared_more_exactly(outcome: Outcome) -> None:
+    assert [find_cost_limit(seconds) for seconds in (30, 100, 300)] == pytest.approx([0.4, 0.22, 0.126], abs=0.01)
+    outcome.parts.append(Part([STAYS, REPLACED], 120.0))
     assert list(outcome.find_faults()) == []
-    assert outcome.cost_spread < 0.01
+    outcome.part_seconds = 300
+    (found,) = outcome.find_faults()
+    assert found == "CPU a request, µs: 100.0 at first, and 120.0 at last"
 
 
 def test_an_answer_that_is_wrong_by_itself_is_a_fault(outcome: Outcome) -> None:
@@ -129,6 +132,7 @@ def test_the_table_takes_the_place_of_the_one_in_a_page(outcome: Outcome, tmp_pa
     assert "| CPU a request in the first and in the last 30 seconds | 100.0 → 101.0 µs (+1.0%) |" in format_table(
         outcome
     )
+    assert "| the same in each part, µs | 100, 101 |" in format_table(outcome)
     alone = tmp_path / "alone.md"
     write(outcome, alone)
     assert alone.read_text(encoding="utf-8") == format_table(outcome)
