@@ -8,11 +8,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Self
 
 from benchmarks.credentials import write_credentials
+from benchmarks.instructions.cases import CASES
 
 HERE = Path(__file__).parent
 KEPT = HERE / "figures.json"
@@ -21,7 +24,6 @@ HEADER = Path("/usr/include/valgrind/callgrind.h")
 REQUESTS = 1600
 TOLERANCE = 0.03
 
-_NAME = re.compile(r"^desc: Trigger: Client Request: (.+)$", re.MULTILINE)
 _TOTAL = re.compile(r"^(?:summary|totals): (\d+)$", re.MULTILINE)
 _QUIET = {
     "PYTHONHASHSEED": "0",
@@ -46,24 +48,27 @@ def python_version() -> str:
 
 
 def count_all(folder: Path, names: Sequence[str]) -> dict[str, int]:
-    """The instructions of a request, by case. Raises RuntimeError if the driver fails."""
+    """The instructions of a request, by case; of all cases if there are no names. Each case has a process of its own,
+    since timers of an earlier one would count too. Raises RuntimeError if the driver fails."""
     write_credentials(folder, ())
     shutil.copy(ROUTES, folder)
     subprocess.run(["cc", "-shared", "-fPIC", "-o", folder / "marks.so", HERE / "marks.c"], check=True)
-    command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={folder}/counted", "--quiet", sys.executable]
-    command += ["-m", "benchmarks.instructions.driver", str(folder), str(REQUESTS), *names]
+    wanted = [case.name for case in CASES if not names or case.name in names]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return dict(zip(wanted, pool.map(partial(_count, folder), wanted), strict=True))
+
+
+def _count(folder: Path, name: str) -> int:
+    output = folder / f"counted-{name.replace(' ', '-')}"
+    command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={output}", "--quiet", sys.executable]
+    command += ["-m", "benchmarks.instructions.driver", str(folder), str(REQUESTS), name]
     done = subprocess.run(command, env=_QUIET, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"the driver fails: {done.stderr[-2000:]}")
-    return dict(sorted(_read(path) for path in folder.glob("counted.*")))
-
-
-def _read(path: Path) -> tuple[str, int]:
-    text = path.read_text()
-    name, total = _NAME.search(text), _TOTAL.search(text)
-    if name is None or total is None:
-        raise RuntimeError(f"callgrind wrote no total into {path}")
-    return name[1], int(total[1]) // REQUESTS
+    total = _TOTAL.search(output.with_name(f"{output.name}.1").read_text())
+    if total is None:
+        raise RuntimeError(f"callgrind wrote no total for {name}")
+    return int(total[1]) // REQUESTS
 
 
 @dataclass(frozen=True, slots=True)
