@@ -44,6 +44,8 @@ def find_unproven(sources: Sequence[SchemeSource], *, can_be_shown: bool) -> lis
 def _find_unused(file: "RouteFile", pages: Sequence[str]) -> Iterator[str]:
     policies = [policy for route in file.table.routes for policy in route.policies]
     schemes = {name for policy in policies if isinstance(policy, Authenticate) for name in policy.schemes}
+    if file.discover and file.discover.auth:
+        schemes.update(file.discover.auth.any)
     for name in file.schemes:
         if name not in schemes and name not in pages:
             yield f"auth.{name}: no route uses this scheme, nor does GATEWAY_PAGES_AUTH"

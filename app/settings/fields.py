@@ -214,9 +214,9 @@ class Fields(NatsServers, BaseSettings):
     pages_auth: PagesAuth | None = Field(
         default=None,
         validation_alias="GATEWAY_PAGES_AUTH",
-        description="Who may see `/docs`, `/redoc`, `/openapi.json`, `/status` and `/metrics` on the gateway's own "
-        "port: the callers that a scheme of the route file knows, such as `users`, or `users:pages:read` to require a "
-        "scope. Unset: everybody.",
+        description="Who may see `/docs`, `/redoc`, `/openapi.json`, `/status`, `/services` and `/metrics` on the "
+        "gateway's own port: the callers that a scheme of the route file knows, such as `users`, or `users:pages:read` "
+        "to require a scope. Unset: everybody.",
     )
     services: Switch = Field(
         default=False,

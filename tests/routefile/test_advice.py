@@ -39,6 +39,8 @@ def test_a_scheme_of_any_route_or_of_the_pages_gets_none(file: Path) -> None:
     assert advise(file, ROUTE.format("a", ", auth: none") + ROUTE.format("b", rules)) == []
     limited = ", auth: partners, rate_limit: [public, other]"
     assert advise(file, ROUTE.format("a", limited), pages=("machines",)) == []
+    discover = "discover: {services: [orders], auth: machines}\n"
+    assert advise(file, ROUTE.format("a", limited) + discover) == []
 
 
 @pytest.mark.parametrize(
