@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -285,7 +286,7 @@ def break_reading(route: Route) -> None:
 
 
 def break_body(route: Route) -> None:
-    rules = BodyRules((), object(), keeps_encoding=False)  # type: ignore[arg-type]
+    rules = BodyRules((), SimpleNamespace(cost=1), keeps_encoding=False)  # type: ignore[arg-type]
     object.__setattr__(route, "body_rules", rules)
 
 

@@ -92,7 +92,7 @@ async def holding(nats: NatsServer, subject: str) -> AsyncIterator[Callable[[], 
 
 
 def make_client(url: str, verify: Any = NO_TLS) -> httpx.AsyncClient:
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=None)
     return httpx.AsyncClient(base_url=url, trust_env=False, verify=verify, timeout=60, limits=limits)
 
 
