@@ -83,12 +83,16 @@ class Publisher:
             await asyncio.sleep(PAUSE)
 
     async def store_all(self, client: Client) -> None:
-        """To JetStream, each number until it is stored; the stream drops what comes twice."""
+        """To JetStream, each number until it is stored; the stream drops what comes twice. A number may be stored
+        without an answer, so the last one is sent again too."""
         context = client.jetstream(timeout=1)
-        while not self.is_stopping:
+        is_sent = False
+        while is_sent or not self.is_stopping:
+            is_sent = True
             with contextlib.suppress(Error, TimeoutError):
                 await context.publish("stored.a", b"%d" % self.count, headers={"Nats-Msg-Id": str(self.count)})
                 self.count += 1
+                is_sent = False
             await asyncio.sleep(PAUSE)
 
 
