@@ -55,7 +55,7 @@ def serve(nats: NatsServer, tmp_path: Path, *options: str, **more: str) -> tuple
     return command, tmp_path / "log", {"NATS_URL": nats.url, **more}
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", [pytest.param("1", marks=pytest.mark.soak), "2"])
 async def test_routes_come_and_go_with_their_service(workers: str, own_nats: NatsServer, tmp_path: Path) -> None:
     routes = write_routes(tmp_path / "routes.yaml")
     command, log, environment = serve(own_nats, tmp_path, "--workers", workers, GATEWAY_ROUTES=str(routes))
@@ -176,6 +176,7 @@ async def test_routes_stay_while_nats_is_away(own_nats: NatsServer, tmp_path: Pa
         assert gateway.stop() == 0
 
 
+@pytest.mark.soak
 async def test_most_instances_count_and_the_others_are_told(own_nats: NatsServer, tmp_path: Path) -> None:
     command, log, environment = serve(own_nats, tmp_path, GATEWAY_DISCOVER="orders")
     url = own_nats.url

@@ -237,7 +237,9 @@ async def test_a_hundred_signals_in_a_second_are_answered_together_and_fail_no_r
             assert gateway.stop() == 0
 
 
-@pytest.mark.parametrize("more", [(), ("--workers", "2")], ids=["one process", "workers"])
+@pytest.mark.parametrize(
+    "more", [(), pytest.param(("--workers", "2"), marks=pytest.mark.soak)], ids=["one process", "workers"]
+)
 async def test_a_gateway_that_starts_survives_it_and_answers_when_it_serves(
     tmp_path: Path, own_nats: NatsServer, more: tuple[str, ...]
 ) -> None:
@@ -264,7 +266,9 @@ def is_blocked(pid: int) -> bool:
     return any(line.startswith("SigBlk:") and int(line.split()[1], 16) & BLOCK for line in lines)
 
 
-@pytest.mark.parametrize("more", [(), ("--workers", "2")], ids=["one process", "workers"])
+@pytest.mark.parametrize(
+    "more", [(), pytest.param(("--workers", "2"), marks=pytest.mark.soak)], ids=["one process", "workers"]
+)
 async def test_a_gateway_that_drains_answers_too_and_loses_no_request(
     tmp_path: Path, own_nats: NatsServer, more: tuple[str, ...]
 ) -> None:

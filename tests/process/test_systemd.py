@@ -14,7 +14,7 @@ from tests.process.test_serve import ADDRESS
 from tests.systemd import Ear, listen_to, run_service
 
 SERVE = [*PROGRAM, "serve", "--port", "0"]
-WORKERS = pytest.mark.parametrize("workers", ["1", "2"])
+WORKERS = pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.soak)])
 
 
 def read_environment(pid: int) -> set[str]:

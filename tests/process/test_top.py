@@ -229,7 +229,9 @@ def open_terminal(*arguments: str, **environment: str) -> Iterator[Terminal]:
         terminal.close()
 
 
-@pytest.mark.parametrize("end", ["q", "Q", "Ctrl-C", "SIGTERM"])
+@pytest.mark.parametrize(
+    "end", ["q", pytest.param("Q", marks=pytest.mark.soak), "Ctrl-C", pytest.param("SIGTERM", marks=pytest.mark.soak)]
+)
 async def test_in_a_terminal_it_is_live_and_leaves_the_terminal_as_it_was(
     shared_nats: NatsServer, tmp_path: Path, end: str
 ) -> None:
@@ -267,7 +269,9 @@ async def test_a_gateway_that_restarts_is_shown_as_away_and_then_again(own_nats:
                 assert await terminal.wait() == 0
 
 
-@pytest.mark.parametrize("more", [{"TERM": "dumb"}, {"TERM": "xterm", "NO_COLOR": "1"}], ids=str)
+@pytest.mark.parametrize(
+    "more", [{"TERM": "dumb"}, pytest.param({"TERM": "xterm", "NO_COLOR": "1"}, marks=pytest.mark.soak)], ids=str
+)
 async def test_a_terminal_that_can_do_less_gets_less(
     shared_nats: NatsServer, tmp_path: Path, more: dict[str, Any]
 ) -> None:
