@@ -60,6 +60,7 @@ class _Meter:
         self.is_recursive = False
 
     def measure(self, target: Target) -> int:
+        """The cost of the schema at this place. It is measured once."""
         if target not in self._known:
             self._known[target] = None
             document = self._document if target.name is None else self._named[target.name]

@@ -1,7 +1,7 @@
 """Counts the instructions of each case: `python -m benchmarks.instructions`.
 
 It prints a table, beside the figures that `figures.json` keeps for this version of Python. `--keep REASON` writes them
-anew, with the reason of the change. The command fails if a case costs more than TOLERANCE above its kept figure.
+again, with the reason of the change. The command fails if a case costs more than TOLERANCE above its kept figure.
 """
 
 import argparse

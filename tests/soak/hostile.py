@@ -20,9 +20,9 @@ def _get(path: str) -> bytes:
 UPLOAD = f"POST /upload/{NAME} HTTP/1.1\r\nHost: soak\r\nContent-Length: 99999\r\n\r\n".encode() + b"x" * 9999
 
 HOSTILE: Mapping[str, Sending] = {
-    "slow heads": Sending(first=_get(f"/work/{NAME}") * 50, piece=3, pause=PAUSE, connections=15),
-    "half-closed": Sending(first=_get(f"/work/{NAME}"), then="half-close", pause=PAUSE, connections=3),
-    "requests that are reset": Sending(first=_get(f"/work/{NAME}"), then="reset", pause=PAUSE, connections=3),
+    "slow heads": Sending(first=_get(f"/jobs/{NAME}") * 50, piece=3, pause=PAUSE, connections=15),
+    "half-closed": Sending(first=_get(f"/jobs/{NAME}"), then="half-close", pause=PAUSE, connections=3),
+    "requests that are reset": Sending(first=_get(f"/jobs/{NAME}"), then="reset", pause=PAUSE, connections=3),
     "uploads that are reset": Sending(first=UPLOAD, then="reset", pause=PAUSE, connections=2),
     "replies that nobody reads": Sending(first=_get(f"/large/{NAME}") * 4, reads=False, pause=PAUSE, connections=5),
     "streams that nobody reads": Sending(first=_get("/past/a"), reads=False, pause=PAUSE, connections=3),

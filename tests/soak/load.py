@@ -50,7 +50,7 @@ class Question:
 
 
 QUESTIONS: Mapping[str, Question] = {
-    "small": Question(weight=40, path="/work/{}", is_right="200", runs_as="work"),
+    "small": Question(weight=40, path="/jobs/{}", is_right="200", runs_as="work"),
     "with a key": Question(weight=8, path="/known/{}", is_right="200", runs_as="work", headers=f"X-API-Key: {KEY}\r\n"),
     "a wrong key": Question(
         weight=4,

@@ -23,7 +23,7 @@ version: 1
 auth: {partners: {type: api-key, header: X-API-Key, file: keys.yaml}}
 defaults: {auth: none, reply: {content_type: text/plain}}
 routes:
-  - {name: work, method: GET, path: "/work/{id}", subject: "work.{id}"}
+  - {name: work, method: GET, path: "/jobs/{id}", subject: "work.{id}"}
   - {name: known, method: GET, path: "/known/{id}", subject: "work.{id}", auth: partners}
   - {name: upload, method: POST, path: "/upload/{id}", subject: "upload.{id}"}
   - name: checked

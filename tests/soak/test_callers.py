@@ -9,7 +9,7 @@ import pytest
 from tests.soak.callers import CLOSED, HOST, NO_ANSWER, Address, Caller, Request, Response, choose, read_response
 from tests.soak.ledger import Answer, Claim, Ledger
 
-REQUEST = Request(method="GET", path="/work/0", timeout=1.0)
+REQUEST = Request(method="GET", path="/jobs/0", timeout=1.0)
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n0"
 
 
@@ -51,7 +51,7 @@ async def test_a_request_without_an_answer_is_wrong() -> None:
         caller = Caller([address], ledger)
         await caller.ask(REQUEST)
         assert await caller.ask(REQUEST) == (NO_ANSWER, b"")
-    assert ledger.wrong == ["GET /work/0: no answer, on request 2"]
+    assert ledger.wrong == ["GET /jobs/0: no answer, on request 2"]
 
 
 @pytest.mark.parametrize("has_stopped", [False, True])
@@ -70,7 +70,7 @@ async def test_a_gateway_that_stops_answers_the_first_request_of_a_connection() 
     async with answering() as address:
         address.is_stopping = True
         assert await Caller([address], ledger).ask(REQUEST) == (NO_ANSWER, b"")
-    assert ledger.wrong == ["GET /work/0: no answer, on request 1"]
+    assert ledger.wrong == ["GET /jobs/0: no answer, on request 1"]
 
 
 async def test_a_caller_goes_where_a_gateway_is_ready() -> None:
