@@ -15,7 +15,7 @@ from nats.js.errors import ServerError
 
 from app.routing.kinds import Since, Subscribe
 from app.routing.routes import Route
-from tests.harness import PATIENCE, Gateway, NatsServer, connect, eventually, run_gateway, run_nats
+from tests.harness import PATIENCE, Gateway, NatsServer, connect, eventually, run_gateway, run_nats, run_nats_cluster
 from tests.http.test_streams import Reader, count_open, read
 
 
@@ -326,3 +326,37 @@ async def test_the_documented_permissions_suffice(tmp_path: Path) -> None:
                     await reader.next()
                 await eventually(lambda: count_open(gateway) == 0)
                 await eventually_count_consumers(stream, 0)
+
+
+async def test_without_jetstream_a_route_is_unavailable_and_others_answer(tmp_path: Path) -> None:
+    without = "no_auth_user: sue\naccounts: {A: {users: [{user: sue, password: b}]}}"  # in it JetStream is off
+    with run_nats(tmp_path, without) as server:
+        async with run_gateway(server.url, routes=ROUTES) as gateway:
+            response = await gateway.get("/new/a")
+            assert (response.status_code, response.json()["type"]) == (503, "/problems/stream-unavailable")
+            assert (await gateway.get("/readyz")).status_code == 200
+
+
+async def test_without_quorum_a_route_is_unavailable(tmp_path: Path) -> None:
+    with run_nats_cluster(tmp_path, 3) as nodes:
+        async with connect(nodes[0].url) as client:
+            await eventually(lambda: len(client.servers) == 3)
+            async with asyncio.timeout(PATIENCE):
+                while True:  # until the cluster has a leader
+                    with contextlib.suppress(Exception):
+                        await client.jetstream().add_stream(
+                            StreamConfig(name="NUMBERS", subjects=["numbers.*"], num_replicas=3)
+                        )
+                        break
+                    await asyncio.sleep(0.1)
+        async with run_gateway(nodes[0].url, routes=ROUTES) as gateway:
+            for node in nodes[1:]:
+                node.kill()
+            async with asyncio.timeout(PATIENCE):
+                while True:
+                    async with gateway.client.stream("GET", "/new/a") as response:
+                        if response.status_code != 200:  # else it still has a leader
+                            await response.aread()
+                            break
+            assert (response.status_code, response.json()["type"]) == (503, "/problems/stream-unavailable")
+            assert (await gateway.get("/readyz")).status_code == 200

@@ -277,7 +277,8 @@ async def test_a_drain_ends_streams_at_once(shared_nats: NatsServer) -> None:
         await eventually(lambda: count_open(gateway) == 0)
 
 
-async def test_callers_who_come_and_go_leave_nothing(gateway: Gateway) -> None:
+@pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.soak)])
+async def test_callers_who_come_and_go_leave_nothing(gateway: Gateway, count: int) -> None:
     async def come_and_go(number: int) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
         writer.write(b"GET /orders/%d HTTP/1.1\r\nHost: t\r\n\r\n" % (number % 7))
@@ -285,7 +286,7 @@ async def test_callers_who_come_and_go_leave_nothing(gateway: Gateway) -> None:
             await reader.readline()
         writer.transport.abort()
 
-    for start in range(0, 300, 30):
+    for start in range(0, count, 30):
         await asyncio.gather(*(come_and_go(start + number) for number in range(30)))
     await eventually(lambda: count_open(gateway) == 0)
     assert gateway.parts.feeds.subscriptions == 0
