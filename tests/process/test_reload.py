@@ -471,7 +471,7 @@ async def test_a_key_that_is_revoked_is_refused_after_the_reload_and_a_wrong_fil
     write_routes(routes, "one", extra="auth: {p: {type: api-key, query: k, file: keys.yaml}}\ndefaults: {auth: p}\n")
     with run(command, log, **environment) as gateway:
         url = gateway.find(ADDRESS)
-        wait_until_ready(url)
+        gateway.wait_for_connections(len(more) or 1)
         async with responder(own_nats.url, "test.*", replying(b"hello")):
             assert await get_statuses(url, f"/one?k={key}", "/one?k=bad") == [200, 401]
             written = keys.read_text()

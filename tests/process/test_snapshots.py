@@ -276,7 +276,7 @@ async def test_a_gateway_that_drains_answers_too_and_loses_no_request(
     async with holding(own_nats, "snap.slow.*") as free:
         with run([*SERVE, *more], log, **environment, GATEWAY_DRAIN_TIMEOUT="60s") as gateway:
             url = gateway.find(ADDRESS)
-            wait_until_ready(url)
+            gateway.wait_for_connections(len(more) or 1)
             async with make_client(url) as client:
                 asking = asyncio.create_task(client.get("/slow/7"))
 

@@ -236,6 +236,7 @@ def test_an_installed_gateway_checks_large_bodies_in_its_processes(
     command = [*installed.command, "serve", "routes.yaml", "--port", "0", "--workers", workers]
     with run(command, folder / "log", NATS_URL=shared_nats.url) as gateway:
         url = find_url(gateway)
+        gateway.wait_for_connections(int(workers))
         numbers = b"1, " * AT_ONCE
         assert post(url, "/orders", b"[%b1]" % numbers).json()["type"] == "/problems/no-responders"
         assert post(url, "/orders", b'[%b"one"]' % numbers).json()["type"] == "/problems/invalid-body"
