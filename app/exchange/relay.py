@@ -28,7 +28,7 @@ from ..edge.proxies import Proxies
 from ..edge.request import Request
 from ..errors import GatewayError, Internal, MethodNotAllowed, NotFound
 from ..formats.clusters import MAIN
-from ..formats.fields import Pair
+from ..formats.fields import Pair, RepeatedFields
 from ..formats.html import PAGES
 from ..formats.messages import Reply
 from ..routing.bodies import Check, check_no_body, merge
@@ -102,8 +102,14 @@ class Relay:
             return self._begin_unmatched(request)
         route, segments = match
         plan = self._plans[route]
-        relevant = plan.relevant
-        fields = [pair for pair in request.headers if pair[0] in relevant]
+        headers = request.headers
+        if headers.__class__ is RepeatedFields and headers.reader is plan:
+            fields = headers.relevant
+        else:
+            relevant = plan.relevant
+            fields = [pair for pair in headers if pair[0] in relevant]
+            if headers.__class__ is RepeatedFields:
+                headers.reader, headers.relevant = plan, fields
         request_id = self.choose_request_id(fields)
         if plan.policies:
             return self._ask(request, plan, segments, fields, request_id, iter(plan.policies))

@@ -47,6 +47,18 @@ _UPGRADE = frozenset((b"upgrade", b"http2-settings"))
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
+class RepeatedFields(list[Pair]):
+    """The fields that a connection sends with one request after another. `relevant` are those of them that matter for
+    `reader`, so that nobody has to look for them twice."""
+
+    __slots__ = ("reader", "relevant")
+
+    def __init__(self, fields: Iterable[Pair]) -> None:
+        super().__init__(fields)
+        self.reader: object = None
+        self.relevant: list[Pair] = []
+
+
 class AllowList:
     """The names of the headers that may pass. On the HTTP side their case does not matter. On the NATS side they are
     written as here, or have the name that `renamed` gives them."""

@@ -8,7 +8,6 @@ its attributes uvicorn's protocol uses.
 """
 
 import asyncio
-import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -27,6 +26,7 @@ from ..errors import BadRequest
 from ..exchange.outbound import Outbound, Streaming, Waiting
 from ..exchange.relay import Relay
 from ..exchange.responses import Response
+from ..formats.fields import Pair, RepeatedFields
 from ..nats.in_flight import Sender
 from ..nats.outgoing import BIG
 from .bounds import Bounds
@@ -34,11 +34,9 @@ from .fast_exchange import FastExchange
 from .head import TRAILERS, describe_bug
 from .intake import BODY, HEAD, IDLE
 from .protocol import GatewayProtocol
+from .repeats import MOST_REMEMBERED, is_plain_target, may_be_remembered, read_alike
 
 _SLASH, _HASH = ord("/"), ord("#")
-_VERSION = b" HTTP/1.1\r\n"
-_PLAIN_TARGET = re.compile(rb"/[A-Za-z0-9._~!$&'()*+,;=:@/?%-]*").fullmatch
-MOST_REMEMBERED = 2048  # bytes of a head without its target
 
 _log = structlog.get_logger("nats-http.fast")
 
@@ -84,6 +82,8 @@ class FastProtocol(GatewayProtocol):
         self._exchange: FastExchange | None = None
         self._start = self._end = b""
         """What the last head had before and behind its target, if the next one may be like it."""
+        self._length = 0
+        """The bytes of the body of that request."""
         self._held: Response | None = None
         """A response that waits until the caller has read the earlier ones."""
 
@@ -99,31 +99,51 @@ class FastProtocol(GatewayProtocol):
             caller = exchange.request.caller
             self.way_out.leave(response, exchange.request, caller, bytes_in=exchange.bytes_in, is_written=False)
 
-    def take_repeated(self, data: bytes) -> bool:
-        """Take a request that differs from the one before only in its target: most callers send the same fields again.
-        What the parser would say about it, it still says about that one."""
-        start, end = self._start, self._end
-        if not (end and data.endswith(end) and data.startswith(start)):
+    def take_repeated(self, data: bytes, end: int) -> bool:
+        """Take a request whose head ends at `end`, if that is like the one before: most callers send the same fields
+        again, and often with the same values. Its body, if it has one, must have come with it."""
+        start, known = self._start, self._end
+        if not (known and data.startswith(start)):
             return False
-        target = data[len(start) : -len(end)]
-        if not _PLAIN_TARGET(target):
+        stop = end - len(known)
+        if data.startswith(known, stop):
+            headers = self.fields
+        else:
+            stop = data.find(b" ", len(start))
+            if (read := self._read_alike(data[stop:end])) is None:
+                return False
+            headers = read
+        target = data[len(start) : stop]
+        if len(data) - end != self._length or not is_plain_target(target):
             return False
-        self.url, headers = target, self.fields
-        self.headers = headers  # `begin_request` does not change them
+        self.url, self.headers = target, headers  # `begin_request` does not change them
         try:
             self.begin_request()
             self.headers = TRAILERS
+            if self._length:
+                self.phase = BODY
+                self.on_body(data[end:])
             self.on_message_complete()
         except Exception as error:
             self.take_error(describe_bug(error))
         return True
 
-    def note_whole(self, data: bytes) -> None:
+    def _read_alike(self, rest: bytes) -> list[Pair] | None:
+        """The fields of a head that is like the one before. It then takes the place of that."""
+        read = read_alike(self._end, rest, self.fields, self._length) if len(rest) <= MOST_REMEMBERED else None
+        if read is None:
+            return None
+        self._end, (self.fields, self._length) = rest, read
+        return self.fields
+
+    def note_whole(self, data: bytes, end: int) -> None:
         """Remember what the head had around its target, if it was a usual one."""
         start = self.parser.get_method() + b" "
-        end = data[len(start) + len(self.url) :]
-        is_known = self.is_usual and len(end) <= MOST_REMEMBERED and end.startswith(_VERSION)
-        self._start, self._end = (start, end) if is_known and data.startswith(start + self.url) else (b"", b"")
+        rest = data[len(start) + len(self.url) : end]
+        is_known = self.is_usual and may_be_remembered(rest) and data.startswith(start + self.url)
+        self._start, self._end, self._length = (start, rest, len(data) - end) if is_known else (b"", b"", 0)
+        if is_known:
+            self.fields = RepeatedFields(self.fields)
 
     def on_message_begin(self) -> None:
         """As in uvicorn, but without a scope: `_hand_on` makes it if an application needs it."""

@@ -119,7 +119,7 @@ class Intake(HttpToolsProtocol):
         if 4 <= end < size and data.find(_HEAD_END, end) >= 0:
             self._take(data)
             return
-        if end == size and self.take_repeated(data):
+        if end >= 4 and self.take_repeated(data, end):
             return
         try:  # as in `_parse`, without a call
             self.parser.feed_data(data)
@@ -127,8 +127,8 @@ class Intake(HttpToolsProtocol):
             self._take_exception(error, data)
         if self.phase:
             self._note_incomplete(data, end if end >= 4 else 0)
-        elif end == size:
-            self.note_whole(data)
+        elif end >= 4:
+            self.note_whole(data, end)
 
     def _take(self, data: bytes) -> None:
         """Parse `data` in pieces. If the connection must wait, keep the rest."""
@@ -314,12 +314,13 @@ class Intake(HttpToolsProtocol):
         """Close the connection after the answer to the latest request."""
         raise NotImplementedError
 
-    def take_repeated(self, data: bytes) -> bool:  # noqa: ARG002 - of a subclass
-        """Take a head, and say so, if it needs no parser since an earlier one was like it. No request is in flight."""
+    def take_repeated(self, data: bytes, end: int) -> bool:  # noqa: ARG002 - of a subclass
+        """Take a request, and say so, if it needs no parser since the head of an earlier one was like its own. `end` is
+        the end of its head. No request is in flight."""
         return False
 
-    def note_whole(self, data: bytes) -> None:
-        """These bytes were one request without a body."""
+    def note_whole(self, data: bytes, end: int) -> None:
+        """These bytes were one whole request, whose head ends at `end`."""
 
     def begin_long_body(self, length: int | None) -> None:
         """A body has begun, and has not come completely with its head. `length` is None for a chunked one."""

@@ -188,8 +188,17 @@ repeated_fields = st.sampled_from(
     [b"Host: t", b"Host: t\r\nAccept: */*", b"Host: t\r\nConnection: keep-alive\r\nAccept: text/plain",
      b"Host: t\r\nX-Request-Id: mine", b"Host: t\r\nCookie: a=b\r\nOrigin: https://a.example", b"Host: t\r\nHost: t",
      b"Host: t\r\nContent-Length: 0", b"Host: t\r\nTransfer-Encoding: chunked", b"Host: t\r\nExpect: 100-continue",
+     b"Host: t\r\nX-Request-Id: VALUE\r\nAccept: */*", b"Host: t\r\nX-Request-Timeout: VALUE\r\nCookie: VALUE",
+     b"Host: t\r\nConnection: VALUE", b"Host: VALUE", b"Host: t\r\nExpect: VALUE", b"Host: t\r\nX-Request-Id:VALUE",
      b"Host: t\r\nConnection: upgrade\r\nUpgrade: x", b"Host: t\r\nAccept: */*\r\nAccept: text/plain"]
 )  # fmt: skip
+
+
+changing_values = st.sampled_from(
+    [b"mine", b"mine", b"yours", b"t", b"close", b"keep-alive", b"100-continue", b"1s", b"", b" ", b"a b", b"a ",
+     b"\tb", b"caf\xc3\xa9", b"\x00", b"a\x01b", b"a: b", b": b", b"a\r\n b", b"a\nB: c", b"a\r\nX: y"]
+)  # fmt: skip
+changing_lengths = st.sampled_from([b"0", b"2", b"2", b"02", b"3", b"-1", b"+2", b"2 ", b"2, 2", b"x", b"", b"9" * 20])
 
 
 @st.composite
@@ -199,9 +208,21 @@ def repeating_streams(draw: st.DrawFn) -> list[bytes]:
     heads = st.tuples(st.sampled_from([b"GET", b"GET", b"GET", b"HEAD", b"DELETE", b"POST"]), targets)
     usual = draw(st.lists(st.just((b"GET", b"/greet/sue")), min_size=2, max_size=3))
     lines = [*usual, *draw(st.lists(heads, min_size=1, max_size=3))]
-    pieces = [write_head(method, target, fields) for method, target in lines]
+    pieces = [write_head(method, target, fields.replace(b"VALUE", draw(changing_values))) for method, target in lines]
     between = draw(st.lists(sound_requests(), max_size=1))  # perhaps with a body
     return [*pieces[:2], *between, *pieces[2:], LAST]
+
+
+@st.composite
+def repeating_bodies(draw: st.DrawFn) -> list[bytes]:
+    """What one connection sends whose requests have bodies, of the length that they say or of another one."""
+    path = draw(st.sampled_from([b"/echo", b"/items", b"/livez", b"/nowhere"]))
+    pieces = []
+    for body in (b"hi", *draw(st.lists(st.sampled_from([b"", b"hi", b"{}", b"abc", b"\r\n\r\n"]), max_size=3))):
+        length = draw(changing_lengths) if pieces and draw(st.booleans()) else b"%d" % len(body)
+        head = write_head(b"POST", path, b"Host: t\r\nContent-Length: %b" % length)
+        pieces += [head + body] if draw(st.integers(0, 3)) else [head, body]
+    return [*(piece for piece in pieces if piece), LAST]
 
 
 def write_head(method: bytes, target: bytes, fields: bytes, version: bytes = b"HTTP/1.1") -> bytes:
@@ -334,6 +355,8 @@ LIKE_BEFORE = [
     write_head(b"GET", b"/nowhere", USUAL),
     write_head(b"GET", b"//", USUAL),
     write_head(b"GET", b"/failing/bad", USUAL),
+    write_head(b"GET", b"/greet/sue", USUAL.replace(b"*/*", b"text/plain, */*;q=0.1")),
+    write_head(b"GET", b"/greet/sue", USUAL.replace(b"Accept", b"accept").replace(b"*/*", b"text/plain")),
 ]
 UNLIKE_BEFORE = [
     write_head(b"GET", b"/greet/sue#f", USUAL),
@@ -347,9 +370,42 @@ UNLIKE_BEFORE = [
     write_head(b"GET", b"/greet/sue", USUAL, b"HTTP/1.0"),
     write_head(b"GET", b"/greet/sue", USUAL + b"\r\nContent-Length: 5") + b"hello",
     write_head(b"GET", b"/greet/sue", USUAL + b"\r\nX-Request-Id: mine"),
+    write_head(b"GET", b"/greet/sue", USUAL.replace(b"Host: t", b"Host: u")),
+    write_head(b"GET", b"/greet/sue", USUAL.replace(b"keep-alive", b"Keep-Alive")),
+    write_head(b"GET", b"/greet/sue", USUAL.replace(b"*/*", b"caf\xc3\xa9")),
+    write_head(b"GET", b"/greet/sue", USUAL.replace(b"*/*", b"")),
+    write_head(b"GET", b"/greet/sue", USUAL.replace(b"*/*", b"*/*\r\n , text/plain")),
+    write_head(b"GET", b"/greet/sue", USUAL.replace(b"Accept", b"Prefer")),
     write_head(b"HEAD", b"/greet/sue", USUAL),
     write_head(b"DELETE", b"/orders/7", USUAL),
     b"\r\n" + write_head(b"GET", b"/greet/sue", USUAL),
+]
+
+
+def write_post(length: bytes, body: bytes, path: bytes = b"/echo") -> bytes:
+    return write_head(b"POST", path, USUAL + b"\r\nContent-Length: " + length) + body
+
+
+POST_LIKE_BEFORE = [
+    write_post(b"2", b"ho"),
+    write_post(b"5", b"hello"),
+    write_post(b"0", b""),
+    write_post(b"002", b"hi"),
+    write_post(b"101", b"x" * 101),  # more than the route allows
+    write_post(b"2", b"{}", b"/items"),
+    write_post(b"2", b"hi", b"/livez"),
+    write_post(b"2", b"hi", b"/nowhere"),
+]
+POST_UNLIKE_BEFORE = [
+    write_post(b"4", b"\r\n\r\n"),
+    write_post(b"2", b"hi") + b"!",
+    write_post(b"1", b"hi"),
+    write_post(b"3", b"hi"),
+    write_post(b"-2", b"hi"),
+    write_post(b"+2", b"hi"),
+    write_post(b"2, 2", b"hi"),
+    write_post(b"9" * 20, b"hi"),
+    write_head(b"POST", b"/echo", USUAL + b"\r\nTransfer-Encoding: chunked") + b"0\r\n\r\n",
 ]
 
 
@@ -360,8 +416,8 @@ async def test_a_head_like_the_one_before_is_answered_alike(
     taken: list[bytes] = []
     take_repeated = FastProtocol.take_repeated
 
-    def take(self: FastProtocol, data: bytes) -> bool:
-        is_taken = take_repeated(self, data)
+    def take(self: FastProtocol, data: bytes, end: int) -> bool:
+        is_taken = take_repeated(self, data, end)
         taken.extend([data] if is_taken else [])
         return is_taken
 
@@ -369,6 +425,11 @@ async def test_a_head_like_the_one_before_is_answered_alike(
     usual = write_head(b"GET", b"/greet/sue", USUAL)
     async with run_lanes(shared_nats.url, monkeypatch) as lanes:
         for request in LIKE_BEFORE if is_like else UNLIKE_BEFORE:
+            taken.clear()
+            await compare(lanes, [usual, usual, request, usual, LAST])
+            assert (request in taken) == is_like
+        usual = write_post(b"2", b"hi")
+        for request in POST_LIKE_BEFORE if is_like else POST_UNLIKE_BEFORE:
             taken.clear()
             await compare(lanes, [usual, usual, request, usual, LAST])
             assert (request in taken) == is_like
@@ -386,7 +447,7 @@ async def test_a_body_in_between_is_no_reason_for_a_mistake(
 
 
 def check_all(run: Callable[[list[bytes]], bytes]) -> None:
-    @given(streams() | repeating_streams())
+    @given(streams() | repeating_streams() | repeating_bodies())
     @example([b"GET /greet/sue HTTP/1.1\r\nHost: t\r\n\r\n", LAST])
     @example([b"POST /echo HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: 5\r\n\r\nhello", LAST])
     @example([b"GET /greet/a HTTP/1.1\r\nHost: t\r\n\r\nGET /livez HTTP/1.1\r\nHost: t\r\n\r\n" + LAST])
