@@ -11,6 +11,7 @@ from ..edge.signature import Signature
 from ..formats.fields import Pair
 from ..formats.units import format_duration, format_size
 from ..nats.shares import Share, choose_share
+from ..observe.trace_context import Names, choose_names
 from ..routing.kinds import Gather, Publish, RequestReply, Store
 from ..routing.routes import Route
 from ..routing.table import RouteTable
@@ -63,6 +64,8 @@ class Plan:
       be dropped silently.
     - `sent` is the header block of a request without headers that travel. If `sends_id`, it ends before the value of
       its last header, which is the request id. Headers that travel are added at `place`.
+    - `trace_names` are the names of the trace headers for the service, and `may_send_trace` says that `sent` or the
+      headers that travel may have one of them.
     - `adds_facts`: the service gets the time that is left in `timeout_header`, or the headers of `origin_names`, which
       say who calls."""
 
@@ -81,6 +84,8 @@ class Plan:
     sent: bytes
     sends_id: bool
     place: int
+    trace_names: Names
+    may_send_trace: bool
     adds_facts: bool
     timeout_header: bytes | None
     origin_names: tuple[Pair, ...]
@@ -126,6 +131,8 @@ def make_plan(route: Route, limits: Limits, *, is_alone: bool, before: Plan | No
         sent=sent,
         place=find_place(sent),
         sends_id=sends_request_id(route),
+        trace_names=choose_names(route.request_allow),
+        may_send_trace=bool(route.send_headers or route.by_header or route.renamed),
         adds_facts=timeout_header is not None or bool(origin_names),
         timeout_header=timeout_header,
         origin_names=origin_names,

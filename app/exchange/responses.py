@@ -16,10 +16,9 @@ _NO_CONTENT = frozenset((204, 205, 304))  # RFC 9110 §15.3.5, §15.3.6, §15.4.
 _NO_LENGTH = frozenset((204, 304))
 _REMEMBERED = 256  # header fields that `Vary` was joined with
 SHORT = 1024  # bytes of such fields; longer ones are not remembered
-_WITH_LENGTH = b"%bx-request-id: %b\r\nx-content-type-options: nosniff\r\ncontent-length: %d\r\n"
-_SERVER_TIMING = b"server-timing"
-_WITH_TIMING = _WITH_LENGTH + b"server-timing: %b\r\n"  # in one format string: a second one would double its cost
-_WITHOUT_LENGTH = b"%bx-request-id: %b\r\nx-content-type-options: nosniff\r\n"
+_REQUEST_ID, _LENGTH, _SERVER_TIMING = b"x-request-id", b"content-length", b"server-timing"
+_ID = b"x-request-id: "
+_PLAIN_BODY = b"\r\nx-content-type-options: nosniff\r\ncontent-length: "
 
 encode_json = to_json
 """Encodes compact JSON in UTF-8, at half the cost of `json.dumps`."""
@@ -39,6 +38,20 @@ class Fields:
         return hash(self.wire)  # Python caches the hash of bytes, but not of tuples
 
 
+class _Digits(dict[int, bytes]):
+    """The digits of numbers. Those of small ones are kept: to join texts takes half the time of formatting."""
+
+    def __missing__(self, number: int) -> bytes:
+        digits = b"%d" % number
+        if number < _MOST_DIGITS:
+            self[number] = digits
+        return digits
+
+
+_MOST_DIGITS = 4096
+_DIGITS = _Digits()
+
+
 @dataclass(slots=True)
 class Response:
     """An HTTP response.
@@ -47,7 +60,7 @@ class Response:
     - `closes` says that the connection is closed after the response.
     - `length` is the Content-Length; None means no such field.
     - `added` has fields that depend on the request, such as those of its policies.
-    - `timing` is the value of `Server-Timing`, or empty.
+    - `timing` is the value of `Server-Timing`; None means no such field.
     - The record also needs `route` (its name), `delivered` (whether the service has run), `reply_time` (the seconds
       that the reply took) and `facts` (more about a failure)."""
 
@@ -63,30 +76,28 @@ class Response:
     reply_time: float | None = None
     facts: Facts = ()
     added: tuple[Pair, ...] = ()
-    timing: bytes = b""
+    timing: bytes | None = None
 
     @property
     def headers(self) -> list[Pair]:
         """All fields, except `date` and those of the connection."""
-        headers = [*self.fields.pairs, (b"x-request-id", self.request_id), NOSNIFF]
+        headers = [*self.fields.pairs, (_REQUEST_ID, self.request_id), NOSNIFF]
         if self.length is not None:
-            headers.append((b"content-length", b"%d" % self.length))
-        if self.timing:
+            headers.append((_LENGTH, _DIGITS[self.length]))
+        if self.timing is not None:
             headers.append((_SERVER_TIMING, self.timing))
         headers += self.added
         return headers
 
-    def encode_headers(self) -> bytes:
-        """The same in wire form."""
-        if self.length is None:
-            encoded = _WITHOUT_LENGTH % (self.fields.wire, self.request_id)
-            if self.timing:
-                encoded += encode_fields(((_SERVER_TIMING, self.timing),))
-        elif self.timing:
-            encoded = _WITH_TIMING % (self.fields.wire, self.request_id, self.length, self.timing)
-        else:
-            encoded = _WITH_LENGTH % (self.fields.wire, self.request_id, self.length)
-        return encoded + encode_fields(self.added) if self.added else encoded
+    def encode(self, begin: bytes, end: bytes, body: bytes = b"") -> bytes:
+        """The response on the wire: its fields between `begin` and `end`, and the body. All is joined at once: this is
+        a tenth of what a request costs here."""
+        length, timing = self.length, self.timing
+        if self.added or length is None:
+            return b"".join((begin, encode_fields(self.headers), end, body))
+        line = b"" if timing is None else b"server-timing: %b\r\n" % timing
+        number = _DIGITS[length]
+        return b"".join((begin, self.fields.wire, _ID, self.request_id, _PLAIN_BODY, number, b"\r\n", line, end, body))
 
     def answer(self, request: Request) -> None:
         """Take over the fields and the `Vary` names that every answer to this request must have."""

@@ -3,29 +3,22 @@ I/O."""
 
 import time
 from collections.abc import Callable
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ..edge.request import Request
 from ..errors import CannotStart
-from ..formats.fields import MAX_REMEMBERED, AllowList
 from ..observe.record import Observer, Record
 from ..observe.trace_context import (
     NOT_SAMPLED,
-    TRACEPARENT,
-    TRACESTATE,
-    Names,
     Parent,
     Sent,
     Surroundings,
     Trace,
-    choose_names,
     find_parent,
     make_ids,
     mentions_trace,
     remove_trace,
     write_trace,
-    write_unsampled,
 )
 from ..observe.trace_settings import INSTALL
 from ..settings import read_sampling
@@ -59,22 +52,23 @@ class Traces:
         self, tracing: "Tracing", find_path: Callable[[str], str | None], find_server: Callable[[str], str | None]
     ) -> None:
         self._tracing = tracing
-        self._decide, self._starts = tracing.decide, tracing.starts
+        self._decide, self._bound = tracing.decide, tracing.bound
         self._ids = make_ids()
         self._find_path = find_path
         self._find_server = find_server
 
     def begin(self, outbound: Outbound) -> None:
         """Add the trace context to the headers for the service. Call this right before the request is sent."""
-        request, route, headers = outbound.request, outbound.plan.route, outbound.headers
-        names = _find_names(route.request_allow)
+        request, plan, headers = outbound.request, outbound.plan, outbound.headers
+        names = plan.trace_names
         high, low, span_id = next(self._ids)
         is_mentioned = mentions_trace(request.headers)
-        if is_mentioned or route.send_headers or route.by_header or route.renamed:  # one of them may be a trace header
+        if is_mentioned or plan.may_send_trace:
             headers = remove_trace(headers, names)
-        if not is_mentioned and not self._starts(low):  # the usual case
+        if low >= self._bound and not is_mentioned:  # the usual case
             request.trace = NOT_SAMPLED
-            outbound.headers = write_unsampled(headers, names, high, low, span_id)
+            begin = headers[:-2] if headers else b"NATS/1.0\r\n"
+            outbound.headers = b"".join((begin, names.begin, high, low, b"-", span_id, b"-00\r\n\r\n"))
             return
         trace_id, parent = high + low, find_parent(request.headers)
         if parent is not None:
@@ -83,7 +77,7 @@ class Traces:
         request.trace = trace = self._make(trace_id, parent) if is_sampled else NOT_SAMPLED
         if is_sampled:
             span_id, outbound.sent_at = trace.client_id, time.monotonic()  # from here the reply is timed, too
-            trace.sent = Sent(outbound.subject, route.subject, outbound.sent_at)
+            trace.sent = Sent(outbound.subject, plan.route.subject, outbound.sent_at)
         outbound.headers = write_trace(headers, names, trace_id, span_id, parent, is_sampled)
 
     def find_observer(self, request: Request) -> Observer | None:
@@ -114,9 +108,3 @@ class Traces:
             self._tracing.end(trace, record, around)
 
         return end
-
-
-@lru_cache(MAX_REMEMBERED)
-def _find_names(allow: AllowList) -> Names:
-    """The names of the trace headers on the NATS side, in the spelling of the route if it lists them."""
-    return choose_names(*(allow.canonical(name) if name in allow.names else name for name in (TRACEPARENT, TRACESTATE)))

@@ -13,6 +13,7 @@ from ..edge.request import Caller, Request
 from ..errors import Delivered
 from ..observe.counts import Counts
 from ..observe.record import Observer, Observers, Record, clean_text
+from ..observe.trace_context import NOT_SAMPLED
 from .responses import Fields, Response
 from .traces import Traces
 
@@ -27,13 +28,14 @@ class WayOut:
 
     def __init__(self, observers: Observers, counts: Counts | None = None, traces: Traces | None = None) -> None:
         self._failure, self._other, self._storm = observers.failure, observers.other, observers.storm
-        self._counts = counts
+        self.counts = counts
+        """Counts all responses; None if nothing does."""
         self._traces = traces
         self.sees_all = bool(observers.other) or counts is not None or traces is not None
         """Whether anything observes responses below 500."""
-        self.only = counts if not observers.other and traces is None else None
-        """Counts responses below 500 without a slug, if nothing else observes them. Call its `add` instead of `leave`:
-        that costs half as much."""
+        self.untold: object = self if observers.other else None if traces is None else NOT_SAMPLED
+        """If the trace of a request is this, its response is only counted, if it is below 500 and has no slug. Call
+        `counts.add` instead of `leave`: that costs half as much."""
 
     def leave(
         self,
@@ -52,10 +54,10 @@ class WayOut:
             method, duration = request.method, time.monotonic() - request.received
         if bytes_out is None:
             bytes_out = len(response.body) if is_written else 0
-        if self._counts is not None:
-            self._counts.add(response, method, duration, bytes_in, bytes_out)
+        if self.counts is not None:
+            self.counts.add(response, method, duration, bytes_in, bytes_out)
             if slug is not None:
-                self._counts.add_problem(response.route, slug, response.delivered)
+                self.counts.add_problem(response.route, slug, response.delivered)
         observers = self._failure if response.status >= 500 else self._other
         if observers and slug is not None and self._storm and not self._storm.admits(response.route, slug):
             observers = ()
@@ -67,8 +69,8 @@ class WayOut:
 
     def refuse_connection(self, reason: str) -> None:
         """Count a connection over the cap. If it was answered, call `leave` for that response as well."""
-        if self._counts is not None:
-            self._counts.refuse_connection(reason)
+        if self.counts is not None:
+            self.counts.refuse_connection(reason)
 
 
 def make_caller_gone(route: str | None, delivered: Delivered, request_id: str = "") -> Response:

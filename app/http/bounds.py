@@ -15,6 +15,8 @@ from collections.abc import Callable, Collection, Iterable
 from operator import attrgetter
 from typing import Protocol
 
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
 from ..formats.fields import Pair, encode_fields
 from .handshakes import Handshakes
 from .uploads import Uploads
@@ -149,7 +151,8 @@ class Bounds:
         self._found_idle: list[Connection] = []
         self._found_answered: list[Connection] = []
         self._default_headers: list[Pair] = []
-        self._default_fields = b""
+        self._beginnings: dict[int, bytes] = {}
+        """By status: what a response begins with in this second."""
 
     def check(self, connections: Collection[Connection], *, parts: int) -> None:
         """Check the next part of all connections, and end those without progress for too long. `parts` calls check all
@@ -208,9 +211,13 @@ class Bounds:
         self._next_look = ended + 10 * (ended - began)
         return True
 
-    def encode_default(self, headers: list[Pair]) -> bytes:
-        """The fields that uvicorn adds to every response, in wire form. uvicorn makes a new list each second, for
-        `date`."""
+    def begin_response(self, status: int, headers: list[Pair]) -> bytes:
+        """The beginning of a response: its status line and the fields that uvicorn adds to all. uvicorn makes a new
+        list of them each second, for `date`."""
         if headers is not self._default_headers:
-            self._default_headers, self._default_fields = headers, encode_fields(headers)
-        return self._default_fields
+            self._default_headers = headers
+            self._beginnings.clear()
+        beginning = self._beginnings.get(status)
+        if beginning is None:
+            beginning = self._beginnings[status] = STATUS_LINE[status] + encode_fields(headers)
+        return beginning

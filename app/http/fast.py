@@ -15,7 +15,7 @@ from typing import Any
 import httptools
 import structlog
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from ..checks.checker import Checker
@@ -269,24 +269,22 @@ class FastProtocol(GatewayProtocol):
             self.note_unread(len(response.body))
             return
         keep_alive = exchange.keep_alive and not response.closes and not self._drain.is_set()
-        default = self.bounds.encode_default(self.server_state.default_headers)
+        begin = self.bounds.begin_response(response.status, self.server_state.default_headers)
         end = b"\r\n" if keep_alive or response.closes else b"connection: close\r\n\r\n"
-        head = STATUS_LINE[response.status], default, response.encode_headers(), end
         body = response.body
         self._exchange = None
         exchange.response_complete = True
         self.steps += 1
         if self.has_begun or len(body) > BIG:
-            self.write(b"".join(head))
+            self.write(response.encode(begin, end))
             self.transport.write(body)
         else:
-            self.transport.write(b"".join((*head, body)))
+            self.transport.write(response.encode(begin, end, body))
         way_out, request = self.way_out, exchange.request
-        if way_out.only is not None and response.slug is None and response.status < 500:
-            way_out.only.add(
-                response, request.method, time.monotonic() - request.received, exchange.bytes_in, len(body)
-            )
-        elif way_out.sees_all or response.status >= 500:
+        if request.trace is way_out.untold and response.slug is None and response.status < 500:
+            if (counts := way_out.counts) is not None:
+                counts.add(response, request.method, time.monotonic() - request.received, exchange.bytes_in, len(body))
+        else:
             way_out.leave(response, request, request.caller, exchange.bytes_in)
         if not keep_alive:
             self.close()

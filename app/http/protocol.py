@@ -14,7 +14,6 @@ from typing import Any
 import httptools
 import structlog
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
 
 from ..edge.proxies import Proxies
@@ -335,11 +334,10 @@ class GatewayProtocol(Timed):
             response.answer(request)
         if isinstance(error, Internal):
             _log.error("internal-error", request_id=response.request_id.decode("ascii"), exc_info=error.__cause__)
-        default = self.bounds.encode_default(self.server_state.default_headers)
+        begin = self.bounds.begin_response(error.status, self.server_state.default_headers)
         end = b"\r\n" if response.closes else b"connection: close\r\n\r\n"
-        head = STATUS_LINE[error.status], default, response.encode_headers(), end
         is_written = not self.transport.is_closing()
-        self.write(b"".join((*head, response.body)))
+        self.write(response.encode(begin, end, response.body))
         self.way_out.leave(response, request, caller, is_written=is_written)
         self._linger()
 

@@ -65,8 +65,9 @@ class Tracing:
 
     def __init__(self, sampling: Sampling, *, version: str) -> None:
         self._sampling = sampling
-        # Hexadecimal digits take a fifth of the time to compare. `g` is above all of them.
-        self._bound = b"%016x" % TraceIdRatioBased(sampling.ratio).bound if sampling.ratio < 1 else b"g"
+        self.bound = b"%016x" % TraceIdRatioBased(sampling.ratio).bound if sampling.ratio < 1 else b"g"
+        """A trace that begins here is sampled if the second half of its id is below this. Both are hexadecimal digits:
+        these take a fifth of the time to compare. `g` is above all of them."""
         self._resource = _make_resource(version)
         self._scope = InstrumentationScope(SERVICE, version, _SCHEMA)
         limits = SpanLimits()
@@ -78,11 +79,7 @@ class Tracing:
         """Whether the trace is sampled. It decides as the samplers of the SDK do, in a fraction of their time."""
         if parent is not None and self._sampling.by_parent:
             return bool(parent.flags & TraceFlags.SAMPLED)
-        return self.starts(trace_id[16:])
-
-    def starts(self, low: bytes) -> bool:
-        """Whether a trace that begins here is sampled. `low` is the second half of its id, in hexadecimal digits."""
-        return low < self._bound
+        return trace_id[16:] < self.bound
 
     async def __aenter__(self) -> Self:
         _report_by_our_log()

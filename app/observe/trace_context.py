@@ -12,10 +12,11 @@ import re
 from binascii import hexlify
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain
 from typing import NamedTuple
 
-from ..formats.fields import Pair, is_clean_value
+from ..formats.fields import MAX_REMEMBERED, AllowList, Pair, is_clean_value
 
 TRACEPARENT, TRACESTATE = b"traceparent", b"tracestate"
 SAMPLED = 1
@@ -120,8 +121,10 @@ class Names(NamedTuple):
     begin: bytes
 
 
-def choose_names(parent: bytes, state: bytes) -> Names:
-    """The names of the two headers, ready for writing."""
+@lru_cache(MAX_REMEMBERED)
+def choose_names(allow: AllowList) -> Names:
+    """The names of the two headers, ready for writing, in the spelling of a route that lists them."""
+    parent, state = (allow.canonical(name) if name in allow.names else name for name in (TRACEPARENT, TRACESTATE))
     return Names(parent, state, b"%b: 00-" % parent)
 
 
@@ -142,12 +145,6 @@ def write_trace(
         state = b"%b: %b\r\n" % (names.state, parent.state) if parent.state else b""
         end = b"-%02x\r\n%b\r\n" % ((parent.flags & ~SAMPLED) | is_sampled, state)
     return b"".join((head, names.begin, trace_id, b"-", span_id, end))  # half the cost of formatting
-
-
-def write_unsampled(block: bytes, names: Names, high: bytes, low: bytes, span_id: bytes) -> bytes:
-    """As `write_trace`, for a trace that begins here and is not sampled. `high` and `low` are the halves of its id."""
-    head = block[:-2] if block else b"NATS/1.0\r\n"
-    return b"".join((head, names.begin, high, low, b"-", span_id, b"-00\r\n\r\n"))
 
 
 def _find_state(headers: Sequence[Pair]) -> bytes:
