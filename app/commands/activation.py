@@ -5,12 +5,11 @@ gateway stops and the next one starts are not refused.
 
 import os
 import socket
+import sys
 from collections.abc import Mapping
 
-import typer
-
 from ..http.sockets import GivenSocket, send_at_once
-from .arguments import CommandError
+from .endings import CommandError
 
 FIRST = 3
 """The file descriptor of the first socket, after stdin, stdout and stderr."""
@@ -30,10 +29,10 @@ def take_sockets() -> Mapping[str, GivenSocket]:
         raise CommandError(f"LISTEN_FDS '{text}': must be the number of sockets that the gateway is given")
     owner, pid = found.get("LISTEN_PID", ""), str(os.getpid())
     if owner != pid and text != "0":
-        typer.echo(
+        print(
             f"nats-http: warning: LISTEN_FDS is for process {owner or 'unknown'} (LISTEN_PID), and this is {pid}: its "
             "sockets are not used",
-            err=True,
+            file=sys.stderr,
         )
         return {}
     names = found["LISTEN_FDNAMES"].split(":") if "LISTEN_FDNAMES" in found else ["unknown"] * int(text)

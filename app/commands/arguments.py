@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import CannotStart
+from .endings import CommandError
 
 if TYPE_CHECKING:
     from ..formats.schemas import Json
@@ -37,10 +37,6 @@ HeaderOption = Annotated[
 
 DataOption = Annotated[str | None, typer.Option("-d", "--data", help="The request body; @FILE reads it from a file.")]
 """The option for the body of a request. `read_data` reads it."""
-
-
-class CommandError(CannotStart):
-    """A command can't continue. The text is one line that says what to do."""
 
 
 def parse_scopes(texts: Sequence[str]) -> list[str]:

@@ -37,7 +37,7 @@ from ..observe.record import Observers
 from ..routing.kinds import Subscribe
 from ..routing.table import RouteTable
 from ..settings import Settings
-from .arguments import CommandError
+from .endings import CommandError
 from .near import list_near
 
 _PEER = "127.0.0.1"

@@ -11,8 +11,8 @@ from ..edge.key_sets import KeySet
 from ..edge.request import Request
 from ..errors import Unauthenticated
 from ..jwks.fetcher import JwksFetcher
-from .arguments import CommandError
 from .development import find_development_keys
+from .endings import CommandError
 from .rules import describe_auth
 
 Rows = list[tuple[str, str]]

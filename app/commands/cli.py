@@ -4,7 +4,6 @@ Each command imports its own modules, so that other commands start without them.
 """
 
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,13 +13,14 @@ import typer
 from .. import __version__
 from ..errors import CannotStart
 from ..http.lane import LaneName
-from .arguments import CommandError, File, check_one_file
+from .arguments import File, check_one_file
 from .call_command import call
 from .discover_command import discover
+from .endings import CommandError, end_at_signals, say_why
 from .hangups import Hangups
 from .keys_command import keys
 from .lean import lean_imports
-from .listeners import inherit, listen
+from .listeners import listen
 from .route_commands import check, explain, openapi, routes, schema
 from .settings_command import settings
 from .token_command import token
@@ -157,42 +157,28 @@ def serve(
     ] = None,
     lane: Lane = None,
     extend: ExtendOption = None,
-    fd: Annotated[int | None, typer.Option(hidden=True)] = None,
-    beside_fd: Annotated[list[int] | None, typer.Option(hidden=True)] = None,
-    board_fd: Annotated[list[int] | None, typer.Option(hidden=True)] = None,
-    given_fd: Annotated[list[int] | None, typer.Option(hidden=True)] = None,
-    sign_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Run the gateway alone, for production. It listens at once, and connects to NATS in the background.
 
     At SIGHUP it reads the route file and the certificate again. With GATEWAY_WATCH=on it does so when they change.
     """
     hangups = _take_signals(context)
-    if fd is not None:
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the parent of a worker sends it new routes
     with lean_imports():
         from ..settings import is_color_wanted, load_settings
         from .activation import take_sockets
         from .systemd import Notifier
 
     notifier, given = Notifier.take(), take_sockets()
-    settings = load_settings(check_files=fd is None)  # while a worker starts, a file may be half replaced
+    settings = load_settings(check_files=True)
     check_one_file(file, settings)
-    own = listen(settings, host, port, given) if fd is None else inherit(settings, fd, beside_fd or [], given_fd or [])
-    with own as listeners:
+    with listen(settings, host, port, given) as listeners:
         with lean_imports():
-            from ..observe.board import Boards
             from ..observe.log import configure_logging
             from ..routefile.load import DISCOVERED, GREET
-            from .pipes import PipeSource
-            from .serve import run_gateway, run_workers
+            from .parent import run_workers
+            from .serve import run_gateway
 
         configure_logging(color=is_color_wanted(sys.stderr), form=settings.log_format, level=settings.log_level)
-        if fd is not None:
-            pipe = PipeSource(sys.stdin.fileno(), has_certificate=settings.certificate_files is not None)
-            boards = Boards.of_files(board_fd or [])
-            run_gateway(settings, listeners, pipe, lane=lane, extend=extend, boards=boards, sign_fd=sign_fd)
-            return
         path = file or settings.routes or (DISCOVERED if settings.discover else GREET)
         source = _open_source(path, settings, hangups, notifier)
         source.discover_at(settings.nats_variables)
@@ -261,17 +247,9 @@ def _open_source(
 
 
 def _take_signals(context: typer.Context) -> Hangups:
-    """End the process at SIGINT and SIGTERM, after the last log lines: nothing has started yet that must be stopped. It
-    raises no exception, since an import could swallow that. SIGHUP ends nothing; the console script has set that up
-    before."""
-
-    def end(*_: object) -> None:
-        if finish := getattr(sys.stderr, "finish", None):  # of a QueuedStream
-            finish()
-        os._exit(0)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, end)
+    """Until the command serves, SIGINT and SIGTERM end it at once. SIGHUP ends nothing; the console script has set that
+    up before."""
+    end_at_signals()
     return context.obj if isinstance(context.obj, Hangups) else Hangups()
 
 
@@ -294,6 +272,5 @@ def main(hangups: Hangups | None = None) -> None:
     try:
         cli(obj=hangups)
     except CannotStart as error:
-        for line in str(error).splitlines():
-            print(f"nats-http: {line}", file=sys.stderr)
+        say_why(error)
         sys.exit(1)

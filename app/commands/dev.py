@@ -26,10 +26,10 @@ from ..observe.console import show_path
 from ..observe.record import Observer, Observers, Record
 from ..routefile.load import EXAMPLES, RouteFile
 from ..settings import Settings, child_environment, is_color_wanted
-from .arguments import CommandError
 from .banner import Banner
 from .development import load_development_keys
 from .embedded import LOG, PORT, build_command, find_last_words, is_free, wait_for_url
+from .endings import CommandError
 from .examples import Examples
 from .extension import load_extension
 from .hints import Hints

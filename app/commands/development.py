@@ -21,7 +21,7 @@ from ..formats.schemas import Json
 from ..routefile.auth import SchemeSource
 from ..routefile.bearer import JwtModel
 from ..settings import find_state_folder
-from .arguments import CommandError
+from .endings import CommandError
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec, rsa

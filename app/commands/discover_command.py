@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..formats.words import suggest
-from .arguments import CommandError
+from .endings import CommandError
 from .live import ask
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from ..routefile.files import parse, read_bytes
 from ..routefile.keys import has_expired
 from ..routefile.schemes import read_key_file
 from ..routefile.yamltree import Tree
-from .arguments import CommandError
+from .endings import CommandError
 
 _NEW = "# API keys of nats-http-gateway: names and SHA-256 digests. `nats-http keys` changes it.\nversion: 1\nkeys:\n"
 _EMPTY = re.compile(r"^keys:[ \t]*\[\s*\]", re.MULTILINE)  # a list that has no place for a line

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from .arguments import ClaimOption, CommandError, ScopeOption, parse_claims, parse_scopes
+from .arguments import ClaimOption, ScopeOption, parse_claims, parse_scopes
+from .endings import CommandError
 
 keys = typer.Typer(name="keys", help="Make, list and revoke API keys. A file has their digests.", no_args_is_help=True)
 

@@ -1,5 +1,5 @@
-"""Loads libraries without modules that they would use if these are installed, but that the gateway never needs from
-them. This saves 5 MiB in each process, and a tenth of the time of a start."""
+"""Loads libraries without what they would load or build, but the gateway never needs from them. This saves 6 MiB in
+each process, and a fifth of the time of a start."""
 
 import sys
 from collections.abc import Iterator
@@ -16,12 +16,14 @@ _OPTIONAL = {
 
 @contextmanager
 def lean_imports() -> Iterator[None]:
-    """A block of imports. structlog and uvicorn are loaded before it, and the garbage collector is off meanwhile.
-    Afterwards `import rich` and `import watchfiles` work as usual."""
+    """A block of imports. structlog, uvicorn and FastAPI are loaded before it, and the garbage collector is off
+    meanwhile. Afterwards `import rich` and `import watchfiles` work as usual."""
     with collector_off():
         for library, optional in _OPTIONAL.items():
             with _absent(optional):
                 import_module(library)
+        with _models_built_when_used():
+            import_module("fastapi")
         yield
 
 
@@ -36,3 +38,17 @@ def _absent(name: str) -> Iterator[None]:
         yield
     finally:
         del sys.modules[name]
+
+
+@contextmanager
+def _models_built_when_used() -> Iterator[None]:
+    """Pydantic models that are defined in this block are built when something first uses them. FastAPI has forty for
+    OpenAPI documents, which it uses for routes that an extension adds (`--extend`)."""
+    from pydantic import BaseModel, ConfigDict
+
+    before = BaseModel.model_config
+    BaseModel.model_config = ConfigDict(defer_build=True)
+    try:
+        yield
+    finally:
+        BaseModel.model_config = before

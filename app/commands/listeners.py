@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..http.sockets import GivenSocket
 from .activation import MAIN, PAGES
-from .arguments import CommandError
+from .endings import CommandError
 
 if TYPE_CHECKING:
     from ..settings import Settings

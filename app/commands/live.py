@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .arguments import CommandError
+from .endings import CommandError
 
 if TYPE_CHECKING:
     from ..discovery.infos import Remark, Service

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from .arguments import CommandError
+from .endings import CommandError
 
 if TYPE_CHECKING:
     from .discover_command import Drafts

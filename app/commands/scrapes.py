@@ -14,7 +14,7 @@ from typing import IO, Any
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from .arguments import CommandError
+from .endings import CommandError
 
 METRICS = "/metrics"
 TIMEOUT = 5.0  # seconds for one answer

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from .arguments import ClaimOption, CommandError, ScopeOption, choose_file, parse_claims, parse_scopes
+from .arguments import ClaimOption, ScopeOption, choose_file, parse_claims, parse_scopes
+from .endings import CommandError
 
 
 def token(

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .arguments import CommandError, HeaderOption, parse_header, read_data
+from .arguments import HeaderOption, parse_header, read_data
+from .endings import CommandError
 
 if TYPE_CHECKING:
     from .scrapes import Scrape, Scraper

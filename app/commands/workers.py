@@ -21,6 +21,7 @@ from ..http.lane import LaneName
 from .listeners import Listeners
 from .pipes import CERTIFICATE, ROUTES, Feed
 from .processes import Child, Children, make_command
+from .worker import Inherited
 
 FIRST_PAUSE = 0.1  # seconds
 MAX_PAUSE = 5.0  # seconds
@@ -77,7 +78,7 @@ class Workers:
         self._boards = boards
         self._package = package
         self._certificate = certificate
-        self._options = [*(("--lane", lane) if lane else ()), *(("--extend", extend) if extend else ())]
+        self._lane, self._extend = lane, extend
         self._workers = [_Worker(f"worker {number}", board) for number, board in enumerate(boards[1:], 1)]
         self.have_served = False
         """Whether a worker has served."""
@@ -139,13 +140,18 @@ class Workers:
         signs, sign = os.pipe()
         main, *beside = (listener.fileno() for listener in self._listeners.all)
         boards = [worker.board, *(board for board in self._boards if board != worker.board)]
-        given = [("--fd", main), ("--sign-fd", sign)]
-        given += [("--beside-fd", fd) for fd in beside] + [("--board-fd", fd) for fd in boards]
-        given += [("--given-fd", fd) for fd in self._listeners.given]
-        command = make_command(__package__.partition(".")[0], "serve", *self._options)
-        command += [word for option, fd in given for word in (option, str(fd))]
+        inherited = Inherited(
+            listener=main,
+            beside=beside,
+            given=list(self._listeners.given),
+            boards=boards,
+            sign=sign,
+            lane=self._lane,
+            extend=self._extend,
+        )
+        command = make_command(f"{__package__}.worker", inherited.encode())
         try:
-            fds = [fd for _, fd in given]
+            fds = inherited.descriptors
             child = self._children.start(worker.name, command, pass_fds=fds, stdin=subprocess.PIPE)
         except OSError:
             os.close(signs)

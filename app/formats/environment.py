@@ -1,6 +1,5 @@
 """Names and values of environment variables, for messages about settings. Pure."""
 
-import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -44,5 +43,7 @@ def _advise(name: str, known: Sequence[str]) -> str:
 
 
 def _guess(name: str, known: Sequence[str]) -> str | None:
+    import difflib  # nearly no process needs it
+
     bare = name.removeprefix(PREFIX)
     return bare if bare in known else next(iter(difflib.get_close_matches(name, known, n=1, cutoff=_LIKE)), None)

@@ -1,6 +1,5 @@
 """Finds the known word that an unknown word was probably meant to be. Pure."""
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 
@@ -11,6 +10,8 @@ SERVICE_NAME = re.compile(r"[A-Za-z0-9_-]+")
 def find_close(word: str, known: Iterable[str], others: Mapping[str, str] | None = None) -> str | None:
     """The most similar known word, or None if no word is similar. Case does not matter. `others` maps words of other
     programs to ours."""
+    import difflib  # nearly no process needs it
+
     folded = {name.lower(): name for name in known}
     if others and (other := others.get(word)) in folded.values():
         return other

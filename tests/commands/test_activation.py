@@ -11,7 +11,7 @@ import pytest
 
 from app.commands import activation
 from app.commands.activation import FIRST, take_sockets
-from app.commands.arguments import CommandError
+from app.commands.endings import CommandError
 from app.commands.listeners import inherit, listen
 from app.commands.succession import accept_when_connected
 from app.http.sockets import GivenSocket

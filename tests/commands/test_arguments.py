@@ -2,7 +2,8 @@
 
 import pytest
 
-from app.commands.arguments import CommandError, parse_claims, parse_scopes
+from app.commands.arguments import parse_claims, parse_scopes
+from app.commands.endings import CommandError
 from app.formats.schemas import Json
 
 

@@ -67,7 +67,7 @@ async def test_a_scrape_while_workers_die(tmp_path: Path, own_nats: NatsServer) 
         for number in range(TIMES):
             gateway.process.wait_for_connections(2 + number)
             await scrapes.wait_for(3)
-            killed = find_children(gateway.pid, "app serve")[number % 2]
+            killed = find_children(gateway.pid, "app.commands.worker")[number % 2]
             os.kill(killed, signal.SIGKILL)
             await eventually(partial(has_ended, killed))
             await scrapes.wait_for(3)

@@ -24,6 +24,7 @@ from typing import IO
 IMPORTS = (
     "app.commands.cli",
     "app.commands.dev",
+    "app.commands.parent",
     "app.commands.serve",
     "app.commands.watch",
     "responders._lifecycle",

@@ -43,9 +43,10 @@ async def test_serve_loads_nothing_that_its_routes_and_settings_do_not_need(
                     assert (await client.get(path)).status_code == 200
             assert gateway.stop() == 0
     loaded = loaded_in(gateway.log)
-    assert {"fastapi", "nats.aio.client", "structlog.dev", "uvicorn.server", "yaml"} <= loaded
+    assert {"fastapi.applications", "nats.aio.client", "structlog.dev", "uvicorn.server", "yaml"} <= loaded
     assert loaded & UNUSED == set()
-    assert SHOWN.findall(gateway.log).count("yaml") == 1  # the process that reads the route file
+    once = [SHOWN.findall(gateway.log).count(name) for name in ("typer", "yaml")]
+    assert once == [1, 1]  # in the process of the command, which reads the route file
 
 
 def test_serve_loads_what_checks_bodies_for_a_route_with_a_schema(tmp_path: Path, shared_nats: NatsServer) -> None:

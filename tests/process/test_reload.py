@@ -294,7 +294,7 @@ async def test_a_worker_that_is_replaced_goes_by_the_last_routes_that_held(own_n
         write_routes(routes, "three", extra="oops: 1")
         hang_up(gateway)
         gateway.find("(routes-refused)")
-        for pid in find_children(gateway.process.pid, "serve"):
+        for pid in find_children(gateway.process.pid, "worker"):
             os.kill(pid, signal.SIGKILL)
         gateway.wait_for_connections(4)
         statuses = [await get_statuses(url, "/two", "/three") for _ in range(20)]  # of both workers

@@ -247,13 +247,13 @@ async def test_a_worker_that_is_killed_is_replaced_and_all_go_with_a_killed_pare
     with run(serve("--workers", "2"), tmp_path / "log", NATS_URL=own_nats.url) as gateway:
         url = gateway.find(ADDRESS)
         gateway.wait_for_connections(2)
-        before = find_children(gateway.process.pid, "serve")
+        before = find_children(gateway.process.pid, "worker")
         assert len(before) == 2
         os.kill(before[0], signal.SIGKILL)
         gateway.find(r'"event":"(worker-ended)"')
-        await eventually(lambda: len(find_children(gateway.process.pid, "serve")) == 2)
+        await eventually(lambda: len(find_children(gateway.process.pid, "worker")) == 2)
         wait_until_ready(url)
-        children = find_children(gateway.process.pid, "serve")
+        children = find_children(gateway.process.pid, "worker")
         assert before[0] not in children
         gateway.process.kill()
         await eventually(lambda: not any(is_alive(pid) for pid in children))
@@ -263,7 +263,7 @@ async def test_a_worker_that_can_t_start_ends_the_gateway_with_1(tmp_path: Path,
     with run(serve("--workers", "2"), tmp_path / "log", NATS_URL=own_nats.url) as gateway:
 
         def kill_newborn() -> bool:
-            for pid in find_children(gateway.process.pid, "serve"):
+            for pid in find_children(gateway.process.pid, "worker"):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             return gateway.process.poll() is not None

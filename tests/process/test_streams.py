@@ -73,7 +73,7 @@ def read_events(stream: IO[bytes], events: list[dict[str, Any]]) -> None:
 async def test_a_log_that_hangs_holds_up_no_request_and_no_stop(own_nats: NatsServer, port: int, workers: int) -> None:
     command = [*PROGRAM, "serve", "--workers", str(workers)]
     with start(command, NATS_URL=own_nats.url, GATEWAY_ACCESS_LOG="on", PORT=str(port)) as gateway:
-        await eventually(lambda: workers == 1 or find_children(gateway.pid, "app serve"))
+        await eventually(lambda: workers == 1 or find_children(gateway.pid, "app.commands.worker"))
         wait_until_ready(f"http://127.0.0.1:{port}")
         assert await ask(port, 500) == 500  # more than the pipe takes
         assert await ask(port, 500, "GET /greet/sue", 503) == 500  # a storm
@@ -128,9 +128,9 @@ async def test_serve_works_with_streams_that_are_closed_at_the_start(
         process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     url = f"http://127.0.0.1:{port}"
     try:
-        await eventually(lambda: not arguments or find_children(process.pid, "app serve"))
+        await eventually(lambda: not arguments or find_children(process.pid, "app.commands.worker"))
         wait_until_ready(url)
-        for pid in (process.pid, *find_children(process.pid, "app serve")):
+        for pid in (process.pid, *find_children(process.pid, "app.commands.worker")):
             for number in re.findall(r"\d(?=[<>]&-)", redirections):
                 target = str(Path(f"/proc/{pid}/fd/{number}").readlink())
                 assert target == "/dev/null" or (pid != process.pid and number == "0")  # a worker's is its parent's

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.commands.serve import PATIENCE as WORKER_PATIENCE
+from app.commands.parent import PATIENCE as WORKER_PATIENCE
 from app.http.patience import LAST_WORDS
 from app.http.process import OTHER_FILES
 from app.http.protocol import RESERVE

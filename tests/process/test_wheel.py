@@ -240,7 +240,7 @@ def test_an_installed_gateway_checks_large_bodies_in_its_processes(
         numbers = b"1, " * AT_ONCE
         assert post(url, "/orders", b"[%b1]" % numbers).json()["type"] == "/problems/no-responders"
         assert post(url, "/orders", b'[%b"one"]' % numbers).json()["type"] == "/problems/invalid-body"
-        parents = [gateway.process.pid, *find_children(gateway.process.pid, f"{NAME} serve")]
+        parents = [gateway.process.pid, *find_children(gateway.process.pid, f"{NAME}.commands.worker")]
         assert len(parents) == (1 if workers == "1" else 3)
         assert [pid for parent in parents for pid in find_children(parent, f"{NAME}.checks.process")]
         gateway.process.send_signal(signal.SIGHUP)

@@ -20,13 +20,13 @@ ADDRESS = r'"address":"(http://[^"]+)"'
 # Python runs a module of this name at its start: a worker ends there, as with a library that is broken.
 BROKEN = """
 import os, sys
-if "--fd" in sys.orig_argv and os.path.exists({path!r}):
+if any("commands.worker" in word for word in sys.orig_argv) and os.path.exists({path!r}):
     sys.exit("broken on purpose")
 """
 
 
 def find_workers(gateway: Process) -> list[int]:
-    return find_children(gateway.process.pid, "app serve")
+    return find_children(gateway.process.pid, "app.commands.worker")
 
 
 def find_events(gateway: Process, name: str) -> list[dict[str, Any]]:
