@@ -80,7 +80,7 @@ docs: $(VENV)/.dev $(VENV)/.browser $(VENV)/docs/.done $(SITE)/node_modules/.pac
 	$(VENV)/docs/bin/zensical build --clean --strict
 	$(BIN)/pytest -p no:cacheprovider tests/site
 
-bench: $(VENV)/bench/.done ## the gateway beside its peers, an hour: tables, results.json, chart.svg (BENCH=… for less)
+bench: $(VENV)/bench/.done ## the gateway beside its peers, an hour: tables.md, results.json, chart.svg (BENCH=… for less)
 	$(VENV)/bench/bin/python -m benchmarks $(BENCH)
 
 release: $(VENV)/release/.done ## wheel, sdist, SBOMs, image and checksums in dist/; it uploads nothing, and says what to do next

@@ -1,7 +1,7 @@
 """The gateway beside its peers, all in one run: `make bench`, or `python -m benchmarks --help`.
 
 For each case the targets are measured in turn, A B A B …, with the same nats-server and responders. Prints tables of
-medians with min–max, and writes results.json and the chart.
+medians with min–max, and writes them, results.json and the chart into a folder.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from benchmarks.flood import FLOODS, print_flood, run_flood
 from benchmarks.load import Delivery, Load, Sample, measure
 from benchmarks.pairs import print_pairs, run_pairs
 from benchmarks.places import Place, Target
-from benchmarks.report import describe_machine, print_case, print_drift, write_results
+from benchmarks.report import Copy, describe_machine, print_case, print_drift, write_results, write_tables
 from benchmarks.sink import run_sink
 from benchmarks.targets import find_port, find_targets, run_nats, run_target
 
@@ -32,7 +32,8 @@ def main() -> None:
     options = parse_options()
     if shutil.which("wrk") is None:
         sys.exit("benchmarks: wrk is not installed (Debian: apt install wrk)")
-    with tempfile.TemporaryDirectory() as name:
+    tables = Copy(sys.stdout)
+    with contextlib.redirect_stdout(tables), tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         cases = [case for case in CASES if re.search(options.only, case.name)]
         write_credentials(folder, {case.load.credentials for case in cases})
@@ -56,9 +57,10 @@ def main() -> None:
         drift = run_drift(targets[FAST], folder, options.drift) if options.drift else []
         print_drift(drift)
     if options.out:
+        write_results(options.out / "results.json", machine, found, fanned, drift)
+        write_tables(options.out / "tables.md", tables.text)
         from benchmarks.chart import draw_chart  # its library is not needed to measure
 
-        write_results(options.out / "results.json", machine, found, fanned, drift)
         draw_chart(options.out / "chart.svg", found)
 
 
@@ -71,7 +73,9 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--pairs", metavar="NAME", help="ratios to the first target of such a name, at the same time")
     parser.add_argument("--beside", type=Path, metavar="DIR", help="another checkout of the gateway, measured as well")
     parser.add_argument("--drift", type=float, default=0, help="minutes of load on the fast lane, to see it drift")
-    parser.add_argument("--out", type=Path, help="folder for results.json and chart.svg; without it, none are written")
+    parser.add_argument(
+        "--out", type=Path, help="folder for tables.md, results.json and chart.svg; else none is written"
+    )
     return parser.parse_args()
 
 

@@ -1,5 +1,6 @@
 """The tables, results.json and the chart of a run."""
 
+import io
 import json
 import os
 import platform
@@ -11,6 +12,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TextIO
 
 from benchmarks.bridges import JAVASCRIPT, NATS_JS, find_bun
 from benchmarks.load import Delivery, Sample
@@ -32,6 +34,25 @@ Fanned = Mapping[str, Mapping[str, Sequence[Delivery]]]
 class Machine:
     date: str
     text: str
+
+
+class Copy(io.StringIO):
+    """Keeps what is printed, and passes it on."""
+
+    def __init__(self, target: TextIO) -> None:
+        super().__init__()
+        self._target = target
+
+    @property
+    def text(self) -> str:
+        return self.getvalue()
+
+    def write(self, text: str) -> int:
+        self._target.write(text)
+        return super().write(text)
+
+    def flush(self) -> None:
+        self._target.flush()
 
 
 def describe_machine() -> Machine:
@@ -126,6 +147,14 @@ def print_drift(samples: Sequence[Sample]) -> None:
     for name, part in (("first minute", samples[:6]), ("last minute", samples[-6:])):
         print(f"| {name} | {spread([one.cpu_us for one in part])} | {spread([one.memory_mib for one in part])} |")
     print(f"\nErrors: {sum(sample.errors for sample in samples)}.", flush=True)
+
+
+def write_tables(path: Path, printed: str) -> None:
+    """All that a run has printed, as a page."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(
+        f"# All cases of one run\n\n[docs/performance.md](../docs/performance.md) says what they show.\n\n{printed}"
+    )
 
 
 def write_results(path: Path, machine: Machine, found: Found, fanned: Fanned, drift: Sequence[Sample]) -> None:
