@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 import socket
+import struct
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 import pytest
+import uvloop
 from structlog.testing import capture_logs
 
 from app.nats.outgoing import PATIENT_LOOKS, Outgoing
@@ -178,3 +180,24 @@ async def test_what_needs_no_word_costs_none() -> None:
         await scene.read(20)
         assert not scene.outgoing._awaited
         assert scene.outgoing._timer is None
+
+
+def test_what_comes_after_the_end_of_the_transport_is_unwritten_and_raises_nothing() -> None:
+    """The transport knows of a reset before the connection does."""
+    faults: list[object] = []
+
+    async def lose() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
+        async with run_scene() as scene:
+            before = scene.publish(1, b"")
+            await scene.read(len(expect(before, b"")))
+            scene.there.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            scene.there.close()
+            await eventually(lambda: "closed=True" in repr(scene.outgoing._transport))
+            after = scene.publish(2, b"")
+            scene.outgoing.publish(b"s", b"3" * 16, b"", b"")
+            await asyncio.sleep(0.1)
+            assert scene.outgoing.unwritten == {after, b"3" * 16}
+
+    uvloop.run(lose())
+    assert faults == []
