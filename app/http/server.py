@@ -25,6 +25,9 @@ from .sockets import BACKLOG, GivenSocket
 from .survey import Survey, survey_connections
 
 ACCEPT_REST = 0.3  # seconds to accept the connections that the kernel already has when the gateway stops
+ACCEPTORS = 8
+"""The copies of a listening socket, itself included. libuv takes one connection from each in a turn of the event loop.
+A busy loop has few turns: with one socket, the last of 1,000 callers who come together would wait for a second."""
 LINGER = 0.5  # seconds in which idle connections may still send a request when the gateway stops
 CHECK_TICKS = 10  # each connection is checked once in this number of ticks, of 0.1 s each
 
@@ -82,7 +85,8 @@ class GatewayServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to serve. Then fit the number of connections to the limit of open files, and set up the heap."""
-        await super().startup(sockets)
+        copies = [listener.dup() for listener in sockets or () for _ in range(ACCEPTORS - 1)]
+        await super().startup([*sockets, *copies] if sockets else None)
         self._bounds.maximum = fit_connections(self._bounds.maximum)
         keep_heap()
         freeze_heap()

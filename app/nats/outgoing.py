@@ -108,7 +108,7 @@ class Outgoing:
     def _flush(self) -> None:
         queue, queued = self._queue, self._queued
         self._queue, self._queued = [], 0
-        if queue and self._transport is not None and not self._is_closing():  # a lost one is told a turn later
+        if queue and self._transport is not None and not self._is_closing():  # the connection learns that later
             self._unwritten.clear()
             self.written += queued
             if queued > BIG:

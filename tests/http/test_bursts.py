@@ -2,10 +2,13 @@
 
 import asyncio
 import gc
+import socket
 import tracemalloc
 from collections import Counter
+from contextlib import ExitStack
 
 import pytest
+import uvloop
 from nats.aio.msg import Msg
 
 from app.formats.messages import Reply
@@ -25,6 +28,22 @@ async def measure(msg: Msg) -> None:
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """A NATS server that gets no processor for a quarter of a second, on a busy machine, is not taken to be stuck."""
     monkeypatch.setattr("app.nats.outgoing.PATIENT_LOOKS", 200)
+
+
+def test_callers_who_come_together_are_taken_in_a_few_turns_of_the_event_loop(shared_nats: NatsServer) -> None:
+    async def count_turns() -> int:
+        async with run_gateway(shared_nats.url) as gateway:
+            connections = gateway.server.server_state.connections
+            before, turns = len(connections), 0
+            with ExitStack() as stack:
+                for _ in range(160):  # the kernel answers them, and nobody else has a turn meanwhile
+                    stack.enter_context(socket.create_connection(("127.0.0.1", gateway.port)))
+                while len(connections) < before + 160:
+                    await asyncio.sleep(0)
+                    turns += 1
+            return turns
+
+    assert uvloop.run(count_turns()) <= 40
 
 
 @pytest.mark.usefixtures("patience")
