@@ -34,7 +34,7 @@ from .fast_exchange import FastExchange
 from .head import TRAILERS, describe_bug
 from .intake import BODY, HEAD, IDLE
 from .protocol import GatewayProtocol
-from .repeats import MOST_REMEMBERED, is_plain_target, may_be_remembered, read_alike
+from .repeats import is_plain_target, may_be_remembered, read_alike
 
 _SLASH, _HASH = ord("/"), ord("#")
 
@@ -130,7 +130,7 @@ class FastProtocol(GatewayProtocol):
 
     def _read_alike(self, rest: bytes) -> list[Pair] | None:
         """The fields of a head that is like the one before. It then takes the place of that."""
-        read = read_alike(self._end, rest, self.fields, self._length) if len(rest) <= MOST_REMEMBERED else None
+        read = read_alike(self._end, rest, self.fields, self._length)
         if read is None:
             return None
         self._end, (self.fields, self._length) = rest, read

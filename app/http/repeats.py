@@ -35,6 +35,8 @@ def may_be_remembered(rest: bytes) -> bool:
 def read_alike(before: bytes, now: bytes, fields: Sequence[Pair], length: int) -> tuple[list[Pair], int] | None:
     """The fields of a head and the length of its body; None if it is not like the one before, which had these `fields`
     and this `length`. `before` and `now` are what the two heads have behind their targets."""
+    if len(now) > MOST_REMEMBERED:
+        return None
     old, new = before.split(b"\r\n"), now.split(b"\r\n")
     if not len(old) == len(new) == len(fields) + 3:  # the version and two empty lines; else a field has several lines
         return None
