@@ -85,6 +85,8 @@ class GatewayServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to serve. Then fit the number of connections to the limit of open files, and set up the heap."""
+        for listener in sockets or ():
+            listener.setblocking(False)  # else `dup` makes it block, for a moment, in all processes that have it
         copies = [listener.dup() for listener in sockets or () for _ in range(ACCEPTORS - 1)]
         await super().startup([*sockets, *copies] if sockets else None)
         self._bounds.maximum = fit_connections(self._bounds.maximum)

@@ -1,4 +1,5 @@
-"""Large bodies of many callers at once: the gateway waits for the NATS server, and keeps no body that it has sent."""
+"""Many callers at once: they are taken in a few turns. With large bodies, the gateway waits for the NATS server, and it
+keeps no body that it has sent."""
 
 import asyncio
 import gc
@@ -6,6 +7,7 @@ import socket
 import tracemalloc
 from collections import Counter
 from contextlib import ExitStack
+from typing import ClassVar
 
 import pytest
 import uvloop
@@ -13,7 +15,10 @@ from nats.aio.msg import Msg
 
 from app.formats.messages import Reply
 from app.http.caller_watch import WATCH_AFTER
+from app.http.sockets import bind
+from app.main import build_gateway
 from app.routing.routes import Route
+from app.settings import Settings
 from tests.harness import Gateway, NatsServer, RawPeer, eventually, responder, run_gateway
 
 ECHO = Route(name="echo", methods=("POST",), path="/echo", subject="echo", payload="body")
@@ -44,6 +49,29 @@ def test_callers_who_come_together_are_taken_in_a_few_turns_of_the_event_loop(sh
             return turns
 
     assert uvloop.run(count_turns()) <= 40
+
+
+class SharedSocket(socket.socket):
+    """Remembers each time that it, or a copy of it, was set to block: then it blocks in all processes that have it."""
+
+    blocked: ClassVar[list[float | None]] = []
+
+    def settimeout(self, seconds: float | None, /) -> None:
+        if seconds != 0:
+            self.blocked.append(seconds)
+        super().settimeout(seconds)
+
+
+async def test_a_worker_that_starts_never_makes_the_socket_of_the_others_block(shared_nats: NatsServer) -> None:
+    """One that finds no connection to accept would wait for the next one, with all of its requests."""
+    settings = Settings(nats_url=(shared_nats.url,))
+    server = build_gateway(settings, routes=[ECHO]).make_server(lane=None, drain_timeout=1.0)
+    with bind("127.0.0.1", 0) as listener, SharedSocket(fileno=listener.detach()) as shared:
+        running = asyncio.create_task(server._serve([shared]))
+        await eventually(lambda: server.started)
+        server.should_exit = True
+        await running
+    assert SharedSocket.blocked == []
 
 
 @pytest.mark.usefixtures("patience")
