@@ -103,9 +103,10 @@ def find_place(sent: bytes) -> int:
 def add_travelling(block: bytes, place: int, fields: Sequence[Pair], names: Mapping[bytes, bytes]) -> bytes:
     """The header block with fields that all travel, at this place. `names` has their names on the NATS side. Raises
     InvalidParameter or HeadersTooLarge."""
+    lines = b""
     for name, value in fields:
         _check_value(name, value)
-    lines = encode_fields([(names[name], value) for name, value in fields])
+        lines += b"%b: %b\r\n" % (names[name], value)
     block = block or _EMPTY
     return _check_size(b"%b%b%b" % (block[:place], lines, block[place:]))
 

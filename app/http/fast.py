@@ -26,7 +26,6 @@ from ..errors import BadRequest
 from ..exchange.outbound import Outbound, Streaming, Waiting
 from ..exchange.relay import Relay
 from ..exchange.responses import Response
-from ..formats.fields import Pair, RepeatedFields
 from ..nats.in_flight import Sender
 from ..nats.outgoing import BIG
 from .bounds import Bounds
@@ -34,7 +33,7 @@ from .fast_exchange import FastExchange
 from .head import TRAILERS, describe_bug
 from .intake import BODY, HEAD, IDLE
 from .protocol import GatewayProtocol
-from .repeats import is_plain_target, may_be_remembered, read_alike
+from .repeats import KnownHead, is_plain_target, may_be_known
 
 _SLASH, _HASH = ord("/"), ord("#")
 
@@ -80,10 +79,8 @@ class FastProtocol(GatewayProtocol):
         self._drain = drain
         self.deadlines = deadlines
         self._exchange: FastExchange | None = None
-        self._start = self._end = b""
-        """What the last head had before and behind its target, if the next one may be like it."""
-        self._length = 0
-        """The bytes of the body of that request."""
+        self._known: KnownHead | None = None
+        """What the next head may have in common with the ones before."""
         self._held: Response | None = None
         """A response that waits until the caller has read the earlier ones."""
 
@@ -100,27 +97,28 @@ class FastProtocol(GatewayProtocol):
             self.way_out.leave(response, exchange.request, caller, bytes_in=exchange.bytes_in, is_written=False)
 
     def take_repeated(self, data: bytes, end: int) -> bool:
-        """Take a request whose head ends at `end`, if that is like the one before: most callers send the same fields
+        """Take a request whose head ends at `end`, if that is like the ones before: most callers send the same fields
         again, and often with the same values. Its body, if it has one, must have come with it."""
-        start, known = self._start, self._end
-        if not (known and data.startswith(start)):
+        known = self._known
+        if known is None or not data.startswith(known.start):
             return False
-        stop = end - len(known)
-        if data.startswith(known, stop):
-            headers = self.fields
-        else:
-            stop = data.find(b" ", len(start))
-            if (read := self._read_alike(data[stop:end])) is None:
+        start = len(known.start)
+        stop = end - len(known.end)
+        if known.varies or not data.startswith(known.end, stop):
+            stop = data.find(b" ", start)
+            if (fields := known.read(data[stop:end])) is None:
                 return False
-            headers = read
-        target = data[len(start) : stop]
-        if len(data) - end != self._length or not is_plain_target(target):
+            self.headers = fields
+        else:
+            self.headers = known.fields
+        target = data[start:stop]
+        if len(data) - end != known.length or not is_plain_target(target):
             return False
-        self.url, self.headers = target, headers  # `begin_request` does not change them
+        self.url = target
         try:
             self.begin_request()
             self.headers = TRAILERS
-            if self._length:
+            if known.length:
                 self.phase = BODY
                 self.on_body(data[end:])
             self.on_message_complete()
@@ -128,29 +126,21 @@ class FastProtocol(GatewayProtocol):
             self.take_error(describe_bug(error))
         return True
 
-    def _read_alike(self, rest: bytes) -> list[Pair] | None:
-        """The fields of a head that is like the one before. It then takes the place of that."""
-        read = read_alike(self._end, rest, self.fields, self._length)
-        if read is None:
-            return None
-        self._end, (self.fields, self._length) = rest, read
-        return self.fields
-
     def note_whole(self, data: bytes, end: int) -> None:
-        """Remember what the head had around its target, if it was a usual one."""
+        """Remember the head, if it was a usual one."""
         start = self.parser.get_method() + b" "
         rest = data[len(start) + len(self.url) : end]
-        is_known = self.is_usual and may_be_remembered(rest) and data.startswith(start + self.url)
-        self._start, self._end, self._length = (start, rest, len(data) - end) if is_known else (b"", b"", 0)
-        if is_known:
-            self.fields = RepeatedFields(self.fields)
+        if self.is_usual and may_be_known(rest) and data.startswith(start + self.url):
+            self._known = KnownHead(start, rest, self.fields, len(data) - end)
+        else:
+            self._known = None
 
     def on_message_begin(self) -> None:
         """As in uvicorn, but without a scope: `_hand_on` makes it if an application needs it."""
         self.url = b""
         self.headers = []
         self.phase = HEAD
-        self._end = b""  # what the parser says is no longer about that head
+        self._known = None  # what the parser says is no longer about that head
 
     def begin_request(self) -> None:
         """Answer the request here if it is for a route, else hand it on."""

@@ -423,16 +423,17 @@ async def test_a_head_like_the_one_before_is_answered_alike(
         return is_taken
 
     monkeypatch.setattr(FastProtocol, "take_repeated", take)
-    usual = write_head(b"GET", b"/greet/sue", USUAL)
+    get, other_get = (write_head(b"GET", b"/greet/sue", USUAL.replace(b"*/*", value)) for value in (b"*/*", b"a/b"))
+    post, other_post = write_post(b"2", b"hi"), write_post(b"3", b"hey")
+    gets, posts = (LIKE_BEFORE, POST_LIKE_BEFORE) if is_like else (UNLIKE_BEFORE, POST_UNLIKE_BEFORE)
+    cases = [
+        *itertools.product([[get, get], [get, other_get]], gets, [get]),
+        *itertools.product([[post, post], [post, other_post]], posts, [post]),
+    ]
     async with run_lanes(shared_nats.url, monkeypatch) as lanes:
-        for request in LIKE_BEFORE if is_like else UNLIKE_BEFORE:
+        for before, request, after in cases:
             taken.clear()
-            await compare(lanes, [usual, usual, request, usual, LAST])
-            assert (request in taken) == is_like
-        usual = write_post(b"2", b"hi")
-        for request in POST_LIKE_BEFORE if is_like else POST_UNLIKE_BEFORE:
-            taken.clear()
-            await compare(lanes, [usual, usual, request, usual, LAST])
+            await compare(lanes, [*before, request, after, LAST])
             assert (request in taken) == is_like
 
 
