@@ -24,7 +24,8 @@ _NO_STREAM = 10059
 
 @dataclass(frozen=True, slots=True)
 class StreamInfo:
-    """Facts about a stream. `created` differs if it was deleted and made again."""
+    """Facts about a stream. `first` is the sequence of its first message, or of the next one if it has none. `created`
+    differs if it was deleted and made again."""
 
     first: int
     last: int
@@ -43,7 +44,8 @@ async def read_info(link: Link, stream: str) -> StreamInfo:
     """Raises StreamUnavailable if there is no such stream, or if JetStream does not answer."""
     answer = await _ask(link, f"STREAM.INFO.{stream}", {})
     state = answer.get("state", {})
-    return StreamInfo(int(state["first_seq"]), int(state["last_seq"]), str(answer.get("created")))
+    first = max(int(state["first_seq"]), 1)  # the server says 0 until the first message comes
+    return StreamInfo(first, int(state["last_seq"]), str(answer.get("created")))
 
 
 async def read_next(link: Link, stream: str, subject: str, sequence: int) -> Stored | None:

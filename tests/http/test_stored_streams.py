@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import json
 import re
+import select
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ from nats.js import JetStreamContext
 from nats.js.api import StreamConfig
 from nats.js.errors import ServerError
 
+from app.http.events import HEARTBEAT
+from app.http.stored_events import PAUSE
 from app.routing.kinds import Since, Subscribe
 from app.routing.routes import Route
 from tests.harness import PATIENCE, Gateway, NatsServer, connect, eventually, run_gateway, run_nats, run_nats_cluster
@@ -101,6 +105,30 @@ async def test_it_may_begin_with_the_first_or_the_last_message(gateway: Gateway,
         assert await read_numbers(other, 1) == [(5, 4)]
         await write(stream, range(1), "numbers.c")
         assert await read_numbers(third, 1) == [(11, 0)]
+
+
+@pytest.mark.parametrize("path", ["/all/a", "/last/a", "/since/a", "/each"])
+async def test_the_first_message_of_a_new_stream_comes_without_a_gap(
+    path: str, gateway: Gateway, stream: JetStreamContext
+) -> None:
+    async with read(gateway, path) as reader:
+        await eventually(lambda: gateway.parts.feeds.subscriptions == 1)
+        await asyncio.sleep(2 * PAUSE)  # now the gateway has seen that there is nothing to read
+        await write(stream, range(2))
+        assert await read_numbers(reader, 2) == [(1, 0), (2, 1)]
+
+
+async def test_a_caller_who_leaves_a_new_stream_is_noticed_before_the_next_sign_of_life(
+    gateway: Gateway, stream: JetStreamContext
+) -> None:
+    with socket.create_connection(("127.0.0.1", gateway.port)) as caller:
+        caller.sendall(b"GET /all/a HTTP/1.1\r\nHost: t\r\n\r\n")
+        await eventually(lambda: count_open(gateway) == 1)
+        await asyncio.sleep(2 * PAUSE)
+        while select.select([caller], [], [], 0)[0]:
+            caller.recv(1000)  # with unread bytes it would be reset, which is noticed at once
+    async with asyncio.timeout(HEARTBEAT / 2):
+        await eventually(lambda: count_open(gateway) == 0)
 
 
 async def test_it_may_begin_with_the_last_message_of_each_subject(gateway: Gateway, stream: JetStreamContext) -> None:
