@@ -8,7 +8,8 @@ from multiprocessing.synchronize import Event
 from tests.bounds.credentials import JWKS
 from tests.harness import RawMessage, RawPeer
 
-SUBJECTS = ("echo", "greet.*", "slow.*", "never.*", "large.*", "many.*", "fields.*")
+CREATED = "created"
+SUBJECTS = ("echo", "greet.*", "slow.*", "never.*", "large.*", "many.*", "fields.*", CREATED)
 SLOW = 1.0  # seconds
 NEWS = 0.02  # seconds between two messages on the subject `news.busy`
 PAST = 5000  # messages of 1 KiB in the stream PAST
@@ -26,7 +27,7 @@ def serve(url: str, ready: Event) -> None:
 
 async def _serve(url: str, ready: Event) -> None:
     async with RawPeer.connect(url, *SUBJECTS) as peer, asyncio.TaskGroup() as tasks:
-        _store_past(peer)
+        await _store_past(peer)
         tasks.create_task(_publish_news(peer))
         ready.set()
         while True:
@@ -37,9 +38,10 @@ async def _serve(url: str, ready: Event) -> None:
                 _answer(peer, message)
 
 
-def _store_past(peer: RawPeer) -> None:
+async def _store_past(peer: RawPeer) -> None:
     config = json.dumps({"name": "PAST", "subjects": ["past.*"], "storage": "memory"}).encode()
-    peer.write(b"PUB $JS.API.STREAM.CREATE.PAST %d\r\n%b\r\n" % (len(config), config))
+    peer.write(b"PUB $JS.API.STREAM.CREATE.PAST %b %d\r\n%b\r\n" % (CREATED.encode(), len(config), config))
+    await peer.next()  # what is published before is not stored
     peer.write(b"PUB past.a 1024\r\n%b\r\n" % (b"x" * 1024) * PAST)
 
 

@@ -72,15 +72,30 @@ async def run_gateway_with_a_past(folder: Path, nats: NatsServer) -> AsyncIterat
             yield gateway, prometheus
 
 
+def begin_request(port: int) -> socket.socket:
+    """A connection with the beginning of a request."""
+    connection = socket.create_connection(("127.0.0.1", port), timeout=1.0)
+    connection.sendall(b"GET /livez HTTP/1.1\r\n")
+    return connection
+
+
+def is_refused(connection: socket.socket) -> bool:
+    """Whether an answer comes soon, and says that there are too many connections."""
+    try:
+        return b" 503 " in connection.recv(100)
+    except TimeoutError:
+        return False
+
+
 async def refuse_connections(gateway: GatewayProcess) -> None:
-    """Until one is refused, because all others have begun a request."""
-    with contextlib.ExitStack() as stack:
-        for _ in range(MOST_CONNECTIONS + 1):
-            connection = stack.enter_context(socket.create_connection(("127.0.0.1", gateway.port)))
-            connection.settimeout(PATIENCE)
-            connection.sendall(b"GET /livez HTTP/1.1\r\n")
-            await asyncio.sleep(0)
-        assert b" 503 " in await asyncio.to_thread(connection.recv, 100)
+    """Until one is refused, because all others have begun a request. One whose request the gateway has not read yet is
+    idle, and makes room: then the next is tried."""
+    async with asyncio.timeout(PATIENCE):
+        with contextlib.ExitStack() as stack:
+            for _ in range(MOST_CONNECTIONS):
+                stack.enter_context(begin_request(gateway.port))
+            while not await asyncio.to_thread(is_refused, stack.enter_context(begin_request(gateway.port))):
+                pass
     async with asyncio.timeout(PATIENCE):
         while True:
             with contextlib.suppress(httpx.TransportError):
