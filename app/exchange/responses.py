@@ -17,6 +17,8 @@ _NO_LENGTH = frozenset((204, 304))
 _REMEMBERED = 256  # header fields that `Vary` was joined with
 SHORT = 1024  # bytes of such fields; longer ones are not remembered
 _REQUEST_ID, _LENGTH, _SERVER_TIMING = b"x-request-id", b"content-length", b"server-timing"
+SERVER_TIMING = _SERVER_TIMING + b": "
+"""The beginning of the line of `Server-Timing`."""
 _ID = b"x-request-id: "
 _PLAIN_BODY = b"\r\nx-content-type-options: nosniff\r\ncontent-length: "
 
@@ -60,7 +62,7 @@ class Response:
     - `closes` says that the connection is closed after the response.
     - `length` is the Content-Length; None means no such field.
     - `added` has fields that depend on the request, such as those of its policies.
-    - `timing` is the value of `Server-Timing`; None means no such field.
+    - `timing` is the line of `Server-Timing`, in wire form; b"" means no such field.
     - The record also needs `route` (its name), `delivered` (whether the service has run), `reply_time` (the seconds
       that the reply took) and `facts` (more about a failure)."""
 
@@ -76,7 +78,7 @@ class Response:
     reply_time: float | None = None
     facts: Facts = ()
     added: tuple[Pair, ...] = ()
-    timing: bytes | None = None
+    timing: bytes = b""
 
     @property
     def headers(self) -> list[Pair]:
@@ -84,20 +86,19 @@ class Response:
         headers = [*self.fields.pairs, (_REQUEST_ID, self.request_id), NOSNIFF]
         if self.length is not None:
             headers.append((_LENGTH, _DIGITS[self.length]))
-        if self.timing is not None:
-            headers.append((_SERVER_TIMING, self.timing))
+        if self.timing:
+            headers.append((_SERVER_TIMING, self.timing.removeprefix(SERVER_TIMING).removesuffix(b"\r\n")))
         headers += self.added
         return headers
 
     def encode(self, begin: bytes, end: bytes, body: bytes = b"") -> bytes:
         """The response on the wire: its fields between `begin` and `end`, and the body. All is joined at once: this is
         a tenth of what a request costs here."""
-        length, timing = self.length, self.timing
+        length = self.length
         if self.added or length is None:
             return b"".join((begin, encode_fields(self.headers), end, body))
-        line = b"" if timing is None else b"server-timing: %b\r\n" % timing
-        number = _DIGITS[length]
-        return b"".join((begin, self.fields.wire, _ID, self.request_id, _PLAIN_BODY, number, b"\r\n", line, end, body))
+        fields, number = self.fields.wire, _DIGITS[length]
+        return b"".join((begin, fields, _ID, self.request_id, _PLAIN_BODY, number, b"\r\n", self.timing, end, body))
 
     def answer(self, request: Request) -> None:
         """Take over the fields and the `Vary` names that every answer to this request must have."""

@@ -4,7 +4,10 @@ took."""
 import time
 
 from ..edge.request import Request
-from .responses import Response
+from .responses import SERVER_TIMING, Response
+
+_ALONE = SERVER_TIMING + b"gateway;dur=%.2f\r\n"
+_WITH_NATS = SERVER_TIMING + b"nats;dur=%.2f, gateway;dur=%.2f\r\n"
 
 
 def add_timing(response: Response, request: Request, waited: float | None) -> None:
@@ -13,6 +16,6 @@ def add_timing(response: Response, request: Request, waited: float | None) -> No
     milliseconds with two decimals."""
     total = time.monotonic() - request.received
     if waited is None:
-        response.timing = b"gateway;dur=%.2f" % (total * 1000)
+        response.timing = _ALONE % (total * 1000)
     else:
-        response.timing = b"nats;dur=%.2f, gateway;dur=%.2f" % (waited * 1000, (total - waited) * 1000)
+        response.timing = _WITH_NATS % (waited * 1000, (total - waited) * 1000)

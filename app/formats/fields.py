@@ -48,15 +48,16 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
 class RepeatedFields(list[Pair]):
-    """The fields that a connection sends with one request after another. `relevant` are those of them that matter for
-    `reader`, so that nobody has to look for them twice."""
+    """The fields that a connection sends with one request after another, and what need not be found out twice about
+    them: `relevant` are those of them that matter for `reader`, and `mentions_trace` is None if nobody has looked."""
 
-    __slots__ = ("reader", "relevant")
+    __slots__ = ("mentions_trace", "reader", "relevant")
 
     def __init__(self, fields: Iterable[Pair]) -> None:
         super().__init__(fields)
         self.reader: object = None
         self.relevant: list[Pair] = []
+        self.mentions_trace: bool | None = None
 
 
 class AllowList:

@@ -16,7 +16,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import NamedTuple
 
-from ..formats.fields import MAX_REMEMBERED, AllowList, Pair, is_clean_value
+from ..formats.fields import MAX_REMEMBERED, AllowList, Pair, RepeatedFields, is_clean_value
 
 TRACEPARENT, TRACESTATE = b"traceparent", b"tracestate"
 SAMPLED = 1
@@ -97,6 +97,14 @@ def _make_batches() -> Iterator[Iterator[tuple[bytes, bytes, bytes]]]:
 
 def mentions_trace(headers: Sequence[Pair]) -> bool:
     """Whether the caller sends one of the two headers."""
+    if headers.__class__ is not RepeatedFields:
+        return _mentions_trace(headers)
+    if headers.mentions_trace is None:
+        headers.mentions_trace = _mentions_trace(headers)
+    return headers.mentions_trace
+
+
+def _mentions_trace(headers: Sequence[Pair]) -> bool:
     said = dict(headers)  # takes a third of the time of a loop
     return TRACEPARENT in said or TRACESTATE in said
 
