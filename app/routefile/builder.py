@@ -155,6 +155,7 @@ class Builder:
             return Discovered(table)
 
         def build(keys: dict[str, Json], label: str) -> tuple[Route | None, dict[str, Json], Sequence[str]]:
+            """The route of these keys, the keys with their defaults, and what is wrong with them."""
             document = Document(part.document.path, PurePath(), Tree(), Diagnostics(Tree(), ""))
             moved = {**keys, "path": f"{part.prefix}{keys['path']}"}
             joined = self._check_schemas(document, apply_defaults(part.defaults, moved), ("routes", 0))
