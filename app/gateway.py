@@ -14,7 +14,7 @@ from .http.behind_proxies import read_announcements
 from .http.bounds import Bounds
 from .http.lane import LaneName
 from .http.protocol import GatewayProtocol, ProtocolFactory
-from .http.server import GatewayServer, ServerBeside
+from .http.server import ACCEPTORS, TLS_ACCEPTORS, GatewayServer, ServerBeside
 from .http.subscriber import Streams
 from .http.tls import Tls
 from .nats.clusters import Clusters
@@ -86,6 +86,7 @@ class Gateway:
             drain=self.drain,
             drain_timeout=drain_timeout,
             headers=self.headers,
+            acceptors=TLS_ACCEPTORS if self.tls else ACCEPTORS,
         )
 
     def renew_certificate(self, certificate: Certificate) -> None:

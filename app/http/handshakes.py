@@ -2,9 +2,10 @@
 header counts as a handshake too.
 
 Laws:
-1. A connection counts as soon as it is open. All connections together, in a handshake or after it, are at most as many
-   as the maximum. Above that, up to ROOM handshakes are still allowed.
-2. Only a handshake that waits for its caller makes room, the oldest first; never one that waits for the gateway.
+1. A connection counts as soon as it is open. All connections together, in a handshake or after it, are at most ROOM
+   more than the maximum.
+2. Only a handshake that waits for its caller makes room, the oldest first; never one that waits for the gateway. Those
+   that wait for the gateway leave ROOM places to the others, so that a caller has time to answer.
 3. A handshake needs most of its memory once its first bytes have come. So at most MAX_BEGUN may have sent any.
 """
 
@@ -43,7 +44,7 @@ class Handshakes:
         """Note a connection that waits for the first bytes of its caller. `excess` returns how many connections are
         over the limit."""
         self._silent[one] = None
-        if excess() > 0 and len(self) > ROOM:
+        if excess() > ROOM:
             oldest = [next(iter(kind)) for kind in (self._silent, self._begun) if kind]
             self._end(min(oldest, key=attrgetter("opened_at")))
 

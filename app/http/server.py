@@ -28,6 +28,9 @@ ACCEPT_REST = 0.3  # seconds to accept the connections that the kernel already h
 ACCEPTORS = 8
 """The copies of a listening socket, itself included. libuv takes one connection from each in a turn of the event loop.
 A busy loop has few turns: with one socket, the last of 1,000 callers who come together would wait for a second."""
+TLS_ACCEPTORS = 1
+"""The same for a socket of HTTPS. Each turn of the loop begins one handshake at least, so that new connections wait for
+it in the kernel and not in the gateway, where they would take the places of other callers."""
 LINGER = 0.5  # seconds in which idle connections may still send a request when the gateway stops
 CHECK_TICKS = 10  # each connection is checked once in this number of ticks, of 0.1 s each
 
@@ -77,8 +80,10 @@ class GatewayServer(uvicorn.Server):
         drain: asyncio.Event,
         drain_timeout: float,
         headers: Iterable[tuple[str, str]] = (),
+        acceptors: int = ACCEPTORS,
     ) -> None:
         super().__init__(build_config(app, protocol, headers=headers))
+        self._acceptors = acceptors
         self._bounds = bounds
         self._drain = drain
         self._drain_timeout = drain_timeout
@@ -87,7 +92,7 @@ class GatewayServer(uvicorn.Server):
         """Begin to serve. Then fit the number of connections to the limit of open files, and set up the heap."""
         for listener in sockets or ():
             listener.setblocking(False)  # else `dup` makes it block, for a moment, in all processes that have it
-        copies = [listener.dup() for listener in sockets or () for _ in range(ACCEPTORS - 1)]
+        copies = [listener.dup() for listener in sockets or () for _ in range(self._acceptors - 1)]
         await super().startup([*sockets, *copies] if sockets else None)
         self._bounds.maximum = fit_connections(self._bounds.maximum)
         keep_heap()

@@ -30,7 +30,7 @@ def open_many(handshakes: Handshakes, count: int, *, maximum: int) -> list[Shaki
 
 def test_over_the_cap_the_oldest_makes_room() -> None:
     handshakes = Handshakes()
-    opened = open_many(handshakes, ROOM + 10, maximum=ROOM + 7)
+    opened = open_many(handshakes, ROOM + 10, maximum=7)
     assert [one.is_ended for one in opened] == [True] * 3 + [False] * (ROOM + 7)
 
 
@@ -42,12 +42,22 @@ def test_a_few_may_shake_hands_though_all_places_are_taken() -> None:
 
 def test_who_waits_for_the_gateway_makes_no_room() -> None:
     handshakes = Handshakes()
-    opened = open_many(handshakes, ROOM, maximum=ROOM)
+    opened = open_many(handshakes, ROOM, maximum=0)
     for one in opened[:-1]:
         handshakes.note_waiting(one)
-    more = open_many(handshakes, 2, maximum=ROOM)
+    more = open_many(handshakes, 2, maximum=0)
     assert not any(one.is_ended for one in opened[:-1])
     assert sum(one.is_ended for one in (opened[-1], *more)) == 2
+
+
+def test_those_that_wait_for_the_gateway_leave_room_to_a_caller_who_is_about_to_answer() -> None:
+    handshakes = Handshakes()
+    for one in open_many(handshakes, ROOM, maximum=ROOM):
+        handshakes.note_waiting(one)
+    first, *others = open_many(handshakes, ROOM, maximum=ROOM)
+    assert not any(one.is_ended for one in (first, *others))
+    open_many(handshakes, 1, maximum=ROOM)
+    assert first.is_ended
 
 
 def test_of_those_that_have_begun_the_oldest_makes_room_for_one_too_many() -> None:

@@ -5,12 +5,14 @@ import os
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 
 import httpx
 import pytest
 import trustme
+import uvloop
 from nats.aio.msg import Msg
 
 import app.http.handshakes
@@ -403,6 +405,27 @@ async def test_a_handshake_may_come_byte_by_byte(shared_nats: NatsServer, author
             await writer.drain()
         assert (await reader.readexactly(3))[:1] == b"\x16"
         writer.close()
+
+
+def test_new_callers_wait_in_the_kernel_while_the_gateway_shakes_hands_with_others(
+    shared_nats: NatsServer, authority: Authority
+) -> None:
+    """One at most comes in a turn of the event loop, in which the gateway takes one step of a handshake at least."""
+    hello = make_hello()
+
+    async def count_handshakes() -> list[int]:
+        async with run(shared_nats, authority) as gateway:
+            handshakes, counts = gateway.bounds.handshakes, [0]
+            with ExitStack() as stack:
+                for _ in range(60):  # nobody else has a turn meanwhile
+                    connection = stack.enter_context(socket.create_connection(("127.0.0.1", gateway.port)))
+                    connection.send(hello)
+                while counts[-1] < 60:
+                    await asyncio.sleep(0)
+                    counts.append(len(handshakes))
+            return counts
+
+    assert max(after - before for before, after in pairwise(uvloop.run(count_handshakes()))) == 1
 
 
 async def test_callers_who_shake_no_hands_take_no_place_from_others(
