@@ -65,7 +65,7 @@ class StoredEvents(Events):
         if self._first is not None or self._is_attached:
             return await super().__anext__()
         since = time.monotonic()
-        while not self._is_attached and time.monotonic() - since < HEARTBEAT:
+        while not (self._is_attached or self._feed.is_nudged) and time.monotonic() - since < HEARTBEAT:
             self._check_end()
             try:
                 await self._read()
@@ -73,7 +73,9 @@ class StoredEvents(Events):
                 await asyncio.sleep(PAUSE)
             if part := self._feed.take():
                 return part
-        return await super().__anext__() if self._is_attached else self._writer.write_beat()
+        if self._is_attached or self._feed.is_nudged:
+            return await super().__anext__()
+        return self._writer.write_beat()
 
     async def _read(self) -> None:
         """Attach to the tail if that goes on from here, else read some messages of the stream. Nothing waits now, so

@@ -37,13 +37,13 @@ class Feed:
     __slots__ = (
         "_can_resume",
         "_counts",
-        "_is_nudged",
         "_more",
         "_taken_at",
         "_timer",
         "_waiting",
         "ended",
         "events",
+        "is_nudged",
         "size",
         "writer",
     )
@@ -62,7 +62,8 @@ class Feed:
         self._more: asyncio.Future[None] | None = None
         self._taken_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
-        self._is_nudged = False
+        self.is_nudged = False
+        """Whether the consumer is to go on at once when it next waits."""
 
     def put(self, event: bytes, counted_as: str = "events") -> bool:
         """Add a message. Returns False if there is no room for it: then the feed has ended. If nothing waits, there is
@@ -121,13 +122,13 @@ class Feed:
 
     def nudge(self) -> None:
         """Let the consumer go on now, or when it next waits, whether there is something to take or not."""
-        self._is_nudged = not self._wake()
+        self.is_nudged = not self._wake()
 
     def more(self) -> asyncio.Future[None]:
         """A future that is done once there is something to take, or the feed has ended."""
         more = self._more = asyncio.get_running_loop().create_future()
-        if self.ended or self._is_nudged:
-            self._is_nudged = False
+        if self.ended or self.is_nudged:
+            self.is_nudged = False
             self._wake()
         elif self._waiting:
             self._wake_in_time()

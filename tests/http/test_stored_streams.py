@@ -298,6 +298,26 @@ async def test_it_goes_on_after_nats_was_away(own_nats: NatsServer) -> None:
         assert await read_numbers(reader, 5) == [(number + 1, number) for number in range(5, 10)]
 
 
+async def test_a_caller_who_leaves_is_noticed_while_its_stream_can_not_be_read(own_nats: NatsServer) -> None:
+    async with connect(own_nats.url) as client:
+        context = client.jetstream()
+        await context.add_stream(StreamConfig(name="NUMBERS", subjects=["numbers.*"]))
+        for _ in range(100):
+            await context.publish("numbers.a", bytes(900_000))
+    async with run_gateway(own_nats.url, routes=ROUTES) as gateway:
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(b"GET /all/a HTTP/1.1\r\nHost: t\r\n\r\n")
+        await reader.readuntil(b"id: 1")
+        own_nats.kill()
+        with contextlib.suppress(TimeoutError):  # with unread bytes it would be reset, which is noticed at once
+            while await asyncio.wait_for(reader.read(1_000_000), 1.0):
+                pass
+        assert count_open(gateway) == 1
+        writer.close()
+        async with asyncio.timeout(HEARTBEAT / 2):
+            await eventually(lambda: count_open(gateway) == 0)
+
+
 async def make_again(stream: JetStreamContext) -> None:
     """Make the stream again. The server may still remove the files of the one before."""
     async with asyncio.timeout(PATIENCE):
