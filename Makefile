@@ -83,7 +83,7 @@ docs: $(VENV)/.dev $(VENV)/.browser $(VENV)/docs/.done $(SITE)/node_modules/.pac
 bench: $(VENV)/bench/.done ## the gateway beside its peers, an hour: tables.md, results.json, chart.svg (BENCH=… for less)
 	$(VENV)/bench/bin/python -m benchmarks $(BENCH)
 
-release: $(VENV)/release/.done ## wheel, sdist, SBOMs, image and checksums in dist/; it uploads nothing, and says what to do next
+release: $(VENV)/release/.done ## wheel, sdist, SBOMs, Helm chart, image and checksums in dist/; it uploads nothing, and says what to do next
 	$(VENV)/release/bin/python -m release dist
 
 audit: $(VENV)/audit/.done ## whether a package of the image has a known vulnerability; this asks the package index

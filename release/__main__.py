@@ -16,7 +16,8 @@ What to do now:
   2. Sign       gpg --armor --detach-sign {folder}/{sums}
   3. Upload     {python} -m twine upload {folder}/*.whl {folder}/*.tar.gz
   4. Image      {image}
-  5. Announce   {source}/releases/new?tag=v{version}
+  5. Chart      helm push {folder}/{name}-{version}.tgz oci://REGISTRY/charts
+  6. Announce   {source}/releases/new?tag=v{version}
                 with the section {version} of CHANGELOG.md and the files of {folder}/"""
 
 PUSH = "docker tag {image} REGISTRY/{image} && docker push REGISTRY/{image}"
@@ -50,6 +51,7 @@ def build(tree: Tree, folder: Path) -> None:
     artifacts.build_packages(tree.root, folder, artifacts.make_environment(tree))
     artifacts.check_packages(tree.root, folder)
     artifacts.write_materials(tree, folder)
+    artifacts.write_chart(tree, folder)
     if has_engine():
         build_image(tree, folder)
     else:

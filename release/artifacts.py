@@ -1,14 +1,17 @@
 """The files of a release, each written into a folder. Functions raise CalledProcessError if a tool fails."""
 
+import gzip
 import hashlib
+import io
 import json
 import os
 import subprocess
 import sys
+import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from .tree import NAME, Tree
+from .tree import CHART, NAME, Tree
 
 LOCK = "requirements/gateway.txt"
 """What the image has, and so what the bill of materials lists."""
@@ -40,6 +43,23 @@ def write_materials(tree: Tree, folder: Path) -> Path:
     # pyproject.toml leaves the version to app/__init__.py.
     materials["metadata"]["component"] |= {"version": tree.version, "purl": f"pkg:pypi/{NAME}@{tree.version}"}
     path.write_text(json.dumps(materials, indent=2, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
+    return path
+
+
+def write_chart(tree: Tree, folder: Path) -> Path:
+    """The Helm chart, as `helm install` takes it. All files in it have the time of the commit."""
+    path = folder / f"{NAME}-{tree.version}.tgz"
+    chart, time = tree.root / CHART, int(tree.epoch)
+    with (
+        path.open("wb") as file,
+        gzip.GzipFile("", "wb", fileobj=file, mtime=time) as packed,
+        tarfile.open(fileobj=packed, mode="w") as archive,
+    ):
+        for source in sorted(source for source in chart.rglob("*") if source.is_file()):
+            entry = tarfile.TarInfo(f"{NAME}/{source.relative_to(chart).as_posix()}")
+            content = source.read_bytes()
+            entry.size, entry.mtime = len(content), time
+            archive.addfile(entry, io.BytesIO(content))
     return path
 
 

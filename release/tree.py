@@ -9,6 +9,7 @@ from . import NotReadyError
 from .changelog import check_changelog
 
 NAME = "nats-http-gateway"
+CHART = "deploy/helm/nats-http-gateway"
 _VERSION = re.compile(r'^__version__ = "([^"]+)"$', re.MULTILINE)
 
 
@@ -28,6 +29,7 @@ def read_tree(root: Path) -> Tree:
         raise NotReadyError(f"The tree has changes that are not committed. Commit or remove them:\n{changes}")
     version = read_version(root)
     check_changelog((root / "CHANGELOG.md").read_text(encoding="utf-8"), version)
+    check_chart(root, version)
     commit, epoch = _ask_git(root, "log", "-1", "--format=%H %ct").split()
     if _ask_git(root, "tag", "--list", f"v{version}"):
         tagged = _ask_git(root, "rev-list", "-1", f"v{version}")
@@ -41,6 +43,14 @@ def read_version(root: Path) -> str:
     if not found:
         raise NotReadyError("app/__init__.py has no line `__version__ = …`.")
     return found[1]
+
+
+def check_chart(root: Path, version: str) -> None:
+    """Raises NotReadyError unless the chart, and the image that it names, have this version."""
+    text = (root / CHART / "Chart.yaml").read_text(encoding="utf-8")
+    for key in ("version", "appVersion"):
+        if f"\n{key}: {version}\n" not in text:
+            raise NotReadyError(f"{CHART}/Chart.yaml has no line `{key}: {version}`.")
 
 
 def _ask_git(root: Path, *arguments: str) -> str:

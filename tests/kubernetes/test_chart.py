@@ -9,6 +9,8 @@ import yaml
 from app import __version__
 from app.routefile.load import load_route_file
 from app.settings import load_settings
+from release.artifacts import write_chart
+from release.tree import Tree
 from tests.kubernetes.chart import (
     CHART,
     MATRIX,
@@ -273,9 +275,10 @@ def test_the_notes_fit_the_values() -> None:
     assert "sue:secret" not in read_notes("--set", "nats.url=nats://sue:secret@nats:4222")
 
 
-def test_the_chart_can_be_packaged_and_has_the_version_of_the_gateway(tmp_path: Path) -> None:
-    run_helm("package", CHART, "--destination", tmp_path)
+def test_a_release_has_the_chart_with_its_own_version_and_helm_takes_it(tmp_path: Path) -> None:
+    packed = write_chart(Tree(ROOT, __version__, "", "1767225600"), tmp_path)
+    assert run_helm("template", RELEASE, packed) == render_text()
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
-    assert [path.name for path in tmp_path.iterdir()] == [f"{chart['name']}-{chart['version']}.tgz"]
-    assert chart["appVersion"] == __version__
+    assert packed.name == f"{chart['name']}-{chart['version']}.tgz"
+    assert chart["version"] == chart["appVersion"] == __version__
     assert find_container(render({}))["image"] == f"nats-http-gateway:{__version__}"

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from app import __version__
 from release import NotReadyError
 from release.changelog import check_changelog, find_newest, read_sections
+from release.tree import CHART
 from tests.harness import PATIENCE, clean_environment
 from tests.process.programs import call
 
@@ -56,8 +58,9 @@ def copy_tree(folder: Path) -> Path:
 
 def raise_version(folder: Path) -> None:
     """As CONTRIBUTING.md says: the entries under "Unreleased" get a section with a version and a date."""
-    module, changelog = folder / "app" / "__init__.py", folder / "CHANGELOG.md"
-    module.write_text(module.read_text(encoding="utf-8").replace(__version__, NEXT), encoding="utf-8")
+    changelog = folder / "CHANGELOG.md"
+    for file in (folder / "app" / "__init__.py", folder / CHART / "Chart.yaml"):
+        file.write_text(file.read_text(encoding="utf-8").replace(__version__, NEXT), encoding="utf-8")
     text, heading = changelog.read_text(encoding="utf-8"), "## [Unreleased]\n"
     changelog.write_text(text.replace(heading, f"{heading}\n## [{NEXT}] - 2099-01-02\n"), encoding="utf-8")
 
@@ -67,6 +70,8 @@ def small(tmp_path: Path) -> Path:
     """A clean checkout of a project that could be released, with nothing to build."""
     (tmp_path / "app").mkdir()
     (tmp_path / "app" / "__init__.py").write_text('__version__ = "1.2.3"\n')
+    (tmp_path / CHART).mkdir(parents=True)
+    (tmp_path / CHART / "Chart.yaml").write_text("name: small\nversion: 1.2.3\nappVersion: 1.2.3\n")
     (tmp_path / "CHANGELOG.md").write_text("# Changelog\n\n## [Unreleased]\n\n## [1.2.3] - 2026-01-02\n\n- All.\n")
     subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
     commit(tmp_path)
@@ -131,6 +136,15 @@ def test_a_version_without_a_dated_section_is_refused(small: Path) -> None:
     assert done.stderr.startswith("release: CHANGELOG.md has no section `## [1.3.0] - YYYY-MM-DD`")
 
 
+@pytest.mark.parametrize("key", ["version", "appVersion"])
+def test_a_chart_of_another_version_is_refused(small: Path, key: str) -> None:
+    chart = small / CHART / "Chart.yaml"
+    chart.write_text(chart.read_text().replace(f"\n{key}: 1.2.3", f"\n{key}: 1.2.2"))
+    commit(small)
+    done = release(small)
+    assert (done.returncode, done.stderr) == (1, f"release: {CHART}/Chart.yaml has no line `{key}: 1.2.3`.\n")
+
+
 def test_a_version_whose_tag_is_at_another_commit_is_refused(small: Path) -> None:
     subprocess.run(["git", "tag", "v1.2.3"], cwd=small, check=True)
     (small / "new.txt").write_text("")
@@ -155,6 +169,7 @@ def test_a_clean_checkout_gives_the_same_packages_materials_and_sums_each_time(t
     names = [
         "SHA256SUMS",
         f"nats-http-gateway-{NEXT}.cdx.json",
+        f"nats-http-gateway-{NEXT}.tgz",
         f"nats_http_gateway-{NEXT}-py3-none-any.whl",
         f"nats_http_gateway-{NEXT}.tar.gz",
     ]
@@ -168,8 +183,19 @@ def test_a_clean_checkout_gives_the_same_packages_materials_and_sums_each_time(t
     checked = run(["sha256sum", "--check", "--strict", "SHA256SUMS"], dist, LC_ALL="C")
     assert (checked.returncode, checked.stdout.count(": OK")) == (0, len(names) - 1)
     check_materials(dist / names[1])
+    check_chart(dist / names[2])
     assert run([*command, str(tmp_path / "again")], checkout, **NO_ENGINE).returncode == 0
-    assert [(tmp_path / "again" / name).read_bytes() == (dist / name).read_bytes() for name in names] == [True] * 4
+    assert [(tmp_path / "again" / name).read_bytes() == (dist / name).read_bytes() for name in names] == [True] * 5
+
+
+def check_chart(path: Path) -> None:
+    """The chart has all of its files, below its own name, as Helm wants them."""
+    listed = subprocess.run(
+        ["git", "ls-files", CHART], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    with tarfile.open(path) as archive:
+        names = archive.getnames()
+    assert sorted(names) == sorted(f"nats-http-gateway{name.removeprefix(CHART)}" for name in listed)
 
 
 def check_materials(path: Path) -> None:
