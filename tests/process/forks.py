@@ -144,6 +144,7 @@ def _become(request: bytes, streams: Sequence[int]) -> list[str]:
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
     os.closerange(3, 1024)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets a command in the background ignore it
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
