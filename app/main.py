@@ -240,7 +240,7 @@ class _Parts:
                 pages=pages,
             )
             if self._settings.services:
-                add_catalogue(app, self.link, lambda: serving.table.routes)
+                add_catalogue(app, self.clusters.links, lambda: serving.table.routes)
         self.monitor.add_pages(app, self._assets, place=place, pages=pages)
         if place is True and self._settings.pages_auth:
             guard_pages(app, lambda: self._page_policy, patience=self._settings.timeout)

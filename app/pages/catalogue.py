@@ -1,7 +1,7 @@
 """`/services`: the services on NATS, their endpoints and numbers, and the routes that lead to them."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -9,18 +9,17 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..discovery.services import Service
 from ..exchange.responses import encode_json
 from ..nats.link import Link
 from ..routing.routes import Route
-from .state import ServicesSeen
+from .services_seen import ServiceSeen, ServicesSeen, name_other
 
 PATH = "/services"
 
 
-def add_catalogue(app: FastAPI, link: Link, find_routes: Callable[[], Sequence[Route]]) -> None:
+def add_catalogue(app: FastAPI, links: Mapping[str, Link], find_routes: Callable[[], Sequence[Route]]) -> None:
     """Add the page. It asks the services at most every few seconds, however many callers there are."""
-    seen, lock = ServicesSeen(link), asyncio.Lock()
+    seen, lock = ServicesSeen(links), asyncio.Lock()
 
     async def page(_: Request) -> Response:
         async with lock:
@@ -33,14 +32,14 @@ def add_catalogue(app: FastAPI, link: Link, find_routes: Callable[[], Sequence[R
 
 
 def _describe(seen: ServicesSeen) -> dict[str, Any]:
-    found = seen.services
-    if found is None:
-        return {"services": [], "note": None, "cut": False}
-    pairs = zip(found.services, seen.leads, strict=True)
-    return {"services": [_describe_service(*pair) for pair in pairs], "note": found.note, "cut": found.cut}
+    return {
+        "services": [_describe_service(one) for one in seen.list_services()],
+        "note": seen.note,
+        "cut": seen.cut,
+    }
 
 
-def _describe_service(service: Service, routes: Sequence[str]) -> dict[str, Any]:
-    described = asdict(service)
+def _describe_service(one: ServiceSeen) -> dict[str, Any]:
+    described = asdict(one.service)
     del described["subjects"]
-    return {**described, "routes": routes}
+    return {**described, "nats": name_other(one.nats), "routes": one.routes}

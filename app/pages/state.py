@@ -11,24 +11,20 @@ from typing import Any
 
 from .. import __version__
 from ..discovery.infos import Remark
-from ..discovery.matching import find_routes
-from ..discovery.services import Services, ask_services
-from ..formats.clusters import MAIN
 from ..nats.link import Link
 from ..observe.board import Boards
 from ..observe.gauges import name_of, read_gauge
 from ..observe.history import STEP, History, RouteState
 from ..observe.recent import read_failures
-from ..pieces import Steps, run_in_pieces
+from ..pieces import Steps
 from ..routing.routes import Route
 from .health import SHUTTING_DOWN
 from .nats_timeline import UP, describe_nats, read_start
+from .services_seen import ServiceSeen, ServicesSeen, name_other
 
 MOST_ROUTES = 1000  # on the page, those with the most failures first
 MOST_SERVICES = 200  # on the page
 MOST_REMARKS = 100  # on the page, about what of the services is not used
-ASK_INTERVAL = 5.0  # seconds between two requests to the services
-PATIENCE = 60.0  # the same, if NATS does not allow these requests
 
 _DIGITS = 6  # digits of seconds and shares
 
@@ -45,27 +41,6 @@ class Sources:
     find_remarks: Callable[[], Sequence[Remark]]
     is_draining: Callable[[], bool]
     with_details: bool
-
-
-class ServicesSeen:
-    """The services that answered the last request to `$SRV`."""
-
-    def __init__(self, link: Link) -> None:
-        self._link = link
-        self._next_at = 0.0
-        self.services: Services | None = None
-        self.leads: Sequence[Sequence[str]] = ()
-        """For each service, the names of the routes that lead to it."""
-
-    async def ask(self, routes: Sequence[Route]) -> None:
-        """Ask the services of MAIN, unless the last request was less than ASK_INTERVAL ago."""
-        if time.monotonic() < self._next_at:
-            return
-        found = await ask_services(self._link)
-        templates = [(route.name, route.subject_template) for route in routes if route.nats == MAIN]
-        self.leads = (await run_in_pieces(find_routes(found.services, templates))).routes
-        self.services = found
-        self._next_at = time.monotonic() + (PATIENCE if found.note and not found.services else ASK_INTERVAL)
 
 
 def describe_state(sources: Sources, history: History, seen: ServicesSeen) -> Steps[dict[str, Any]]:
@@ -135,7 +110,7 @@ def _describe_route(route: Route, state: RouteState, services: Sequence[str]) ->
         "path": route.path,
         "subject": route.subject,
         "kind": route.kind.word,
-        "nats": None if route.nats == MAIN else route.nats,
+        "nats": name_other(route.nats),
         "rate": round(state.rate, 2),
         "failing": round(state.failing, _DIGITS),
         "refused": round(state.refused, _DIGITS),
@@ -155,24 +130,23 @@ def _round(rates: Sequence[float]) -> list[float]:
 
 def _list_services_by_route(seen: ServicesSeen) -> dict[str, list[str]]:
     found: dict[str, dict[str, None]] = {}
-    for service, routes in zip(seen.services.services if seen.services else (), seen.leads, strict=True):
-        for route in routes:
-            found.setdefault(route, {})[service.name] = None
+    for one in seen.list_services():
+        for route in one.routes:
+            found.setdefault(route, {})[one.service.name] = None
     return {route: list(names) for route, names in found.items()}
 
 
 def _describe_services(seen: ServicesSeen) -> dict[str, Any] | None:
-    found = seen.services
-    if found is None:
+    if not seen.is_known:
         return None
-    shown = list(_list_shown(found, seen.leads))
-    return {"list": shown, "note": found.note, "cut": found.cut or len(found.services) > len(shown)}
+    services = seen.list_services()
+    shown = list(_list_shown(services))
+    return {"list": shown, "note": seen.note, "cut": seen.cut or len(services) > len(shown)}
 
 
-def _list_shown(found: Services, leads: Sequence[Sequence[str]]) -> Iterator[dict[str, Any]]:
+def _list_shown(services: Sequence[ServiceSeen]) -> Iterator[dict[str, Any]]:
     """The services that a route leads to, then the others. Both are sorted by name."""
-    pairs = sorted(zip(found.services, leads, strict=True), key=lambda pair: not pair[1])
-    for service, routes in pairs[:MOST_SERVICES]:
-        described = asdict(service)
+    for one in sorted(services, key=lambda one: not one.routes)[:MOST_SERVICES]:
+        described = asdict(one.service)
         del described["subjects"], described["endpoints"]
-        yield {**described, "routes": routes[:MOST_SERVICES]}
+        yield {**described, "nats": name_other(one.nats), "routes": one.routes[:MOST_SERVICES]}

@@ -13,13 +13,13 @@ from starlette.responses import HTMLResponse, Response, StreamingResponse
 
 from ..errors import Overloaded
 from ..exchange.responses import encode_json
-from ..formats.clusters import MAIN
 from ..formats.html import STATUS
 from ..observe.history import STEP, History
 from ..pieces import run_in_pieces
 from .assets import Assets
 from .root import find_root
-from .state import ServicesSeen, Sources, describe_state
+from .services_seen import ServicesSeen
+from .state import Sources, describe_state
 from .status_page import POLICY, write_status_page
 
 TICK = 0.25  # seconds between two checks for work
@@ -63,7 +63,7 @@ class Status:
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
         self._history = History(sources.boards)
-        self._seen = ServicesSeen(sources.links[MAIN])
+        self._seen = ServicesSeen(sources.links)
         self.watchers = 0
         self._asked_at = -LINGER
         self._number = 0

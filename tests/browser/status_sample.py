@@ -144,7 +144,10 @@ def write_sample(time: float) -> State:
     """A rich one, to look at."""
     routes = [_write_route(*row) for row in _ROUTES]
     services = [
-        dict(zip(("name", "version", "instances", "requests", "errors", "average", "routes"), row, strict=True))
+        dict(
+            zip(("name", "version", "instances", "requests", "errors", "average", "routes"), row, strict=True),
+            nats=None,
+        )
         for row in _SERVICES
     ]
     nats = make_nats(

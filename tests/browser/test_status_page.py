@@ -120,7 +120,11 @@ async def test_each_of_several_clusters_has_a_panel_and_the_one_that_is_away_is_
     main = make_nats(name="main")
     factory = make_nats("down", down=range(55, 60), reason="connection refused", name="factory")
     there = make_route("there", nats="factory")
-    peer.show(peer.state | {"nats": main, "other_nats": [factory], "routes": [*peer.state["routes"], there]})
+    stock, *_ = write_sample(1e9)["services"]["list"]
+    robot = stock | {"name": "robot", "nats": "factory", "routes": ["there"]}
+    services = {"list": [stock, robot], "note": None, "cut": False}
+    routes = [*peer.state["routes"], there]
+    peer.show(peer.state | {"nats": main, "other_nats": [factory], "routes": routes, "services": services})
     await expect(headline(page)).to_have_text(re.compile(r"NATS factory has been away since \d\d:\d\d:\d\d"))
     await expect(page.get_by_role("heading", level=2, name=re.compile("^NATS"))).to_have_text(
         ["NATS: main", "NATS: factory"]
@@ -130,7 +134,10 @@ async def test_each_of_several_clusters_has_a_panel_and_the_one_that_is_away_is_
     await expect(panel.locator(".timeline rect[data-state=down]")).to_have_count(5)
     await expect(panel.locator("figcaption")).to_contain_text(f"NATS was away for 25{UNIT}s from")
     await expect(page.get_by_role("region", name="NATS: main").locator(".badge")).to_have_text("connected")
-    await expect(page.get_by_role("row", name="there")).to_contain_text("→ there.{id} NATS factory")
+    await expect(page.locator("#routes tr").filter(has_text="there")).to_contain_text("→ there.{id} NATS factory")
+    await expect(page.locator("#services tr").filter(has_text="robot")).to_contain_text("NATS factory")
+    await page.get_by_label("Filter services").fill("factory")
+    await expect(page.locator("#services tr")).to_have_count(1)
     ids = await page.evaluate("[...document.querySelectorAll('[id]')].map(({ id }) => id)")
     assert len(ids) == len(set(ids))
     peer.show(peer.state | {"other_nats": [make_nats(name="factory")]})

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import pytest
 from nats.aio.msg import Msg
 from nats.js.api import StreamConfig
+from nats.micro import add_service
+from nats.micro.request import Request
 
 from app.routefile.load import RouteFile, load_route_file
-from tests.harness import Gateway, Handler, NatsServer, connect, eventually, responder, run_gateway, run_nats
+from tests.harness import PATIENCE, Gateway, Handler, NatsServer, connect, eventually, responder, run_gateway, run_nats
 
 ROUTES = """
 version: 1
@@ -93,6 +96,51 @@ async def test_each_kind_of_route_uses_its_own_cluster(
         assert await read_event(gateway, "/factory/watch", b"tick", factory.url) == "tick"
         assert await read_event(gateway, "/factory/read", None, factory.url) == "for ever"
         assert await read_event(gateway, "/main/watch", b"tack", shared_nats.url) == "tack"
+
+
+async def wait_for_services(
+    gateway: Gateway, path: str, expected: list[tuple[str, str | None, list[str]]], note: str | None = None
+) -> None:
+    """Until these are the name, the cluster and the routes of each service."""
+    end, seen = time.monotonic() + PATIENCE, None
+    while seen != (expected, note):
+        assert time.monotonic() < end, seen
+        found = (await gateway.get(path)).json()
+        if path == "/status/data":
+            found = {**(found["services"] or {"note": None}), "services": (found["services"] or {}).get("list", [])}
+        seen = [(one["name"], one["nats"], one["routes"]) for one in found["services"]], found["note"]
+        await asyncio.sleep(0.05)
+
+
+async def ignore(_: Request) -> None: ...
+
+
+@pytest.mark.parametrize("path", ["/status/data", "/services"])
+async def test_the_services_of_all_clusters_are_seen_with_the_routes_that_lead_to_them(
+    path: str, own_nats: NatsServer, factory: NatsServer, routes: RouteFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.pages.services_seen.ASK_INTERVAL", 0.2)
+    clusters = {"factory": {"nats_url": (factory.url,)}}
+    async with (
+        connect(own_nats.url) as near,
+        connect(factory.url) as far,
+        run_gateway(own_nats.url, routes=routes, clusters=clusters, services=True) as gateway,
+    ):
+        for client, name in ((near, "asker"), (far, "asker"), (far, "robot")):
+            service = await add_service(client, name=name, version="1.0.0")
+            await service.add_endpoint(name="ask", subject="ask" if name == "asker" else "move", handler=ignore)
+            await client.flush()
+        expected = [
+            ("asker", None, ["ask"]),
+            ("asker", "factory", ["all-there", "ask-there"]),
+            ("robot", "factory", []),
+        ]
+        await wait_for_services(gateway, path, expected)
+        factory.kill()
+        away = "factory: The gateway has no connection to NATS."
+        await wait_for_services(gateway, path, expected[:1], away)
+        await asyncio.to_thread(factory.start)
+        await wait_for_services(gateway, path, expected)
 
 
 async def test_a_cluster_that_is_away_harms_only_its_routes(

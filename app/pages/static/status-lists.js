@@ -99,7 +99,7 @@ function makeRoutesOf(routes) {
   return routes.length > NAMED ? [...named, `and ${routes.length - NAMED} more`] : named;
 }
 
-function makeService({ name, version, instances, requests, errors, average, routes }) {
+function makeService({ name, version, nats, instances, requests, errors, average, routes }) {
   const errorCell = makeCell("errors amount", "errors", writeCount(errors));
   if (errors > 0 && requests > 0) errorCell.append(make("span", { class: "cause" }, writeShare(errors / requests)));
   return make(
@@ -109,7 +109,7 @@ function makeService({ name, version, instances, requests, errors, average, rout
       "th",
       { scope: "row", role: "rowheader", class: "service" },
       make("strong", {}, name),
-      make("span", { class: "where" }, version),
+      make("span", { class: "where" }, nats ? `${version} NATS ${nats}` : version),
     ),
     makeCell("instances amount", "instances", writeCount(instances)),
     makeCell("requests amount", "requests", writeCount(requests)),
@@ -143,7 +143,7 @@ export class Services {
   #arrange() {
     const wanted = find("services-filter").value.trim().toLowerCase();
     const list = this.#services?.list ?? [];
-    const found = list.filter(({ name, routes }) => [name, ...routes].join(" ").toLowerCase().includes(wanted));
+    const found = list.filter(({ name, nats, routes }) => [name, nats ?? "", ...routes].join(" ").toLowerCase().includes(wanted));
     const kept = this.#rows;
     this.#rows = new Map();
     for (const service of found) {
