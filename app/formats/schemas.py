@@ -133,10 +133,12 @@ def parse_json(data: bytes) -> Json:
     except UnicodeDecodeError:
         raise ValueError("it is not UTF-8") from None
     try:
-        value: Json = json.loads(text, object_pairs_hook=_build_object, parse_constant=_refuse_constant)
+        value: Json = _decode(text)
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
     except json.JSONDecodeError as error:
+        if text.startswith("\ufeff"):
+            raise ValueError("it begins with a byte order mark, which JSON does not have") from None
         raise ValueError(f"it is not JSON: {error.msg.lower()}, line {error.lineno}, column {error.colno}") from None
     except _JsonError:
         raise
@@ -175,6 +177,10 @@ def _build_object(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise _JsonError(f"it has {name}, which is not JSON")
+
+
+_decode = json.JSONDecoder(object_pairs_hook=_build_object, parse_constant=_refuse_constant).decode
+"""Made once: that takes as long as to read a short text."""
 
 
 def is_unicode(value: object) -> bool:

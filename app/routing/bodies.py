@@ -15,7 +15,8 @@ from ..formats.fields import Pair, is_clean_value
 from ..formats.schemas import Json, Schema, encode_pointer, parse_json
 
 MAX_FAULTS = 20  # in the error of one body
-MAX_TYPE = 64  # characters of a media type in an error
+MAX_TYPE = 64  # characters of a media type in an error, or of one that is remembered
+MAX_SEEN = 16  # media types that are remembered for a route
 CHECKED_MAX_BODY = 256 * 1024  # bytes, for a route with a schema and no limit: at most 50 ms, and 9 MiB of values
 
 AT_ONCE = 16 * 1024  # bytes: to read and check such a body by a usual schema takes at most 3 ms
@@ -43,6 +44,7 @@ def is_content_type(text: str) -> bool:
     return text.isascii() and is_clean_value(text.encode()) and is_media_range(media_type) and "*" not in media_type
 
 
+_ENCODING, _TYPE = b"content-encoding", b"content-type"
 _BLANKS = b" \t\r\n"  # RFC 8259 §2
 
 Taken = frozenset[str] | None
@@ -63,7 +65,7 @@ class BodyRules:
     """The media types that a route takes, the schema of its bodies, and the parameters that are merged into them. An
     empty list of media types allows all."""
 
-    __slots__ = ("_accepts", "_at_once", "_is_signed", "_keeps_encoding", "_schema", "_taken")
+    __slots__ = ("_accepts", "_at_once", "_is_signed", "_keeps_encoding", "_schema", "_seen", "_taken")
 
     def __init__(
         self,
@@ -77,6 +79,8 @@ class BodyRules:
         """With `keeps_encoding` the service gets the `Content-Encoding`. With `is_signed` each body has a signature."""
         self._is_signed = is_signed
         self._accepts = frozenset(text.encode("ascii") for text in accepts)
+        self._seen: set[bytes] = set()
+        """Values of Content-Type that need no second look."""
         self._schema = _allow_anything() if schema is None and taken is not None else schema
         self._at_once = AT_ONCE if self._schema is None else min(AT_ONCE, COST_AT_ONCE // self._schema.cost)
         self._taken = taken
@@ -85,13 +89,17 @@ class BodyRules:
     def check_head(self, fields: Sequence[Pair]) -> None:
         """Raises UnsupportedMediaType if the request announces a body that the route does not take (RFC 9110
         §15.5.16)."""
-        encodings = [value.strip().lower() for name, value in fields if name == b"content-encoding"]
+        said = dict(fields)
+        is_seen = not self._accepts or (len(said) == len(fields) and said.get(_TYPE) in self._seen)
+        if is_seen and _ENCODING not in said:  # the usual case
+            return
+        encodings = [value.strip().lower() for name, value in fields if name == _ENCODING]
         if encodings and set(encodings) - {b"", b"identity"} and not self._keeps_encoding:
             raise UnsupportedMediaType(
                 "This route accepts no Content-Encoding.", headers=((b"accept-encoding", b"identity"),)
             )
         if self._accepts and _has_body(fields):
-            types = [value for name, value in fields if name == b"content-type"]
+            types = [value for name, value in fields if name == _TYPE]
             if len(types) != 1 or not self._is_accepted(types[0]):
                 accepted = b", ".join(sorted(self._accepts))
                 detail = f"This route accepts a body of the type {accepted.decode()}.{_describe_type(types)}"
@@ -125,7 +133,10 @@ class BodyRules:
     def _is_accepted(self, content_type: bytes) -> bool:
         media_type = content_type.partition(b";")[0].strip().lower()
         family, slash, _ = media_type.partition(b"/")
-        return slash != b"" and not self._accepts.isdisjoint((media_type, family + b"/*", b"*/*"))
+        is_accepted = slash != b"" and not self._accepts.isdisjoint((media_type, family + b"/*", b"*/*"))
+        if is_accepted and len(self._seen) < MAX_SEEN and len(content_type) <= MAX_TYPE:
+            self._seen.add(content_type)
+        return is_accepted
 
 
 @cache

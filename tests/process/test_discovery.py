@@ -118,7 +118,7 @@ async def test_a_name_that_no_service_has_is_said(own_nats: NatsServer, tmp_path
 async def test_a_service_that_runs_has_its_routes_from_the_start(own_nats: NatsServer, tmp_path: Path) -> None:
     """The start waits three seconds for it. On a busy machine that can be too short, but not each time."""
     command, log, environment = serve(own_nats, tmp_path, GATEWAY_DISCOVER="orders")
-    found: list[int] = []
+    found: list[object] = []
     async with serving(own_nats.url):
         while 1 not in found:
             assert len(found) < 5, found

@@ -12,6 +12,7 @@ from app.routing.bodies import (
     COST_AT_ONCE,
     LISTED_AT_ONCE,
     MAX_FAULTS,
+    MAX_SEEN,
     BodyRules,
     Check,
     is_media_range,
@@ -53,14 +54,26 @@ def test_what_is_no_media_range_is_none(text: str) -> None:
     ids=str,
 )
 def test_a_body_that_is_announced_must_be_of_a_listed_type(fields: list[Pair], fits: bool) -> None:
+    """Whatever was announced before."""
     rules = BodyRules(["application/json", "image/*"], None, keeps_encoding=False)
     BodyRules([], None, keeps_encoding=False).check_head(fields)
-    if fits:
-        rules.check_head(fields)
-    else:
-        with pytest.raises(UnsupportedMediaType, match="accepts a body of the type application/json, image/") as caught:
+    for before in (b"application/json", b"image/png", b"application/json"):
+        if fits:
             rules.check_head(fields)
-        assert caught.value.headers == ((b"accept", b"application/json, image/*"),)
+        else:
+            with pytest.raises(UnsupportedMediaType, match="accepts a body of the type application/json, im") as caught:
+                rules.check_head(fields)
+            assert caught.value.headers == ((b"accept", b"application/json, image/*"),)
+        rules.check_head([LENGTH, (b"content-type", before)])
+
+
+def test_only_a_few_types_are_remembered_and_no_long_one() -> None:
+    rules = BodyRules(["text/plain"], None, keeps_encoding=False)
+    rules.check_head([LENGTH, (b"content-type", b"text/plain; " + b"x" * 100)])
+    assert not rules._seen
+    for number in range(1000):
+        rules.check_head([LENGTH, (b"content-type", b"text/plain; x=%d" % number)])
+    assert len(rules._seen) == MAX_SEEN
 
 
 @pytest.mark.parametrize(
