@@ -108,14 +108,15 @@ class GatewayServer(uvicorn.Server):
         return survey_connections(self.server_state.connections)  # type: ignore[arg-type] # of our protocol
 
     def _check(self) -> None:
-        self._bounds.check(self.server_state.connections, parts=CHECK_TICKS)  # type: ignore[arg-type] # of our protocol
+        connections = self.server_state.connections
+        try:
+            self._bounds.check(connections, parts=CHECK_TICKS)  # type: ignore[arg-type] # of our protocol
+        except Exception:  # a bug in one connection must not end the server
+            _log.exception("check-failed")
 
     async def on_tick(self, counter: int) -> bool:
         """Check connections, then do as uvicorn."""
-        try:
-            self._check()
-        except Exception:  # a bug in one connection must not end the server
-            _log.exception("check-failed")
+        self._check()
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -149,6 +150,7 @@ class GatewayServer(uvicorn.Server):
     async def _wait(self, seconds: float, condition: Callable[[], bool]) -> None:
         end = time.monotonic() + seconds
         while not self.force_exit and not condition() and time.monotonic() < end:
+            self._check()  # uvicorn has no more ticks
             await asyncio.sleep(0.02)
 
 

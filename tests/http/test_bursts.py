@@ -19,7 +19,7 @@ from app.http.sockets import bind
 from app.main import build_gateway
 from app.routing.routes import Route
 from app.settings import Settings
-from tests.harness import Gateway, NatsServer, RawPeer, eventually, responder, run_gateway
+from tests.harness import PATIENCE, Gateway, NatsServer, RawPeer, eventually, responder, run_gateway
 
 ECHO = Route(name="echo", methods=("POST",), path="/echo", subject="echo", payload="body")
 BODY = b"x" * 900_000
@@ -72,6 +72,27 @@ async def test_a_worker_that_starts_never_makes_the_socket_of_the_others_block(s
         server.should_exit = True
         await running
     assert SharedSocket.blocked == []
+
+
+async def test_a_stop_does_not_wait_for_callers_who_have_gone(shared_nats: NatsServer) -> None:
+    async def keep_waiting(_: Msg) -> None: ...
+
+    settings = Settings(nats_url=(shared_nats.url,))
+    gateway = build_gateway(settings, routes=[Route(name="a", methods=("GET",), path="/a", subject="a", timeout=60.0)])
+    server = gateway.make_server(lane=None, drain_timeout=PATIENCE)
+    async with responder(shared_nats.url, "a", keep_waiting):
+        with bind("127.0.0.1", 0) as listener:
+            port = listener.getsockname()[1]
+            running = asyncio.create_task(server._serve([listener]))
+            await eventually(lambda: server.started and gateway.link.reason is None)
+            for _ in range(20):
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.write(b"GET /a HTTP/1.1\r\nHost: t\r\n\r\n")
+                await eventually(lambda: gateway.link.in_flight)
+                writer.close()
+            server.should_exit = True
+            async with asyncio.timeout(PATIENCE / 2):
+                await running
 
 
 @pytest.mark.usefixtures("patience")
