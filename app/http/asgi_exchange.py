@@ -47,6 +47,16 @@ class ServerConnection(Protocol):
     def has_left(self) -> bool:
         """Whether the connection was lost before the end of the response."""
 
+    def has_unread(self) -> bool:
+        """Whether the caller must read more of the earlier bytes, before it is sent others."""
+
+    async def wait_for_reader(self) -> None:
+        """Return once it has read them, or has left."""
+
+    def answer(self, response: Response, request: Request, bytes_in: int, *, is_last: bool) -> bool:
+        """Write a whole response of the relay, and make its record. The last one closes the connection. Returns False
+        if nobody can read it: then nothing is written, and there is no record yet."""
+
 
 class ServerSide:
     """State of a request that our own server and the application share, beyond ASGI."""
@@ -87,6 +97,7 @@ class AsgiExchange:
     _bytes_out = 0
     _is_complete = False
     _is_lost = False
+    _is_recorded = False
 
     def __init__(self, scope: Scope, send: Send, relay: Relay, drain: asyncio.Event) -> None:
         self.request = read_request(scope, relay.proxies)
@@ -129,16 +140,25 @@ class AsgiExchange:
     async def respond(self, response: Response) -> None:
         """Send a whole response of the lane. It already has the fields of every response."""
         self.response = response
+        if self.server is None:
+            await self._send_whole(response)
+            return
+        connection = self.server.connection
+        if connection.has_unread() and not self._look_for_caller(len(response.body)):
+            self._status = response.status
+            await connection.wait_for_reader()
+        self._is_recorded = connection.answer(response, self.request, self.bytes_in, is_last=self._drain.is_set())
+        self._is_lost = not self._is_recorded
+
+    async def _send_whole(self, response: Response) -> None:
+        """Send a response through the server, which is not ours."""
         headers = response.headers
         if self._drain.is_set() and not response.closes:
             headers.append(CLOSE)
-        body = response.body
-        if not self._look_for_caller(len(body)):
-            self._status, self._bytes_out = response.status, len(body)
-        send = self._send
-        await send({"type": "http.response.start", "status": response.status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
-        self._note_end()
+        self._status, self._bytes_out = response.status, len(response.body)
+        await self._send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": response.body})
+        self._is_complete = True
 
     def begin_stream(self, response: Response) -> None:
         """Begin a response whose body comes in parts. The record counts the parts that were given to the connection."""
@@ -204,6 +224,8 @@ class AsgiExchange:
 
     def end(self) -> None:
         """Make the record, unless the server has made it. The application has finished the request."""
+        if self._is_recorded:
+            return
         if self._status is not None and self._status < 500 and not self._relay.way_out.sees_all:
             return
         if self.server is not None and self.server.is_given_up:

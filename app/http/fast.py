@@ -27,7 +27,6 @@ from ..exchange.outbound import Outbound, Streaming, Waiting
 from ..exchange.relay import Relay
 from ..exchange.responses import Response
 from ..nats.in_flight import Sender
-from ..nats.outgoing import BIG
 from .bounds import Bounds
 from .fast_exchange import FastExchange
 from .head import TRAILERS, describe_bug
@@ -258,28 +257,10 @@ class FastProtocol(GatewayProtocol):
             self._held = response
             self.note_unread(len(response.body))
             return
-        keep_alive = exchange.keep_alive and not response.closes and not self._drain.is_set()
-        begin = self.bounds.begin_response(response.status, self.server_state.default_headers)
-        end = b"\r\n" if keep_alive or response.closes else b"connection: close\r\n\r\n"
-        body = response.body
+        if self._drain.is_set():
+            exchange.keep_alive = False
         self._exchange = None
-        exchange.response_complete = True
-        self.steps += 1
-        if self.has_begun or len(body) > BIG:
-            self.write(response.encode(begin, end))
-            self.transport.write(body)
-        else:
-            self.transport.write(response.encode(begin, end, body))
-        way_out, request = self.way_out, exchange.request
-        if request.trace is way_out.untold and response.slug is None and response.status < 500:
-            if (counts := way_out.counts) is not None:
-                counts.add(response, request.method, time.monotonic() - request.received, exchange.bytes_in, len(body))
-        else:
-            way_out.leave(response, request, request.caller, exchange.bytes_in)
-        if not keep_alive:
-            self.close()
-        elif self.flow.read_paused or self.drops_input:
-            self.go_on_after_answer()
+        self.write_whole(response, exchange.request, exchange.bytes_in)
 
     def resume_writing(self) -> None:
         """Write the held response, since the caller has read the earlier ones."""

@@ -6,6 +6,7 @@ This module uses internals of uvicorn 0.54. tests/http/test_uvicorn_contract.py 
 
 import asyncio
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from types import SimpleNamespace
@@ -21,8 +22,10 @@ from ..edge.proxy_protocol import ProxyHeader
 from ..edge.request import Caller, PeerCertificate, Request, find_caller
 from ..errors import BadRequest, GatewayError, Internal, Overloaded
 from ..exchange.problems import build_problem_response
+from ..exchange.responses import Response
 from ..exchange.way_out import WayOut
 from ..formats.fields import Pair, encode_fields, without_upgrade
+from ..nats.outgoing import BIG
 from .asgi_exchange import SERVER, ServerSide, read_request
 from .bounds import Bounds
 from .head import MAX_FIELDS, TRAILERS, check_head, describe_error, normalize_target
@@ -238,6 +241,53 @@ class GatewayProtocol(Timed):
         return len(self.cycle.body) if self.phase == BODY and self.is_in_flight else 0
 
     # The answer
+
+    def write_whole(self, response: Response, request: Request, bytes_in: int) -> None:
+        """Write the whole response to the request in flight, make its record, and go on."""
+        cycle, body = self.cycle, response.body
+        keep_alive = cycle.keep_alive and not response.closes
+        begin = self.bounds.begin_response(response.status, self.server_state.default_headers)
+        end = b"\r\n" if keep_alive or response.closes else b"connection: close\r\n\r\n"
+        cycle.response_complete = True
+        self.steps += 1
+        if self.has_begun or len(body) > BIG:
+            self.write(response.encode(begin, end))
+            self.transport.write(body)
+        else:
+            self.transport.write(response.encode(begin, end, body))
+        way_out = self.way_out
+        if request.trace is way_out.untold and response.slug is None and response.status < 500:
+            if (counts := way_out.counts) is not None:
+                counts.add(response, request.method, time.monotonic() - request.received, bytes_in, len(body))
+        else:
+            way_out.leave(response, request, request.caller, bytes_in)
+        if not keep_alive:
+            self.close()
+        elif self.flow.read_paused or self.drops_input:
+            self.go_on_after_answer()
+
+    def has_unread(self) -> bool:
+        """As in ServerConnection."""
+        return self.flow.write_paused
+
+    async def wait_for_reader(self) -> None:
+        """As in ServerConnection."""
+        await self.flow.drain()
+
+    def answer(self, response: Response, request: Request, bytes_in: int, *, is_last: bool) -> bool:
+        """As in ServerConnection. The cycle is then as if the application had sent the response."""
+        if self.has_left():
+            return False
+        cycle = self.cycle
+        cycle.response_started, cycle.waiting_for_100_continue = True, False
+        if self.transport.is_closing():
+            cycle.response_complete = True
+            return False
+        if is_last:
+            cycle.keep_alive = False
+        self.write_whole(response, request, bytes_in)
+        cycle.message_event.set()
+        return True
 
     def end_after_answer(self) -> None:
         """As in Intake."""

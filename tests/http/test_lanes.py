@@ -1,4 +1,5 @@
-"""Both lanes answer alike: whatever comes, in whatever pieces, they write the same bytes, but for date and made id."""
+"""Both lanes answer alike: whatever comes, in whatever pieces, they write the same bytes, but for date and made id. So
+does an ASGI lane whose responses uvicorn writes."""
 
 import asyncio
 import fcntl
@@ -7,7 +8,7 @@ import re
 import termios
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 from hypothesis import event, example, given, settings
@@ -16,7 +17,10 @@ from nats.aio.msg import Msg
 
 from app.edge.cors import Cors, CorsRules
 from app.exchange.request_ids import RequestIds
+from app.exchange.responses import Response
+from app.http.asgi_exchange import AsgiExchange
 from app.http.fast import FastProtocol
+from app.nats.outgoing import BIG
 from app.routefile.load import RESERVED, Info, RouteFile
 from app.routing.parameters import Parameter
 from app.routing.routes import ReplyRules, Route
@@ -127,7 +131,7 @@ sound_heads = st.sampled_from(
     [b"GET /greet/sue", b"GET /greet/Jos%C3%A9?x=1", b"GET /greet/sue#f", b"GET /greet/sue?a#f", b"GET //greet/sue",
      b"GET http://t/greet/sue", b"HEAD /greet/sue", b"GET /greet/a.b", b"POST /echo", b"POST /echo", b"PUT /echo",
      b"POST /items", b"GET /orders/7?q=a&q=b", b"PATCH /orders/7", b"DELETE /orders/x", b"GET /failing/denied",
-     b"GET /failing/bad", b"GET /failing/created", b"HEAD /failing/created", b"GET /nobody", b"OPTIONS /echo",
+     b"GET /failing/bad", b"GET /failing/large", b"GET /failing/created", b"HEAD /failing/created", b"GET /nobody", b"OPTIONS /echo",
      b"GET /nowhere", b"GET /livez", b"HEAD /problems/timeout", b"POST /greet/sue"]
 )  # fmt: skip
 sound_fields = st.sampled_from(
@@ -306,33 +310,50 @@ async def serve(msg: Msg) -> None:
         "created": {"Http-Status": "201", "Location": "/x", "ETag": '"1"'},
     }.get(way)
     known = {name: value for name, value in (msg.headers or {}).items() if name != "x-request-id" or value == "mine"}
-    text = f"{msg.subject} {sorted(known.items())} ".encode() + msg.data
+    text = f"{msg.subject} {sorted(known.items())} ".encode() + msg.data + b"x" * (2 * BIG if way == "large" else 0)
     await msg._client.publish(msg.reply, b"" if way == "denied" else text, headers=headers)
 
 
 @asynccontextmanager
-async def run_lanes(url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Gateway, Gateway]]:
-    """A gateway on the fast lane, and one on the ASGI lane."""
+async def run_lanes(url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Sequence[Gateway]]:
+    """A gateway on the fast lane, one on the ASGI lane, and one on an ASGI lane whose responses uvicorn writes."""
     monkeypatch.setattr("app.http.patience.LAST_WORDS", 0.02)
-    monkeypatch.setattr("tests.harness.LANE", "fast")
-    async with responder(url, "lane.>", serve), run_gateway(url, routes=FILE) as fast:
-        monkeypatch.setattr("tests.harness.LANE", "asgi")
-        async with run_gateway(url, routes=FILE) as asgi:
-            for gateway in (fast, asgi):  # made ids are of one length
-                ids = RequestIds()
-                ids._counter = itertools.count(10**9)
-                gateway.parts.relay.choose_request_id = ids.choose
-            yield fast, asgi
-            for gateway in (fast, asgi):
-                assert (await gateway.get("/greet/sue")).status_code == 200
-                await eventually(lambda gateway=gateway: gateway.link.in_flight == 0)  # type: ignore[misc]
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(responder(url, "lane.>", serve))
+        lanes: list[Gateway] = []
+        for lane in ("fast", "asgi", "asgi"):
+            monkeypatch.setattr("tests.harness.LANE", lane)
+            gateway = await stack.enter_async_context(run_gateway(url, routes=FILE))
+            ids = RequestIds()
+            ids._counter = itertools.count(10**9)  # made ids are of one length
+            gateway.parts.relay.choose_request_id = ids.choose
+            lanes.append(gateway)
+        leave_to_uvicorn(lanes[2], monkeypatch)
+        yield lanes
+        for gateway in lanes:
+            assert (await gateway.get("/greet/sue")).status_code == 200
+            await eventually(lambda gateway=gateway: gateway.link.in_flight == 0)  # type: ignore[misc]
 
 
-async def compare(lanes: tuple[Gateway, Gateway], pieces: list[bytes]) -> bytes:
-    """What both lanes answer."""
-    answers = await asyncio.gather(*(converse(gateway, pieces) for gateway in lanes))
-    assert answers[0] == answers[1]
-    return answers[0][0]
+def leave_to_uvicorn(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let uvicorn write the responses of this gateway."""
+    respond = AsgiExchange.respond
+
+    async def choose(self: AsgiExchange, response: Response) -> None:
+        if self._relay is gateway.parts.relay:
+            await self._send_whole(response)
+        else:
+            await respond(self, response)
+
+    monkeypatch.setattr(AsgiExchange, "respond", choose)
+
+
+async def compare(lanes: Sequence[Gateway], pieces: list[bytes]) -> bytes:
+    """What all lanes answer."""
+    first, *others = await asyncio.gather(*(converse(gateway, pieces) for gateway in lanes))
+    for other in others:
+        assert other == first
+    return first[0]
 
 
 @pytest.mark.soak
@@ -356,6 +377,7 @@ LIKE_BEFORE = [
     write_head(b"GET", b"/nowhere", USUAL),
     write_head(b"GET", b"//", USUAL),
     write_head(b"GET", b"/failing/bad", USUAL),
+    write_head(b"GET", b"/failing/large", USUAL),
     write_head(b"GET", b"/greet/sue", USUAL.replace(b"*/*", b"text/plain, */*;q=0.1")),
     write_head(b"GET", b"/greet/sue", USUAL.replace(b"Accept", b"accept").replace(b"*/*", b"text/plain")),
 ]
