@@ -100,12 +100,9 @@ class AsgiLane:
 
     async def _resume(self, waiting: Waiting, exchange: AsgiExchange) -> Outbound | Response | Streaming | None:
         begun: Begun = waiting
-        try:
-            while isinstance(begun, Waiting):
-                exchange.note_route(begun.route.name)
-                begun = self._relay.resume(begun, await self._wait_for_policy(begun, exchange))
-        finally:
-            exchange.request.identity = waiting.request.identity  # the fast lane may have made that request
+        while isinstance(begun, Waiting):
+            exchange.note_route(begun.route.name)
+            begun = self._relay.resume(begun, await self._wait_for_policy(begun, exchange))
         return begun
 
     async def _wait_for_policy(self, waiting: Waiting, exchange: AsgiExchange) -> GatewayError | None:
@@ -191,7 +188,6 @@ class AsgiLane:
 
     def _send(self, entry: InFlight, outbound: Outbound, exchange: AsgiExchange, upload: "_Upload | None") -> None:
         """Send the request. Raises CallerGone if the caller has left."""
-        exchange.request.trace = outbound.request.trace  # the fast lane may have made that request
         exchange.check_caller()
         exchange.note_sent()
         if upload is not None:

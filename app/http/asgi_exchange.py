@@ -12,7 +12,7 @@ from starlette.types import Message, Scope, Send
 from ..edge.proxies import Proxies
 from ..edge.request import Caller, Request, find_caller
 from ..errors import CLOSE, Delivered, GatewayError, Internal
-from ..exchange.outbound import Begun, Outbound, Waiting
+from ..exchange.outbound import Begun
 from ..exchange.problems import ANSWERED
 from ..exchange.relay import Relay
 from ..exchange.responses import NOSNIFF, Fields, Response
@@ -63,8 +63,6 @@ class ServerSide:
 
     begun: Begun = None
     """The state of a request that the fast lane has begun and hands on."""
-    request: Request | None = None
-    """The request, once the application has it."""
     route: str | None = None
     """The name of its route, once that is known."""
     is_sent = False
@@ -77,8 +75,9 @@ class ServerSide:
     is_given_up = False
     """Whether the server has answered by itself, and made the record."""
 
-    def __init__(self, connection: ServerConnection) -> None:
+    def __init__(self, connection: ServerConnection, request: Request) -> None:
         self.connection = connection
+        self.request = request
 
 
 class AsgiExchange:
@@ -100,10 +99,8 @@ class AsgiExchange:
     _is_recorded = False
 
     def __init__(self, scope: Scope, send: Send, relay: Relay, drain: asyncio.Event) -> None:
-        self.request = read_request(scope, relay.proxies)
         self.server: ServerSide | None = scope.get(SERVER)
-        if self.server is not None:
-            self.server.request = self.request
+        self.request = read_request(scope, relay.proxies) if self.server is None else self.server.request
         self._answered: list[GatewayError] = []
         scope[ANSWERED] = self._answered
         self._send = send
@@ -122,9 +119,6 @@ class AsgiExchange:
         if server is None or server.begun is None:
             return None
         begun, server.begun = server.begun, None
-        if isinstance(begun, Waiting | Outbound):
-            self.request.added, self.request.vary = begun.request.added, begun.request.vary
-            self.request.identity = begun.request.identity
         return begun
 
     def read_again(self, scope: Scope) -> None:

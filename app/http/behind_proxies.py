@@ -20,6 +20,7 @@ from uvicorn.server import ServerState
 
 from ..edge.proxies import Proxies
 from ..edge.proxy_protocol import ProxyHeader, parse_header
+from ..edge.request import Request
 from ..errors import BadRequest
 from .bounds import Bounds
 from .fast import FastProtocol
@@ -27,16 +28,13 @@ from .protocol import ProtocolFactory
 
 
 class ForwardedProtocol(FastProtocol):
-    """The fast lane, which believes the headers of trusted proxies. On the ASGI lane `read_request` does that."""
+    """The fast lane, which believes the headers of trusted proxies. GatewayProtocol always does so."""
 
-    def begin_request(self) -> None:
-        """Begin the request with the caller that its headers name. The connection keeps its own caller."""
-        connected = self.caller
-        self.caller = self.relay.proxies.believe(connected, self.headers)
-        try:
-            super().begin_request()
-        finally:
-            self.caller = connected
+    def read_request(self) -> Request:
+        """The request, by the caller that its headers name. The connection keeps its own caller."""
+        request = super().read_request()
+        request.caller = self.proxies.believe(request.caller, request.headers)
+        return request
 
 
 class AnnouncedConnection(asyncio.Protocol):

@@ -1,21 +1,19 @@
 """The fast lane: the relay inside uvicorn's HTTP/1.1 protocol, without the cost of ASGI.
 
 It answers requests for routes, with the same bytes that the ASGI lane would make uvicorn write. All other requests go
-on to uvicorn's own class unchanged: other paths, and `Expect: 100-continue`.
+on to the application: other paths, and `Expect: 100-continue`.
 
 A FastExchange takes the place of uvicorn's `RequestResponseCycle`. tests/http/test_uvicorn_contract.py checks which of
 its attributes uvicorn's protocol uses.
 """
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
-import httptools
 import structlog
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from ..checks.checker import Checker
@@ -29,12 +27,8 @@ from ..exchange.responses import Response
 from ..nats.in_flight import Sender
 from .bounds import Bounds
 from .fast_exchange import FastExchange
-from .head import TRAILERS, describe_bug
-from .intake import BODY, HEAD, IDLE
+from .intake import BODY
 from .protocol import GatewayProtocol
-from .repeats import KnownHead, is_plain_target, may_be_known
-
-_SLASH, _HASH = ord("/"), ord("#")
 
 _log = structlog.get_logger("nats-http.fast")
 
@@ -78,8 +72,6 @@ class FastProtocol(GatewayProtocol):
         self._drain = drain
         self.deadlines = deadlines
         self._exchange: FastExchange | None = None
-        self._known: KnownHead | None = None
-        """What the next head may have in common with the ones before."""
         self._held: Response | None = None
         """A response that waits until the caller has read the earlier ones."""
 
@@ -95,70 +87,17 @@ class FastProtocol(GatewayProtocol):
             caller = exchange.request.caller
             self.way_out.leave(response, exchange.request, caller, bytes_in=exchange.bytes_in, is_written=False)
 
-    def take_repeated(self, data: bytes, end: int) -> bool:
-        """Take a request whose head ends at `end`, if that is like the ones before: most callers send the same fields
-        again, and often with the same values. Its body, if it has one, must have come with it."""
-        known = self._known
-        if known is None or not data.startswith(known.start):
-            return False
-        start = len(known.start)
-        stop = end - len(known.end)
-        if known.varies or not data.startswith(known.end, stop):
-            stop = data.find(b" ", start)
-            if (fields := known.read(data[stop:end])) is None:
-                return False
-            self.headers = fields
-        else:
-            self.headers = known.fields
-        target = data[start:stop]
-        if len(data) - end != known.length or not is_plain_target(target):
-            return False
-        self.url = target
-        try:
-            self.begin_request()
-            self.headers = TRAILERS
-            if known.length:
-                self.phase = BODY
-                self.on_body(data[end:])
-            self.on_message_complete()
-        except Exception as error:
-            self.take_error(describe_bug(error))
-        return True
-
-    def note_whole(self, data: bytes, end: int) -> None:
-        """Remember the head, if it was a usual one."""
-        start = self.parser.get_method() + b" "
-        rest = data[len(start) + len(self.url) : end]
-        if self.is_usual and may_be_known(rest) and data.startswith(start + self.url):
-            self._known = KnownHead(start, rest, self.fields, len(data) - end)
-        else:
-            self._known = None
-
-    def on_message_begin(self) -> None:
-        """As in uvicorn, but without a scope: `_hand_on` makes it if an application needs it."""
-        self.url = b""
-        self.headers = []
-        self.phase = HEAD
-        self._known = None  # what the parser says is no longer about that head
-
     def begin_request(self) -> None:
         """Answer the request here if it is for a route, else hand it on."""
+        request = self.read_request()
         if self.expect_100_continue:
-            self._hand_on()
+            self._hand_on(request)
             return
-        target = self.url
-        if _HASH in target or target[0] != _SLASH:
-            path, query = split_target(target)
-        else:
-            path, _, query = target.partition(b"?")
-        method, received = self.parser.get_method().decode(), time.monotonic()
-        # By position: by name it would cost twice as much.
-        request = Request(method, path, query, self.headers, self.version, received, self.caller)
         try:
             begun = self.relay.begin(request)
         except Exception:
             begun = self.fail(request)
-        if begun is None and not self._may_be_page(path):
+        if begun is None and not self._may_be_page(request.path):
             begun = self.relay.not_found(request)
         # The usual case comes first: checking all others before it would cost 1 % of a request.
         if isinstance(begun, Outbound) and not begun.plan.is_stream:
@@ -168,17 +107,14 @@ class FastProtocol(GatewayProtocol):
             self._exchange = self.cycle = exchange = FastExchange(self, request, self.keeps_alive)  # type: ignore[assignment]
             exchange.respond(begun)
         else:
-            self._hand_on(begun)
+            self._hand_on(request, begun)
 
-    def _hand_on(self, begun: Waiting | Streaming | Outbound | None = None) -> None:
-        """Leave the request to uvicorn's class, as if that had read all of it. The ASGI lane goes on with `begun`."""
-        url, headers, expects = self.url, self.headers, self.expect_100_continue
-        HttpToolsProtocol.on_message_begin(self)
-        self.url, self.expect_100_continue = url, expects
-        self.headers.extend(headers)
-        super().begin_request()
-        if self.side is not None:
-            self.side.begun = begun
+    def _hand_on(self, request: Request, begun: Waiting | Streaming | Outbound | None = None) -> None:
+        """Leave the request to the application. The ASGI lane goes on with `begun`."""
+        request.caller = replace(request.caller, lane="asgi")
+        if begun is None:  # the ASGI lane begins it again, which adds its fields again
+            request.added, request.vary = (), b""
+        self.begin_application(request).begun = begun
 
     def on_body(self, body: bytes) -> None:
         """Give a piece of the body to the exchange that waits for it, or to uvicorn's class."""
@@ -189,16 +125,13 @@ class FastProtocol(GatewayProtocol):
         else:
             super().on_body(body)
 
-    def on_message_complete(self) -> None:
+    def end_request(self) -> None:
         """Send the complete request, if its exchange has waited for the body."""
         exchange = self._exchange
-        if exchange is None or exchange is not self.cycle or self._plain_head is not None:  # type: ignore[comparison-overlap]
-            super().on_message_complete()
+        if exchange is None or exchange is not self.cycle:  # type: ignore[comparison-overlap]
+            super().end_request()
             return
-        self.phase = IDLE
         exchange.more_body = False
-        if self.body_left is None:
-            self.end_chunks()
         if exchange.reads_body:
             exchange.end_body()
 
@@ -268,9 +201,3 @@ class FastProtocol(GatewayProtocol):
         if self._held is not None:
             held, self._held = self._held, None
             self.write_response(held)
-
-
-def split_target(target: bytes) -> tuple[bytes, bytes]:
-    """The raw path and query of any request target. The path is b"" if there is none, as for CONNECT."""
-    parsed = httptools.parse_url(target)
-    return parsed.path or b"", parsed.query or b""

@@ -290,11 +290,6 @@ class Intake(HttpToolsProtocol):
     def _count_head(self) -> int:
         return self._head_size if self.phase == HEAD else 0
 
-    def on_message_begin(self) -> None:
-        """Begin a head. The parser calls this."""
-        super().on_message_begin()
-        self.phase = HEAD
-
     def on_body(self, body: bytes) -> None:
         """Count a piece of the body. The parser calls this."""
         self.extra = 0

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import unquote
 
-import httptools
 import structlog
 from uvicorn.config import Config
 from uvicorn.server import ServerState
@@ -24,33 +24,27 @@ from ..errors import BadRequest, GatewayError, Internal, Overloaded
 from ..exchange.problems import build_problem_response
 from ..exchange.responses import Response
 from ..exchange.way_out import WayOut
-from ..formats.fields import Pair, encode_fields, without_upgrade
 from ..nats.outgoing import BIG
-from .asgi_exchange import SERVER, ServerSide, read_request
+from .asgi_exchange import SERVER, ServerSide
 from .bounds import Bounds
-from .head import MAX_FIELDS, TRAILERS, check_head, describe_error, normalize_target
+from .cycle import Cycle
+from .head import describe_error
+from .heads import Heads
 from .intake import BODY, IDLE
-from .patience import Timed
 from .tls_connection import PEER_CERTIFICATE
 
 APPLICATION = 0.0003  # seconds that an application takes to begin a request, roughly
 RESERVE = 128  # connections over the maximum that get an answer; further ones are only closed
 
-_NOTED = frozenset((b"host", b"connection", b"proxy-connection", b"expect", b"transfer-encoding"))
-_KEEPS = (b"connection", b"keep-alive")
-_SLASH = ord("/")
-
 _log = structlog.get_logger("nats-http.protocol")
 
 
-class GatewayProtocol(Timed):
-    """One connection. Bytes that are not HTTP get a problem document. The number of connections is limited. An offer to
-    upgrade is ignored (RFC 9110 §7.8), so that the body is read as a body. `way_out` records each response that is made
-    here. `announced` is the PROXY header that came before HTTP, or the error in it."""
+class GatewayProtocol(Heads):
+    """One connection. Bytes that are not HTTP get a problem document. The number of connections is limited. `way_out`
+    records each response that is made here. `announced` is the PROXY header that came before HTTP, or the error in it.
+    """
 
     lane = "asgi"
-    caller: Caller
-    """The caller at the other end."""
 
     def __init__(
         self,
@@ -68,19 +62,8 @@ class GatewayProtocol(Timed):
         self._announced = announced
         self.way_out = way_out
         self.proxies = proxies
-        self.version = "1.1"
-        """The HTTP version of the current request."""
-        self.keeps_alive = True
-        """Whether the connection may stay open after the current request."""
-        self._usual: list[Pair] = [(b"", b"")]
-        """The _NOTED fields of an earlier valid head of HTTP/1.1: Host, and perhaps `Connection: keep-alive`. They need
-        no second check."""
-        self.is_usual = False
-        """Whether the latest head was so."""
         self._error: GatewayError | None = None
         """The error in the bytes after the request in flight. It is sent after the answer to that request."""
-        self._plain_head: bytes | None = None
-        """The head to read again without its offer to upgrade."""
         self.side: ServerSide | None = None
         """The state of the current request that is shared with the application."""
 
@@ -146,50 +129,49 @@ class GatewayProtocol(Timed):
 
     # The request
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """As in uvicorn, but `expect` is checked once all fields have come."""
-        self.headers.append((name.lower(), value))
-
-    def on_headers_complete(self) -> None:
-        """Begin the request, or raise Refused if its head is not valid. A usual head needs no further check: without
-        another `Connection` it offers no upgrade."""
-        headers = self.headers
-        noted = [pair for pair in headers if pair[0] in _NOTED]
-        self.is_usual = usual = (
-            noted == self._usual
-            and self.url[0] == _SLASH
-            and len(headers) <= MAX_FIELDS
-            and self.parser.should_keep_alive()
-            and (len(noted) == 1 or self.parser.get_http_version() == "1.1")  # HTTP/1.0 may ask for keep-alive too
-        )
-        if usual:
-            self.begin_request()
-        else:
-            self._begin_unusual_request(noted)
-            self.keeps_alive, self.version, self.expect_100_continue = True, "1.1", False
-        self.phase = BODY
-        self.fields, self.headers = headers, TRAILERS
-
-    def _begin_unusual_request(self, noted: list[Pair]) -> None:
-        """Check the head, and begin the request or keep its head: an offer to upgrade is removed. Raises Refused."""
-        self.version = version = self.parser.get_http_version()
-        self.expect_100_continue = check_head(noted, version, len(self.headers))
-        self.keeps_alive = version == "1.1" and self.parser.should_keep_alive()
-        if version == "1.1" and [name for name, value in noted if (name, value.lower()) != _KEEPS] == [b"host"]:
-            self._usual = noted
-        if self.url[0] != _SLASH:
-            self.url = normalize_target(self.parser.get_method(), self.url)
-        if self.parser.should_upgrade():
-            self._plain_head = self._encode_plain_head()
-        else:
-            self.begin_request()
-
     def begin_request(self) -> None:
-        """Give a request with a complete head to the application. The fast lane answers it here instead."""
-        super().on_headers_complete()
-        self.cycle.transport = self._of_cycles  # type: ignore[assignment]
-        self.side = ServerSide(self)
-        self.scope[SERVER] = self.side  # type: ignore[literal-required] # for the application
+        """Give the request to the application. The fast lane answers it here instead."""
+        request = self.read_request()
+        if self.proxies.are_trusted:
+            request.caller = self.proxies.believe(request.caller, request.headers)
+        self.begin_application(request)
+
+    def begin_application(self, request: Request) -> ServerSide:
+        """Let the application answer the request. Returns the state that it shares with it."""
+        self.side = side = ServerSide(self, request)
+        scope = self._describe(request)
+        scope[SERVER] = side
+        self.cycle = cycle = Cycle(
+            scope,
+            self._of_cycles,
+            self.flow,
+            self.server_state.default_headers,
+            self.expect_100_continue,
+            self.keeps_alive,
+            self.on_response_complete,
+        )
+        self._start_asgi_task(cycle, self.app)
+        return side
+
+    def _describe(self, request: Request) -> dict[str, Any]:
+        """The scope of a request. Its headers are a copy: middleware may change them."""
+        raw_path = request.path
+        path = raw_path.decode("ascii")
+        return {
+            "type": "http",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "http_version": request.version,
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "root_path": "",
+            "method": request.method,
+            "path": unquote(path) if "%" in path else path,
+            "raw_path": raw_path,
+            "query_string": request.query,
+            "headers": list(request.headers),
+            "state": self.app_state.copy(),
+        }
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         """As in uvicorn, but connections that are expensive to read take turns: applications are expensive."""
@@ -200,29 +182,12 @@ class GatewayProtocol(Timed):
             self.bounds.turns.spend(APPLICATION)
         super()._start_asgi_task(cycle, app)
 
-    def on_message_complete(self) -> None:
-        """As in uvicorn, unless the head is read again without its offer to upgrade."""
-        if self._plain_head is None:
-            self.phase = IDLE
-            if self.body_left is None:
-                self.end_chunks()
-            super().on_message_complete()
-
-    def take_upgrade(self, rest: bytes) -> None:
-        """Read the request again without its offer to upgrade. CONNECT is an error."""
-        head, self._plain_head = self._plain_head, None
-        if head is None or head.startswith(b"CONNECT "):
-            self.take_error(BadRequest())
-            return
-        self.parser = httptools.HttpRequestParser(self)
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
-        self.phase = IDLE
-        self.read_again(head + rest)
-
-    def _encode_plain_head(self) -> bytes:
-        version = self.parser.get_http_version().encode()
-        line = b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, version)
-        return b"%b%b\r\n" % (line, encode_fields(without_upgrade(self.headers)))
+    def end_request(self) -> None:
+        """Let the application read the end of the body."""
+        cycle = self.cycle
+        if not cycle.response_complete:
+            cycle.more_body = False
+            cycle.message_event.set()
 
     def is_gone(self) -> bool:
         """As in ServerConnection."""
@@ -351,9 +316,8 @@ class GatewayProtocol(Timed):
 
     def find_request(self) -> Request:
         """The head of the request in flight."""
-        if self.side is not None and self.side.request is not None:
-            return self.side.request
-        return read_request(self.cycle.scope, self.proxies)  # type: ignore[arg-type] # as uvicorn calls it
+        assert self.side is not None  # noqa: S101 - for mypy: a request is in flight
+        return self.side.request
 
     def find_route(self) -> str | None:
         """The route's name of the request in flight, if it is known."""

@@ -53,9 +53,9 @@ def _note(found: Survey, connection: GatewayProtocol) -> None:
     cycle: object = connection.cycle  # of our class on the fast lane, else of uvicorn's
     if isinstance(cycle, FastExchange):
         received, is_sent = cycle.request.received, cycle.in_flight is not None
-    elif (side := connection.side) is not None and side.request is not None:
+    elif (side := connection.side) is not None:
         received, is_sent = side.request.received, side.is_sent
-    else:  # the application has not begun yet
+    else:  # it has just been given up
         return
     waiting.sent += is_sent
     waiting.oldest = max(waiting.oldest, time.monotonic() - received)

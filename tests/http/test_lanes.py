@@ -1,5 +1,5 @@
 """Both lanes answer alike: whatever comes, in whatever pieces, they write the same bytes, but for date and made id. So
-does an ASGI lane whose responses uvicorn writes."""
+does an ASGI lane that gives every head to the parser, and whose responses uvicorn writes."""
 
 import asyncio
 import fcntl
@@ -20,6 +20,7 @@ from app.exchange.request_ids import RequestIds
 from app.exchange.responses import Response
 from app.http.asgi_exchange import AsgiExchange
 from app.http.fast import FastProtocol
+from app.http.protocol import GatewayProtocol
 from app.nats.outgoing import BIG
 from app.routefile.load import RESERVED, Info, RouteFile
 from app.routing.parameters import Parameter
@@ -131,8 +132,8 @@ sound_heads = st.sampled_from(
     [b"GET /greet/sue", b"GET /greet/Jos%C3%A9?x=1", b"GET /greet/sue#f", b"GET /greet/sue?a#f", b"GET //greet/sue",
      b"GET http://t/greet/sue", b"HEAD /greet/sue", b"GET /greet/a.b", b"POST /echo", b"POST /echo", b"PUT /echo",
      b"POST /items", b"GET /orders/7?q=a&q=b", b"PATCH /orders/7", b"DELETE /orders/x", b"GET /failing/denied",
-     b"GET /failing/bad", b"GET /failing/large", b"GET /failing/created", b"HEAD /failing/created", b"GET /nobody", b"OPTIONS /echo",
-     b"GET /nowhere", b"GET /livez", b"HEAD /problems/timeout", b"POST /greet/sue"]
+     b"GET /failing/bad", b"GET /failing/large", b"GET /failing/created", b"HEAD /failing/created", b"GET /nobody",
+     b"OPTIONS /echo", b"GET /nowhere", b"GET /livez", b"HEAD /problems/timeout", b"POST /greet/sue"]
 )  # fmt: skip
 sound_fields = st.sampled_from(
     [b"Connection: keep-alive", b"Connection: Keep-Alive, X-Request-Id", b"Connection: close", b"Connection: Upgrade",
@@ -316,7 +317,7 @@ async def serve(msg: Msg) -> None:
 
 @asynccontextmanager
 async def run_lanes(url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Sequence[Gateway]]:
-    """A gateway on the fast lane, one on the ASGI lane, and one on an ASGI lane whose responses uvicorn writes."""
+    """A gateway on the fast lane, one on the ASGI lane, and one on an ASGI lane that leaves more to uvicorn."""
     monkeypatch.setattr("app.http.patience.LAST_WORDS", 0.02)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(responder(url, "lane.>", serve))
@@ -336,8 +337,11 @@ async def run_lanes(url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
 
 
 def leave_to_uvicorn(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let uvicorn write the responses of this gateway."""
-    respond = AsgiExchange.respond
+    """Let the parser read every head of this gateway, and uvicorn write its responses."""
+    respond, take_repeated = AsgiExchange.respond, GatewayProtocol.take_repeated
+
+    def take(self: GatewayProtocol, data: bytes, end: int) -> bool:
+        return self.way_out is not gateway.parts.relay.way_out and take_repeated(self, data, end)
 
     async def choose(self: AsgiExchange, response: Response) -> None:
         if self._relay is gateway.parts.relay:
@@ -345,6 +349,7 @@ def leave_to_uvicorn(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
         else:
             await respond(self, response)
 
+    monkeypatch.setattr(GatewayProtocol, "take_repeated", take)
     monkeypatch.setattr(AsgiExchange, "respond", choose)
 
 

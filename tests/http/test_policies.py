@@ -10,7 +10,6 @@ from app.edge.content_length import RequireLength
 from app.edge.policy import AsyncCheck, Policy
 from app.edge.request import Request
 from app.errors import Forbidden, GatewayError
-from app.http.lane import LaneName
 from app.routing.routes import Route
 from tests.harness import NatsServer, RawPeer, eventually, replying, responder, run_gateway
 
@@ -102,7 +101,7 @@ async def test_policies_are_asked_in_their_order(shared_nats: NatsServer) -> Non
 
 @pytest.mark.parametrize("error", [None, Forbidden()])
 async def test_a_policy_that_has_to_wait_is_asked_once_and_waited_for(
-    shared_nats: NatsServer, error: GatewayError | None, lane: LaneName
+    shared_nats: NatsServer, error: GatewayError | None
 ) -> None:
     gate = asyncio.Event()
 
@@ -124,7 +123,11 @@ async def test_a_policy_that_has_to_wait_is_asked_once_and_waited_for(
         response = await asked
         assert response.status_code == (403 if error else 200)
         (request,) = asking.asked
-        assert (request.caller.address, request.caller.lane, request.version) == ("127.0.0.1", lane, "1.1")
+        assert (request.caller.address, request.caller.lane, request.version) == (
+            "127.0.0.1",
+            "asgi",
+            "1.1",
+        )  # that waits
         assert (b"x-key", b"k") in request.headers
         assert len(counting.asked) == 1
 

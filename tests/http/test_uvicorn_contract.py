@@ -1,20 +1,31 @@
 """What app.http uses of uvicorn and httptools beyond their public API: an upgrade that changes it fails by name."""
 
 import ast
+import asyncio
 import inspect
 import textwrap
+from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
 import httptools
 import pytest
 import uvicorn
+from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
 
-from app.http.fast import FastProtocol
+from app.edge.proxies import Proxies
+from app.exchange.way_out import WayOut
+from app.http.asgi_exchange import SERVER
+from app.http.bounds import Bounds
+from app.http.cycle import Cycle
 from app.http.fast_exchange import FastExchange
 from app.http.protocol import GatewayProtocol
+from app.http.server import build_config
+from app.observe.record import Observers
 
 
 @pytest.fixture
@@ -101,9 +112,46 @@ def test_a_message_begins_with_what_the_fast_lane_sets_and_a_scope() -> None:
         *("url", "headers", "expect_100_continue", "scope"),
         *("asgi_version", "server", "client", "scheme", "root_path", "app_state"),
     }
-    ours = find_attributes(FastProtocol.on_message_begin, "self")
+    ours = find_attributes(GatewayProtocol.on_message_begin, "self")
     ours |= find_attributes(GatewayProtocol.on_headers_complete, "self")
     assert {"url", "headers", "expect_100_continue"} <= ours
+
+
+async def test_a_cycle_begins_with_what_uvicorn_sets() -> None:
+    given = dict.fromkeys(inspect.signature(RequestResponseCycle).parameters)
+    theirs = vars(RequestResponseCycle(**given))  # type: ignore[arg-type] # only looked at
+    ours = Cycle(None, None, None, [], False, True, print)  # type: ignore[arg-type]
+    assert set(given) - set(theirs) == {"expect_100_continue"}  # it becomes waiting_for_100_continue
+    assert all(hasattr(ours, name) for name in theirs)
+    fixed = set(theirs) - set(given) - {"waiting_for_100_continue"}
+    assert {name: getattr(ours, name) for name in fixed} == {name: theirs[name] for name in fixed}
+
+
+@pytest.mark.parametrize("target", [b"/livez?a=%20&b", b"/caf%C3%A9/%2F?", b"/", b"http://t/x?y#z", b"/#x", b"*"])
+async def test_a_request_has_the_scope_that_uvicorn_would_make(target: bytes) -> None:
+    scopes: list[Scope] = []
+
+    async def answer(scope: Scope, _: Receive, send: Send) -> None:
+        scopes.append({name: value for name, value in scope.items() if name != SERVER})
+        await send({"type": "http.response.start", "status": 204})
+        await send({"type": "http.response.body"})
+
+    def make(protocol: Callable[..., asyncio.Protocol], **parts: object) -> asyncio.Protocol:
+        return protocol(config, ServerState(), {"app": "state"}, **parts)
+
+    config = build_config(answer, HttpToolsProtocol)
+    config.load()
+    bounds = Bounds(maximum=1, body_timeout=1, max_buffered=1)
+    ours = partial(make, GatewayProtocol, bounds=bounds, way_out=WayOut(Observers()), proxies=Proxies())
+    for factory in (partial(make, HttpToolsProtocol), ours):
+        async with await asyncio.get_running_loop().create_server(factory, "127.0.0.1") as server:
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            writer.write(b"OPTIONS %b HTTP/1.1\r\nHost: t\r\nX-A: b\r\n\r\n" % target)
+            assert (await reader.readline()).startswith(b"HTTP/1.1 204 ")
+            writer.close()
+    for scope in scopes:
+        assert (scope.pop("client")[0], scope.pop("server")[0]) == ("127.0.0.1", "127.0.0.1")
+    assert scopes[0] == scopes[1]
 
 
 def test_a_response_ends_with_what_the_gateway_does_too() -> None:
