@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Mapping
-from typing import Self
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Self, TypeVar
 
 import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -20,7 +20,7 @@ from ..nats.in_flight import InFlight, InFlightFuture, Sender
 from ..routing.bodies import Check
 from ..routing.kinds import Gather, Subscribe
 from .asgi_exchange import EXCHANGE, AsgiExchange, CallerGone, place_below
-from .caller_watch import CallerWatch
+from .caller_watch import CallerWatch, wait_beside
 from .gatherer import Gatherer
 from .head import find_length
 from .streaming import stream
@@ -28,6 +28,8 @@ from .subscriber import Streams, Subscriber
 from .uploads import Uploads
 
 LOOK_INTERVAL = 0.25  # seconds between two checks whether a caller that waits for a policy has gone
+
+_Result = TypeVar("_Result")
 
 _log = structlog.get_logger("nats-http.asgi")
 
@@ -152,14 +154,25 @@ class AsgiLane:
         entry = InFlightFuture(outbound.plan.share, outbound.request.caller.counted_as)
         self._send(entry, outbound, exchange, upload)
         try:
-            outcome = await self._watch.wait(entry.future, receive)
-        finally:
+            outcome = await self._wait(entry.future, exchange, receive)
+        except BaseException:
             entry.abandon()
+            raise
         response = self._relay.finish(outbound, outcome)
         if not isinstance(response, Unchecked):
             return response
-        verdict = await self._watch.wait(self._checker.submit(response.check, outbound.deadline), receive)
+        exchange.check_caller()
+        verdict = await self._wait(self._checker.submit(response.check, outbound.deadline), exchange, receive)
         return self._relay.finish_checked(outbound, response, verdict)
+
+    def _wait(
+        self, future: "asyncio.Future[_Result]", exchange: AsgiExchange, receive: Receive
+    ) -> Coroutine[Any, Any, _Result]:
+        """Wait for the result of the future. If the caller leaves before that, this cancels it and raises CallerGone.
+        Middleware may say that the caller has left when the server does not."""
+        if exchange.server is None or self._is_behind_middleware:
+            return self._watch.wait(future, receive)
+        return wait_beside(exchange.server, future)
 
     async def _load(
         self, outbound: Outbound, exchange: AsgiExchange, receive: Receive, upload: "_Upload"
@@ -177,12 +190,10 @@ class AsgiLane:
             return self._relay.refuse(outbound, error)
         exchange.bytes_in = len(body)
         upload.complete()
-        return await self._check(outbound, body, receive)
-
-    async def _check(self, outbound: Outbound, body: bytes, receive: Receive) -> Response | None:
         loaded = self._relay.load(outbound, body)
         if isinstance(loaded, Check):
-            verdict = await self._watch.wait(self._checker.submit(loaded, outbound.deadline), receive)
+            exchange.check_caller()
+            verdict = await self._wait(self._checker.submit(loaded, outbound.deadline), exchange, receive)
             return self._relay.load_checked(outbound, loaded, verdict)
         return loaded
 

@@ -67,8 +67,8 @@ class ServerSide:
     """The name of its route, once that is known."""
     is_sent = False
     """Whether the request has gone to the service."""
-    give_up: Callable[[], None] | None = None
-    """Ends an upload, or a request with many replies, as soon as nobody waits for it any more."""
+    give_up: Callable[[], object] | None = None
+    """Ends what the application waits for, as soon as the caller no longer waits for it."""
     nudge: Callable[[], None] | None = None
     """Makes a stream send something soon: only that can show whether a caller has left, or has closed its sending half
     and still reads."""
@@ -78,6 +78,10 @@ class ServerSide:
     def __init__(self, connection: ServerConnection, request: Request) -> None:
         self.connection = connection
         self.request = request
+
+    def has_lost_caller(self) -> bool:
+        """Whether nobody waits for the answer, or the server has already answered."""
+        return self.is_given_up or self.connection.has_left()
 
 
 class AsgiExchange:
@@ -128,7 +132,7 @@ class AsgiExchange:
 
     def check_caller(self) -> None:
         """Raises CallerGone if nobody waits for the answer, or if the server has already answered."""
-        if self.server is not None and (self.server.is_given_up or self.server.connection.has_left()):
+        if self.server is not None and self.server.has_lost_caller():
             raise CallerGone
 
     async def respond(self, response: Response) -> None:

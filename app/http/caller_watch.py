@@ -1,4 +1,5 @@
-"""Notices over ASGI that a caller leaves while the gateway waits for something on its behalf."""
+"""Notices that a caller leaves while the gateway waits for something on its behalf. Our own server says so at once;
+others say so over ASGI."""
 
 import asyncio
 import time
@@ -9,11 +10,25 @@ from typing import Any, TypeVar
 from starlette.types import Receive
 
 from ..deadlines import Deadlines, Wait
-from .asgi_exchange import CallerGone
+from .asgi_exchange import CallerGone, ServerSide
 
 WATCH_AFTER = 0.05  # seconds of waiting after which it is checked whether the caller has gone
 
 _Result = TypeVar("_Result")
+
+
+async def wait_beside(server: ServerSide, future: "asyncio.Future[_Result]") -> _Result:
+    """The result of the future, for a caller of our own server that is still there. If the caller leaves before that,
+    cancels the future and raises CallerGone."""
+    server.give_up = future.cancel
+    try:
+        return await future
+    except asyncio.CancelledError:
+        if server.has_lost_caller():
+            raise CallerGone from None
+        raise
+    finally:
+        server.give_up = None  # else it would keep the result until the next request of the connection
 
 
 class CallerWatch:

@@ -146,7 +146,8 @@ class Heads(Timed):
             if known.length:
                 self.phase = BODY
                 self.on_body(data[end:])
-            self.on_message_complete()
+                self.phase = IDLE
+            self.end_request()
         except Exception as error:
             self.take_error(describe_bug(error))
         return True

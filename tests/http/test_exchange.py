@@ -147,6 +147,24 @@ async def test_a_caller_that_goes_away_leaves_no_entry(gateway: Gateway, shared_
             await eventually(lambda: gateway.link.in_flight == 0, 2)
 
 
+async def test_the_server_says_at_once_that_a_caller_has_left(
+    gateway: Gateway, shared_nats: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.http.caller_watch.WATCH_AFTER", 3600)
+    async with RawPeer.connect(shared_nats.url, "greet.*") as peer:
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        request = b"GET /greet/sue HTTP/1.1\r\nHost: t\r\nX-Request-Timeout: 30s\r\n\r\n"
+        writer.write(request)
+        peer.write(b"PUB %b 2\r\nhi\r\n" % (await peer.next()).reply)
+        assert (await reader.readuntil(b'"hi"}')).startswith(b"HTTP/1.1 200 ")
+        (connection,) = gateway.server.server_state.connections
+        assert connection.side is None or connection.side.give_up is None  # type: ignore[union-attr] # keeps no reply
+        writer.write(request)
+        await peer.next()
+        writer.close()
+        await eventually(lambda: gateway.link.in_flight == 0, 2)
+
+
 @pytest.mark.parametrize("hard", [True, False])
 async def test_a_caller_that_goes_away_behind_a_second_request_leaves_no_entry(
     gateway: Gateway, shared_nats: NatsServer, hard: bool
