@@ -93,12 +93,11 @@ class AsgiLane:
         else:
             await stream(answer, exchange, receive, send)
 
-    async def _respond(self, response: Response, exchange: AsgiExchange, send: Send) -> None:
+    def _respond(self, response: Response, exchange: AsgiExchange, send: Send) -> Coroutine[Any, Any, None]:
         if not self._is_behind_middleware:
-            await exchange.respond(response)
-            return
+            return exchange.respond(response)
         exchange.response = response
-        await _write(response, send)
+        return _write(response, send)
 
     async def _resume(self, waiting: Waiting, exchange: AsgiExchange) -> Outbound | Response | Streaming | None:
         begun: Begun = waiting
@@ -125,10 +124,16 @@ class AsgiLane:
             task.cancel()
         return None
 
-    async def _exchange(self, outbound: Outbound, exchange: AsgiExchange, receive: Receive) -> Response | Streaming:
-        exchange.note_route(outbound.route.name)
+    def _exchange(
+        self, outbound: Outbound, exchange: AsgiExchange, receive: Receive
+    ) -> Coroutine[Any, Any, Response | Streaming]:
+        """Send the request, with its body if the route takes one, and wait for the response."""
+        exchange.note_route(outbound.plan.route.name)
         if outbound.max_body is None:
-            return await self._ask(outbound, exchange, receive, None)
+            return self._ask(outbound, exchange, receive, None)
+        return self._upload(outbound, exchange, receive)
+
+    async def _upload(self, outbound: Outbound, exchange: AsgiExchange, receive: Receive) -> Response | Streaming:
         with _Upload(self._uploads, outbound) as upload:
             if exchange.server is not None:
                 exchange.server.give_up = upload.evicted
@@ -141,17 +146,10 @@ class AsgiLane:
         self, outbound: Outbound, exchange: AsgiExchange, receive: Receive, upload: "_Upload | None"
     ) -> Response | Streaming:
         """Send the request, and make the response from its reply, or from many."""
-        kind, elements = outbound.route.kind, outbound.plan.elements
-        if isinstance(kind, Subscribe):
-            exchange.check_caller()
-            return await self._subscriber.open(outbound, kind, receive)
-        if isinstance(kind, Gather) and elements is not None:
-            many = self._gatherer.begin(outbound, kind)
-            self._send(many, outbound, exchange, upload)
-            if exchange.server is not None:
-                exchange.server.give_up = many.abandon
-            return await self._gatherer.finish(many, outbound, elements, receive)
-        entry = InFlightFuture(outbound.plan.share, outbound.request.caller.counted_as)
+        plan = outbound.plan
+        if plan.is_stream:
+            return await self._ask_for_many(outbound, exchange, receive, upload)
+        entry = InFlightFuture(plan.share, outbound.request.caller.counted_as)
         self._send(entry, outbound, exchange, upload)
         try:
             outcome = await self._wait(entry.future, exchange, receive)
@@ -164,6 +162,21 @@ class AsgiLane:
         exchange.check_caller()
         verdict = await self._wait(self._checker.submit(response.check, outbound.deadline), exchange, receive)
         return self._relay.finish_checked(outbound, response, verdict)
+
+    async def _ask_for_many(
+        self, outbound: Outbound, exchange: AsgiExchange, receive: Receive, upload: "_Upload | None"
+    ) -> Response | Streaming:
+        kind, elements = outbound.route.kind, outbound.plan.elements
+        if isinstance(kind, Subscribe):
+            exchange.check_caller()
+            return await self._subscriber.open(outbound, kind, receive)
+        assert isinstance(kind, Gather)  # noqa: S101 - for mypy: no other kind has many
+        assert elements is not None  # noqa: S101 - for mypy
+        many = self._gatherer.begin(outbound, kind)
+        self._send(many, outbound, exchange, upload)
+        if exchange.server is not None:
+            exchange.server.give_up = many.abandon
+        return await self._gatherer.finish(many, outbound, elements, receive)
 
     def _wait(
         self, future: "asyncio.Future[_Result]", exchange: AsgiExchange, receive: Receive
@@ -199,11 +212,10 @@ class AsgiLane:
 
     def _send(self, entry: InFlight, outbound: Outbound, exchange: AsgiExchange, upload: "_Upload | None") -> None:
         """Send the request. Raises CallerGone if the caller has left."""
-        exchange.check_caller()
-        exchange.note_sent()
+        exchange.begin_sending()
         if upload is not None:
             upload.hand_over(entry)
-        link = self._links[outbound.link]
+        link = self._links[outbound.plan.link]
         link.send(entry, outbound.subject, outbound.headers, outbound.payload, outbound.deadline)
         outbound.payload = b""  # so that its memory is free as soon as it is written
 

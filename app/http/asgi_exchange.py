@@ -135,6 +135,15 @@ class AsgiExchange:
         if self.server is not None and self.server.has_lost_caller():
             raise CallerGone
 
+    def begin_sending(self) -> None:
+        """Note that the request goes to the service now. Raises CallerGone if nobody waits for the answer."""
+        server = self.server
+        if server is not None:
+            if server.has_lost_caller():
+                raise CallerGone
+            server.is_sent = True
+        self._is_sent = True
+
     async def respond(self, response: Response) -> None:
         """Send a whole response of the lane. It already has the fields of every response."""
         self.response = response
@@ -213,12 +222,6 @@ class AsgiExchange:
         if self._drain.is_set() and CLOSE not in headers:
             headers.append(CLOSE)
         return headers
-
-    def note_sent(self) -> None:
-        """Note that the request goes to the service now."""
-        self._is_sent = True
-        if self.server is not None:
-            self.server.is_sent = True
 
     def end(self) -> None:
         """Make the record, unless the server has made it. The application has finished the request."""

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 
 import structlog
 from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.server import ServerState
 
 from ..edge.proxies import Proxies
@@ -139,25 +140,9 @@ class GatewayProtocol(Heads):
     def begin_application(self, request: Request) -> ServerSide:
         """Let the application answer the request. Returns the state that it shares with it."""
         self.side = side = ServerSide(self, request)
-        scope = self._describe(request)
-        scope[SERVER] = side
-        self.cycle = cycle = Cycle(
-            scope,
-            self._of_cycles,
-            self.flow,
-            self.server_state.default_headers,
-            self.expect_100_continue,
-            self.keeps_alive,
-            self.on_response_complete,
-        )
-        self._start_asgi_task(cycle, self.app)
-        return side
-
-    def _describe(self, request: Request) -> dict[str, Any]:
-        """The scope of a request. Its headers are a copy: middleware may change them."""
         raw_path = request.path
         path = raw_path.decode("ascii")
-        return {
+        scope = {
             "type": "http",
             "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
             "http_version": request.version,
@@ -169,18 +154,37 @@ class GatewayProtocol(Heads):
             "path": unquote(path) if "%" in path else path,
             "raw_path": raw_path,
             "query_string": request.query,
-            "headers": list(request.headers),
+            "headers": list(request.headers),  # a copy: middleware may change it
             "state": self.app_state.copy(),
+            SERVER: side,
         }
-
-    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
-        """As in uvicorn, but connections that are expensive to read take turns: applications are expensive."""
-        if self.is_expensive and self.bounds.turns.is_used_up:
-            self.bounds.turns.wait(partial(self._start_asgi_task, cycle, app))
-            return
+        self.cycle = Cycle(
+            scope,
+            self._of_cycles,
+            self.flow,
+            self.server_state.default_headers,
+            self.expect_100_continue,
+            self.keeps_alive,
+            self.on_response_complete,
+        )
         if self.is_expensive:
+            self._take_turn(self.cycle)
+        else:
+            self._start(self.cycle)
+        return side
+
+    def _take_turn(self, cycle: RequestResponseCycle) -> None:
+        """Start the application in a turn of its own: it is expensive, and so are the requests of this connection."""
+        if self.bounds.turns.is_used_up:
+            self.bounds.turns.wait(partial(self._take_turn, cycle))
+        else:
             self.bounds.turns.spend(APPLICATION)
-        super()._start_asgi_task(cycle, app)
+            self._start(cycle)
+
+    def _start(self, cycle: RequestResponseCycle) -> None:
+        task = self.loop.create_task(cycle.run_asgi(self.app))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
 
     def end_request(self) -> None:
         """Let the application read the end of the body."""
@@ -241,9 +245,9 @@ class GatewayProtocol(Heads):
 
     def answer(self, response: Response, request: Request, bytes_in: int, *, is_last: bool) -> bool:
         """As in ServerConnection. The cycle is then as if the application had sent the response."""
-        if self.has_left():
-            return False
         cycle = self.cycle
+        if cycle is None or cycle.disconnected:
+            return False
         cycle.response_started, cycle.waiting_for_100_continue = True, False
         if self.transport.is_closing():
             cycle.response_complete = True

@@ -86,7 +86,6 @@ def test_a_stop_does_to_a_connection_what_the_gateway_does_too() -> None:
         ("on_response_complete", ["self"]),
         ("resume_writing", ["self"]),
         ("shutdown", ["self"]),
-        ("_start_asgi_task", ["self", "cycle", "app"]),
     ],
 )
 def test_the_methods_of_the_protocol_take_what_they_took(method: str, parameters: list[str]) -> None:
