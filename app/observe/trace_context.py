@@ -37,8 +37,7 @@ class Parent(NamedTuple):
     state: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(NamedTuple):
     """A request that was handed to NATS. `at` is an instant of `time.monotonic`."""
 
     subject: str
@@ -46,8 +45,7 @@ class Sent:
     at: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
+class Surroundings(NamedTuple):
     """Facts about an exchange that its record does not have.
 
     - `received`: an instant of `time.monotonic`.
