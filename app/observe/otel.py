@@ -1,9 +1,9 @@
 """Traces with the SDK of OpenTelemetry. Only this module and `spans` import it, and only if traces are on.
 
 Laws:
-1. A request whose trace is not sampled costs a look at its headers. What is known of a sampled request at its end goes
-   straight to the queue, for both its spans. If the SDK started and ended two spans, with a lock, a sampler and copies
-   of all attributes for each, the request would take twice as long.
+1. A request whose trace is not sampled costs a look at its headers. At the end of a sampled one, what is known about it
+   goes straight to the queue, for both its spans. If the SDK started and ended two spans, with a lock, a sampler and
+   copies of all attributes for each, the request would take twice as long.
 2. No request waits for a collector. A thread of the SDK sends spans from a queue of OTEL_BSP_MAX_QUEUE_SIZE. Spans that
    do not fit are dropped. At the stop, the last spans have STOP_PATIENCE to go.
 3. Failures to send are logged, at most one line in REPORT_INTERVAL.

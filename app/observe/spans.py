@@ -1,8 +1,8 @@
 """The spans of requests, and their way to a collector by OTLP over HTTP (the protobuf encoding of OTLP 1.x).
 
 Laws:
-1. A span that waits is only a reference to what is known of its request. The thread that sends a batch also makes its
-   messages, all in one go: each by itself, between requests, would take three times as long.
+1. A span that waits is only a reference to what is known about its request. The thread that sends a batch also makes
+   its messages, all in one go: each by itself, between requests, would take three times as long.
 2. Attributes that many spans share are made once.
 3. A span has no query, no header except the trace context, and no byte of a body. Semantic conventions ask for
    `url.query`, `user_agent.original` and others, but callers put tokens and names there. A span has the path and the
