@@ -1,7 +1,7 @@
 # `make run` and `make test` set up everything that they need; see README.md.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run install check test coverage fault-test sweep soak api-test kubernetes-test manifests compose-test docs bench release audit lock clean
+.PHONY: help run install check test coverage fault-test sweep slow-test bounds-test monitoring-test bench-test soak api-test kubernetes-test manifests compose-test docs bench release audit lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -36,7 +36,10 @@ check: $(VENV)/.dev ## format, lint, types, import rules
 	$(BIN)/lint-imports
 
 test: $(TOOLS) ## all tests but the slow ones
-	$(PYTEST) -n $(WORKERS) --dist worksteal --durations 10 -m "not soak" $(APART) $(TESTS)
+	$(call beside_others,-m "not soak" $(APART) $(TESTS))
+# What fails beside other tests runs once more, alone, as CPython's regrtest does it: then the machine is not to blame.
+beside_others = $(PYTEST) -n $(WORKERS) --dist worksteal --durations 10 --cache-clear $(1) || \
+	{ test $$? = 1 && echo 'make: what failed beside other tests, once more and alone' && $(PYTEST) --last-failed --exitfirst $(1); }
 PYTEST ?= $(BIN)/pytest
 TESTS ?= tests
 APART := $(if $(filter tests,$(TESTS)),$(addprefix --ignore tests/,faults bounds benchmarks clients compose kubernetes monitoring site soak/test_soak.py))
@@ -51,10 +54,19 @@ coverage: $(VENV)/.dev ## the same, and which lines they miss: at least 95 % mus
 fault-test: $(TOOLS) ## slow: NATS and callers under faults, 5 minutes (FAULTS_REPORT=docs/faults.md writes their figures)
 	$(BIN)/pytest -p no:cacheprovider tests/faults
 
-sweep: $(TOOLS) $(VENV)/release/.done $(VENV)/.prometheus $(VENV)/.haproxy $(VENV)/proxies/.done $(VENV)/.go $(VENV)/.valgrind ## slow: sweeps, attacks on the bounds, a Prometheus that scrapes, 28 minutes in all (BOUNDS_REPORT=… writes their figures)
-	$(BIN)/pytest -p no:cacheprovider -m soak $(APART) tests
-	$(BIN)/pytest -p no:cacheprovider $(SWEEP)
-SWEEP ?= tests/bounds tests/benchmarks tests/monitoring
+sweep: slow-test bounds-test monitoring-test bench-test ## all that is slow: the next four, 28 minutes in all
+
+slow-test: $(TOOLS) $(VENV)/release/.done $(VENV)/.haproxy $(VENV)/proxies/.done ## slow: many examples of properties, real proxies, the wheel in an empty environment, a release
+	$(call beside_others,-m soak $(APART) tests)
+
+bounds-test: $(TOOLS) ## slow: attacks on the bounds, 14 minutes (BOUNDS_REPORT=… writes their figures)
+	$(BIN)/pytest -p no:cacheprovider tests/bounds
+
+monitoring-test: $(TOOLS) $(VENV)/.prometheus ## slow: a Prometheus that scrapes, 3 minutes
+	$(BIN)/pytest -p no:cacheprovider tests/monitoring
+
+bench-test: $(TOOLS) $(VENV)/.go $(VENV)/.valgrind ## slow: the benchmarks themselves, and the instructions of a request, 6 minutes
+	$(BIN)/pytest -p no:cacheprovider tests/benchmarks
 
 soak: $(VENV)/.dev ## slow: an hour of mixed load while NATS nodes die and gateways are replaced (MINUTES=3 for less; SOAK_REPORT=docs/faults.md writes its figures)
 	SOAK_MINUTES=$(MINUTES) $(BIN)/pytest -p no:cacheprovider -s tests/soak/test_soak.py

@@ -43,7 +43,7 @@ GREET_ROUTES = load_route_file(GREET).table.routes
 LANE: LaneName = "fast"
 """The lane of the gateways that a test runs; tests/http/ runs each test over both."""
 
-PATIENCE = 20.0  # seconds until something that must happen is taken to have failed
+PATIENCE = 60.0  # seconds until something that must happen is taken to have failed, also on a slow, busy machine
 
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """For clients of plain HTTP: httpx takes 20 ms to make a context of its own."""
@@ -206,7 +206,7 @@ async def run_gateway(
     **settings: object,
 ) -> AsyncIterator[Gateway]:
     """A gateway with these routes and settings; ready, unless told not to wait."""
-    values = {"nats_url": (nats,), "drain_timeout": 5.0, **settings}
+    values = {"nats_url": (nats,), "drain_timeout": 5.0, "timeout": 20.0, **settings}
     parts = build_gateway(_Given.model_validate(values), routes=routes, observers=observers)
     async with serve(parts, lane=LANE) as gateway:
         if wait:
@@ -265,7 +265,7 @@ async def responder(url: str, subject: str, handler: Handler, queue: str = "") -
 async def _settle(client: Client) -> None:
     """Until the server has read all. nats-py writes a PING past what still waits for its flusher: so twice."""
     for _ in range(2):
-        await client.flush(timeout=2)
+        await client.flush(timeout=int(PATIENCE))
 
 
 def replying(payload: bytes, headers: dict[str, str] | None = None) -> Handler:

@@ -28,7 +28,7 @@ def make_claims(**changed: Any) -> dict[str, Any]:
         "iss": ISSUER,
         "aud": AUDIENCE,
         "sub": "sue",
-        "exp": int(time.time()) + 600,
+        "exp": int(time.time()) + 24 * 3600,
         "scope": "orders:read",
         **changed,
     }

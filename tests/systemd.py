@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tests.harness import PATIENCE, clean_environment
-from tests.process.programs import Process
+from tests.process.programs import PATIENT, Process
 
 # As systemd: sockets are 3 and up, and the variables are for this process. `exec` keeps its number.
 LAUNCH = """
@@ -82,7 +82,7 @@ class Service(Process):
         sockets: Mapping[str, socket.socket] | None = None,
     ) -> None:
         self._log = log
-        variables = {"NOTIFY_SOCKET": ear.address} if ear else {}
+        variables = PATIENT | ({"NOTIFY_SOCKET": ear.address} if ear else {})
         fds = [listener.fileno() for listener in (sockets or {}).values()]
         if sockets:
             variables.update(LISTEN_FDS=str(len(fds)), LISTEN_FDNAMES=":".join(sockets))
@@ -90,7 +90,7 @@ class Service(Process):
         with log.open("wb") as file:
             self.process = subprocess.Popen(
                 launch,
-                env=clean_environment(**variables, **environment),
+                env=clean_environment(**variables | dict(environment)),
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,

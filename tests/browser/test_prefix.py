@@ -14,7 +14,7 @@ from playwright.async_api import Browser, expect
 
 from tests.browser.conftest import open_window
 from tests.browser.test_pages import greet, read_answer, try_out
-from tests.harness import NO_TLS, Gateway, NatsServer, eventually, reserve_port, responder, run_gateway
+from tests.harness import NO_TLS, PATIENCE, Gateway, NatsServer, eventually, reserve_port, responder, run_gateway
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -111,7 +111,9 @@ async def test_every_page_and_link_works_behind_a_prefix(
 
 @pytest.mark.parametrize("prefix", ["/api", "/shop/v1"])
 async def test_problems_and_redirects_lead_to_pages_that_the_proxy_knows(nginx: str, prefix: str) -> None:
-    async with httpx.AsyncClient(base_url=nginx, trust_env=False, verify=NO_TLS, follow_redirects=True) as client:
+    async with httpx.AsyncClient(
+        base_url=nginx, trust_env=False, verify=NO_TLS, follow_redirects=True, timeout=PATIENCE
+    ) as client:
         for path in ("/nothing", "/greet/a.b", "/greet/sue", "/docs/assets/nothing"):
             problem = (await client.get(prefix + path)).json()
             assert problem["instance"] == prefix + path

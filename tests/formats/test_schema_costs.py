@@ -112,10 +112,14 @@ def test_no_body_that_is_checked_at_once_takes_long(name: str) -> None:
         if isinstance(body, dict) and size < 30:
             continue
         fitting = {key: body[key] for key in list(body)[: max(1, size // 9)]} if isinstance(body, dict) else part
-        most = MOST * find_slowness()
-        began = time.process_time()
-        schema.is_valid(fitting)
-        assert time.process_time() - began < most
+        assert min(time_check(schema, fitting) for _ in range(3)) < MOST * find_slowness()
+
+
+def time_check(schema: Schema, body: Any) -> float:
+    """Seconds of CPU."""
+    began = time.process_time()
+    schema.is_valid(body)
+    return time.process_time() - began
 
 
 def test_values_are_counted_at_every_depth() -> None:

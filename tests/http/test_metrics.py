@@ -15,7 +15,17 @@ from app.prepared import prepare
 from app.routefile.load import Info, RouteFile
 from app.routing.routes import Route
 from app.routing.table import RouteTable
-from tests.harness import NO_TLS, Gateway, NatsServer, eventually, replying, reserve_port, responder, run_gateway
+from tests.harness import (
+    NO_TLS,
+    PATIENCE,
+    Gateway,
+    NatsServer,
+    eventually,
+    replying,
+    reserve_port,
+    responder,
+    run_gateway,
+)
 
 ROUTES = [
     Route(name="read", methods=("GET",), path="/read/{id}", subject="met.read.{id}"),
@@ -131,7 +141,9 @@ async def test_at_an_address_of_their_own_metrics_are_only_there(shared_nats: Na
             beside = [(gateway.parts.make_server_beside(address), bind(*address))]
             async with (
                 serving_beside(beside),
-                httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, verify=NO_TLS) as other,
+                httpx.AsyncClient(
+                    base_url=f"http://127.0.0.1:{port}", trust_env=False, verify=NO_TLS, timeout=PATIENCE
+                ) as other,
             ):
                 await eventually(lambda: beside[0][0].started)
                 assert (await gateway.get("/metrics")).status_code == 404

@@ -277,7 +277,7 @@ async def test_a_drain_ends_streams_at_once(shared_nats: NatsServer) -> None:
         await eventually(lambda: count_open(gateway) == 0)
 
 
-@pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("count", [300, pytest.param(3_000, marks=pytest.mark.soak)])
 async def test_callers_who_come_and_go_leave_nothing(gateway: Gateway, count: int) -> None:
     async def come_and_go(number: int) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)

@@ -265,7 +265,7 @@ async def test_a_policy_knows_the_certificate_of_a_caller_and_that_others_have_n
         run(shared_nats, authority, noting, client_ca=authority) as gateway,
     ):
         assert (await gateway.get("/get/1")).status_code == 200
-        async with httpx.AsyncClient(verify=authority.trust(leaf), trust_env=False) as client:
+        async with httpx.AsyncClient(verify=authority.trust(leaf), trust_env=False, timeout=PATIENCE) as client:
             for _ in range(2):
                 assert (await client.get(f"{gateway.url}/get/1")).status_code == 200
     nobody, sue, again = noting.seen
@@ -286,7 +286,7 @@ async def test_a_gateway_without_authorities_of_callers_asks_for_no_certificate(
     async with (
         responder(shared_nats.url, "t.*", replying(b"hi")),
         run(shared_nats, authority, noting) as gateway,
-        httpx.AsyncClient(verify=authority.trust(leaf), trust_env=False) as client,
+        httpx.AsyncClient(verify=authority.trust(leaf), trust_env=False, timeout=PATIENCE) as client,
     ):
         assert (await client.get(f"{gateway.url}/get/1")).status_code == 200
     assert noting.seen == [None]

@@ -24,7 +24,7 @@ from app.edge.policy import AsyncCheck
 from app.observe.otel import MAX_ANSWER, _make_session
 from app.routefile.load import load_route_file
 from app.routing.routes import Route
-from tests.harness import NO_TLS, NatsServer, clean_environment, eventually, responder, run_gateway
+from tests.harness import NO_TLS, PATIENCE, NatsServer, clean_environment, eventually, responder, run_gateway
 from tests.observe.collector import CLIENT, CONSUMER, ERROR, SERVER, UNSET, Collector, run_collector
 from tests.process.programs import PROGRAM, Process, call, finish, run, wait_until_ready
 
@@ -52,7 +52,7 @@ class Stage:
         return await self.request("GET", path, None, **headers)
 
     async def request(self, method: str, path: str, content: bytes | None = None, **headers: str) -> httpx.Response:
-        async with httpx.AsyncClient(base_url=self.url, trust_env=False, verify=NO_TLS) as client:
+        async with httpx.AsyncClient(base_url=self.url, trust_env=False, verify=NO_TLS, timeout=PATIENCE) as client:
             return await client.request(method, path, content=content, headers=headers)
 
 
@@ -191,7 +191,7 @@ async def test_a_body_is_no_part_of_the_time_at_nats(stage: Stage) -> None:
 
     async with (
         listening(stage.nats, "upload"),
-        httpx.AsyncClient(base_url=stage.url, trust_env=False, verify=NO_TLS) as client,
+        httpx.AsyncClient(base_url=stage.url, trust_env=False, verify=NO_TLS, timeout=PATIENCE) as client,
     ):
         headers = {"traceparent": parent, "content-type": "application/octet-stream"}
         assert (await client.post("/upload", content=body(), headers=headers)).status_code == 200
@@ -422,7 +422,7 @@ async def test_a_collector_that_does_not_answer_disturbs_nobody(
             wait_until_ready(address)
             async with (
                 listening(shared_nats.url, "bare.sue"),
-                httpx.AsyncClient(base_url=address, verify=NO_TLS) as client,
+                httpx.AsyncClient(base_url=address, verify=NO_TLS, timeout=PATIENCE) as client,
             ):
                 slowest = 0.0
                 for _ in range(100):

@@ -21,6 +21,7 @@ from tests.harness import NO_TLS, PATIENCE, clean_environment
 from tests.process.forks import Forked, fork
 
 PROGRAM = [sys.executable, "-m", "app"]
+PATIENT = {"GATEWAY_TIMEOUT": "20s"}  # of gateways whose service may have to wait for a processor
 
 MAX_OUTPUT = 1024 * 1024  # bytes
 
@@ -58,12 +59,12 @@ def finish(command: list[str], **environment: str) -> subprocess.CompletedProces
 
 
 class Process:
-    """A program whose output goes to a file."""
+    """A program whose output goes to a file. A gateway is patient, unless it is given a timeout of its own."""
 
     def __init__(self, command: list[str], log: Path, **environment: str) -> None:
         self._log = log
         with log.open("wb") as file:
-            self.process = start(command, clean_environment(**environment), file.fileno(), file.fileno())
+            self.process = start(command, clean_environment(**PATIENT | environment), file.fileno(), file.fileno())
 
     @property
     def folder(self) -> Path:
@@ -107,7 +108,7 @@ def wait_until_ready(url: str, *, path: str = "/readyz") -> None:
     end = time.monotonic() + PATIENCE
     while True:
         try:
-            if httpx.get(f"{url}{path}", trust_env=False, verify=NO_TLS).status_code == 200:
+            if httpx.get(f"{url}{path}", trust_env=False, verify=NO_TLS, timeout=PATIENCE).status_code == 200:
                 return
         except httpx.TransportError:
             pass

@@ -76,7 +76,7 @@ async def test_routes_come_and_go_with_their_service(workers: str, own_nats: Nat
             assert document["paths"]["/orders/{id}"]["get"]["tags"] == ["orders"]
             assert document["tags"] == [{"name": "orders", "description": "Takes orders. (version 1.0.0)"}]
             hang_up(gateway)
-            await eventually(lambda: len(read_events(gateway, "routes-loaded")) >= 2, timeout=PATIENCE)
+            await eventually(lambda: len(read_events(gateway, "routes-loaded")) >= 2)
             assert await get_statuses(url, "/orders/7") == [200]
         assert await get_statuses(url, "/orders/7") == [503]
         await wait_for_all(url, "/orders/7", 404)
@@ -107,7 +107,7 @@ async def test_a_name_that_no_service_has_is_said(own_nats: NatsServer, tmp_path
     async with serving(own_nats.url), serving(own_nats.url, "pets", path="/pets/{id}"):
         with run(command, log, **environment) as gateway:
             wait_until_ready(await asyncio.to_thread(gateway.find, ADDRESS))
-            await eventually(lambda: len(read_events(gateway, "service-missing")) == 2, timeout=PATIENCE)
+            await eventually(lambda: len(read_events(gateway, "service-missing")) == 2)
             assert {event["service"]: event["reason"] for event in read_events(gateway, "service-missing")} == {
                 "ordres": "no service named ordres answers, did you mean `orders`?",
                 "zebras": "no service named zebras answers; others do: orders, pets",
@@ -119,9 +119,10 @@ async def test_a_service_that_runs_has_its_routes_from_the_start(own_nats: NatsS
     """The start waits three seconds for it. On a busy machine that can be too short, but not each time."""
     command, log, environment = serve(own_nats, tmp_path, GATEWAY_DISCOVER="orders")
     found: list[object] = []
+    end = time.monotonic() + 2 * PATIENCE
     async with serving(own_nats.url):
         while 1 not in found:
-            assert len(found) < 5, found
+            assert time.monotonic() < end, found
             log.unlink(missing_ok=True)
             with run(command, log, **environment) as gateway:
                 await asyncio.to_thread(gateway.find, ADDRESS)  # meanwhile the service answers
@@ -190,7 +191,7 @@ async def test_most_instances_count_and_the_others_are_told(own_nats: NatsServer
             address = gateway.find(ADDRESS)
             await wait_for_status(address, "/old/7", 200)
             async with serving(url, version="2.0.0", path="/new/{id}"):
-                await eventually(lambda: bool(read_events(gateway, "service-refused")), timeout=PATIENCE)
+                await eventually(lambda: bool(read_events(gateway, "service-refused")))
                 assert await get_statuses(address, "/old/7", "/new/7") == [200, 404]
                 async with serving(url, version="2.0.0", path="/new/{id}"):
                     await wait_for_status(address, "/new/7", 200)
@@ -388,11 +389,11 @@ async def test_the_process_that_watches_is_started_again_and_never_stays(own_nat
     with run(command, log, **environment) as gateway:
         url = gateway.find(ADDRESS)
         (first,) = find_children(gateway.process.pid, "discoverer")
-        assert os.getpriority(os.PRIO_PROCESS, first) >= NICENESS
+        await eventually(lambda: os.getpriority(os.PRIO_PROCESS, first) >= NICENESS)
         os.kill(first, signal.SIGKILL)
         async with serving(own_nats.url):
             await wait_for_status(url, "/orders/7", 200)
         (second,) = find_children(gateway.process.pid, "discoverer")
         gateway.process.kill()
         gateway.process.wait()
-        await eventually(lambda: not is_alive(second), timeout=PATIENCE)
+        await eventually(lambda: not is_alive(second))

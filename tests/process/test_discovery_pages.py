@@ -50,7 +50,7 @@ def build_command(language: str, source: str, folder: Path) -> list[str]:
 
 
 def wait_for(url: str, **more: str) -> httpx.Response:
-    with httpx.Client(trust_env=False) as client:
+    with httpx.Client(trust_env=False, timeout=PATIENCE) as client:
         for _ in range(int(PATIENCE / 0.1)):
             response = client.post(url, content=more["body"]) if more else client.get(url)
             if response.status_code == 200:
@@ -74,7 +74,7 @@ def test_a_service_has_the_api_that_it_wants(language: str, own_nats: NatsServer
         service = subprocess.Popen(command, cwd=folder, env={"NATS_URL": own_nats.url, "PATH": "/usr/bin:/bin"})
         try:
             assert wait_for(f"{url}/orders/7").json() == {"order": "7"}
-            document = httpx.get(f"{url}/openapi.json", trust_env=False).json()
+            document = httpx.get(f"{url}/openapi.json", trust_env=False, timeout=PATIENCE).json()
         finally:
             service.kill()
             service.wait()

@@ -99,7 +99,11 @@ def test_the_example_of_the_documentation_allows_an_origin(tmp_path: Path, share
         url = gateway.find(ADDRESS)
         wait_until_ready(url)
         response = httpx.get(
-            f"{url}/greet/sue", headers={"Origin": "https://example.com"}, trust_env=False, verify=NO_TLS
+            f"{url}/greet/sue",
+            headers={"Origin": "https://example.com"},
+            trust_env=False,
+            verify=NO_TLS,
+            timeout=PATIENCE,
         )
         assert response.headers["access-control-allow-origin"] == "https://example.com"
         assert gateway.stop() == 0

@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.harness import NatsServer, responder
+from tests.harness import PATIENCE, NatsServer, responder
 from tests.process.programs import PROGRAM, run, wait_until_ready
 from tests.process.test_serve import ADDRESS, greet
 
@@ -38,7 +38,7 @@ async def test_serve_loads_nothing_that_its_routes_and_settings_do_not_need(
         with run(command, tmp_path / "log", NATS_URL=shared_nats.url) as gateway:
             url = gateway.find(ADDRESS)
             wait_until_ready(url)
-            async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
+            async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=PATIENCE) as client:
                 for path in ("/greet/sue", "/livez", "/docs", "/metrics", "/openapi.json"):
                     assert (await client.get(path)).status_code == 200
             assert gateway.stop() == 0
@@ -57,7 +57,7 @@ def test_serve_loads_what_checks_bodies_for_a_route_with_a_schema(tmp_path: Path
     with run(command, tmp_path / "log", NATS_URL=shared_nats.url) as gateway:
         url = gateway.find(ADDRESS)
         wait_until_ready(url)
-        assert httpx.post(f"{url}/n", json={}, trust_env=False).status_code == 422
+        assert httpx.post(f"{url}/n", json={}, trust_env=False, timeout=PATIENCE).status_code == 422
         assert gateway.stop() == 0
     assert loaded_in(gateway.log) & UNUSED == {"jsonschema_rs"}
 

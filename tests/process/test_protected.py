@@ -10,7 +10,7 @@ import pytest
 
 from app.commands.development import load_development_keys
 from app.edge.key_sets import DEVELOPMENT_KID
-from tests.harness import NO_TLS, NatsServer
+from tests.harness import NO_TLS, PATIENCE, NatsServer
 from tests.process.programs import PROGRAM, call, run, wait_until_ready
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "protected"
@@ -38,7 +38,11 @@ def test_a_token_for_development_is_refused_outside_of_it(own_nats: NatsServer, 
         url = gateway.find(r'"address":"(http://[^"]+)"')
         wait_until_ready(url)
         response = httpx.get(
-            f"{url}/orders", headers={"authorization": f"Bearer {token}"}, trust_env=False, verify=NO_TLS
+            f"{url}/orders",
+            headers={"authorization": f"Bearer {token}"},
+            trust_env=False,
+            verify=NO_TLS,
+            timeout=PATIENCE,
         )
         assert response.status_code == 401
         assert "is signed with an unknown key" in response.json()["detail"]

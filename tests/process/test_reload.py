@@ -55,7 +55,7 @@ def hang_up(gateway: Process) -> None:
 
 
 async def get_statuses(url: str, *paths: str) -> list[int]:
-    async with httpx.AsyncClient(base_url=url, trust_env=False, verify=NO_TLS) as client:
+    async with httpx.AsyncClient(base_url=url, trust_env=False, verify=NO_TLS, timeout=PATIENCE) as client:
         return [(await client.get(path)).status_code for path in paths]
 
 
@@ -89,10 +89,11 @@ async def test_new_routes_are_taken_and_old_ones_go(own_nats: NatsServer, routes
             await wait_for_status(url, "/two", 200)
             assert await get_statuses(url, "/one", "/three") == [404, 200]
         assert (
-            httpx.get(f"{url}/openapi.json", trust_env=False, verify=NO_TLS).json()["info"]["title"] == "has two three"
+            httpx.get(f"{url}/openapi.json", trust_env=False, verify=NO_TLS, timeout=PATIENCE).json()["info"]["title"]
+            == "has two three"
         )
-        assert "has two three" in httpx.get(f"{url}/docs", trust_env=False, verify=NO_TLS).text
-        assert httpx.get(f"{url}/healthz", trust_env=False, verify=NO_TLS).json()["routes"] == 2
+        assert "has two three" in httpx.get(f"{url}/docs", trust_env=False, verify=NO_TLS, timeout=PATIENCE).text
+        assert httpx.get(f"{url}/healthz", trust_env=False, verify=NO_TLS, timeout=PATIENCE).json()["routes"] == 2
         assert read_events(gateway, "routes-loaded")[0]["routes"] == 2
         assert gateway.stop() == 0
 

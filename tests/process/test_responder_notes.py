@@ -17,7 +17,7 @@ from nats.aio.msg import Msg
 
 from app.settings import Settings
 from responders.notes import STORAGE_SECONDS
-from tests.harness import reserve_port
+from tests.harness import PATIENCE, reserve_port
 from tests.process.test_responder_greet import NatsServer, Process, Start, start, until
 
 __all__ = ["start"]  # a fixture
@@ -72,7 +72,7 @@ async def notes(server: NatsServer, start: Start) -> Process:
 async def ask(nc: Client, subject: str, payload: object = b"", **headers: str) -> Answer:
     data = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    reply = await nc.request(f"notes.{subject}", data, timeout=10, headers=named or None)
+    reply = await nc.request(f"notes.{subject}", data, timeout=PATIENCE, headers=named or None)
     return Answer(reply.data, reply.headers or {})
 
 
@@ -317,7 +317,7 @@ async def test_notes_outlive_the_responder_and_the_server(
     server.popen.wait()
     second = NatsServer(tmp_path / "second", "-js", "-sd", str(tmp_path / "store"), port=port)
     try:
-        await again.logs("reconnected", within=15)
+        await again.logs("reconnected")
         assert (await ask(nc, f"read.{note['id']}")).note == note
     finally:
         second.kill()
@@ -334,8 +334,8 @@ async def test_without_jetstream_it_says_so_and_it_heals(tmp_path: Path, start: 
         assert (answer.code, answer.headers["Nats-Service-Error"]) == ("503", "the notes' storage is not available")
         server.kill()
         server = NatsServer(tmp_path / "full", "-js", "-sd", str(tmp_path / "store"), port=port)
-        await process.logs("reconnected", within=15)
-        await until(lambda: nc.is_connected, 10, str)
+        await process.logs("reconnected")
+        await until(lambda: nc.is_connected)
         note = await write(nc)
         assert (await ask(nc, f"read.{note['id']}")).note == note
     finally:
@@ -364,13 +364,13 @@ async def test_a_storage_that_does_not_answer_is_told_within_the_timeout_of_a_ga
         wanted = (("create", {"title": "a"}), ("list", b""), (f"read.{NOBODY}", b""), (f"delete.{NOBODY}", b""))
         asking = [asyncio.create_task(ask(nc, subject, payload)) for subject, payload in wanted]
         if stopping:
-            await until(lambda: len(taken) == len(wanted), 10)
+            await until(lambda: len(taken) == len(wanted))
             process.popen.terminate()
         answers = await asyncio.gather(*asking)
         assert [answer.code for answer in answers] == ["503"] * len(wanted)
         assert time.monotonic() - begun < 4  # nats-py would wait for 5 s
         assert Settings().timeout > STORAGE_SECONDS + 0.25
-        assert not stopping or await process.ends(within=10) == 0
+        assert not stopping or await process.ends() == 0
     finally:
         await nc.close()
         server.kill()
@@ -398,7 +398,7 @@ async def test_what_was_taken_is_answered_before_it_stops(nc: Client, notes: Pro
     await asyncio.sleep(0.01)
     notes.popen.send_signal(signal.SIGTERM)
     answers = await asyncio.gather(*asking, return_exceptions=True)
-    assert await notes.ends(within=10) == 0
+    assert await notes.ends() == 0
     assert "stopped unanswered=0" in notes.log
     answered = [answer for answer in answers if isinstance(answer, Answer)]
     assert all(not answer.code for answer in answered)
@@ -406,7 +406,7 @@ async def test_what_was_taken_is_answered_before_it_stops(nc: Client, notes: Pro
 
 
 async def test_it_is_a_service_that_others_can_find(nc: Client, notes: Process) -> None:
-    info = json.loads((await nc.request("$SRV.INFO.notes", timeout=10)).data)
+    info = json.loads((await nc.request("$SRV.INFO.notes", timeout=PATIENCE)).data)
     assert {(endpoint["name"], endpoint["subject"]) for endpoint in info["endpoints"]} == {
         ("create", "notes.create"),
         ("list", "notes.list"),

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.harness import clean_environment, follow_references
+from tests.harness import PATIENCE, clean_environment, follow_references
 from tests.process.programs import PROGRAM, run
 
 # Checks that look at one thing alone, and what is left out:
@@ -49,7 +49,7 @@ def test_no_status_is_undocumented_and_no_answer_is_a_server_error(tmp_path: Pat
     with run([*PROGRAM, "dev", "--port", "0", "--nats-port", "0"], tmp_path / "log", TMPDIR=str(tmp_path)) as dev:
         url = dev.find(r"gateway +(http://\S+)")
         dev.find("(try: curl)")
-        document = make_strict(httpx.get(f"{url}/openapi.json", trust_env=False).json())
+        document = make_strict(httpx.get(f"{url}/openapi.json", trust_env=False, timeout=PATIENCE).json())
         (tmp_path / "openapi.json").write_text(json.dumps(document))
         (tmp_path / "schemathesis.toml").write_text(CONFIG)
         program = Path(sysconfig.get_path("scripts")) / "st"

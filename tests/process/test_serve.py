@@ -58,7 +58,7 @@ async def test_it_listens_while_nats_is_away_and_stops_with_0(tmp_path: Path, ow
     own_nats.stop()
     with run(serve(), tmp_path / "log", NATS_URL=own_nats.url) as gateway:
         url = gateway.find(ADDRESS)
-        async with httpx.AsyncClient(base_url=url, trust_env=False, verify=NO_TLS) as client:
+        async with httpx.AsyncClient(base_url=url, trust_env=False, verify=NO_TLS, timeout=PATIENCE) as client:
             assert (await client.get("/livez")).status_code == 200
             assert (await client.get("/readyz")).status_code == 503
             assert (await client.get("/greet/sue")).json()["type"] == "/problems/not-connected"
@@ -170,7 +170,7 @@ async def test_readyz_says_503_while_a_slow_request_is_finished(tmp_path: Path, 
         url = gateway.find(ADDRESS)
         wait_until_ready(url)
         async with (
-            httpx.AsyncClient(base_url=url, trust_env=False, verify=NO_TLS) as client,
+            httpx.AsyncClient(base_url=url, trust_env=False, verify=NO_TLS, timeout=PATIENCE) as client,
             httpx.AsyncClient(base_url=url, trust_env=False, verify=NO_TLS, timeout=PATIENCE) as other,
             responder(own_nats.url, "greet.*", answer_late),
         ):
@@ -224,7 +224,7 @@ async def test_a_second_signal_stops_at_once(tmp_path: Path, own_nats: NatsServe
         wait_until_ready(url)
         async with (
             httpx.AsyncClient(base_url=url, trust_env=False, verify=NO_TLS, timeout=PATIENCE) as client,
-            httpx.AsyncClient(base_url=url, trust_env=False, verify=NO_TLS) as other,
+            httpx.AsyncClient(base_url=url, trust_env=False, verify=NO_TLS, timeout=PATIENCE) as other,
             responder(own_nats.url, "greet.*", stay_silent),
         ):
             waiting = asyncio.create_task(client.get("/greet/sue", headers={"x-request-timeout": "30s"}))
@@ -280,7 +280,7 @@ async def test_plain_uvicorn_serves_the_same_application(tmp_path: Path, own_nat
         wait_until_ready(url)
         async with (
             responder(own_nats.url, "greet.*", greet),
-            httpx.AsyncClient(base_url=url, trust_env=False, verify=NO_TLS) as client,
+            httpx.AsyncClient(base_url=url, trust_env=False, verify=NO_TLS, timeout=PATIENCE) as client,
         ):
             assert (await client.get("/greet/sue")).json() == {"message": "hello, sue"}
             assert (await client.get("/greet/a.b")).status_code == 422
@@ -378,7 +378,7 @@ async def test_a_log_that_nobody_reads_costs_no_request_and_no_reconnect(own_nat
     url = f"http://127.0.0.1:{port}"
     try:
         wait_until_ready(url)
-        async with httpx.AsyncClient(base_url=url, trust_env=False, verify=NO_TLS) as client:
+        async with httpx.AsyncClient(base_url=url, trust_env=False, verify=NO_TLS, timeout=PATIENCE) as client:
             async with responder(own_nats.url, "greet.*", greet):
                 assert (await client.get("/greet/sue")).json() == {"message": "hello, sue"}
             assert (await client.get("/greet/sue")).json()["type"] == "/problems/no-responders"
@@ -400,12 +400,13 @@ async def test_readyz_says_why_a_server_refuses_us_and_not_the_password(tmp_path
     with run(serve(), tmp_path / "log", NATS_URL=own_nats.url, **variables) as gateway:
         url = gateway.find(ADDRESS)
         while (
-            "authorization violation" not in (answer := httpx.get(f"{url}/readyz", trust_env=False, verify=NO_TLS)).text
+            "authorization violation"
+            not in (answer := httpx.get(f"{url}/readyz", trust_env=False, verify=NO_TLS, timeout=PATIENCE)).text
         ):
             await asyncio.sleep(0.01)
         assert answer.status_code == 503
         assert "s3cret" not in answer.text
-        refused = httpx.get(f"{url}/greet/sue", trust_env=False, verify=NO_TLS)
+        refused = httpx.get(f"{url}/greet/sue", trust_env=False, verify=NO_TLS, timeout=PATIENCE)
         assert "s3cret" not in f"{refused.text} {refused.headers}"
         own_nats.reload("authorization {user: someone, password: s3cret}")
         wait_until_ready(url)

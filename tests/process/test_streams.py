@@ -77,7 +77,10 @@ async def test_a_log_that_hangs_holds_up_no_request_and_no_stop(own_nats: NatsSe
         wait_until_ready(f"http://127.0.0.1:{port}")
         assert await ask(port, 500) == 500  # more than the pipe takes
         assert await ask(port, 500, "GET /greet/sue", 503) == 500  # a storm
-        assert httpx.get(f"http://127.0.0.1:{port}/livez", trust_env=False, verify=NO_TLS).status_code == 200
+        assert (
+            httpx.get(f"http://127.0.0.1:{port}/livez", trust_env=False, verify=NO_TLS, timeout=PATIENCE).status_code
+            == 200
+        )
         gateway.send_signal(signal.SIGTERM)
         assert gateway.wait(PATIENCE) == 0
 

@@ -11,7 +11,7 @@ import pytest
 from nats.aio.msg import Msg
 
 from tests.certificates import Authority
-from tests.harness import NO_TLS, NatsServer, eventually, reserve_port, responder
+from tests.harness import NO_TLS, PATIENCE, NatsServer, eventually, reserve_port, responder
 from tests.process.programs import PROGRAM, Process, call, run
 
 ADDRESS = r'"address":"(https://[^"]+)"'
@@ -108,6 +108,6 @@ async def test_a_health_check_asks_over_https_and_pages_elsewhere_stay_plain(tmp
         with run([*PROGRAM, "serve"], tmp_path / "log", NATS_URL="nats://127.0.0.1:1", **environment) as gateway:
             gateway.find(ADDRESS)
             await eventually(lambda: "503" in call("healthcheck", **environment).stderr)
-            status = httpx.get(f"http://127.0.0.1:{beside}/status", trust_env=False, verify=NO_TLS)
+            status = httpx.get(f"http://127.0.0.1:{beside}/status", trust_env=False, verify=NO_TLS, timeout=PATIENCE)
             assert status.status_code == 200
             assert gateway.stop() == 0
