@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
-PATIENCE = 10.0  # seconds; an answer that takes longer counts as that
+PATIENCE = 20.0  # seconds; an answer that takes longer counts as that
 GAP = 0.005  # seconds between an answer and the next question
 
 
