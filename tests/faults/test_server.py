@@ -12,9 +12,11 @@ import pytest
 from app.http.lane import LaneName
 from tests.faults.gateways import GatewayProcess, run_gateway_process
 from tests.faults.report import Report, describe_seconds
-from tests.faults.truth import CALLERS, Load, Witness
+from tests.faults.truth import CALLERS, SLOWNESS, Load, Witness
 from tests.harness import NatsServer, run_nats
 
+UNSENT = {"request-timeout (no)", "timeout (no)"} if SLOWNESS >= 2 else set()
+"""Where the gateway may not have read a body, or not sent it, by its deadline."""
 LOST = {"connection-lost (unknown)", "not-connected (no)", "no-responders (no)"}
 
 
@@ -83,7 +85,7 @@ async def test_a_freeze_with_the_socket_full(
         own_nats.thaw()
         recovery = await load.wait_for_recovery(since=time.monotonic())
     await load.check(witness)
-    assert kinds(load) <= {"timeout (unknown)", "overloaded (no)", *LOST}
+    assert kinds(load) <= {"timeout (unknown)", "overloaded (no)", *LOST, *UNSENT}
     assert load.count()["overloaded (no)"]
     fault = f"nats-server frozen for {outage:g} s, bodies of 64 KiB, deadlines of 0.1 s ({lane} lane)"
     report.add(fault, load, measured=f"success again {recovery:.2f} s after the server continued")

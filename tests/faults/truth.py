@@ -25,8 +25,9 @@ from tests.harness import PATIENCE, RawPeer, eventually
 from tests.pace import find_slowness
 
 CALLERS = 50
-_SLOWNESS = min(find_slowness() for _ in range(3))
-LATE, LATE_WHERE_LOADED = 0.05 * _SLOWNESS, 0.25 * _SLOWNESS  # seconds after its deadline that an answer may come
+SLOWNESS = min(find_slowness() for _ in range(3))  # of this machine: deadlines and limits heed it
+LATE_WHERE_LOADED = 0.25 * SLOWNESS  # seconds after its deadline that an answer may come
+LATE = 0.05 if SLOWNESS < 2 else LATE_WHERE_LOADED  # a slow machine is loaded by what these tests ask of it
 LOADED = 0.01  # seconds that a timer of this process comes late where the machine is loaded
 STARVED, SPAN = 0.3, 0.05  # the part of some seconds in which somebody waited for a processor, where it is loaded
 PRESSURE, STATISTICS = Path("/proc/pressure/cpu"), Path("/proc/stat")  # of Linux
