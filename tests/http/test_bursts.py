@@ -32,7 +32,7 @@ async def measure(msg: Msg) -> None:
 @pytest.fixture
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """A NATS server that gets no processor for a quarter of a second, on a busy machine, is not taken to be stuck."""
-    monkeypatch.setattr("app.nats.outgoing.PATIENT_LOOKS", 2000)
+    monkeypatch.setattr("app.nats.outgoing.PATIENT_LOOKS", 200)
 
 
 def test_callers_who_come_together_are_taken_in_a_few_turns_of_the_event_loop(shared_nats: NatsServer) -> None:
