@@ -38,8 +38,10 @@ def _write(path: str, fields: tuple[str, ...]) -> bytes:
 
 def _open(port: int, count: int, fields: tuple[str, ...], stack: ExitStack) -> list[socket.socket]:
     """Connections that have had three answers each, as those of real callers."""
-    opened = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 30)) for _ in range(count)]
-    for connection in opened:
+    opened = []
+    for _ in range(count):
+        connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), 30))
+        opened.append(connection)
         for _ in range(3):
             connection.sendall(_write("/greet/sue", fields))
             if not connection.recv(65_536).startswith(b"HTTP/1.1 200"):
