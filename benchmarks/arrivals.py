@@ -5,6 +5,7 @@ later one. A percentile of all answers mixes both, and depends on how long the r
 import argparse
 import os
 import random
+import re
 import resource
 import select
 import socket
@@ -15,12 +16,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.cases import FAST, GO
+from benchmarks.cases import FAST, GO, OTHER_FAST
 from benchmarks.credentials import write_credentials
 from benchmarks.load import read_cpu
 from benchmarks.places import Place
 from benchmarks.targets import find_port, find_targets, run_nats, run_target
 
+TARGETS = f"^({'|'.join(map(re.escape, (FAST, OTHER_FAST, GO)))})$"
 COUNT = 1000  # connections
 NAMES = 10_000
 LONGEST = 65536  # bytes of an answer
@@ -97,7 +99,8 @@ def describe(name: str, waits: Waits) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.arrivals")
-    parser.add_argument("--targets", default=f"^({FAST}|{GO.replace('+', '.')})$", help="a regular expression")
+    parser.add_argument("--targets", default=TARGETS, metavar="PATTERN", help="a regular expression")
+    parser.add_argument("--beside", type=Path, metavar="DIR", help="another checkout of the gateway, measured as well")
     parser.add_argument("--seconds", type=float, default=4.0, help="of a round")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args(arguments)
@@ -108,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print("|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder, run_nats(Path(folder)) as (url, _):
         write_credentials(Path(folder), ())
-        targets = find_targets(Path(folder), options.targets, None)
+        targets = find_targets(Path(folder), options.targets, options.beside)
         for _ in range(options.rounds):
             for target in targets.values():
                 place = Place(Path(folder), url, find_port(), extra_routes=0, workers=1, collector="")
