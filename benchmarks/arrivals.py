@@ -54,7 +54,8 @@ class Callers:
             self._epoll.register(connection, select.EPOLLOUT)
 
     def ask(self, seconds: float) -> tuple[list[float], list[float]]:
-        """The waits for first answers and for later ones. Raises RuntimeError for an answer that is not 200."""
+        """The waits for first answers and for later ones. Who has no answer at the end has waited at least until then.
+        Raises RuntimeError for an answer that is not 200."""
         first: list[float] = []
         later: list[float] = []
         sent, clock, opening = self._sent, time.monotonic, select.EPOLLOUT
@@ -72,9 +73,7 @@ class Callers:
                     waiting.discard(fd)
                 os.write(fd, self._head % random.randrange(NAMES))  # noqa: S311 # a name, no secret
                 sent[fd] = clock()
-        if waiting:
-            raise RuntimeError(f"{len(waiting)} connections have had no answer")
-        return first, later
+        return first + [clock() - sent[fd] for fd in waiting], later
 
 
 def measure(port: int, pid: int, count: int, seconds: float) -> Waits:
