@@ -14,7 +14,7 @@ from .http.behind_proxies import read_announcements
 from .http.bounds import Bounds
 from .http.lane import LaneName
 from .http.protocol import GatewayProtocol, ProtocolFactory
-from .http.server import ACCEPTORS, TLS_ACCEPTORS, GatewayServer, ServerBeside
+from .http.server import GatewayServer, ServerBeside
 from .http.subscriber import Streams
 from .http.tls import Tls
 from .nats.clusters import Clusters
@@ -73,7 +73,10 @@ class Gateway:
 
     def make_server(self, *, lane: LaneName | None, drain_timeout: float) -> GatewayServer:
         """The server of its main port, on the lane of `choose_lane`, with bounds on connections. `drain_timeout` is
-        seconds. Raises CannotStart."""
+        seconds. Raises CannotStart.
+
+        With TLS, each turn of the event loop begins one handshake at least. Further callers wait in the kernel: in the
+        gateway they would take the places of others."""
         protocol = self.protocols[self.choose_lane(lane)]
         if self.tls:
             protocol = self.tls.wrap(protocol, self.bounds)
@@ -86,7 +89,7 @@ class Gateway:
             drain=self.drain,
             drain_timeout=drain_timeout,
             headers=self.headers,
-            acceptors=TLS_ACCEPTORS if self.tls else ACCEPTORS,
+            takes_crowds=not self.tls,
         )
 
     def renew_certificate(self, certificate: Certificate) -> None:

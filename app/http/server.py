@@ -9,14 +9,16 @@ import contextlib
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
+from functools import partial
 from types import FrameType
-from typing import Literal
+from typing import Any, Literal
 
 import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
 from ..pieces import Steps
+from .arrivals import Arrivals
 from .bounds import Bounds
 from .patience import LAST_WORDS
 from .process import fit_connections, freeze_heap, keep_heap
@@ -25,12 +27,6 @@ from .sockets import BACKLOG, GivenSocket
 from .survey import Survey, survey_connections
 
 ACCEPT_REST = 0.3  # seconds to accept the connections that the kernel already has when the gateway stops
-ACCEPTORS = 8
-"""The copies of a listening socket, itself included. libuv takes one connection from each in a turn of the event loop.
-A busy loop has few turns: with one socket, the last of 1,000 callers who come together would wait for a second."""
-TLS_ACCEPTORS = 1
-"""The same for a socket of HTTPS. Each turn of the loop begins one handshake at least, so that new connections wait for
-it in the kernel and not in the gateway, where they would take the places of other callers."""
 LINGER = 0.5  # seconds in which idle connections may still send a request when the gateway stops
 CHECK_TICKS = 10  # each connection is checked once in this number of ticks, of 0.1 s each
 
@@ -60,7 +56,8 @@ def build_config(
 
 
 class GatewayServer(uvicorn.Server):
-    """Serves connections with `protocol`, within `bounds`.
+    """Serves connections with `protocol`, within `bounds`. `takes_crowds` says whether it accepts more than one of them
+    in a turn of the event loop.
 
     It stops in this order (ADR 3):
     1. `/readyz` answers 503, and every response closes its connection.
@@ -80,23 +77,31 @@ class GatewayServer(uvicorn.Server):
         drain: asyncio.Event,
         drain_timeout: float,
         headers: Iterable[tuple[str, str]] = (),
-        acceptors: int = ACCEPTORS,
+        takes_crowds: bool = True,
     ) -> None:
-        super().__init__(build_config(app, protocol, headers=headers))
-        self._acceptors = acceptors
+        super().__init__(build_config(app, self._note_arrival, headers=headers))
+        self._protocol = protocol
+        self._takes_crowds = takes_crowds
+        self._arrivals: Arrivals | None = None
         self._bounds = bounds
         self._drain = drain
         self._drain_timeout = drain_timeout
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to serve. Then fit the number of connections to the limit of open files, and set up the heap."""
-        for listener in sockets or ():
-            listener.setblocking(False)  # else `dup` makes it block, for a moment, in all processes that have it
-        copies = [listener.dup() for listener in sockets or () for _ in range(self._acceptors - 1)]
-        await super().startup([*sockets, *copies] if sockets else None)
+        await super().startup(sockets)
+        if self._takes_crowds:
+            make_protocol = partial(self._protocol, self.config, self.server_state, self.lifespan.state)
+            self._arrivals = Arrivals(sockets or (), make_protocol)
         self._bounds.maximum = fit_connections(self._bounds.maximum)
         keep_heap()
         freeze_heap()
+
+    def _note_arrival(self, **parameters: Any) -> asyncio.Protocol:
+        """The protocol of a connection that libuv has accepted."""
+        if self._arrivals:
+            self._arrivals.note()
+        return self._protocol(**parameters)
 
     def handle_exit(self, _sig: int, _frame: FrameType | None) -> None:
         """Begin to stop at the first signal, and end all waiting at the second."""
@@ -162,7 +167,7 @@ class ServerBeside(GatewayServer):
         self, app: ASGIApp, protocol: ProtocolFactory, *, bounds: Bounds, drain: asyncio.Event, drain_timeout: float
     ) -> None:
         super().__init__(app, protocol, bounds=bounds, drain=drain, drain_timeout=drain_timeout)
-        self.config = build_config(app, protocol, lifespan="off")
+        self.config = build_config(app, self._note_arrival, lifespan="off")
 
     def capture_signals(self) -> contextlib.AbstractContextManager[None]:  # type: ignore[override] # as it is used
         """Captures no signals: the server of the main port does."""
