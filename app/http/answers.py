@@ -55,6 +55,7 @@ class Answers(Heads):
         begin = self.bounds.begin_response(response.status, self.server_state.default_headers)
         end = b"\r\n" if keep_alive or response.closes else b"connection: close\r\n\r\n"
         cycle.response_complete = True
+        self.server_state.total_requests += 1
         self.steps += 1
         if self.has_begun or len(body) > BIG:
             self.write(response.encode(begin, end))

@@ -91,8 +91,9 @@ class GatewayServer(uvicorn.Server):
         """Begin to serve. Then fit the number of connections to the limit of open files, and set up the heap."""
         await super().startup(sockets)
         if self._takes_crowds:
-            make_protocol = partial(self._protocol, self.config, self.server_state, self.lifespan.state)
-            self._arrivals = Arrivals(sockets or (), make_protocol)
+            state = self.server_state
+            make_protocol = partial(self._protocol, self.config, state, self.lifespan.state)
+            self._arrivals = Arrivals(sockets or (), make_protocol, lambda: state.total_requests)
         self._bounds.maximum = fit_connections(self._bounds.maximum)
         keep_heap()
         freeze_heap()
