@@ -80,7 +80,7 @@ class GatewayServer(uvicorn.Server):
         takes_crowds: bool = True,
     ) -> None:
         super().__init__(build_config(app, self._note_arrival, headers=headers))
-        self._protocol = protocol
+        self.protocol = protocol
         self._takes_crowds = takes_crowds
         self._arrivals: Arrivals | None = None
         self._bounds = bounds
@@ -92,7 +92,7 @@ class GatewayServer(uvicorn.Server):
         await super().startup(sockets)
         if self._takes_crowds:
             state = self.server_state
-            make_protocol = partial(self._protocol, self.config, state, self.lifespan.state)
+            make_protocol = partial(self.protocol, self.config, state, self.lifespan.state)
             self._arrivals = Arrivals(sockets or (), make_protocol, lambda: state.total_requests)
         self._bounds.maximum = fit_connections(self._bounds.maximum)
         keep_heap()
@@ -102,7 +102,7 @@ class GatewayServer(uvicorn.Server):
         """The protocol of a connection that libuv has accepted."""
         if self._arrivals:
             self._arrivals.note()
-        return self._protocol(**parameters)
+        return self.protocol(**parameters)
 
     def handle_exit(self, _sig: int, _frame: FrameType | None) -> None:
         """Begin to stop at the first signal, and end all waiting at the second."""

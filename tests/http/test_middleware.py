@@ -95,9 +95,9 @@ async def test_the_server_of_an_application_with_middleware_takes_the_lane_that_
 ) -> None:
     plain, wrapped = make_parts(shared_nats.url), make_parts(shared_nats.url)
     wrapped.app.add_middleware(Proxied)
-    assert plain.make_server(lane=None, drain_timeout=1.0).config.http is plain.protocols["fast"]
-    assert wrapped.make_server(lane=None, drain_timeout=1.0).config.http is wrapped.protocols["asgi"]
-    assert plain.make_server(lane="asgi", drain_timeout=1.0).config.http is plain.protocols["asgi"]
+    assert plain.make_server(lane=None, drain_timeout=1.0).protocol is plain.protocols["fast"]
+    assert wrapped.make_server(lane=None, drain_timeout=1.0).protocol is wrapped.protocols["asgi"]
+    assert plain.make_server(lane="asgi", drain_timeout=1.0).protocol is plain.protocols["asgi"]
 
 
 async def test_middleware_sees_routes_over_a_socket_too(shared_nats: NatsServer) -> None:
