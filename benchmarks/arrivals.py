@@ -23,7 +23,6 @@ from benchmarks.places import Place
 from benchmarks.targets import find_port, find_targets, run_nats, run_target
 
 TARGETS = f"^({'|'.join(map(re.escape, (FAST, OTHER_FAST, GO)))})$"
-COUNT = 1000  # connections
 NAMES = 10_000
 LONGEST = 65536  # bytes of an answer
 
@@ -100,6 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.arrivals")
     parser.add_argument("--targets", default=TARGETS, metavar="PATTERN", help="a regular expression")
     parser.add_argument("--beside", type=Path, metavar="DIR", help="another checkout of the gateway, measured as well")
+    parser.add_argument("--callers", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=4.0, help="of a round")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args(arguments)
@@ -115,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for target in targets.values():
                 place = Place(Path(folder), url, find_port(), extra_routes=0, workers=1, collector="")
                 with run_target(target, place) as (_, pid):
-                    print(describe(target.name, measure(place.port, pid, COUNT, options.seconds)), flush=True)
+                    print(describe(target.name, measure(place.port, pid, options.callers, options.seconds)), flush=True)
 
 
 if __name__ == "__main__":
