@@ -47,7 +47,8 @@ from importlib import import_module
 import nats_http_gateway
 
 names = [module.name for module in pkgutil.walk_packages(nats_http_gateway.__path__, "nats_http_gateway.")]
-names.remove("nats_http_gateway.observe.otel")  # its libraries are not in the image
+for name in ("otel", "spans"):  # their libraries are not in the image
+    names.remove(f"nats_http_gateway.observe.{name}")
 names += ["encodings.idna", "encodings.utf_8_sig", "fastapi.telemetry._runtime", "jsonschema_rs"]
 names += ["limits.aio.storage.redis", "nacl.signing", "nkeys", "uvicorn.lifespan.on", "uvicorn.loops.uvloop"]
 names += ["uvicorn.protocols.http.httptools_impl", "uvicorn.supervisors.statreload", "watchfiles"]

@@ -1,6 +1,8 @@
 """What `make release` says of the image, and that its packages are there for each machine that it is for."""
 
 import json
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +41,39 @@ def test_the_materials_of_the_image_list_its_system_its_python_and_all_packages(
 def test_the_same_image_gives_the_same_materials() -> None:
     turned = {**FOUND, "debian": FOUND["debian"][::-1], "packages": FOUND["packages"][::-1]}
     assert json.dumps(make_materials(turned, "1")) == json.dumps(make_materials(FOUND, "1"))
+
+
+ONLY_LOCKED = """
+import importlib.metadata, re, sys
+from importlib.machinery import PathFinder
+
+locked = set(sys.argv.pop(1).split())
+foreign = {
+    str(distribution.locate_file(file))
+    for distribution in importlib.metadata.distributions()
+    if re.sub("[-_.]+", "-", distribution.metadata["Name"]).lower() not in locked
+    for file in distribution.files or ()
+}
+
+class OnlyLocked:
+    def find_spec(name, path=None, target=None):
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is not None and spec.origin in foreign:
+            raise ModuleNotFoundError(f"No module named {name!r} in requirements/gateway.txt", name=name)
+
+sys.meta_path.insert(0, OnlyLocked)
+"""
+
+
+def test_what_the_image_loads_when_it_is_built_needs_only_the_locked_packages(tmp_path: Path) -> None:
+    package = shutil.copytree(ROOT / "app", tmp_path / "nats_http_gateway")  # as in the wheel
+    shutil.copytree(ROOT / "responders", package / "responders")
+    load = re.search(r"<<'LOAD'\n(.*?)\nLOAD\n", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.DOTALL)
+    assert load
+    locked = re.findall(r"^([\w.-]+)==", LOCK.read_text(encoding="utf-8"), re.MULTILINE)
+    command = [sys.executable, "-c", ONLY_LOCKED + load[1], " ".join([*locked, "nats-http-gateway"])]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.soak
