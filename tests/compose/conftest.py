@@ -1,3 +1,4 @@
+import subprocess
 from collections.abc import Generator, Iterator
 
 import pytest
@@ -29,5 +30,9 @@ def pytest_runtest_makereport(
     report = yield
     arguments = item.funcargs.values() if isinstance(item, pytest.Function) else ()
     for stack in {argument for argument in arguments if report.failed and isinstance(argument, Stack)}:
-        report.sections.append(("log of the stack", stack.compose("logs", "--no-color", "--tail", "100")))
+        try:
+            log = stack.compose("logs", "--no-color", "--tail", "100")
+        except (AssertionError, subprocess.TimeoutExpired) as error:
+            log = f"cannot be read: {error}"
+        report.sections.append(("log of the stack", log))
     return report
