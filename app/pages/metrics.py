@@ -51,7 +51,7 @@ class Metrics:
         self._turns = {form: _Turns(partial(self._make, form)) for form in FORMS}
 
     async def write(self, form: Form) -> bytes:
-        """All metrics, as they are after this call."""
+        """All metrics, as they are after this call, or at most LONGEST_REST before it."""
         return await self._turns[form].take()
 
     async def _make(self, form: Form) -> bytes:

@@ -138,7 +138,7 @@ class Watcher:
         last_id = ""
         async for line in events:
             name, _, value = line.partition(": ")
-            assert name in ("", "id", "data"), line  # no gap
+            assert name in ("", ":", "id", "data"), line  # `:` keeps a quiet stream open; no gap
             if name == "id":
                 last_id = value
             if name == "data":
