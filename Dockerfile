@@ -73,5 +73,5 @@ LABEL org.opencontainers.image.title="nats-http-gateway" \
 WORKDIR /
 USER 10001:10001
 EXPOSE 8000
-HEALTHCHECK --interval=10s --timeout=10s --start-period=30s --start-interval=1s --retries=3 CMD ["nats-http", "healthcheck"]
+HEALTHCHECK --interval=30s --timeout=10s --start-period=2m --start-interval=1s --retries=3 CMD ["nats-http", "healthcheck"]
 CMD ["nats-http", "serve"]
