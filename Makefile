@@ -85,7 +85,7 @@ manifests: $(VENV)/.dev $(VENV)/kubernetes/.done ## write deploy/kubernetes/*.ya
 	$(WITH_HELM) $(BIN)/python -m tests.kubernetes.manifests
 
 compose-test: $(VENV)/.dev $(VENV)/kubernetes/.done ## the container stack, where `docker compose` has an engine
-	$(WITH_HELM) $(BIN)/pytest -p no:cacheprovider tests/compose
+	$(WITH_HELM) $(BIN)/pytest -p no:cacheprovider --timeout 900 tests/compose # the first test waits for the image
 
 docs: $(VENV)/.dev $(VENV)/.browser $(VENV)/docs/.done $(SITE)/node_modules/.package-lock.json ## the documentation as a site in build/site, and whether its links and diagrams are right
 	$(BIN)/python $(SITE)/prepare.py build/pages
