@@ -1,4 +1,4 @@
-"""The pace of this machine, for tests that limit CPU time: some machines take seven times as long for the same work.
+"""The pace of this machine, for tests that limit time: some machines take seven times as long for the same work.
 
 `python -m tests.pace` prints how many times, as a whole number.
 """
@@ -14,6 +14,10 @@ def find_slowness() -> float:
     began = time.process_time()
     sum(number * number for number in range(200_000))
     return max(1.0, (time.process_time() - began) / _USUAL)
+
+
+SLOWNESS = min(find_slowness() for _ in range(3))
+"""The same when this process began to look, for limits of whole tests."""
 
 
 if __name__ == "__main__":

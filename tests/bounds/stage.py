@@ -20,11 +20,11 @@ from tests.bounds.processes import make_event, start
 from tests.bounds.services import lie, tell_keys_once
 from tests.certificates import Authority
 from tests.harness import PATIENCE, reserve_port
-from tests.pace import find_slowness
+from tests.pace import SLOWNESS
 from tests.process.programs import PROGRAM, Process, run
 
 LISTENS, NOBODY_S = "0A", "0"  # a state, and an inode
-SOON = 10.0 * min(find_slowness() for _ in range(3))  # seconds in which a gateway is well again after an attack
+SOON = 10.0 * SLOWNESS  # seconds in which a gateway is well again after an attack
 SPARE = 16 * MIB  # bytes that a gateway may have grown by and be attacked again
 
 

@@ -14,8 +14,9 @@ from nats.errors import Error
 
 from tests.faults.gateways import GatewayProcess, run_gateway_process
 from tests.faults.report import Report
-from tests.faults.truth import LATE_WHERE_LOADED, SLOWNESS, Witness
+from tests.faults.truth import LATE_WHERE_LOADED, Witness
 from tests.harness import NatsServer, connect, run_nats_cluster
+from tests.pace import SLOWNESS
 
 NODES = 3
 CONFIG = """

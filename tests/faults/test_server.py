@@ -12,8 +12,9 @@ import pytest
 from app.http.lane import LaneName
 from tests.faults.gateways import GatewayProcess, run_gateway_process
 from tests.faults.report import Report, describe_seconds
-from tests.faults.truth import CALLERS, SLOWNESS, Load, Witness
+from tests.faults.truth import CALLERS, Load, Witness
 from tests.harness import NatsServer, run_nats
+from tests.pace import SLOWNESS
 
 UNSENT = {"request-timeout (no)", "timeout (no)"} if SLOWNESS >= 2 else set()
 """Where the gateway may not have read a body, or not sent it, by its deadline."""

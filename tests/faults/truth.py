@@ -22,10 +22,9 @@ from urllib.parse import urlsplit
 import httptools
 
 from tests.harness import PATIENCE, RawPeer, eventually
-from tests.pace import find_slowness
+from tests.pace import SLOWNESS
 
 CALLERS = 50
-SLOWNESS = min(find_slowness() for _ in range(3))  # of this machine: deadlines and limits heed it
 LATE_WHERE_LOADED = 0.25 * SLOWNESS  # seconds after its deadline that an answer may come
 LATE = 0.05 if SLOWNESS < 2 else LATE_WHERE_LOADED  # a slow machine is loaded by what these tests ask of it
 LOADED = 0.01  # seconds that a timer of this process comes late where the machine is loaded

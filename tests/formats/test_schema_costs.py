@@ -67,7 +67,7 @@ def test_the_time_to_measure_grows_only_with_the_length() -> None:
     began = time.process_time()
     measure(wide)
     measure(double(300, "anyOf"))
-    assert time.process_time() - began < 1
+    assert time.process_time() - began < find_slowness()
 
 
 def test_a_chain_of_references_that_is_very_long_costs_too_much() -> None:
