@@ -5,8 +5,8 @@ import asyncio
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -60,11 +60,18 @@ async def test_a_restart_on_a_given_socket_fails_no_request(tmp_path: Path, own_
     assert set(load.answers) == {"good"}
 
 
-def keep_port(folder: Path, nats: NatsServer, port: int) -> tuple[list[str], Path, dict[str, str]]:
+@contextmanager
+def keep_port(folder: Path, nats: NatsServer, port: int) -> Iterator[Process]:
+    """`keep_port.py` with a gateway. Whatever happens, it is asked to stop: one that is killed leaves its gateway."""
     routes = folder / "routes.yaml"
     routes.write_text(STREAM)
     command = [sys.executable, str(KEEP_PORT), "127.0.0.1", str(port), *SERVE, str(routes)]
-    return command, folder / "log", {"NATS_URL": nats.url}
+    with run(command, folder / "log", NATS_URL=nats.url) as keeper:
+        try:
+            yield keeper
+        finally:
+            code = keeper.stop()
+        assert code == 0
 
 
 async def replace(keeper: Process) -> None:
@@ -76,8 +83,7 @@ async def replace(keeper: Process) -> None:
 
 async def test_a_gateway_that_is_replaced_fails_no_request(tmp_path: Path, own_nats: NatsServer, port: int) -> None:
     """The next gateway serves before the last one stops."""
-    command, log, variables = keep_port(tmp_path, own_nats, port)
-    with run(command, log, **variables) as keeper:
+    with keep_port(tmp_path, own_nats, port) as keeper:
         async with responder(own_nats.url, "greet.*", greet):
             await asyncio.to_thread(wait_until_ready, f"http://127.0.0.1:{port}")
             async with loading(port, CALLERS) as load:
@@ -85,7 +91,6 @@ async def test_a_gateway_that_is_replaced_fails_no_request(tmp_path: Path, own_n
                     await load.wait_for_more(ENOUGH)
                     await replace(keeper)
                 await load.wait_for_more(ENOUGH)
-        assert await asyncio.to_thread(keeper.stop) == 0
     print(load)  # docs/upgrades.md has these figures
     assert set(load.answers) == {"good"}
     assert "systemd-not-told" not in keeper.log
@@ -95,8 +100,7 @@ async def test_a_gateway_that_is_replaced_fails_no_request(tmp_path: Path, own_n
 async def test_a_gateway_whose_successor_does_not_start_goes_on(
     tmp_path: Path, own_nats: NatsServer, port: int
 ) -> None:
-    command, log, variables = keep_port(tmp_path, own_nats, port)
-    with run(command, log, **variables) as keeper:
+    with keep_port(tmp_path, own_nats, port) as keeper:
         async with responder(own_nats.url, "greet.*", greet):
             await asyncio.to_thread(wait_until_ready, f"http://127.0.0.1:{port}")
             async with loading(port, 1) as load:
@@ -107,7 +111,6 @@ async def test_a_gateway_whose_successor_does_not_start_goes_on(
                 (tmp_path / "routes.yaml").write_text(STREAM)
                 await replace(keeper)
                 await load.wait_for_more(ENOUGH)
-        assert await asyncio.to_thread(keeper.stop) == 0
     assert set(load.answers) == {"good"}
 
 
@@ -147,8 +150,7 @@ class Watcher:
 
 
 async def test_a_stream_is_told_to_come_again_and_has_no_gap(tmp_path: Path, own_nats: NatsServer, port: int) -> None:
-    command, log, variables = keep_port(tmp_path, own_nats, port)
-    with run(command, log, **variables) as keeper:
+    with keep_port(tmp_path, own_nats, port) as keeper:
         async with connect(own_nats.url) as client, asyncio.TaskGroup() as tasks:
             context = client.jetstream()
             await context.add_stream(StreamConfig(name="NUMBERS", subjects=["numbers"]))
@@ -162,6 +164,5 @@ async def test_a_stream_is_told_to_come_again_and_has_no_gap(tmp_path: Path, own
                     await replace(keeper)
             await eventually(lambda: len(watcher.numbers) >= ENDS * 10)
             watching.cancel()
-        assert await asyncio.to_thread(keeper.stop) == 0
     assert watcher.numbers == list(range(ENDS * 10))
     assert watcher.connections == ENDS + 1
