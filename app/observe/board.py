@@ -26,7 +26,7 @@ STALE = 3.0  # seconds without a sign of life, after which a process counts as d
 LONGEST_NAME = 8 * 1024  # bytes
 READS = 3  # attempts to read a note that changes
 
-_NAMES_USED, _CELLS_USED, _PID, _BEAT = range(4)  # the first cells
+_NAMES_USED, _CELLS_USED, _PID, _BEAT, _READ = range(5)  # the first cells
 _HEAD = 8
 
 Name = tuple[str, ...]
@@ -121,6 +121,15 @@ class Board:
         """The process that writes to this board. None if it has ended."""
         is_alive = time.monotonic() - self.floats[_BEAT] < STALE
         return self.cells[_PID] if is_alive and self.floats[_BEAT] else None
+
+    @property
+    def last_read(self) -> float:
+        """The instant of `time.monotonic` at which this process had last read the metrics of all boards; at first 0."""
+        return self.floats[_READ]
+
+    def note_read(self) -> None:
+        """Note that this process has read the metrics of all boards."""
+        self.floats[_READ] = time.monotonic()
 
     def write_note(self, name: str, text: bytes) -> None:
         """Replace a note. If the text is too long, the old note stays."""

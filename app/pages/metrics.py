@@ -41,14 +41,15 @@ class Metrics:
     are the names of the NATS clusters.
 
     However many callers ask, one text at a time is written, in short steps, and then there is a pause. So requests
-    hardly notice it. If the rest of the pause is long, callers get the last text, which is at most LONGEST_REST old.
+    hardly notice it. If the rest of the pause is long, callers get the last text, which is at most LONGEST_REST old,
+    unless there is a newer one in another process or form: no counter goes back, whichever process is asked.
     """
 
     def __init__(self, boards: Boards, report: Callable[[], None], clusters: Sequence[str] = (MAIN,)) -> None:
         self._boards = boards
         self._report = report
         self._clusters = clusters
-        self._turns = {form: _Turns(partial(self._make, form)) for form in FORMS}
+        self._turns = {form: _Turns(partial(self._make, form), partial(self._find_newest, form)) for form in FORMS}
 
     async def write(self, form: Form) -> bytes:
         """All metrics, as they are after this call, or at most LONGEST_REST before it."""
@@ -56,26 +57,38 @@ class Metrics:
 
     async def _make(self, form: Form) -> bytes:
         self._report()
-        return await run_in_pieces(write_metrics(self._boards, form, about=_ABOUT, clusters=self._clusters))
+        text = await run_in_pieces(write_metrics(self._boards, form, about=_ABOUT, clusters=self._clusters))
+        self._boards.own.note_read()
+        return text
+
+    def _find_newest(self, form: Form) -> float:
+        """When the newest text was whole, of those in another form or of another process."""
+        others = [turns.end for other, turns in self._turns.items() if other is not form]
+        return max(others + [board.last_read for board in self._boards.all[1:]])
 
 
 class _Turns:
-    """Makes one text at a time. All callers who asked before it began get the same text."""
+    """Makes one text at a time. All callers who asked before it began get the same text. `find_newest` says when the
+    newest text of all others was whole."""
 
-    def __init__(self, make: Callable[[], Awaitable[bytes]]) -> None:
+    def __init__(self, make: Callable[[], Awaitable[bytes]], find_newest: Callable[[], float]) -> None:
+        self.end = 0.0
+        """When the last text was whole."""
         self._make = make
+        self._find_newest = find_newest
         self._lock = asyncio.Lock()
         self._begun = 0
         self._made = 0
+        self._start = 0.0
         self._text = b""
         self._free_at = 0.0
 
     async def take(self) -> bytes:
-        """The next text, or the last one if the pause is still long."""
+        """The next text, or the last one if the pause is still long and there is no newer one."""
         begun = self._begun
         async with self._lock:
             rest = self._free_at - time.monotonic()
-            if self._made <= begun and not (self._made and rest > PATIENCE):
+            if self._made <= begun and not (self._made and rest > PATIENCE and self._start >= self._find_newest()):
                 await asyncio.sleep(rest)
                 await self._make_next()
             return self._text
@@ -85,7 +98,7 @@ class _Turns:
         start = time.monotonic()
         try:
             self._text = await self._make()
-            self._made = number
+            self._start, self._made = start, number
         finally:
-            end = time.monotonic()
-            self._free_at = end + min(REST * (end - start), LONGEST_REST)
+            self.end = time.monotonic()
+            self._free_at = self.end + min(REST * (self.end - start), LONGEST_REST)

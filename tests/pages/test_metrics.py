@@ -1,7 +1,12 @@
 import asyncio
+import itertools
+import re
+
+import pytest
 
 from app.observe.board import Board, Boards
-from app.observe.prometheus import TEXT
+from app.observe.gauges import CPU_SECONDS, Reporter
+from app.observe.prometheus import OPENMETRICS, TEXT
 from app.pages.metrics import Metrics
 from tests.harness import eventually
 
@@ -28,3 +33,22 @@ async def test_who_gives_up_in_the_middle_leaves_the_others_a_whole_text() -> No
         first.cancel()
         started.clear()
         assert b"nats_http_build_info" in await metrics.write(TEXT)
+
+
+async def test_no_counter_goes_back_where_workers_and_formats_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a text that took long to write there is a pause, in which the last one may be given again."""
+    monkeypatch.setattr("app.pages.metrics.REST", 1_000_000)
+    monkeypatch.setattr("app.pages.metrics.LONGEST_REST", 0.5)
+    board, other = Board(), Board()
+    counter = Reporter(board, gauges={}, counters={CPU_SECONDS: itertools.count(1).__next__})
+    one, two = Metrics(Boards(board, (other,)), counter.report), Metrics(Boards(other, (board,)), counter.report)
+    scrapes = 2 * [(one, TEXT), (two, TEXT), (one, OPENMETRICS), (one, TEXT), (one, TEXT)]
+    seconds = [read_seconds(await metrics.write(form)) for metrics, form in scrapes]
+    assert seconds == sorted(seconds)
+    assert seconds[3] == seconds[4], "the newest text of all is given again"
+
+
+def read_seconds(text: bytes) -> float:
+    found = re.search(rb"\nprocess_cpu_seconds_total (\S+)", text)
+    assert found
+    return float(found[1])
