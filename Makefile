@@ -18,8 +18,8 @@ CLIENTS := tests/clients
 SITE := website
 KUBERNETES := tests/kubernetes
 TOOLS := $(VENV)/.dev $(VENV)/.browser $(VENV)/.wrk $(VENV)/.nginx $(VENV)/.redis $(VENV)/.systemd $(JAVASCRIPT)/node_modules/.package-lock.json
-# Tests wait more than they compute: three processes a core.
-WORKERS ?= $(shell $(BIN)/python -c 'import os; print(3 * (os.cpu_count() or 1))')
+# Tests wait more than they compute: three processes a core. A slow machine has to compute for longer: two.
+WORKERS ?= $(shell $(BIN)/python -c 'import os; from tests.pace import SLOWNESS; print((3 if SLOWNESS < 2 else 2) * (os.cpu_count() or 1))')
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
