@@ -15,10 +15,11 @@ from tests.bounds.sending import Sending
 from tests.bounds.sending import attack as send
 from tests.bounds.shaking import shake
 from tests.bounds.stage import Gateway
+from tests.pace import SLOWNESS
 
 REST = 0.3  # seconds in which the bystander is alone
 AFTERMATH = 0.2  # seconds of an attack that is over in which the bystander still looks
-LONGEST = 40.0  # seconds for what an attack awaits
+LONGEST = 40.0 * SLOWNESS  # seconds for what an attack awaits
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from tests.bounds.attacks import MANY, STORM, Attack
 from tests.bounds.bout import run_attack
 from tests.bounds.report import Row
 from tests.bounds.stage import Stage
+from tests.pace import SLOWNESS
 
 _TABLES: tuple[Attack, ...] = (
     *attacks_on_bodies.JSON,
@@ -87,7 +88,7 @@ CASES = [
 ]
 
 
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(150 * SLOWNESS)
 @pytest.mark.parametrize(("lane", "attack"), CASES)
 def test_another_caller_hardly_notices(stage: Stage, rows: list[Row], lane: LaneName, attack: Attack) -> None:
     seen = run_attack(attack, stage.set(attack, lane))
