@@ -127,7 +127,7 @@ class Board:
         """The instant of `time.monotonic` at which this process had last read the metrics of all boards; at first 0."""
         return self.floats[_READ]
 
-    def note_read(self) -> None:
+    def mark_read(self) -> None:
         """Note that this process has read the metrics of all boards."""
         self.floats[_READ] = time.monotonic()
 

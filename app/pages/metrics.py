@@ -58,7 +58,7 @@ class Metrics:
     async def _make(self, form: Form) -> bytes:
         self._report()
         text = await run_in_pieces(write_metrics(self._boards, form, about=_ABOUT, clusters=self._clusters))
-        self._boards.own.note_read()
+        self._boards.own.mark_read()
         return text
 
     def _find_newest(self, form: Form) -> float:
